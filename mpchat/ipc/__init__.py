@@ -1,0 +1,1 @@
+"""What processes share: the scoreboard, channels, the messages on them. Standard library only."""

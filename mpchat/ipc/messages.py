@@ -1,0 +1,212 @@
+"""The messages on a channel: who sends what to whom.
+
+    supervisor -> template   Start, ForkRequest, ReloadRequest
+    template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
+    supervisor -> worker     Generation, Stop
+    supervisor -> monitor    Watch, Unwatch, Stop
+    child -> supervisor      Hello, Ready, Applied, Retiring
+
+Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
+names. ``send`` and ``parse`` are the only two ways through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from mpchat.ipc.channel import Channel
+
+
+@dataclass(frozen=True)
+class Start:
+    """Load everything and answer Plan or Failure.
+
+    Descriptors: none at first; in a template that replaces a dead one, a memfd with the static config
+    files as the first template read them: static config is fixed for the life of the process tree.
+    """
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the supervisor needs to know of the static config.
+
+    Descriptors: the static config files as read; at first start also generation 1.
+    """
+
+    pool: str
+    workers: int
+    listener: dict[str, Any]
+    """address, port, unix_socket, backlog"""
+    log_path: str
+    log_format: str
+    log_level: int
+    path: str
+    """The path that the ready line shows"""
+    stop_limit: float
+    """Seconds that a stop may take before workers are killed"""
+    version: str
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The template cannot run this service; text is for stderr."""
+
+    exit_code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """Fork a worker or the monitor.
+
+    Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation and
+    the listening sockets.
+    """
+
+    role: str
+    """worker or monitor"""
+    slot: int = 0
+    row: int = 0
+    generation: int = 0
+    sockets: list[int] = field(default_factory=list)
+    """Slots whose listening sockets are attached, in order"""
+    remove_paths: list[str] = field(default_factory=list)
+    """For the monitor: socket files to remove when the supervisor is gone"""
+
+
+@dataclass(frozen=True)
+class ForkFailed:
+    """The system refused a process; the channel of the request closes by itself."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReloadRequest:
+    """Read the dynamic config again and answer Snapshot or ReloadFailed."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A validated dynamic config. Descriptor: its memfd."""
+
+    stop_limit: float
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReloadFailed:
+    """The mistakes, one per line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Use this dynamic config from now on and answer Applied. Descriptor: its memfd."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End in an orderly way, or at once."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A process to kill if the supervisor is gone and it is not. Descriptor: its pidfd."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Unwatch:
+    """That process has ended."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first thing a child sends; no exit status can be read before it."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The child does its work."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The child uses this generation."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Retiring:
+    """The worker was asked (by SIGTERM) to end and takes no new connections."""
+
+
+Message: TypeAlias = (
+    Start
+    | Plan
+    | Failure
+    | ForkRequest
+    | ForkFailed
+    | ReloadRequest
+    | Snapshot
+    | ReloadFailed
+    | Generation
+    | Stop
+    | Watch
+    | Unwatch
+    | Hello
+    | Ready
+    | Applied
+    | Retiring
+)
+
+_KINDS: dict[str, type[Message]] = {
+    cls.__name__: cls
+    for cls in (
+        Start,
+        Plan,
+        Failure,
+        ForkRequest,
+        ForkFailed,
+        ReloadRequest,
+        Snapshot,
+        ReloadFailed,
+        Generation,
+        Stop,
+        Watch,
+        Unwatch,
+        Hello,
+        Ready,
+        Applied,
+        Retiring,
+    )
+}
+
+
+def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Send a message; see Channel.send for what waits and what raises."""
+    channel.send(type(message).__name__, asdict(message), descriptors)
+
+
+def receive(channel: Channel) -> tuple[Message, list[int]] | None:
+    """Return the next message with its descriptors, or None when none is there now."""
+    received = channel.receive()
+    if received is None:
+        return None
+    kind, body, descriptors = received
+    return _KINDS[kind](**body), descriptors

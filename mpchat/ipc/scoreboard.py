@@ -1,0 +1,103 @@
+"""The scoreboard: shared memory in which each worker shows what it does.
+
+Rules. The supervisor creates it before the first worker. A slot has two rows, one for each worker it
+may have at a time; a row has one writer at a time, and whoever reads never writes. Every value is one
+64-bit item stored through ``memoryview.cast("Q")``: such a store is never seen half done, a ``struct``
+write is. A new incarnation continues the totals of the row it takes; the supervisor zeroes the gauges
+of a dead one, so sums over the rows of a slot never fall.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from mpchat.ipc.counters import GAUGES, TOTALS, Counters
+
+MAGIC = 0x6D70_6368_6174_0001
+"""The letters mpchat and the version of this layout."""
+SLOTS = 256
+ROWS = 2
+
+_HEADER = 8
+STATE_NAMES = ("pid", "heartbeat", "generation")
+"""What a row says of its worker beside the counters."""
+NAMES = STATE_NAMES + TOTALS + GAUGES
+_WIDTH = 32
+_FIRST_COUNTER = len(STATE_NAMES)
+_INDEX = {name: index for index, name in enumerate(NAMES)}
+_SIZE = 8 * (_HEADER + SLOTS * ROWS * _WIDTH)
+
+
+class Scoreboard:
+    """The mapped memory; the same class for the supervisor, workers and readers."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, _SIZE)
+        self._items = memoryview(self._map).cast("Q")
+        if self._items[0] != MAGIC:
+            raise ValueError("this is not a scoreboard of this version of mpchat")
+
+    @classmethod
+    def create(cls) -> Scoreboard:
+        """Make an empty one; its descriptor is what children are given."""
+        descriptor = os.memfd_create("mpchat-scoreboard", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _SIZE)
+        os.pwrite(descriptor, MAGIC.to_bytes(8, "little"), 0)
+        return cls(descriptor)
+
+    def row(self, slot: int, row: int) -> Row:
+        """Return the row to write; only its owner may ask for it."""
+        start = _start(slot, row)
+        return Row(self._items[start : start + _WIDTH])
+
+    def read(self, slot: int, row: int, name: str) -> int:
+        """Return one value of one row."""
+        return self._items[_start(slot, row) + _INDEX[name]]
+
+    def total(self, name: str, slots: int) -> int:
+        """Return the sum of one counter or gauge over the first ``slots`` slots."""
+        first = _HEADER + _INDEX[name]
+        return sum(self._items[first : first + slots * ROWS * _WIDTH : _WIDTH])
+
+    def zero_gauges(self, slot: int, row: int) -> None:
+        """Forget what a dead worker held open; its totals stay."""
+        start = _start(slot, row)
+        for name in ("pid", *GAUGES):
+            self._items[start + _INDEX[name]] = 0
+
+    def close(self) -> None:
+        """Unmap; rows handed out must not be used any more."""
+        self._items.release()
+        self._map.close()
+        os.close(self.descriptor)
+
+
+class Row:
+    """One worker's row: it continues the totals that it finds there."""
+
+    def __init__(self, items: memoryview) -> None:
+        self._items = items
+        self._totals = tuple(items[_INDEX[name]] for name in TOTALS)
+
+    def set(self, name: str, value: int) -> None:
+        """Store one of STATE_NAMES."""
+        self._items[_INDEX[name]] = value
+
+    def publish(self, counters: Counters) -> None:
+        """Store all counters, totals on top of what the row held before."""
+        items = self._items
+        index = _FIRST_COUNTER
+        for name, base in zip(TOTALS, self._totals, strict=True):
+            items[index] = base + getattr(counters, name)
+            index += 1
+        for name in GAUGES:
+            items[index] = getattr(counters, name)
+            index += 1
+
+
+def _start(slot: int, row: int) -> int:
+    if not (0 <= slot < SLOTS and 0 <= row < ROWS):
+        raise IndexError(f"the scoreboard has no slot {slot} row {row}")
+    return _HEADER + (slot * ROWS + row) * _WIDTH

@@ -1,0 +1,45 @@
+"""The numbers by which the supervisor decides, in one place, with reasons.
+
+docs/numbers.md is printed from here, and tests pass smaller ones in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _number(default: float, unit: str, reason: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "reason": reason})
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Every limit of the supervisor; times are seconds."""
+
+    first_backoff: float = _number(
+        0.1, "s", "The first restart is at once; the second waits this long, then twice that"
+    )
+    largest_backoff: float = _number(10, "s", "A broken slot costs one fork in ten seconds")
+    jitter: float = _number(0.2, "±", "Slots that failed together do not come back together")
+    calm: float = _number(
+        1, "s", "A worker that outlived this and its last backoff has its failures forgiven"
+    )
+    rescue_interval: float = _number(
+        0.5, "s", "With no ready worker at all, one slot restarts without waiting, this often"
+    )
+    start_failures: int = _number(
+        3, "times", "A slot that failed this often no longer holds READY back"
+    )
+    start_limit: float = _number(30, "s", "A worker not ready by then is killed: a failed start")
+    template_limit: float = _number(
+        120, "s", "Loading code and config; imports of a large service on a cold disk fit in it"
+    )
+    reload_limit: float = _number(30, "s", "A template that does not answer a reload is replaced")
+    apply_limit: float = _number(5, "s", "Who has not confirmed a generation by then is named")
+    stop_grace: float = _number(1, "s", "Beyond the drain's deadline, before SIGKILL")
+    now_limit: float = _number(1, "s", "A stop in a hurry, before SIGKILL")
+    orphan_limit: float = _number(
+        1.5, "s", "After the supervisor's death the monitor kills what is left"
+    )
+    heartbeat: float = _number(0.25, "s", "A worker's event loop advances its counter this often")

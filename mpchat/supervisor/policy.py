@@ -1,0 +1,347 @@
+"""What to do when something happens to a worker: pure decisions, no system calls, no clock.
+
+Rules. ``on(event, now)`` returns actions; the loop carries them out. A worker is in one State; one
+table names what each (state, event) pair means. A pair that cannot happen is not in the table and
+raises: there is no default cell. A slot is the pair (current, retiring) and its backoff.
+
+Theory of operation. Workers are known by number, one for each incarnation. Spawn puts a worker in
+STARTING; Ready makes it READY; Gone is its process's end, in any state, and comes exactly once.
+Whoever may take too long has a ``due`` time, after which Overdue is handled for it by ``tick``.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mpchat.supervisor.numbers import Numbers
+
+
+class State(enum.Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"
+    STOPPING = "stopping"
+    GONE = "gone"
+
+
+class Event(enum.Enum):
+    """What can happen to one worker."""
+
+    READY = "ready"
+    RETIRING = "retiring"
+    GONE = "gone"
+    OVERDUE = "overdue"
+    STOP = "stop"
+    STOP_NOW = "stop now"
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Fork a worker for this slot."""
+
+    worker: int
+    slot: int
+    row: int
+
+
+@dataclass(frozen=True)
+class StopWorker:
+    """Tell it to end: in an orderly way, or at once."""
+
+    worker: int
+    now: bool
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Announce:
+    """The service is up: the ready line, READY=1. Said once."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """All workers are gone; ``failed`` when none could ever start."""
+
+    failed: bool
+
+
+Action: TypeAlias = Spawn | StopWorker | Kill | Announce | Exit
+
+
+class Backoff:
+    """When the next incarnation may start: at once, then 0.1 s doubling to 10 s, with jitter."""
+
+    def __init__(self, numbers: Numbers, random_between: Callable[[float, float], float]) -> None:
+        self._numbers = numbers
+        self._random_between = random_between
+        self.failures = 0
+        self._last = 0.0
+
+    def failed(self, lifetime: float) -> float:
+        """Return how many seconds to wait after an incarnation that lived this long."""
+        numbers = self._numbers
+        if lifetime > max(numbers.calm, self._last):
+            self.failures = 0
+        self.failures += 1
+        if self.failures == 1:
+            self._last = 0.0
+            return 0.0
+        exponent = min(self.failures - 2, 30)
+        wait = min(numbers.first_backoff * 2**exponent, numbers.largest_backoff)
+        self._last = wait
+        return wait * self._random_between(1 - numbers.jitter, 1 + numbers.jitter)
+
+
+@dataclass
+class Worker:
+    """One incarnation."""
+
+    number: int
+    slot: int
+    row: int
+    state: State
+    since: float
+    due: float | None
+
+
+@dataclass
+class Slot:
+    """A place in the pool: at most two workers, and when the next may start."""
+
+    backoff: Backoff
+    current: Worker | None = None
+    retiring: Worker | None = None
+    spawn_at: float | None = None
+    failed_starts: int = 0
+
+    def free_row(self) -> int:
+        """Return the scoreboard row that no living worker writes."""
+        return 1 - self.retiring.row if self.retiring else 0
+
+
+@dataclass
+class Policy:
+    """The pool's state, and what follows from each event."""
+
+    slots: int
+    numbers: Numbers
+    stop_limit: float
+    random_between: Callable[[float, float], float] = random.uniform
+    stopping: bool = False
+    announced: bool = False
+    workers: dict[int, Worker] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pool = [Slot(Backoff(self.numbers, self.random_between)) for _ in range(self.slots)]
+        self._next_number = 1
+        self._next_rescue = 0.0
+        self._finished = False
+
+    # What the loop calls
+
+    def start(self, now: float) -> list[Action]:
+        """Return the first workers of all slots."""
+        return [self._spawn(index, now) for index in range(len(self.pool))]
+
+    def on(self, event: Event, number: int, now: float) -> list[Action]:
+        """Return what follows from an event of one worker.
+
+        Raises:
+            KeyError: The worker is unknown, or the event cannot happen in its state.
+        """
+        worker = self.workers[number]
+        return TABLE[worker.state, event](self, worker, now) + self._conclude()
+
+    def stop(self, now: float, *, at_once: bool) -> list[Action]:
+        """Begin to stop, or hurry a stop that has begun."""
+        self.stopping = True
+        for slot in self.pool:
+            slot.spawn_at = None
+        event = Event.STOP_NOW if at_once else Event.STOP
+        actions: list[Action] = []
+        for worker in list(self.workers.values()):
+            actions += TABLE[worker.state, event](self, worker, now)
+        return actions + self._conclude()
+
+    def tick(self, now: float) -> list[Action]:
+        """Return what has come due."""
+        actions: list[Action] = []
+        for worker in list(self.workers.values()):
+            if worker.due is not None and worker.due <= now:
+                actions += TABLE[worker.state, Event.OVERDUE](self, worker, now)
+        for index, slot in enumerate(self.pool):
+            if slot.spawn_at is not None and slot.spawn_at <= now:
+                actions.append(self._spawn(index, now))
+        actions += self._rescue(now)
+        return actions + self._conclude()
+
+    def next_due(self) -> float | None:
+        """Return when ``tick`` has something to do, or None."""
+        times = [worker.due for worker in self.workers.values() if worker.due is not None]
+        times += [slot.spawn_at for slot in self.pool if slot.spawn_at is not None]
+        if self._needs_rescue():
+            times.append(self._next_rescue)
+        return min(times, default=None)
+
+    def ready_count(self) -> int:
+        """Return how many workers serve new connections."""
+        return sum(worker.state is State.READY for worker in self.workers.values())
+
+    # Cells of the table
+
+    def _becomes_ready(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.READY
+        worker.since = now
+        worker.due = None
+        self.pool[worker.slot].failed_starts = 0
+        return []
+
+    def _fails_to_start(self, worker: Worker, now: float) -> list[Action]:
+        self.pool[worker.slot].failed_starts += 1
+        return self._crashes(worker, now)
+
+    def _crashes(self, worker: Worker, now: float) -> list[Action]:
+        slot = self.pool[worker.slot]
+        lifetime = now - worker.since if worker.state is State.READY else 0.0
+        self._forget(worker)
+        wait = slot.backoff.failed(lifetime)
+        if not self.stopping:
+            if wait == 0.0:
+                return [self._spawn(worker.slot, now)]
+            slot.spawn_at = now + wait
+        return []
+
+    def _retires(self, worker: Worker, now: float) -> list[Action]:
+        slot = self.pool[worker.slot]
+        worker.state = State.RETIRING
+        worker.due = now + self.stop_limit
+        slot.current, slot.retiring = None, worker
+        return [self._spawn(worker.slot, now)]
+
+    def _ends(self, worker: Worker, now: float) -> list[Action]:
+        self._forget(worker)
+        return []
+
+    def _stops(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.STOPPING
+        worker.due = now + self.stop_limit
+        return [StopWorker(worker.number, now=False)]
+
+    def _stops_now(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.STOPPING
+        worker.due = now + self.numbers.now_limit
+        return [StopWorker(worker.number, now=True)]
+
+    def _dies_unborn(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.STOPPING
+        worker.due = None
+        return [Kill(worker.number, "it had not started when the service was asked to stop")]
+
+    def _start_too_long(self, worker: Worker, now: float) -> list[Action]:
+        worker.due = None
+        return [Kill(worker.number, f"it was not ready within {self.numbers.start_limit:g} s")]
+
+    def _end_too_long(self, worker: Worker, now: float) -> list[Action]:
+        worker.due = None
+        return [Kill(worker.number, "it did not end in time")]
+
+    def _nothing(self, worker: Worker, now: float) -> list[Action]:
+        return []
+
+    # Shared steps
+
+    def _spawn(self, index: int, now: float) -> Spawn:
+        slot = self.pool[index]
+        number = self._next_number
+        self._next_number += 1
+        due = now + self.numbers.start_limit
+        worker = Worker(number, index, slot.free_row(), State.STARTING, now, due)
+        self.workers[number] = worker
+        slot.current = worker
+        slot.spawn_at = None
+        return Spawn(number, index, worker.row)
+
+    def _forget(self, worker: Worker) -> None:
+        slot = self.pool[worker.slot]
+        if slot.current is worker:
+            slot.current = None
+        else:
+            slot.retiring = None
+        worker.state = State.GONE
+        del self.workers[worker.number]
+
+    def _needs_rescue(self) -> bool:
+        waiting = any(slot.spawn_at is not None for slot in self.pool)
+        return self.announced and waiting and self.ready_count() == 0
+
+    def _rescue(self, now: float) -> list[Action]:
+        if not self._needs_rescue() or now < self._next_rescue:
+            return []
+        self._next_rescue = now + self.numbers.rescue_interval
+        waiting = [index for index, slot in enumerate(self.pool) if slot.spawn_at is not None]
+        return [self._spawn(min(waiting, key=lambda index: self.pool[index].spawn_at or 0), now)]
+
+    def _conclude(self) -> list[Action]:
+        if self._finished:
+            return []
+        if self.stopping:
+            if self.workers:
+                return []
+            self._finished = True
+            return [Exit(failed=False)]
+        if self.announced:
+            return []
+        tries = self.numbers.start_failures
+        ready = [
+            slot.current is not None and slot.current.state is State.READY for slot in self.pool
+        ]
+        given_up = [slot.failed_starts >= tries for slot in self.pool]
+        if all(given_up) and not any(ready):
+            self._finished = True
+            return [Exit(failed=True)]
+        if any(ready) and all(a or b for a, b in zip(ready, given_up, strict=True)):
+            self.announced = True
+            return [Announce()]
+        return []
+
+
+_Cell: TypeAlias = Callable[[Policy, Worker, float], list[Action]]
+
+TABLE: dict[tuple[State, Event], _Cell] = {
+    (State.STARTING, Event.READY): Policy._becomes_ready,
+    (State.STARTING, Event.RETIRING): Policy._retires,
+    (State.STARTING, Event.GONE): Policy._fails_to_start,
+    (State.STARTING, Event.OVERDUE): Policy._start_too_long,
+    (State.STARTING, Event.STOP): Policy._dies_unborn,
+    (State.STARTING, Event.STOP_NOW): Policy._dies_unborn,
+    (State.READY, Event.RETIRING): Policy._retires,
+    (State.READY, Event.GONE): Policy._crashes,
+    (State.READY, Event.STOP): Policy._stops,
+    (State.READY, Event.STOP_NOW): Policy._stops_now,
+    # A worker that retires has left its slot's current place; its successor is already starting.
+    (State.RETIRING, Event.READY): Policy._nothing,
+    (State.RETIRING, Event.GONE): Policy._ends,
+    (State.RETIRING, Event.OVERDUE): Policy._end_too_long,
+    (State.RETIRING, Event.STOP): Policy._stops,
+    (State.RETIRING, Event.STOP_NOW): Policy._stops_now,
+    # Ready and Retiring may have been on their way when the stop was decided.
+    (State.STOPPING, Event.READY): Policy._nothing,
+    (State.STOPPING, Event.RETIRING): Policy._nothing,
+    (State.STOPPING, Event.GONE): Policy._ends,
+    (State.STOPPING, Event.OVERDUE): Policy._end_too_long,
+    (State.STOPPING, Event.STOP): Policy._nothing,
+    (State.STOPPING, Event.STOP_NOW): Policy._stops_now,
+}

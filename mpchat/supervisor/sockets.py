@@ -1,0 +1,132 @@
+"""Listening sockets: bound before any worker, owned by the supervisor, a set that only grows.
+
+Rules. The first socket of a group is bound and listening *without* SO_REUSEPORT and gets the option
+then; its siblings join it. So a second instance of the service is refused by the kernel, which a look
+at the port beforehand could not promise. A socket that a slot may have queued connections on is not
+closed while the service listens.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Any
+
+from mpchat.errors import ExitCode, StartError, describe_os_error
+
+
+class Listeners:
+    """The listening sockets of one listener, one for each slot (one for all on a Unix path)."""
+
+    def __init__(self, plan: dict[str, Any], slots: int) -> None:
+        """Bind and listen.
+
+        Raises:
+            StartError: The address cannot be listened on.
+        """
+        self.unix_path: str | None = plan["unix_socket"]
+        self._backlog: int = plan["backlog"]
+        if self.unix_path is not None:
+            self.port = 0
+            shared = self._listen_unix(self.unix_path)
+            self._inode = os.stat(self.unix_path).st_ino
+            self.sockets = [shared] * slots
+            return
+        family, address = _family(plan["address"])
+        first = self._listen_tcp(family, address, plan["port"], join=False)
+        self.port = int(first.getsockname()[1])
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.sockets = [first]
+        for _ in range(1, slots):
+            self.sockets.append(self._listen_tcp(family, address, self.port, join=True))
+
+    def close(self) -> None:
+        """Close all, and remove the socket file if it is still ours."""
+        for sock in self.sockets:
+            sock.close()
+        if self.unix_path is not None:
+            remove_socket_file(self.unix_path, self._inode)
+
+    def _listen_tcp(
+        self, family: socket.AddressFamily, address: str, port: int, *, join: bool
+    ) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            # Connections of a previous run in TIME_WAIT do not keep the port from us.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if join:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind((address, port))
+            sock.listen(self._backlog)
+        except OSError as error:
+            sock.close()
+            raise _cannot_listen(f"{address} port {port}", error) from error
+        return sock
+
+    def _listen_unix(self, path: str) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            _remove_stale(path)
+            sock.bind(path)
+            sock.listen(self._backlog)
+        except OSError as error:
+            sock.close()
+            raise _cannot_listen(path, error) from error
+        return sock
+
+
+def remove_socket_file(path: str, inode: int) -> None:
+    """Remove a socket file unless another process has put its own there."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _family(address: str | None) -> tuple[socket.AddressFamily, str]:
+    if address is None:
+        if not _has_ipv6():
+            return socket.AF_INET, "0.0.0.0"
+        return socket.AF_INET6, "::"
+    return (socket.AF_INET6 if ":" in address else socket.AF_INET), address
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the file of a dead service; one that answers is left and makes ``bind`` fail."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _cannot_listen(where: str, error: OSError) -> StartError:
+    advice = ""
+    if error.errno == errno.EADDRINUSE:
+        advice = "; another process listens there (is this service running already?)"
+    elif error.errno == errno.EACCES:
+        advice = "; ports below 1024 need CAP_NET_BIND_SERVICE"
+    return StartError(
+        f"cannot listen on {where}: {describe_os_error(error)}{advice}", ExitCode.UNAVAILABLE
+    )

@@ -1,0 +1,52 @@
+# Every target does its own set-up: a machine needs python3 (with venv and pip) and make, no more.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test lint docs wheel loadtest clean
+
+serve: $(VENV)/.serve
+	@exec $(BIN)/mpchat serve -c static_config.yaml
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Prints the reference pages from the models and constants; `make test` fails when they are stale.
+docs: $(VENV)/.test
+	$(BIN)/python docs/generate.py
+
+loadtest: $(VENV)/.load
+	$(BIN)/python loadtests/run.py
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.serve: pyproject.toml | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[test,load]'
+	@touch $@ $(VENV)/.serve
+
+$(VENV)/.load: pyproject.toml | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[load]'
+	@touch $@ $(VENV)/.serve
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,dev]'
+	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load

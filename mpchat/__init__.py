@@ -1,0 +1,61 @@
+"""The names for authors of services; everything is loaded on first use.
+
+Lazy re-exports only, so that the supervisor and the command's first exec import nothing heavy. No room
+of the package imports this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from websockets.exceptions import ConcurrencyError as ConcurrencyError
+    from websockets.exceptions import ConnectionClosed as ConnectionClosed
+    from websockets.exceptions import ConnectionClosedError as ConnectionClosedError
+    from websockets.exceptions import ConnectionClosedOK as ConnectionClosedOK
+    from websockets.http11 import Request as Request
+    from websockets.http11 import Response as Response
+
+    from mpchat.components.component import Component as Component
+    from mpchat.components.handler_base import HandlerBase as HandlerBase
+    from mpchat.components.list import ComponentList as ComponentList
+    from mpchat.components.list import (
+        minimal_server_component_list as minimal_server_component_list,
+    )
+    from mpchat.daemon import daemon_main as daemon_main
+    from mpchat.dynamic_config.keys import Key as Key
+    from mpchat.handlers.default import default_component_list as default_component_list
+    from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
+    from mpchat.websocket.context import Context as Context
+    from mpchat.websocket.handler import WebsocketHandlerBase as WebsocketHandlerBase
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Component": "mpchat.components.component",
+    "ComponentList": "mpchat.components.list",
+    "ConcurrencyError": "websockets.exceptions",
+    "ConnectionClosed": "websockets.exceptions",
+    "ConnectionClosedError": "websockets.exceptions",
+    "ConnectionClosedOK": "websockets.exceptions",
+    "Context": "mpchat.websocket.context",
+    "HandlerBase": "mpchat.components.handler_base",
+    "Key": "mpchat.dynamic_config.keys",
+    "Request": "websockets.http11",
+    "Response": "websockets.http11",
+    "WebSocketConnection": "mpchat.websocket.connection",
+    "WebsocketHandlerBase": "mpchat.websocket.handler",
+    "daemon_main": "mpchat.daemon",
+    "default_component_list": "mpchat.handlers.default",
+    "minimal_server_component_list": "mpchat.components.list",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - the keys are the names
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mpchat' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

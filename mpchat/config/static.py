@@ -1,0 +1,86 @@
+"""The frame of a static config file: task processors and the sections of components.
+
+Rules. Checks what belongs to no component; each section is validated by whoever knows its model. All
+mistakes are collected, the caller raises them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from mpchat.config.types import OptionsModel
+from mpchat.config.userver import FRAME_OPTIONS
+from mpchat.config.validation import at, validate
+from mpchat.config.yaml_file import Document, Path, problem, read_yaml
+from mpchat.errors import Problem
+
+_SLOTS = 256
+_MANAGER: Path = ("components_manager",)
+
+
+class TaskProcessorOptions(OptionsModel):
+    """A pool: processes where the listener names it, threads in each worker otherwise."""
+
+    worker_threads: Annotated[
+        int,
+        Field(ge=1, le=_SLOTS, description="Processes of the listener's pool, else threads"),
+    ]
+
+
+class ManagerOptions(OptionsModel):
+    """The mapping ``components_manager``."""
+
+    task_processors: Annotated[dict[str, Any], Field(description="Pools by name")]
+    default_task_processor: Annotated[
+        str, Field(description="The task processor of whatever names none")
+    ]
+    components: Annotated[
+        dict[str, Any], Field(description="The sections of the components, by name")
+    ]
+
+
+@dataclass(frozen=True)
+class StaticConfig:
+    """What the file says, as far as it could be understood."""
+
+    document: Document
+    task_processors: dict[str, int]
+    default_task_processor: str
+    sections: dict[str, Any]
+    problems: tuple[Problem, ...]
+    ignored: tuple[str, ...]
+
+
+def load_static(text: str, file: str) -> StaticConfig:
+    """Read and check the frame.
+
+    Raises:
+        ConfigError: The text is not YAML; all other mistakes are in ``problems``.
+    """
+    document = read_yaml(text, file)
+    problems: list[Problem] = []
+    ignored: list[str] = []
+    if not isinstance(document.value, dict):
+        problems.append(problem(document, (), "expected a mapping with components_manager"))
+        return StaticConfig(document, {}, "", {}, tuple(problems), ())
+    for name in document.value:
+        if name != "components_manager":
+            problems.append(problem(document, (name,), "unknown option; known: components_manager"))
+    manager = validate(ManagerOptions, document, _MANAGER, problems, FRAME_OPTIONS, ignored)
+    raw = at(document.value, (*_MANAGER, "task_processors"))
+    processors: dict[str, int] = {}
+    for name in raw if isinstance(raw, dict) else ():
+        path = (*_MANAGER, "task_processors", name)
+        options = validate(TaskProcessorOptions, document, path, problems, FRAME_OPTIONS, ignored)
+        processors[name] = options.worker_threads if options is not None else 1
+    default = manager.default_task_processor if manager is not None else ""
+    if manager is not None and default not in processors:
+        known = ", ".join(sorted(processors)) or "none"
+        path = (*_MANAGER, "default_task_processor")
+        problems.append(problem(document, path, f"expected one of {known}, got '{default}'"))
+    raw_sections = at(document.value, (*_MANAGER, "components"))
+    sections = raw_sections if isinstance(raw_sections, dict) else {}
+    return StaticConfig(document, processors, default, sections, tuple(problems), tuple(ignored))

@@ -1,0 +1,38 @@
+"""The types that options have, and the base of all option models.
+
+Rules. Strict: `'4'` is no integer, `1` is no bool, `yes` is what YAML says it is. Durations are
+userver's strings; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+
+
+def parse_duration(value: Any) -> float:
+    """Return seconds for ``500ms``, ``10s``, ``1m``, ``1h``, ``1d`` (userver's durations)."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError("duration", "expected a duration such as 500ms, 10s or 1m")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
+"""Seconds, written as userver writes durations."""
+ByteSize = Annotated[int, Field(ge=0)]
+"""A number of bytes."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 lets the system choose one."""
+
+
+class OptionsModel(BaseModel):
+    """Base of all options: strict types, nothing unknown, nothing changes afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

@@ -1,0 +1,180 @@
+"""Option models applied to a document: every mistake becomes one sentence with its place.
+
+Rules. pydantic finds the mistakes, the words are ours: what was expected, what was found. An option
+that userver has and we do not is no mistake; it is noted, so that one warning can name them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mpchat.config.yaml_file import Document, Path, dotted, problem
+from mpchat.errors import Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_KINDS = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+_LONGEST = 60
+
+
+def at(value: Any, path: Path) -> Any:
+    """Return the part of a value at a path, or None."""
+    for part in path:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            return None
+    return value
+
+
+def validate(
+    model: type[Model],
+    document: Document,
+    path: Path,
+    problems: list[Problem],
+    known: frozenset[str] = frozenset(),
+    ignored: list[str] | None = None,
+) -> Model | None:
+    """Return the model made of the section at ``path``, or None after adding to ``problems``.
+
+    ``known`` names options of userver that the model need not have, nested ones by their last
+    name; where one is given it is added to ``ignored``. A null section is an empty one.
+    """
+    section = at(document.value, path)
+    if section is None:
+        section = {}
+    try:
+        return model.model_validate(section)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    serious = False
+    stripped = section
+    for detail in details:
+        inside = _strip(detail, model)
+        if detail["type"] == "extra_forbidden" and inside[-1] in known:
+            if ignored is not None:
+                ignored.append(dotted((*path, *inside)).removeprefix("components."))
+            stripped = _without(stripped, inside)
+            continue
+        serious = True
+        problems.append(problem(document, (*path, *inside), describe(detail, model)))
+    return None if serious else model.model_validate(stripped)
+
+
+def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
+    """Say what was expected and what was found."""
+    kind = detail["type"]
+    context = detail.get("ctx", {})
+    found = shown(detail["input"])
+    if kind == "missing":
+        return "required, but missing"
+    if kind == "extra_forbidden":
+        return "unknown option" + _suggestion(str(detail["loc"][-1]), model, detail["loc"])
+    if kind in _KINDS:
+        return f"expected {_KINDS[kind]}, got {found}"
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"expected {words} {context[key]}, got {found}"
+    if kind in {"literal_error", "enum"}:
+        return f"expected {context['expected']}, got {found}"
+    if kind == "string_pattern_mismatch":
+        return f"expected a string that matches {context['pattern']}, got {found}"
+    if kind == "too_short":
+        return f"expected at least {context['min_length']} items, got {found}"
+    if kind == "string_too_short":
+        return f"expected at least {context['min_length']} characters, got {found}"
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"]))
+    message = detail["msg"]
+    text = message[0].lower() + message[1:]
+    return f"{text}, got {found}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a reader of the file would write it, shortened."""
+    if isinstance(value, str):
+        text = f"'{value}'"
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _strip(detail: ErrorDetails, model: type[BaseModel]) -> Path:
+    """Return the path in the file: pydantic adds names of union members, which are not in it."""
+    path: list[str | int] = []
+    for part in detail["loc"]:
+        if isinstance(part, str) and (part in _TYPE_NAMES or part.startswith("function-")):
+            continue
+        if part == "[key]":
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+_TYPE_NAMES = frozenset({"int", "str", "bool", "float", "none", "constrained-int"})
+
+
+def _suggestion(name: str, model: type[BaseModel] | None, loc: tuple[str | int, ...]) -> str:
+    if model is None:
+        return ""
+    names = _option_names(model, loc[:-1])
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(sorted(names))}"
+
+
+def _option_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """Return the options that a model has at a path, through nested models."""
+    for part in path:
+        for name, info in model.model_fields.items():
+            if part == (info.alias or name):
+                nested = _models_in(info.annotation)
+                if nested:
+                    model = nested[0]
+                break
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    arguments = getattr(annotation, "__args__", ())
+    return [model for argument in arguments for model in _models_in(argument)]
+
+
+def _without(section: Any, path: Path) -> Any:
+    """Return the section without the option at a path; nothing is changed in place."""
+    if not isinstance(section, dict):
+        return section
+    head, rest = path[0], path[1:]
+    if not rest:
+        return {key: value for key, value in section.items() if key != head}
+    return {
+        key: _without(value, rest) if key == head else value for key, value in section.items()
+    }

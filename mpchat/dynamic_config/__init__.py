@@ -1,0 +1,1 @@
+"""Dynamic config: variables that change while the service runs, validated, numbered, immutable."""

@@ -1,0 +1,115 @@
+"""Files and layers of dynamic config become one validated set of values.
+
+Rules. Regular files up to 16 MiB only: a pipe or a device could hold the reader up for ever. Layers
+replace whole variables, the later one wins. All mistakes come out together.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mpchat.config.validation import describe
+from mpchat.config.yaml_file import Document, problem
+from mpchat.dynamic_config.keys import Key
+from mpchat.errors import ConfigError, Problem, describe_os_error
+
+LARGEST_FILE = 16 * 1024 * 1024
+_OUR_PREFIX = "MPCHAT_"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Validated values as JSON, and what the operator should know of them."""
+
+    values: dict[str, Any]
+    warnings: list[str]
+
+
+def read_file(path: str) -> str:
+    """Return the text of a config file.
+
+    Raises:
+        ConfigError: It is missing, unreadable, not a regular file, too large, or not UTF-8.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
+    except ValueError as error:
+        raise _unusable(path, f"cannot be read: {error}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _unusable(path, "expected a regular file")
+        try:
+            content = file.read(LARGEST_FILE + 1)
+        except OSError as error:
+            raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
+    if len(content) > LARGEST_FILE:
+        raise _unusable(path, f"larger than {LARGEST_FILE} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise _unusable(path, f"not UTF-8 at byte {error.start}") from error
+
+
+def load(
+    layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[str]
+) -> Loaded:
+    """Merge the layers and validate every variable that somebody declared.
+
+    ``known`` are names that need no warning though nobody here reads them.
+
+    Raises:
+        ConfigError: All mistakes.
+    """
+    declared = {key.name: key for key in keys}
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    unknown: set[str] = set()
+    for layer in layers:
+        for name, value in layer.value.items():
+            values[name] = value
+            key = declared.get(name)
+            if key is not None:
+                problems += _mistakes(key, value, layer)
+            elif name.startswith(_OUR_PREFIX):
+                ours = ", ".join(sorted(n for n in declared if n.startswith(_OUR_PREFIX)))
+                problems.append(problem(layer, (name,), f"unknown variable; known are {ours}"))
+            elif name not in known:
+                unknown.add(name)
+    if problems:
+        raise ConfigError(problems)
+    warnings = []
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        warnings.append(f"dynamic config: kept, but nothing here declares {names}")
+    return Loaded(values, warnings)
+
+
+def _mistakes(key: Key[Any], value: Any, layer: Document) -> list[Problem]:
+    try:
+        key.validate(value)
+    except ValidationError as error:
+        model = key.type if isinstance(key.type, type) else None
+        known = model if model is not None and issubclass(model, BaseModel) else None
+        return [
+            problem(layer, (key.name, *_inside(detail["loc"])), describe(detail, known))
+            for detail in error.errors(include_url=False)
+        ]
+    return []
+
+
+def _inside(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return tuple(part for part in loc if part not in {"constrained-int", "none", "int"})
+
+
+def _unusable(path: str, text: str) -> ConfigError:
+    return ConfigError([Problem(path, 0, 0, "", text)])

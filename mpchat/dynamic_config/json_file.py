@@ -1,0 +1,119 @@
+"""JSON text to values, with the place of each of them.
+
+Rules. The values come from ``json``; a second walk over the text, now known to be JSON, finds where
+they stand. Refused beyond the grammar: repeated names, NaN and Infinity, a byte order mark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from json.decoder import scanstring
+from typing import Any, NoReturn
+
+from mpchat.config.yaml_file import Document, Path, dotted
+from mpchat.errors import ConfigError, Problem
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_ATOM = re.compile(r"[^\s,\]}]+")
+
+
+def read_json(text: str, file: str) -> Document:
+    """Parse a JSON object.
+
+    Raises:
+        ConfigError: The text is not one JSON object.
+    """
+    if text.startswith("\ufeff"):
+        raise ConfigError([Problem(file, 1, 1, "", "begins with a byte order mark; remove it")])
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        what = f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}"
+        raise ConfigError([Problem(file, error.lineno, error.colno, "", what)]) from error
+    except RecursionError as error:
+        raise ConfigError([Problem(file, 0, 0, "", "nested too deeply")]) from error
+    except ValueError as error:
+        raise ConfigError([Problem(file, 0, 0, "", f"not valid JSON: {error}")]) from error
+    walker = _Walker(text)
+    walker.value(0, ())
+    problems = [
+        Problem(file, *walker.place(index), dotted(path), "given twice")
+        for path, index in walker.repeated
+    ]
+    if not isinstance(value, dict):
+        problems.append(Problem(file, 1, 1, "", "expected an object of variables"))
+    if problems:
+        raise ConfigError(problems)
+    places = {path: walker.place(index) for path, index in walker.found.items()}
+    return Document(file, value, places)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+class _Walker:
+    """Walks text that ``json`` has accepted and notes where each value begins."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found: dict[Path, int] = {}
+        self.repeated: list[tuple[Path, int]] = []
+        self.lines = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def place(self, index: int) -> tuple[int, int]:
+        line = bisect_right(self.lines, index)
+        return line, index - self.lines[line - 1] + 1
+
+    def value(self, index: int, path: Path) -> int:
+        index = self._skip(index)
+        self.found[path] = index
+        first = self.text[index]
+        if first == "{":
+            return self._object(index + 1, path)
+        if first == "[":
+            return self._array(index + 1, path)
+        if first == '"':
+            return scanstring(self.text, index + 1)[1]
+        found = _ATOM.match(self.text, index)
+        return found.end() if found else index + 1
+
+    def _object(self, index: int, path: Path) -> int:
+        index = self._skip(index)
+        names: set[str] = set()
+        while self.text[index] != "}":
+            if self.text[index] == ",":
+                index = self._skip(index + 1)
+            start = index
+            name, index = scanstring(self.text, index + 1)
+            if name in names:
+                self.repeated.append(((*path, name), start))
+            names.add(name)
+            index = self._skip(index) + 1  # the colon
+            index = self._skip(self.value(index, (*path, name)))
+        return index + 1
+
+    def _array(self, index: int, path: Path) -> int:
+        index = self._skip(index)
+        number = 0
+        while self.text[index] != "]":
+            if self.text[index] == ",":
+                index += 1
+            index = self._skip(self.value(index, (*path, number)))
+            number += 1
+        return index + 1
+
+    def _skip(self, index: int) -> int:
+        found = _SPACE.match(self.text, index)
+        return found.end() if found else index
+
+
+def json_value(value: Any) -> Any:
+    """Return a copy made of JSON types only (YAML's dates and the like are refused).
+
+    Raises:
+        TypeError: Something in it is not JSON.
+    """
+    return json.loads(json.dumps(value, allow_nan=False))

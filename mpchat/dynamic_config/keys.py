@@ -1,0 +1,31 @@
+"""A key names one dynamic variable, its type and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Key(Generic[T]):
+    """A dynamic variable of type ``type``: ``RATE = Key("MY_RATE", int, default=10)``.
+
+    Declared in a component's ``dynamic_config_keys``; read as ``context.config[RATE]``.
+    """
+
+    name: str
+    type: type[T] | Any
+    default: T
+
+    def validate(self, value: Any) -> T:
+        """Return the typed value.
+
+        Raises:
+            pydantic.ValidationError: The value is not of the key's type.
+        """
+        adapter: TypeAdapter[T] = TypeAdapter(self.type)
+        return adapter.validate_python(value, strict=True)

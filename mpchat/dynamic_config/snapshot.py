@@ -1,0 +1,50 @@
+"""A snapshot: one generation of the dynamic config, typed, complete, never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from mpchat.dynamic_config.keys import Key
+
+T = TypeVar("T")
+
+
+class Snapshot:
+    """The values of all declared keys at one generation; read once per operation.
+
+    Raises:
+        pydantic.ValidationError: A value is not of its key's type (the template checks before).
+    """
+
+    __slots__ = ("_raw", "_typed", "generation")
+
+    def __init__(
+        self, generation: int, values: Mapping[str, Any], keys: Iterable[Key[Any]]
+    ) -> None:
+        self.generation = generation
+        self._raw = dict(values)
+        self._typed = {
+            key.name: key.validate(values[key.name]) for key in keys if key.name in values
+        }
+
+    def __getitem__(self, key: Key[T]) -> T:
+        """Return the typed value, the key's default where the config does not have it."""
+        value: T = self._typed.get(key.name, key.default)
+        return value
+
+    def raw(self, name: str) -> Any:
+        """Return the JSON value of any variable, declared or not; None if absent."""
+        return self._raw.get(name)
+
+
+def to_bytes(values: Mapping[str, Any]) -> bytes:
+    """Return what travels between processes."""
+    return json.dumps(values).encode()
+
+
+def from_bytes(content: bytes) -> dict[str, Any]:
+    """Return what ``to_bytes`` was given."""
+    values: dict[str, Any] = json.loads(content)
+    return values

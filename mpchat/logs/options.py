@@ -1,0 +1,50 @@
+"""The section ``logging`` of the static config (userver's component of that name)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mpchat.config.types import OptionsModel
+
+Level = Literal["trace", "debug", "info", "warning", "error", "critical", "none"]
+
+
+class LoggerOptions(OptionsModel):
+    """One logger; ``default`` is the root."""
+
+    file_path: Annotated[str, Field(description="@stderr, @stdout, @null, or a file")]
+    level: Annotated[Level, Field(description="Less important lines are left out")] = "info"
+    format: Annotated[
+        Literal["tskv", "ltsv", "json", "raw"], Field(description="How a line is written")
+    ] = "tskv"
+    overflow_behavior: Annotated[
+        Literal["discard", "block"],
+        Field(description="When the queue is full: drop the line, or hold the event loop up"),
+    ] = "discard"
+    message_queue_size: Annotated[
+        int, Field(ge=1, description="Lines that may wait to be written")
+    ] = 65536
+
+
+class LoggingOptions(OptionsModel):
+    """Where log lines go."""
+
+    fs_task_processor: Annotated[
+        str | None,
+        Field(
+            alias="fs-task-processor",
+            description="Checked to exist; lines are written by a thread of their own",
+        ),
+    ] = None
+    loggers: Annotated[dict[str, LoggerOptions], Field(description="Loggers by name")] = Field(
+        default_factory=lambda: {"default": LoggerOptions(file_path="@stderr")}
+    )
+
+    @model_validator(mode="after")
+    def _has_default(self) -> LoggingOptions:
+        if "default" not in self.loggers:
+            raise PydanticCustomError("no_default", "expected a logger named default among loggers")
+        return self

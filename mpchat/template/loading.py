@@ -1,0 +1,247 @@
+"""Config files and a component list become a validated Service: everything that is fixed from then on.
+
+Rules. Reads, never opens a socket or starts anything. Every mistake of all files comes out together.
+Static config files are read through Sources, so that a template that replaces a dead one sees what the
+first one saw, whatever has become of the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.components.list import ComponentList
+from mpchat.config.static import StaticConfig, load_static
+from mpchat.config.types import OptionsModel
+from mpchat.config.userver import UserverNames, load_userver_names
+from mpchat.config.validation import validate
+from mpchat.config.yaml_file import Document, problem
+from mpchat.dynamic_config import fallback, json_file
+from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.errors import ConfigError, Problem
+from mpchat.logs.options import LoggingOptions
+from mpchat.server.options import ServerOptions
+from mpchat.worker.service import ComponentPlan, Service
+
+_SECTIONS: dict[str, type[OptionsModel]] = {
+    "server": ServerOptions,
+    "logging": LoggingOptions,
+    "dynamic-config": DynamicConfigOptions,
+    "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
+}
+"""Sections that every process is set up from; they are not components."""
+
+_BLOCKING_POOL = "fs-task-processor"
+
+
+class Sources:
+    """The texts of the static config files, by path."""
+
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self._given = texts
+        self.texts: dict[str, str] = dict(texts or {})
+
+    def read(self, path: str) -> str:
+        """Return the text of a file, as first read.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
+        if path not in self.texts:
+            self.texts[path] = fallback.read_file(path)
+        return self.texts[path]
+
+    def to_bytes(self) -> bytes:
+        """For the next template."""
+        return json.dumps(self.texts).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Sources:
+        """The inverse of ``to_bytes``."""
+        return cls(json.loads(content))
+
+
+def load_dynamic(service: Service) -> fallback.Loaded:
+    """Read and validate the dynamic config files as they are now.
+
+    Raises:
+        ConfigError: All mistakes of all files.
+    """
+    layers = list(service.dynamic_layers)
+    problems: list[Problem] = []
+    for path in service.dynamic_files:
+        try:
+            layers.append(json_file.read_json(fallback.read_file(path), path))
+        except ConfigError as error:
+            problems += error.problems
+    try:
+        loaded = fallback.load(layers, service.keys, service.known_variables)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return loaded
+
+
+def load_service(config: str, components: ComponentList, sources: Sources) -> Service:
+    """Validate the static config against the components.
+
+    Raises:
+        ConfigError: All mistakes of the file.
+    """
+    static = load_static(sources.read(config), config)
+    return _Loader(static, components, config).service()
+
+
+def check(config: str, components: ComponentList) -> list[str]:
+    """Validate static and dynamic config, and return the warnings.
+
+    Raises:
+        ConfigError: All mistakes of all files.
+    """
+    service = load_service(config, components, Sources())
+    return [*service.warnings, *load_dynamic(service).warnings]
+
+
+class _Loader:
+    def __init__(self, static: StaticConfig, components: ComponentList, config: str) -> None:
+        self.static = static
+        self.components = components
+        self.folder = os.path.dirname(config)
+        self.problems: list[Problem] = list(static.problems)
+        self.ignored: list[str] = list(static.ignored)
+        self.names: UserverNames = load_userver_names()
+
+    def service(self) -> Service:
+        frame = {name: self._section(name, model) for name, model in _SECTIONS.items()}
+        plans = self._component_plans()
+        self._unknown_sections()
+        server = frame["server"]
+        pool = self._pool(server)
+        self._check_task_processors(plans, frame["logging"], pool)
+        self._check_paths(plans)
+        if self.problems or server is None:
+            raise ConfigError(self.problems)
+        keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
+        layers, files = self._dynamic(frame["dynamic-config"], frame["dynamic-config-fallbacks"])
+        warnings = []
+        if self.ignored:
+            names = ", ".join(sorted(set(self.ignored)))
+            warnings.append(f"{self.static.document.file}: known to userver, without effect: {names}")
+        return Service(
+            pool=pool,
+            workers=self.static.task_processors[pool],
+            threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
+            server=server,
+            logging=frame["logging"],
+            components=plans,
+            keys=keys,
+            dynamic_layers=layers,
+            dynamic_files=files,
+            known_variables=self.names.variables,
+            warnings=tuple(warnings),
+        )
+
+    def _path(self, name: str, *more: str | int) -> tuple[str | int, ...]:
+        return ("components_manager", "components", name, *more)
+
+    def _problem(self, path: tuple[str | int, ...], text: str) -> None:
+        self.problems.append(problem(self.static.document, path, text))
+
+    def _section(self, name: str, model: type[OptionsModel]) -> Any:
+        known = self.names.components.get(name, frozenset())
+        return validate(
+            model, self.static.document, self._path(name), self.problems, known, self.ignored
+        )
+
+    def _component_plans(self) -> tuple[ComponentPlan, ...]:
+        plans = []
+        for name, cls in self.components.items():
+            known = self.names.components.get(name, frozenset())
+            if issubclass(cls, HandlerBase):
+                known |= self.names.handler_options
+            section = self.static.sections.get(name)
+            if isinstance(section, dict) and section.get("load-enabled") is False:
+                continue
+            options = validate(
+                cls.Options,
+                self.static.document,
+                self._path(name),
+                self.problems,
+                known,
+                self.ignored,
+            )
+            if options is not None:
+                plans.append(ComponentPlan(name, cls, options))
+        return tuple(plans)
+
+    def _unknown_sections(self) -> None:
+        ours = {*_SECTIONS, *(name for name, _cls in self.components.items())}
+        for name in self.static.sections:
+            if name in ours:
+                continue
+            if name in self.names.components:
+                self.ignored.append(name)
+            else:
+                self._problem(self._path(name), "unknown component; is it in the component list?")
+
+    def _pool(self, server: ServerOptions | None) -> str:
+        named = server.listener.task_processor if server is not None else None
+        if named is None:
+            return self.static.default_task_processor
+        if named not in self.static.task_processors:
+            self._unknown_processor(self._path("server", "listener", "task_processor"), named)
+        return named
+
+    def _check_task_processors(
+        self, plans: tuple[ComponentPlan, ...], logging: LoggingOptions | None, pool: str
+    ) -> None:
+        for plan in plans:
+            if not issubclass(plan.cls, HandlerBase) or plan.options.task_processor in {None, pool}:
+                continue
+            path = self._path(plan.name, "task_processor")
+            self._problem(path, f"expected the listener's {pool}, got {plan.options.task_processor}")
+        named = logging.fs_task_processor if logging is not None else None
+        if named is not None and named not in self.static.task_processors:
+            self._unknown_processor(self._path("logging", "fs-task-processor"), named)
+
+    def _unknown_processor(self, path: tuple[str | int, ...], name: str) -> None:
+        known = ", ".join(sorted(self.static.task_processors))
+        self._problem(path, f"expected one of {known}, got {name}")
+
+    def _check_paths(self, plans: tuple[ComponentPlan, ...]) -> None:
+        seen: dict[str, str] = {}
+        for plan in plans:
+            if not issubclass(plan.cls, HandlerBase):
+                continue
+            path = plan.options.path
+            if path in seen:
+                self._problem(self._path(plan.name, "path"), f"{path} is {seen[path]}'s already")
+            seen[path] = plan.name
+
+    def _dynamic(
+        self, options: DynamicConfigOptions, fallbacks: DynamicConfigFallbacksOptions
+    ) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+        layers: tuple[Document, ...] = ()
+        files: list[str | None] = []
+        if options.load_enabled:
+            if options.defaults:
+                layers = (self._defaults_document(options.defaults),)
+            files.append(options.defaults_path)
+        if fallbacks.load_enabled:
+            files.append(fallbacks.fallback_path)
+        return layers, tuple(os.path.join(self.folder, path) for path in files if path)
+
+    def _defaults_document(self, values: dict[str, Any]) -> Document:
+        prefix = self._path("dynamic-config", "defaults")
+        places = self.static.document.places
+        inside = {
+            path[len(prefix) :]: place
+            for path, place in places.items()
+            if path[: len(prefix)] == prefix
+        }
+        return Document(self.static.document.file, dict(values), inside)

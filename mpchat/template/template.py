@@ -1,0 +1,172 @@
+"""The template's life: load, answer with a plan, then fork and reload on request until told to end.
+
+Rules. One thread, blocking: it has nothing to do between requests. What it imports and builds before
+``gc.freeze`` is shared by all workers, page by page. It never runs an event loop, and it dies with the
+supervisor (the kernel sees to that).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import setproctitle
+
+from mpchat.components.list import ComponentList
+from mpchat.dynamic_config.snapshot import Snapshot, to_bytes
+from mpchat.dynamic_config.variables import DRAIN
+from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
+from mpchat.monitor.monitor import run_monitor
+from mpchat.supervisor.numbers import Numbers
+from mpchat.template.forking import fork_child
+from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.worker.service import Service
+from mpchat.worker.worker import run_worker
+
+_VERSION = "0.1.0"
+
+
+def run_template(
+    descriptor: int, config: str, components: Callable[[], ComponentList]
+) -> NoReturn:
+    """Serve the supervisor at the other end of the channel until it is gone."""
+    os.set_inheritable(descriptor, False)
+    setproctitle.setproctitle("mpchat: template")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    template = _Template(Channel(socket.socket(fileno=descriptor)))
+    try:
+        template.start(config, components)
+        template.serve()
+    except ChannelClosed:
+        sys.exit(ExitCode.OK)
+
+
+@dataclass
+class _Template:
+    channel: Channel
+    service: Service | None = None
+
+    def start(self, config: str, components: Callable[[], ComponentList]) -> None:
+        start, descriptors = self._next()
+        assert isinstance(start, messages.Start)
+        sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
+        try:
+            service = load_service(config, components(), sources)
+            answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
+            limit = 0.0
+            warnings = list(service.warnings)
+            if not descriptors:
+                memfd, limit, more = _load_dynamic(service)
+                answers.append(memfd)
+                warnings += more
+        except ConfigError as error:
+            self._fail(ExitCode.CONFIG, str(error))
+        except StartError as error:
+            self._fail(error.exit_code, f"mpchat: {error}")
+        except MpchatError as error:
+            self._fail(ExitCode.SOFTWARE, f"mpchat: {error}")
+        messages.send(self.channel, _plan(service, limit, warnings), answers)
+        for answer in answers:
+            os.close(answer)
+        self.service = service
+        gc.collect()
+        gc.freeze()
+
+    def serve(self) -> NoReturn:
+        while True:
+            message, descriptors = self._next()
+            match message:
+                case messages.ForkRequest():
+                    self._fork(message, descriptors)
+                case messages.ReloadRequest():
+                    self._reload()
+                case _:
+                    raise ValueError(f"the supervisor sent {type(message).__name__}")
+
+    def _next(self) -> tuple[messages.Message, list[int]]:
+        poller = select.poll()
+        poller.register(self.channel.fileno(), select.POLLIN)
+        while (received := messages.receive(self.channel)) is None:
+            poller.poll()
+        return received
+
+    def _fail(self, exit_code: ExitCode, text: str) -> NoReturn:
+        messages.send(self.channel, messages.Failure(exit_code, text))
+        sys.exit(exit_code)
+
+    def _fork(self, request: messages.ForkRequest, descriptors: list[int]) -> None:
+        service = self.service
+        assert service is not None
+        mine = [self.channel.fileno()]
+        try:
+            if request.role == "monitor":
+                limit = Numbers().orphan_limit
+                fork_child(
+                    request,
+                    descriptors,
+                    mine,
+                    "mpchat: monitor",
+                    lambda request, channel, _descriptors: run_monitor(request, channel, limit),
+                )
+            else:
+                fork_child(
+                    request,
+                    descriptors,
+                    mine,
+                    f"mpchat: worker {service.pool}/{request.slot}",
+                    lambda request, channel, rest: run_worker(request, channel, rest, service),
+                )
+        except OSError as error:
+            messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _reload(self) -> None:
+        assert self.service is not None
+        try:
+            memfd, limit, warnings = _load_dynamic(self.service)
+        except ConfigError as error:
+            messages.send(self.channel, messages.ReloadFailed(str(error)))
+            return
+        messages.send(self.channel, messages.Snapshot(limit, warnings), [memfd])
+        os.close(memfd)
+
+
+def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
+    loaded = load_dynamic(service)
+    drain = Snapshot(0, loaded.values, service.keys)[DRAIN]
+    limit = (drain.lameduck_ms + drain.deadline_ms) / 1000
+    return sealed_memfd("mpchat-generation", to_bytes(loaded.values)), limit, loaded.warnings
+
+
+def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
+    listener = service.server.listener
+    default = service.logging.loggers["default"]
+    return messages.Plan(
+        pool=service.pool,
+        workers=service.workers,
+        listener={
+            "address": listener.address,
+            "port": listener.port,
+            "unix_socket": listener.unix_socket,
+            "backlog": listener.backlog,
+        },
+        log_path=default.file_path,
+        log_format=default.format,
+        log_level=logging.getLevelNamesMapping().get(default.level.upper(), logging.DEBUG),
+        path=service.path_to_show(),
+        stop_limit=limit,
+        version=_VERSION,
+        warnings=warnings,
+    )

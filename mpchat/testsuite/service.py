@@ -1,0 +1,183 @@
+"""A running service as a test sees it: the supervisor's process, its workers, what it tells systemd.
+
+Rules. Everything waits for a condition with a deadline. Only processes that the service itself started
+are signalled. What the service says to its service manager is how a test knows that a reload is done.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DEADLINE = 30.0
+"""Seconds that anything may take on a busy machine; reached only by a failure."""
+
+
+def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
+    """Return the first truthy result of ``condition``.
+
+    Raises:
+        TimeoutError: There was none within ``deadline`` seconds.
+    """
+    end = time.monotonic() + deadline
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"within {deadline:g} s there was no {what}")
+        time.sleep(0.01)
+    return result
+
+
+class ServiceFailed(Exception):
+    """The service ended instead of getting ready; holds its exit code and what it wrote to stderr."""
+
+    def __init__(self, exit_code: int, stderr: str) -> None:
+        super().__init__(f"the service left with exit code {exit_code}:\n{stderr}")
+        self.exit_code = exit_code
+        self.stderr = stderr
+
+
+class Service:
+    """One service, from its start to its stop."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.setblocking(False)
+        # An abstract address: no file to clean up, no limit of 108 bytes to a deep folder.
+        self._notify.bind("")
+        name = self._notify.getsockname()
+        address = "@" + name[1:].decode()
+        self.notifications: list[dict[str, str]] = []
+        self.stderr_path = folder / "stderr.log"
+        self._stdout_path = folder / "stdout.log"
+        with self.stderr_path.open("wb") as stderr, self._stdout_path.open("wb") as stdout:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, "NOTIFY_SOCKET": address, **(environment or {})},
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+        self.ready_line = ""
+        self.port = 0
+
+    def wait_ready(self) -> None:
+        """Wait for READY=1 and the ready line.
+
+        Raises:
+            ServiceFailed: It ended before.
+        """
+        self.wait_notified(lambda message: message.get("READY") == "1")
+        self.ready_line = wait_until(self.stdout, "ready line").splitlines()[0]
+        found = re.search(r"ws://\S+?:(\d+)/", self.ready_line)
+        self.port = int(found[1]) if found else 0
+
+    def wait_notified(
+        self, wanted: Callable[[dict[str, str]], bool], after: int = 0
+    ) -> dict[str, str]:
+        """Wait for a message to the service manager; ``after`` skips that many older ones.
+
+        Raises:
+            ServiceFailed: The service ended before it said that.
+        """
+
+        def look() -> dict[str, str] | None:
+            ended = self.process.poll()
+            self._receive()
+            for message in self.notifications[after:]:
+                if wanted(message):
+                    return message
+            if ended is not None:
+                raise ServiceFailed(ended, self.stderr())
+            select.select([self._notify], [], [], 0.05)
+            return None
+
+        result = wait_until(look, "such message to the service manager")
+        assert result is not None
+        return result
+
+    def reload(self) -> str:
+        """Send SIGHUP, wait until the reload is over in every worker, and return its status line."""
+        self._receive()
+        after = len(self.notifications)
+        self.signal(signal.SIGHUP)
+        self.wait_notified(lambda message: message.get("RELOADING") == "1", after)
+        begun = next(
+            index
+            for index, message in enumerate(self.notifications)
+            if index >= after and message.get("RELOADING") == "1"
+        )
+        return self.wait_notified(lambda m: m.get("READY") == "1", begun)["STATUS"]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the supervisor."""
+        self.process.send_signal(number)
+
+    def children(self) -> dict[int, str]:
+        """Return the pids of the supervisor's living children with their titles."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == self.pid and title:
+                found[int(entry.name)] = title
+        return found
+
+    def pids(self, title: str) -> list[int]:
+        """Return the pids of living children whose title begins with ``mpchat: TITLE``."""
+        return [
+            pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")
+        ]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = DEADLINE) -> int:
+        """Ask the service to stop, and return its exit code."""
+        if self.process.poll() is None:
+            self.signal(number)
+        return self.process.wait(deadline)
+
+    def stdout(self) -> str:
+        """Return what the service has printed."""
+        return self._stdout_path.read_text()
+
+    def stderr(self) -> str:
+        """Return what the service has written to stderr, its log by default."""
+        return self.stderr_path.read_text(errors="replace")
+
+    def close(self) -> None:
+        """End everything, whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._notify.close()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                datagram = self._notify.recv(65536)
+            except BlockingIOError:
+                return
+            lines = datagram.decode().splitlines()
+            self.notifications.append(dict(line.split("=", 1) for line in lines))

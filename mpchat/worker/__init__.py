@@ -1,0 +1,1 @@
+"""The worker: a forked process with an event loop, components, and clients."""

@@ -1,0 +1,48 @@
+"""What a worker runs: the validated static config with the code it names, fixed before the fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mpchat.components.component import Component
+from mpchat.components.handler_base import HandlerBase
+from mpchat.config.yaml_file import Document
+from mpchat.dynamic_config.keys import Key
+from mpchat.logs.options import LoggingOptions
+from mpchat.server.options import ServerOptions
+from mpchat.websocket.handler import WebsocketHandlerBase
+
+
+@dataclass(frozen=True)
+class ComponentPlan:
+    """One component to build in every worker."""
+
+    name: str
+    cls: type[Component]
+    options: Any
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that no worker changes."""
+
+    pool: str
+    workers: int
+    threads: int
+    """Of the executor for blocking calls"""
+    server: ServerOptions
+    logging: LoggingOptions
+    components: tuple[ComponentPlan, ...]
+    keys: tuple[Key[Any], ...]
+    dynamic_layers: tuple[Document, ...]
+    """Dynamic config that stands in the static config itself"""
+    dynamic_files: tuple[str, ...]
+    known_variables: frozenset[str]
+    warnings: tuple[str, ...]
+
+    def path_to_show(self) -> str:
+        """Return the path that the ready line names: a WebSocket handler's before any other."""
+        handlers = [plan for plan in self.components if issubclass(plan.cls, HandlerBase)]
+        handlers.sort(key=lambda plan: not issubclass(plan.cls, WebsocketHandlerBase))
+        return str(handlers[0].options.path) if handlers else "/"

@@ -1,0 +1,176 @@
+"""A worker's life: boot, serve, drain, end.
+
+Rules. The loop is made after the fork, never before. The supervisor is at the other end of the channel:
+``Stop`` drains, the channel's end means that the supervisor is gone and there is a second left to say
+goodbye in. SIGTERM asks this one worker to retire; the supervisor starts its successor at once. The
+heartbeat is a timer of the event loop itself, so it stands still when the loop does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import uvloop
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.components.running import Components
+from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
+from mpchat.dynamic_config.variables import DRAIN
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
+from mpchat.ipc.counters import Counters
+from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.logs.setup import set_up
+from mpchat.server.server import Server
+from mpchat.websocket.turn import Turn
+from mpchat.worker.service import Service
+
+_HEARTBEAT = 0.25
+_GOING_AWAY = 1001
+_SERVICE_RESTART = 1012
+
+
+def run_worker(
+    request: ForkRequest, channel: Channel, descriptors: list[int], service: Service
+) -> None:
+    """Be a worker until told to stop; the caller has forked and set the title."""
+    scoreboard = Scoreboard(descriptors[1])
+    snapshot = Snapshot(request.generation, from_bytes(read_memfd(descriptors[3])), service.keys)
+    os.close(descriptors[3])
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]
+    counters = Counters()
+    name = f"{service.pool}/{request.slot}"
+
+    def count_dropped() -> None:
+        counters.log_lines_dropped += 1
+
+    writer = set_up(service.logging, name, count_dropped)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        worker = _Worker(request, channel, scoreboard, snapshot, counters, service, loop)
+        loop.run_until_complete(worker.run(sockets))
+    finally:
+        writer.stop()
+
+
+class _Worker:
+    def __init__(
+        self,
+        request: ForkRequest,
+        channel: Channel,
+        scoreboard: Scoreboard,
+        snapshot: Snapshot,
+        counters: Counters,
+        service: Service,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.channel = channel
+        self.scoreboard = scoreboard
+        self.snapshot = snapshot
+        self.counters = counters
+        self.service = service
+        self.loop = loop
+        self.row = scoreboard.row(request.slot, request.row)
+        self.beats = 0
+        self.end: asyncio.Future[int | None] = loop.create_future()
+        self.stopping = asyncio.Event()
+        self.in_a_hurry = asyncio.Event()
+
+    async def run(self, sockets: list[socket.socket]) -> None:
+        service = self.service
+        self.row.set("pid", os.getpid())
+        self.row.set("generation", self.snapshot.generation)
+        self.loop.add_reader(self.channel.fileno(), self._read)
+        self.loop.add_signal_handler(signal.SIGTERM, self._retire)
+        self.loop.set_default_executor(
+            ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
+        )
+        turn = Turn(self.loop, lambda: self.row.publish(self.counters))
+        components = Components(service.components, lambda: self.snapshot)
+        handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
+        await components.start()
+        server = Server(
+            self.loop,
+            service.server,
+            handlers,
+            self.counters,
+            lambda: self.snapshot,
+            lambda gauge: self.scoreboard.total(gauge, service.workers),
+            turn,
+            self.stopping,
+        )
+        server.accept_from(sockets)
+        self._beat()
+        messages.send(self.channel, messages.Ready())
+        code = await self.end
+        self.stopping.set()
+        await self._drain(server, code)
+        components.stopping()
+        await components.stop()
+        turn.publish_now()
+
+    async def _drain(self, server: Server, code: int | None) -> None:
+        if code is None:
+            await server.close_all_now(_GOING_AWAY)
+            return
+        numbers = self.snapshot[DRAIN]
+        window, deadline = numbers.window_ms / 1000, numbers.deadline_ms / 1000
+        if code == _GOING_AWAY:
+            work = server.stop(numbers.lameduck_ms / 1000, window, deadline)
+        else:
+            work = server.drain(code, window, deadline)
+        drain = asyncio.ensure_future(work)
+        hurry = asyncio.ensure_future(self.in_a_hurry.wait())
+        await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if drain.done():
+            drain.result()
+            return
+        drain.cancel()
+        await asyncio.wait((drain,))
+        await server.close_all_now(code)
+
+    def _read(self) -> None:
+        try:
+            while (received := messages.receive(self.channel)) is not None:
+                self._on_message(*received)
+        except ChannelClosed:
+            self.loop.remove_reader(self.channel.fileno())
+            self.in_a_hurry.set()
+            self._finish(None)
+
+    def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
+        match message:
+            case messages.Generation():
+                values = from_bytes(read_memfd(descriptors[0]))
+                os.close(descriptors[0])
+                self.snapshot = Snapshot(message.number, values, self.service.keys)
+                self.row.set("generation", message.number)
+                messages.send(self.channel, messages.Applied(message.number))
+            case messages.Stop():
+                if message.now:
+                    self.in_a_hurry.set()
+                self._finish(None if message.now else _GOING_AWAY)
+            case _:
+                raise ValueError(f"the supervisor sent {type(message).__name__}")
+
+    def _retire(self) -> None:
+        if not self.end.done():
+            messages.send(self.channel, messages.Retiring())
+            self._finish(_SERVICE_RESTART)
+
+    def _finish(self, code: int | None) -> None:
+        if not self.end.done():
+            self.end.set_result(code)
+
+    def _beat(self) -> None:
+        self.beats += 1
+        self.row.set("heartbeat", self.beats)
+        self.row.publish(self.counters)
+        self.loop.call_later(_HEARTBEAT, self._beat)

@@ -92,7 +92,7 @@ class _Worker:
             ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
         )
         turn = Turn(self.loop, lambda: self.row.publish(self.counters))
-        components = Components(service.components, lambda: self.snapshot)
+        components = Components(service.components)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         await components.start()
         server = Server(
@@ -111,7 +111,6 @@ class _Worker:
         code = await self.end
         self.stopping.set()
         await self._drain(server, code)
-        components.stopping()
         await components.stop()
         turn.publish_now()
 

@@ -1,0 +1,1 @@
+"""Components: base class, list, construction in each worker."""

@@ -1,0 +1,48 @@
+"""A component: a named object with a section in the static config, living in every worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from mpchat.config.types import OptionsModel
+from mpchat.dynamic_config.keys import Key
+
+if TYPE_CHECKING:
+    from mpchat.components.running import Components
+
+
+class ComponentOptions(OptionsModel):
+    """Options that every component has."""
+
+    load_enabled: Annotated[
+        bool, Field(alias="load-enabled", description="False: the component is left out")
+    ] = True
+
+
+class Component:
+    """Base of components (userver's ComponentBase).
+
+    Derive, set ``name``, and extend ``Options`` if the section has options of its own.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[OptionsModel]] = ComponentOptions
+    dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
+
+    def __init__(self, options: Any, components: Components) -> None:
+        """Override to find other components; blocking work belongs into ``start``."""
+        self.options = options
+
+    async def start(self) -> None:
+        """Override to connect or to start background tasks; the order is that of construction."""
+
+    async def stop(self) -> None:
+        """Override to end what ``start`` began; the order is the reverse."""
+
+    def on_all_components_loaded(self) -> None:
+        """Override for work that needs every component started, just before clients come."""
+
+    def on_all_components_are_stopping(self) -> None:
+        """Override to stop using other components: they end soon."""

@@ -1,0 +1,35 @@
+"""The component list: which classes a service is made of, by the names of their sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mpchat.components.component import Component
+
+
+class ComponentList:
+    """An ordered list of component classes (userver's ComponentList)."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Component]] = {}
+
+    def append(self, cls: type[Component], name: str | None = None) -> ComponentList:
+        """Add a class under its own or another name, and return the list.
+
+        Raises:
+            ValueError: The name is taken.
+        """
+        name = name or cls.name
+        if name in self._classes:
+            raise ValueError(f"a component named {name} is in the list already")
+        self._classes[name] = cls
+        return self
+
+    def items(self) -> Iterator[tuple[str, type[Component]]]:
+        """Return names and classes in order."""
+        return iter(self._classes.items())
+
+
+def minimal_server_component_list() -> ComponentList:
+    """Return a list for a server without handlers; append yours."""
+    return ComponentList()

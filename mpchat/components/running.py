@@ -1,0 +1,94 @@
+"""The components of one worker: built on demand, started in that order, stopped in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from mpchat.components.component import Component
+from mpchat.errors import MpchatError
+
+C = TypeVar("C", bound=Component)
+
+
+class Planned(Protocol):
+    """A component that the template has validated."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def cls(self) -> type[Component]: ...
+    @property
+    def options(self) -> Any: ...
+
+
+class ComponentError(MpchatError):
+    """A component is missing, depends on itself, or failed to start; the text names it."""
+
+
+class Components:
+    """What a component's constructor is given to find others by."""
+
+    def __init__(self, plans: Sequence[Planned]) -> None:
+        self._plans = {plan.name: plan for plan in plans}
+        self._built: dict[str, Component] = {}
+        self._building: list[str] = []
+
+    def build(self) -> list[Component]:
+        """Construct all, dependencies first."""
+        for name in self._plans:
+            self._get(name)
+        return list(self._built.values())
+
+    def find(self, cls: type[C], name: str | None = None) -> C:
+        """Return the component of a class, constructed if it is not yet.
+
+        Raises:
+            ComponentError: It is not in the list, or is under construction itself.
+        """
+        names = [
+            plan.name
+            for plan in self._plans.values()
+            if issubclass(plan.cls, cls) and name in {None, plan.name}
+        ]
+        if not names:
+            asked = f" asked for by {self._building[-1]}" if self._building else ""
+            raise ComponentError(f"no component {name or cls.__name__}{asked} is in the list")
+        component = self._get(names[0])
+        assert isinstance(component, cls)
+        return component
+
+    async def start(self) -> None:
+        """Start all, then tell all that all are loaded.
+
+        Raises:
+            ComponentError: One failed; its own exception is the cause.
+        """
+        for name, component in self._built.items():
+            try:
+                await component.start()
+            except Exception as error:
+                raise ComponentError(f"component {name} failed to start: {error}") from error
+        for component in self._built.values():
+            component.on_all_components_loaded()
+
+    async def stop(self) -> None:
+        """Tell all that the end is near, then stop them in reverse order."""
+        components = list(reversed(self._built.values()))
+        for component in components:
+            component.on_all_components_are_stopping()
+        for component in components:
+            await component.stop()
+
+    def _get(self, name: str) -> Component:
+        if name in self._built:
+            return self._built[name]
+        if name in self._building:
+            chain = " -> ".join([*self._building[self._building.index(name) :], name])
+            raise ComponentError(f"components depend on each other: {chain}")
+        plan = self._plans[name]
+        self._building.append(name)
+        component = plan.cls(plan.options, self)
+        self._building.pop()
+        self._built[name] = component
+        return component

@@ -1,0 +1,1 @@
+"""Our own handlers, written with the names that every author has."""

@@ -1,0 +1,1 @@
+"""The HTTP side: accepting, admission, request heads, routes, the handshake, drain."""

@@ -1,0 +1,261 @@
+"""A client's socket until it becomes a WebSocket: request heads, plain responses, the handshake.
+
+Rules. One head at a time, under a limit of size and one of time that no trickle stretches. Requests that
+come early wait until the one before is answered. Whatever ends with ``Connection: close`` is half-closed
+and read to its end, since closing at once would take the response from a client that still sends.
+``websockets`` decides about the upgrade; this file decides what comes before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader, InvalidHeaderValue
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from mpchat.components.handler_base import response
+from mpchat.dynamic_config.variables import LIMITS, LOG_REQUEST
+from mpchat.server.head import LARGEST_BODY, LARGEST_HEAD, Head, HttpError, find_end, parse_head
+from mpchat.server.routes import MethodNotAllowed
+from mpchat.websocket.context import Context
+from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.protocol import WebSocketProtocol
+
+if TYPE_CHECKING:
+    from mpchat.server.server import Server
+
+log = logging.getLogger("mpchat.server")
+access_log = logging.getLogger("mpchat.access")
+_SILENT = logging.getLogger("mpchat.websocket.control")
+_LINGER = 2.0
+"""Seconds that a client has to read the last response and to end its side."""
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One client socket before, or without, an upgrade."""
+
+    def __init__(self, server: Server, *, admitted: bool) -> None:
+        self.server = server
+        self.transport: asyncio.Transport | None = None
+        self._admitted = admitted
+        self._data = bytearray()
+        self._skip = 0
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._begun = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun."""
+        return self._task is None and not self._data
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.server.waiting.add(self)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self.server.waiting.discard(self)
+        self.server.socket_closed()
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._skip:
+            rest = len(data) - self._skip
+            self._skip = max(0, -rest)
+            data = data[-rest:] if rest > 0 else b""
+        self._data += data
+        if self._task is None:
+            self._next_request()
+        elif len(self._data) > LARGEST_HEAD and self.transport is not None:
+            self.transport.pause_reading()
+
+    def end_if_idle(self) -> None:
+        """The service stops: a keep-alive connection without a request ends."""
+        if self.idle:
+            self._half_close()
+
+    def abort(self) -> None:
+        """The deadline has come."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _next_request(self) -> None:
+        if not self._data:
+            return
+        try:
+            # RFC 9112, 2.2: empty lines before a request are to be tolerated.
+            while self._data.startswith(b"\r\n"):
+                del self._data[:2]
+            end = find_end(self._data)
+            if end < 0:
+                return
+            head = parse_head(bytes(self._data[:end]))
+        except HttpError as error:
+            self._refuse(error)
+            return
+        del self._data[:end]
+        self._stop_timer()
+        self._task = asyncio.get_running_loop().create_task(self._answer(head))
+
+    async def _answer(self, head: Head) -> None:
+        server = self.server
+        request = head.request
+        context = Context(server.next_id(), server.stopping, {}, server.snapshot)
+        try:
+            route = server.routes.find(request.method, request.path)
+            context.path_params = route.params
+            if not self._admitted or server.refusing:
+                server.counters.refused += 1
+                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
+            wanted = head.upgrade or "Upgrade" in request.headers
+            if wanted and isinstance(route.handler, WebsocketHandlerBase):
+                await self._upgrade(route.handler, request, context)
+                return
+            answer = await route.handler.handle_non_websocket_request(request, context)
+        except MethodNotAllowed as error:
+            answer = response(error.status, error.text + "\n")
+            answer.headers["Allow"] = error.allow
+        except HttpError as error:
+            answer = response(error.status, error.text + "\n")
+        except Exception:
+            log.exception("the handler failed", extra={"connection": context.id})
+            answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
+        server.counters.requests += 1
+        self._log_request(request, answer.status_code, context)
+        self._drop_body(head.body_length)
+        close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        self._respond(answer, close=close, head_only=request.method == "HEAD")
+        self._task = None
+        if not self._closing:
+            self._start_timer()
+            if self.transport is not None:
+                self.transport.resume_reading()
+            self._next_request()
+
+    async def _upgrade(
+        self, handler: WebsocketHandlerBase, request: Request, context: Context
+    ) -> None:
+        server = self.server
+        limit = server.snapshot()[LIMITS].max_connections
+        if limit is not None and server.service_total("connections") >= limit:
+            server.counters.refused += 1
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        handshake = ServerProtocol(logger=_SILENT)
+        answer = handshake.accept(request)
+        _name_version(answer, handshake.handshake_exc)
+        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            answer = await handler.handle_handshake(request, context) or answer
+        for name, value in context.response_headers:
+            answer.headers[name] = value
+        self._log_request(request, answer.status_code, context)
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._respond(answer, close=True, head_only=False)
+            return
+        transport.write(answer.serialize())
+        protocol = WebSocketProtocol(
+            transport, server.turn, handler, request, context, server.counters, server.ended
+        )
+        server.waiting.discard(self)
+        server.connections.add(protocol)
+        transport.set_protocol(protocol)
+        transport.resume_reading()
+        protocol.start(bytes(self._data))
+        self._data.clear()
+
+    def _drop_body(self, length: int) -> None:
+        here = min(length, len(self._data))
+        del self._data[:here]
+        self._skip = min(length - here, LARGEST_BODY)
+
+    def _refuse(self, error: HttpError) -> None:
+        self._stop_timer()
+        self.server.counters.requests += 1
+        self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
+
+    def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        body = bytes(answer.body or b"")
+        headers = Headers(answer.headers.raw_items())
+        headers.setdefault("Date", email.utils.formatdate(usegmt=True))
+        headers.setdefault("Content-Length", str(len(body)))
+        if close and "Connection" not in headers:
+            headers["Connection"] = "close"
+        answer = Response(answer.status_code, answer.reason_phrase, headers, b"")
+        self.server.turn.touch()
+        transport.write(answer.serialize() + (b"" if head_only else body))
+        if close:
+            self._half_close()
+
+    def _half_close(self) -> None:
+        transport = self.transport
+        if self._closing or transport is None:
+            return
+        self._closing = True
+        self._data.clear()
+        self._stop_timer()
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
+        self._timer = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        timeout = self.server.options.handshake_timeout
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._too_slow)
+        self._begun = time.monotonic()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        if self._data:
+            self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time"))
+        else:
+            self._half_close()
+
+    def _log_request(self, request: Request, status: int, context: Context) -> None:
+        if self.server.snapshot()[LOG_REQUEST] and self.transport is not None:
+            peer = self.transport.get_extra_info("peername")
+            who = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+            access_log.info(
+                "%s %s %d from %s",
+                request.method,
+                request.path,
+                status,
+                who,
+                extra={"connection": context.id},
+            )
+
+
+def _name_version(answer: Response, error: BaseException | None) -> None:
+    """Turn a refused version into 426 with the one that is spoken (RFC 6455, section 4.4)."""
+    if isinstance(error, (InvalidHeader, InvalidHeaderValue)) and (
+        error.name == "Sec-WebSocket-Version"
+    ):
+        status = HTTPStatus.UPGRADE_REQUIRED
+        answer.status_code, answer.reason_phrase = status.value, status.phrase
+        answer.headers["Upgrade"] = "websocket"
+        answer.headers["Sec-WebSocket-Version"] = "13"
+
+

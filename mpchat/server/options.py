@@ -1,0 +1,48 @@
+"""The section ``server`` of the static config."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mpchat.config.types import Duration, OptionsModel, Port
+
+
+class ListenerOptions(OptionsModel):
+    """Where clients connect."""
+
+    address: Annotated[
+        str | None,
+        Field(description="Address to listen on; by default all, IPv6 and IPv4"),
+    ] = None
+    port: Annotated[Port | None, Field(description="TCP port; 0 lets the system choose")] = None
+    unix_socket: Annotated[
+        str | None, Field(alias="unix-socket", description="Path of a Unix socket instead of a port")
+    ] = None
+    task_processor: Annotated[
+        str | None, Field(description="The pool of workers; by default default_task_processor")
+    ] = None
+    backlog: Annotated[
+        int, Field(ge=1, description="Connections that may wait on each listening socket")
+    ] = 1024
+    max_connections: Annotated[
+        int, Field(ge=1, description="Open sockets of the service; further ones get 503")
+    ] = 32768
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ListenerOptions:
+        if (self.port is None) == (self.unix_socket is None):
+            raise PydanticCustomError("place", "expected either port or unix-socket")
+        return self
+
+
+class ServerOptions(OptionsModel):
+    """The server itself."""
+
+    listener: Annotated[ListenerOptions, Field(description="The port for clients")]
+    handshake_timeout: Annotated[
+        Duration,
+        Field(alias="handshake-timeout", description="Time for a request head, and between two"),
+    ] = 10.0

@@ -1,0 +1,175 @@
+"""One worker's server: sockets in, connections counted, and all of them ended in order.
+
+Rules. Every client socket is in exactly one of two sets: ``waiting`` (plain HTTP) or ``connections``
+(WebSocket). A stop follows four steps: refuse while still accepting, take what is queued and close the
+listening sockets, close connections spread over the window, cut off what is left at the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import LOG_REQUEST
+from mpchat.ipc.counters import Counters
+from mpchat.server.accepting import Acceptor
+from mpchat.server.http import HttpProtocol, access_log
+from mpchat.server.options import ServerOptions
+from mpchat.server.routes import Routes
+from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.turn import Turn
+
+_SPACING = 0.01
+"""Seconds between two closes at the most: a few clients are done at once."""
+_POLL = 0.005
+_NOW_SECONDS = 0.5
+
+log = logging.getLogger("mpchat.server")
+
+
+class Server:
+    """Accepts, routes, and knows every open connection of its worker."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: ServerOptions,
+        handlers: Iterable[HandlerBase],
+        counters: Counters,
+        snapshot: Callable[[], Snapshot],
+        service_total: Callable[[str], int],
+        turn: Turn,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.options = options
+        self.routes = Routes(handlers)
+        self.counters = counters
+        self.snapshot = snapshot
+        self.service_total = service_total
+        self.turn = turn
+        self.stopping = stopping
+        self.refusing = False
+        self.waiting: set[HttpProtocol] = set()
+        self.connections: set[WebSocketProtocol] = set()
+        self._loop = loop
+        self._acceptor = Acceptor(loop, self._on_socket)
+        self._adopting: set[asyncio.Task[None]] = set()
+        self._ids = itertools.count(1)
+        self._prefix = f"{os.getpid():x}"
+
+    def accept_from(self, sockets: Iterable[socket.socket]) -> None:
+        """Begin to accept from these listening sockets."""
+        self._acceptor.add(sockets)
+
+    def next_id(self) -> str:
+        """Return a name for a connection, unique among the living workers."""
+        return f"{self._prefix}-{next(self._ids):x}"
+
+    def socket_closed(self) -> None:
+        """A client's socket is gone."""
+        self.counters.sockets -= 1
+        self.turn.touch()
+
+    def ended(self, protocol: WebSocketProtocol) -> None:
+        """A WebSocket connection and its handler are over."""
+        if protocol not in self.connections:
+            return
+        self.connections.discard(protocol)
+        self.socket_closed()
+        if self.snapshot()[LOG_REQUEST]:
+            seconds = self._loop.time() - protocol.since
+            access_log.info(
+                "closed %s after %.3f s",
+                protocol.close_code(),
+                seconds,
+                extra={"connection": protocol.context.id},
+            )
+
+    async def stop(self, lameduck: float, window: float, deadline: float) -> None:
+        """End everything for a stop of the service (1001)."""
+        self.refusing = True
+        if lameduck:
+            await asyncio.sleep(lameduck)
+        self._acceptor.close()
+        await self._wait_adopted()
+        await self._close_connections(1001, window, deadline)
+
+    async def drain(self, code: int, window: float, deadline: float) -> None:
+        """End the connections of this worker while others go on accepting."""
+        self._acceptor.close()
+        await self._wait_adopted()
+        await self._close_connections(code, window, deadline)
+
+    async def close_all_now(self, code: int) -> None:
+        """Say goodbye to all at once, wait a moment for their answers, and cut off the rest."""
+        self.refusing = True
+        self._acceptor.close()
+        for protocol in list(self.connections):
+            protocol.close(code, "")
+        for waiting in list(self.waiting):
+            waiting.end_if_idle()
+        await self._wait_empty(self._loop.time() + _NOW_SECONDS)
+        await self._abort_all()
+
+    async def _close_connections(self, code: int, window: float, deadline: float) -> None:
+        end = self._loop.time() + deadline
+        for waiting in list(self.waiting):
+            waiting.end_if_idle()
+        connections = list(self.connections)
+        spacing = min(window / len(connections), _SPACING) if connections else 0.0
+        begun = self._loop.time()
+        for index, protocol in enumerate(connections):
+            wait = begun + index * spacing - self._loop.time()
+            # A sleep shorter than a millisecond would be rounded up to one.
+            if wait > 0.001:
+                await asyncio.sleep(wait)
+            protocol.drain(code)
+        await self._wait_empty(end)
+        await self._abort_all()
+
+    async def _wait_empty(self, end: float) -> None:
+        while (self.connections or self.waiting) and self._loop.time() < end:
+            await asyncio.sleep(_POLL)
+
+    async def _abort_all(self) -> None:
+        left = len(self.connections)
+        if left:
+            log.warning("%d connections had not ended by the deadline", left)
+        for protocol in list(self.connections):
+            protocol.abort()
+        for waiting in list(self.waiting):
+            waiting.abort()
+        await self._wait_empty(self._loop.time() + _NOW_SECONDS)
+
+    def _on_socket(self, client: socket.socket) -> None:
+        counters = self.counters
+        counters.accepted += 1
+        counters.sockets += 1
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit = self.options.listener.max_connections
+        admitted = self.service_total("sockets") < limit
+        task = self._loop.create_task(self._adopt(client, admitted))
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    async def _adopt(self, client: socket.socket, admitted: bool) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: HttpProtocol(self, admitted=admitted), client
+            )
+        except OSError as error:
+            # The client was gone before we could look at it.
+            log.debug("a client left while it was accepted: %s", error)
+            self.socket_closed()
+            client.close()
+
+    async def _wait_adopted(self) -> None:
+        if self._adopting:
+            await asyncio.wait(list(self._adopting))

@@ -1,0 +1,1 @@
+"""WebSocket: bytes to messages (scanner), the asyncio side (protocol), what a handler sees."""

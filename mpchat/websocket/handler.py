@@ -1,0 +1,63 @@
+"""The base class of WebSocket handlers (userver's WebsocketHandlerBase)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+from websockets.http11 import Request, Response
+
+from mpchat.components.handler_base import HandlerBase, HandlerOptions
+from mpchat.config.types import ByteSize, Duration, OptionsModel
+
+if TYPE_CHECKING:
+    from mpchat.websocket.connection import WebSocketConnection
+    from mpchat.websocket.context import Context
+
+
+class WebsocketHandlerOptions(HandlerOptions):
+    """Options of a WebSocket handler; the first two are userver's."""
+
+    max_remote_payload: Annotated[
+        ByteSize,
+        Field(
+            alias="max-remote-payload",
+            description="Largest message from a client, bytes; a larger one ends with code 1009",
+        ),
+    ] = 65536
+    fragment_size: Annotated[
+        ByteSize,
+        Field(
+            alias="fragment-size",
+            description="Messages to the client go out in fragments of this size; 0: never",
+        ),
+    ] = 65536
+    close_timeout: Annotated[
+        Duration,
+        Field(alias="close-timeout", description="How long the other side's part of a close may take"),
+    ] = 5.0
+    write_limit: Annotated[
+        ByteSize,
+        Field(alias="write-limit", description="Unsent bytes beyond which send waits"),
+    ] = 65536
+
+
+class WebsocketHandlerBase(HandlerBase):
+    """Derive, set ``name``, write ``handle``; list the class in the component list."""
+
+    Options: ClassVar[type[OptionsModel]] = WebsocketHandlerOptions
+
+    async def handle(self, chat: WebSocketConnection, context: Context) -> None:
+        """Serve one connection; override it. It runs as a task of its own.
+
+        Returning closes with 1000; an exception closes with 1011 and is logged; ConnectionClosed
+        that leaves it is a normal end.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define handle")
+
+    async def handle_handshake(self, request: Request, context: Context) -> Response | None:
+        """Override to refuse a handshake with a response, or to add response headers."""
+        return None
+
+    if TYPE_CHECKING:
+        options: Any

@@ -1,0 +1,470 @@
+"""The asyncio side of a WebSocket connection: when to read, when to write, in which order to end.
+
+Rules.
+- Writes: at once when no further input is queued for the connection, else gathered until the end of the
+  turn. Data goes before pong and before Close.
+- Reads: paused while the handler has messages to take, while our own writes wait for the client, and
+  for the rest of the turn after a full read, so no connection takes the loop from the others.
+- A client's Close is answered when the handler has come back for more, has ended, or at close-timeout.
+- After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
+  client's end of file or close-timeout, then close. Closing at once would reset what is on its way.
+- No timer runs for an open connection; one runs while it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from websockets.frames import OK_CLOSE_CODES, Close
+from websockets.http11 import Request
+
+from mpchat.ipc.counters import Counters
+from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.context import Context
+from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.scanner import Message, Scanner, close_frame, frame_header
+from mpchat.websocket.turn import Turn
+
+_BUDGET = 128
+"""Frames parsed for one connection before others get their turn."""
+_FULL_READ = 256 * 1024
+"""uvloop's read buffer: a read of this size is followed by another in the same turn."""
+_GATHERED_BYTES = 64 * 1024
+"""Replies gathered beyond this are written before the turn's end."""
+_SEPARATE_BYTES = 16 * 1024
+"""From this size on, header and payload are written without being joined."""
+_ABNORMAL = 1006
+
+log = logging.getLogger("mpchat.websocket")
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """One connection from the 101 response to the end of its socket."""
+
+    __slots__ = (
+        "_closing_timer",
+        "_counted_out",
+        "_drain_code",
+        "_end_code",
+        "_finished_waiters",
+        "_fragment_size",
+        "_gathered",
+        "_gathered_bytes",
+        "_handler",
+        "_in_turn",
+        "_input_paused",
+        "_more",
+        "_on_end",
+        "_reading",
+        "_task",
+        "_turn",
+        "_writers",
+        "chat",
+        "context",
+        "counters",
+        "finished",
+        "lost",
+        "messages_in",
+        "messages_out",
+        "received",
+        "received_first",
+        "scanner",
+        "sent",
+        "since",
+        "transport",
+        "unanswered",
+        "write_paused",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        turn: Turn,
+        handler: WebsocketHandlerBase,
+        request: Request,
+        context: Context,
+        counters: Counters,
+        on_end: Callable[[WebSocketProtocol], None],
+    ) -> None:
+        options = handler.options
+        self.transport = transport
+        self.context = context
+        self.counters = counters
+        self.scanner = Scanner(options.max_remote_payload, counters)
+        self.chat = WebSocketConnection(self, request, context.id, context.path_params)
+        self.sent: Close | None = None
+        self.received: Close | None = None
+        self.received_first = False
+        self.lost = False
+        self.finished = False
+        self.unanswered = False
+        self.write_paused = False
+        self.since = time.monotonic()
+        self.messages_in = 0
+        self.messages_out = 0
+        self._fragment_size = options.fragment_size
+        self._handler = handler
+        self._turn = turn
+        self._on_end = on_end
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._in_turn = False
+        self._more = False
+        self._reading = True
+        self._input_paused = False
+        self._writers: list[asyncio.Future[None]] | None = None
+        self._finished_waiters: list[asyncio.Future[None]] | None = None
+        self._closing_timer: asyncio.TimerHandle | None = None
+        self._drain_code: int | None = None
+        self._end_code: int | None = None
+        self._counted_out = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, leftover: bytes) -> None:
+        """Begin: start the handler, and take what followed the handshake in the same read."""
+        self.transport.set_write_buffer_limits(high=self._handler.options.write_limit)
+        self.counters.handshakes += 1
+        self.counters.connections += 1
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._turn.touch()
+        if leftover:
+            self.data_received(leftover)
+
+    # Input
+
+    def data_received(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if self.sent is not None:
+            self._look_for_close(data)
+            return
+        messages = self.chat.queued
+        scanner = self.scanner
+        self._more = scanner.feed(data, messages, _BUDGET)
+        if messages:
+            self.chat.wake()
+        if scanner.replies or scanner.closed is not None or scanner.failure is not None:
+            self._on_control()
+        if self._more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
+            self._input_paused = True
+            self._set_reading()
+            self._join_turn()
+        else:
+            self._turn.touch()
+
+    def pull(self) -> None:
+        """Parse further, and read again when all that was read is parsed: the handler asks."""
+        if self._more:
+            self._more = self.scanner.feed(b"", self.chat.queued, _BUDGET)
+            scanner = self.scanner
+            if scanner.replies or scanner.closed is not None or scanner.failure is not None:
+                self._on_control()
+        if self._input_paused and not self._more and not self.chat.queued:
+            self._input_paused = False
+            self._set_reading()
+
+    def eof_received(self) -> bool:
+        # The client sends no more; without a Close before it, that is the end of the connection.
+        return False
+
+    def _look_for_close(self, data: bytes) -> None:
+        """After our Close: messages are dropped, the client's Close ends the wait."""
+        dropped: deque[Message] = deque()
+        scanner = self.scanner
+        more = scanner.feed(data, dropped, _BUDGET)
+        while more:
+            dropped.clear()
+            more = scanner.feed(b"", dropped, _BUDGET)
+        scanner.replies.clear()
+        if scanner.closed is not None:
+            self.received = scanner.closed.close
+            self._half_close()
+        elif scanner.failure is not None:
+            self._half_close()
+
+    def _on_control(self) -> None:
+        scanner = self.scanner
+        if scanner.replies:
+            if self.sent is None:
+                for reply in scanner.replies:
+                    self._gather(reply)
+                self._flush_or_join()
+            scanner.replies.clear()
+        if scanner.failure is not None and self.sent is None:
+            self._log_end(f"client's mistake: {scanner.failure.close.reason}")
+            self._write_close(scanner.failure.close, scanner.failure.frame)
+            self._half_close()
+        elif scanner.closed is not None and self.received is None:
+            self.received = scanner.closed.close
+            self.received_first = self.sent is None
+            if self.chat.queued or self.unanswered:
+                self._start_timer(self._answer_close)
+            else:
+                self._answer_close()
+
+    def _set_reading(self) -> None:
+        want = not (self._input_paused or self.write_paused or self._drain_code is not None)
+        want = want or self.sent is not None
+        if want == self._reading or self.lost:
+            return
+        self._reading = want
+        if want:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    # Output
+
+    def send_message(self, opcode: int, payload: bytes) -> None:
+        """Send one message, in fragments if it is longer than ``fragment-size``."""
+        length = len(payload)
+        self.counters.messages_sent += 1
+        self.counters.bytes_sent += length
+        size = self._fragment_size
+        if size and length > size:
+            for start in range(0, length, size):
+                part = payload[start : start + size]
+                final = start + size >= length
+                self._gather(frame_header(opcode, len(part), final=final))
+                self._gather(part)
+                opcode = 0
+            self._flush_or_join()
+        elif length >= _SEPARATE_BYTES or self._gathered:
+            self._gather(frame_header(opcode, length))
+            self._gather(payload)
+            self._flush_or_join()
+        elif self._more or self.chat.queued:
+            self._gather(frame_header(opcode, length) + payload)
+            self._join_turn()
+        else:
+            self._turn.touch()
+            self.transport.write(frame_header(opcode, length) + payload)
+
+    def end_turn(self) -> None:
+        """Write what was gathered; go on reading if the handler waits for it."""
+        self._in_turn = False
+        self._flush()
+        if self.sent is None and not self.lost and self.chat.waiting:
+            self.pull()
+            if self.chat.queued:
+                self.chat.wake()
+            elif self._more:
+                self._join_turn()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        self._set_reading()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self._set_reading()
+        self._wake_writers()
+
+    async def wait_writable(self) -> None:
+        """Wait until the client has read enough of what was sent."""
+        while self.write_paused and not self.lost:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self._writers is None:
+                self._writers = []
+            self._writers.append(waiter)
+            await waiter
+
+    def _gather(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+
+    def _flush_or_join(self) -> None:
+        if self._gathered_bytes < _GATHERED_BYTES and (self._more or self.chat.queued):
+            self._join_turn()
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, []
+        size, self._gathered_bytes = self._gathered_bytes, 0
+        if self.lost:
+            return
+        self._turn.touch()
+        if size < _SEPARATE_BYTES or len(gathered) > 64:
+            self.transport.write(b"".join(gathered))
+        else:
+            self.transport.writelines(gathered)
+
+    def _join_turn(self) -> None:
+        if not self._in_turn:
+            self._in_turn = True
+            self._turn.join(self)
+
+    def _wake_writers(self) -> None:
+        writers, self._writers = self._writers, None
+        for waiter in writers or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Ends
+
+    def caught_up(self) -> None:
+        """Close now if that was waiting for the handler to have taken and answered everything."""
+        if self.received is not None and self.sent is None:
+            self._answer_close()
+        elif self._drain_code is not None and self.sent is None and not self.lost:
+            self.close(self._drain_code, "")
+
+    def close(self, code: int, reason: str) -> None:
+        """Send our Close unless one was sent; the client's ends the connection.
+
+        Raises:
+            ProtocolError: The code must not be sent, or the reason is too long.
+        """
+        if self.sent is not None or self.lost:
+            return
+        if self.received is not None:
+            self._answer_close()
+            return
+        self._write_close(Close(code, reason), close_frame(code, reason))
+        self._start_timer(self._abort)
+        self._set_reading()
+        if self._more:
+            self._more = False
+            self._look_for_close(b"")
+
+    def drain(self, code: int) -> None:
+        """Read no more, let the handler answer what was read, then close."""
+        if self.sent is not None or self.lost or self._drain_code is not None:
+            return
+        self._drain_code = code
+        self._set_reading()
+        if self.chat.waiting or not self.unanswered:
+            self.pull()
+            if self.chat.queued:
+                self.chat.wake()
+            else:
+                self.caught_up()
+
+    def abort(self) -> None:
+        """End now, without waiting for anybody."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+        self._abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
+            self._closing_timer = None
+        self._finish()
+        self._wake_writers()
+        if self._task is None or self._task.done():
+            self._on_end(self)
+
+    def closed_error(self) -> ConnectionClosed:
+        """Return the exception that tells how the connection ended."""
+        received, sent = self.received, self.sent
+        normal = (
+            received is not None
+            and sent is not None
+            and received.code in OK_CLOSE_CODES
+            and sent.code in OK_CLOSE_CODES
+        )
+        order = self.received_first if received is not None and sent is not None else None
+        cls = ConnectionClosedOK if normal else ConnectionClosedError
+        return cls(received, sent, order)
+
+    def close_code(self) -> int | None:
+        """Return what ``chat.close_code`` says."""
+        if not self.finished:
+            return None
+        return int(self.received.code) if self.received is not None else _ABNORMAL
+
+    def close_reason(self) -> str | None:
+        """Return what ``chat.close_reason`` says."""
+        if not self.finished:
+            return None
+        return self.received.reason if self.received is not None else ""
+
+    async def wait_finished(self) -> None:
+        """Wait for the end of the connection as its handler sees it."""
+        if not self.finished:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self._finished_waiters is None:
+                self._finished_waiters = []
+            self._finished_waiters.append(waiter)
+            await waiter
+
+    async def _run(self) -> None:
+        code = 1000
+        try:
+            await self._handler.handle(self.chat, self.context)
+        except ConnectionClosed as error:
+            log.debug("connection ended: %s", error, extra={"connection": self.context.id})
+        except Exception:
+            code = 1011
+            log.exception("the handler failed", extra={"connection": self.context.id})
+        finally:
+            self.unanswered = False
+            self.chat.queued.clear()
+            self.close(code, "")
+            if self.lost:
+                self._on_end(self)
+
+    def _answer_close(self) -> None:
+        closed = self.scanner.closed
+        if self.sent is None and not self.lost and closed is not None:
+            # The answer repeats the client's code (RFC 6455, section 5.5.1).
+            self._write_close(closed.close, closed.frame)
+            self._half_close()
+
+    def _write_close(self, close: Close, frame: bytes) -> None:
+        self.sent = close
+        self._gather(frame)
+        self._flush()
+
+    def _half_close(self) -> None:
+        """Send no more, and read to the client's end of file."""
+        self._finish()
+        if self.lost or self.transport.is_closing():
+            return
+        self._start_timer(self._abort)
+        self._set_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _finish(self) -> None:
+        if self.finished:
+            return
+        self.finished = True
+        self._count_out()
+        self.chat.wake()
+        waiters, self._finished_waiters = self._finished_waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _count_out(self) -> None:
+        if not self._counted_out:
+            self._counted_out = True
+            self.counters.connections -= 1
+            self.counters.closed += 1
+            self._turn.publish_now()
+
+    def _start_timer(self, action: Callable[[], Any]) -> None:
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
+        timeout = self._handler.options.close_timeout
+        self._closing_timer = asyncio.get_running_loop().call_later(timeout, action)
+
+    def _abort(self) -> None:
+        self._count_out()
+        if not self.lost:
+            self.transport.abort()
+
+    def _log_end(self, text: str) -> None:
+        log.info(text, extra={"connection": self.context.id})

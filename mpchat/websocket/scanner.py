@@ -1,0 +1,277 @@
+"""Bytes from a client become messages: every frame border is decided here (RFC 6455, section 5).
+
+Rules. No asyncio, no input or output: ``feed`` takes bytes, ``scan`` yields messages. Parsing is lazy:
+``scan`` stops after so many messages, and what it has not looked at stays in the backlog, so that a
+client cannot make us build more than somebody takes.
+
+Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
+inline with the C mask of ``websockets``. Sizes are checked at the header, before a byte of the payload is
+kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. Control frames
+and closing, which are rare, are left to a ``ServerProtocol`` of ``websockets`` made for the occasion, so
+an idle connection holds none. After a Close or a mistake everything further is ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, CloseCode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from mpchat.ipc.counters import Counters
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no compiler where websockets was built
+    from websockets.utils import apply_mask
+
+Message = str | bytes
+_TEXT, _BINARY = 0x1, 0x2
+_FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
+_CONTROL = 0x8
+_PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
+_SILENT = logging.getLogger("mpchat.websocket.control")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the stream ended: the code and reason, and the Close frame that answers or says so."""
+
+    close: Close
+    frame: bytes
+
+
+@dataclass
+class Fragments:
+    """A message that arrives in several frames."""
+
+    text: bool
+    decoder: codecs.IncrementalDecoder
+    parts: list[str | bytes]
+    size: int = 0
+
+
+class Scanner:
+    """One client's byte stream.
+
+    Attributes:
+        replies: Pong frames to send, in order.
+        closed: The client's Close, with the frame that answers it.
+        failure: The mistake of the client, with the Close frame that tells it.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_chunks",
+        "_counters",
+        "_fragments",
+        "_max_size",
+        "_missing",
+        "closed",
+        "failure",
+        "replies",
+    )
+
+    def __init__(self, max_size: int, counters: Counters) -> None:
+        self._max_size = max_size
+        self._counters = counters
+        self._backlog: bytes = b""
+        self._chunks: list[bytes] = []
+        self._missing = 0
+        self._fragments: Fragments | None = None
+        self.replies: list[bytes] = []
+        self.closed: Ending | None = None
+        self.failure: Ending | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether a Close or a mistake has ended the stream."""
+        return self.closed is not None or self.failure is not None
+
+    @property
+    def inside_frame(self) -> bool:
+        """Whether the next byte from the client belongs to a frame that has begun."""
+        return bool(self._backlog or self._chunks)
+
+    def feed(self, data: bytes, messages: deque[Message], budget: int) -> bool:
+        """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
+
+        Returns whether bytes are left that may hold further messages: call again with ``b""``.
+        """
+        if self.closed is not None or self.failure is not None:
+            return False
+        if self._missing:
+            # A large frame: only count until it is whole, then join once.
+            self._chunks.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return False
+            data = b"".join(self._chunks)
+            self._chunks = []
+            self._missing = 0
+        elif self._backlog:
+            data = self._backlog + data if data else self._backlog
+            self._backlog = b""
+        return self._scan(data, messages, budget)
+
+    def _scan(self, data: bytes, messages: deque[Message], budget: int) -> bool:
+        position = 0
+        end = len(data)
+        max_size = self._max_size
+        counters = self._counters
+        while end - position >= 2:
+            if budget <= 0:
+                self._backlog = data[position:]
+                return True
+            first = data[position]
+            second = data[position + 1]
+            length = second & 0x7F
+            start = position + 6
+            if length >= 126:
+                start = position + (8 if length == 126 else 14)
+                if end < start - 4:
+                    break
+                length = int.from_bytes(data[position + 2 : start - 4], "big")
+            if first not in {_FINAL_TEXT, _FINAL_BINARY} or self._fragments is not None:
+                wrong = self._check_header(first, second, length)
+                if wrong is not None:
+                    self._fail(*wrong)
+                    return False
+            elif second < 0x80:
+                self._fail(CloseCode.PROTOCOL_ERROR, "a client's frames must be masked")
+                return False
+            elif length > max_size:
+                self._fail(CloseCode.MESSAGE_TOO_BIG, f"message of {length} bytes")
+                return False
+            stop = start + length
+            if stop > end:
+                # Between the header and its end: wait for exactly what is missing.
+                self._chunks = [data[position:]]
+                self._missing = stop - end
+                return False
+            payload = apply_mask(data[start:stop], data[start - 4 : start])
+            if first == _FINAL_TEXT and self._fragments is None:
+                try:
+                    messages.append(payload.decode())
+                except UnicodeDecodeError:
+                    self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                    return False
+                counters.messages_received += 1
+                counters.bytes_received += length
+            elif first == _FINAL_BINARY and self._fragments is None:
+                messages.append(payload)
+                counters.messages_received += 1
+                counters.bytes_received += length
+            elif first & _CONTROL:
+                self._control(data[position:stop])
+                if self.closed is not None or self.failure is not None:
+                    return False
+            else:
+                message = self._fragment(first, payload)
+                if self.failure is not None:
+                    return False
+                if message is not None:
+                    messages.append(message)
+            position = stop
+            budget -= 1
+        self._backlog = data[position:]
+        return False
+
+    def _check_header(self, first: int, second: int, length: int) -> tuple[CloseCode, str] | None:
+        """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4)."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
+        if second < 0x80:
+            return CloseCode.PROTOCOL_ERROR, "a client's frames must be masked"
+        if opcode & _CONTROL:
+            if opcode > _PONG:
+                return CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}"
+            if not first & 0x80:
+                return CloseCode.PROTOCOL_ERROR, "a control frame must not be fragmented"
+            if length > 125:
+                return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
+            return None
+        if opcode > _BINARY:
+            return CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}"
+        if opcode and self._fragments is not None:
+            return CloseCode.PROTOCOL_ERROR, "a new message before the last one ended"
+        if not opcode and self._fragments is None:
+            return CloseCode.PROTOCOL_ERROR, "a continuation of nothing"
+        size = length + (self._fragments.size if self._fragments is not None else 0)
+        if size > self._max_size:
+            return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
+        return None
+
+    def _fragment(self, first: int, payload: bytes) -> Message | None:
+        fragments = self._fragments
+        if fragments is None:
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            fragments = self._fragments = Fragments(first & 0x0F == _TEXT, decoder, [])
+        final = bool(first & 0x80)
+        fragments.size += len(payload)
+        if fragments.text:
+            try:
+                fragments.parts.append(fragments.decoder.decode(payload, final))
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                return None
+        else:
+            fragments.parts.append(payload)
+        if not final:
+            return None
+        self._fragments = None
+        self._counters.messages_received += 1
+        self._counters.bytes_received += fragments.size
+        if fragments.text:
+            return "".join(fragments.parts)  # type: ignore[arg-type]
+        return b"".join(fragments.parts)  # type: ignore[arg-type]
+
+    def _control(self, frame: bytes) -> None:
+        opcode = frame[0] & 0x0F
+        if opcode == _PONG:
+            return
+        control = ServerProtocol(state=State.OPEN, logger=_SILENT)
+        control.receive_data(frame)
+        answer = b"".join(part for part in control.data_to_send() if part)
+        if control.parser_exc is not None or control.close_rcvd is None:
+            if opcode == _PING:
+                self.replies.append(answer)
+                return
+            code = CloseCode.PROTOCOL_ERROR
+            if not isinstance(control.parser_exc, ProtocolError):
+                code = CloseCode.INVALID_DATA
+            sent = control.close_sent or Close(code, "")
+            self.failure = Ending(sent, answer)
+            return
+        self.closed = Ending(control.close_rcvd, answer)
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self.failure = Ending(Close(code, reason), close_frame(code, reason))
+        self._fragments = None
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a Close frame of ours.
+
+    Raises:
+        ProtocolError: The code must not be sent, or the reason is too long.
+    """
+    control = ServerProtocol(state=State.OPEN, logger=_SILENT)
+    control.send_close(code, reason)
+    return b"".join(control.data_to_send())
+
+
+def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
+    """Return the header of an unmasked frame (RFC 6455, section 5.2)."""
+    first = opcode | (0x80 if final else 0)
+    if length < 126:
+        return bytes((first, length))
+    if length < 65536:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")

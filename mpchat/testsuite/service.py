@@ -114,7 +114,7 @@ class Service:
         """Send SIGHUP, wait until the reload is over in every worker, and return its status line."""
         self._receive()
         after = len(self.notifications)
-        self.signal(signal.SIGHUP)
+        self.send_signal(signal.SIGHUP)
         self.wait_notified(lambda message: message.get("RELOADING") == "1", after)
         begun = next(
             index
@@ -123,7 +123,7 @@ class Service:
         )
         return self.wait_notified(lambda m: m.get("READY") == "1", begun)["STATUS"]
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
 
@@ -151,7 +151,7 @@ class Service:
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = DEADLINE) -> int:
         """Ask the service to stop, and return its exit code."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
         return self.process.wait(deadline)
 
     def stdout(self) -> str:

@@ -1,0 +1,165 @@
+"""Workers, template and monitor: counted, killed, and replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.service import Service, ServiceFailed, wait_until
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_ready_line_titles_and_stop(supervisor: Service) -> None:
+    expected = f"mpchat 0.1.0 pid {supervisor.pid}: ws://localhost:{supervisor.port}/chat, 4 workers"
+    assert supervisor.ready_line == expected
+    titles = sorted(supervisor.children().values())
+    workers = [f"mpchat: worker main-task-processor/{slot}" for slot in range(4)]
+    assert titles == sorted([*workers, "mpchat: template", "mpchat: monitor"])
+    children = list(supervisor.children())
+    assert supervisor.stop(signal.SIGINT) == 0
+    assert not [pid for pid in children if alive(pid)]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_killed_worker_is_replaced(supervisor: Service, slots: int) -> None:
+    before = supervisor.pids("worker")
+    for pid in before[:slots]:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(
+        lambda: len(set(supervisor.pids("worker")) - set(before)) == slots, "replacement worker"
+    )
+    assert len(supervisor.pids("worker")) == 4
+    assert set(before[slots:]) <= set(supervisor.pids("worker"))
+
+
+def test_a_worker_that_is_asked_to_end_is_replaced(supervisor: Service) -> None:
+    victim = supervisor.pids("worker")[0]
+    os.kill(victim, signal.SIGTERM)
+    wait_until(lambda: victim not in supervisor.children(), "end of the worker")
+    wait_until(lambda: len(supervisor.pids("worker")) == 4, "four workers")
+
+
+async def test_the_template_may_die(
+    supervisor: Service, websocket_client: WebsocketClient, service_config_path: Path
+) -> None:
+    async with websocket_client.get("chat") as chat:
+        # The static config is fixed for the life of the process tree, whatever the file says now.
+        service_config_path.write_text("broken: [")
+        workers = set(supervisor.pids("worker"))
+        for _ in range(2):
+            victim = supervisor.pids("template")[0]
+            os.kill(victim, signal.SIGKILL)
+            wait_until(
+                lambda gone=victim: set(supervisor.pids("template")) - {gone}, "new template"
+            )
+        assert set(supervisor.pids("worker")) == workers
+        os.kill(min(workers), signal.SIGKILL)
+        wait_until(lambda: len(set(supervisor.pids("worker")) - workers) == 1, "a new worker")
+        assert "generation 2" in supervisor.reload()
+        await chat.ping()
+
+
+def test_the_monitor_may_die(supervisor: Service) -> None:
+    victim = supervisor.pids("monitor")[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: set(supervisor.pids("monitor")) - {victim}, "a new monitor")
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_nothing_outlives_a_killed_supervisor(supervisor: Service, stuck: bool) -> None:
+    children = list(supervisor.children())
+    if stuck:
+        os.kill(supervisor.pids("worker")[0], signal.SIGSTOP)
+    supervisor.process.kill()
+    supervisor.process.wait()
+    wait_until(lambda: not [pid for pid in children if alive(pid)], "end of all", deadline=10)
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("::", supervisor.port))
+        sock.listen()
+
+
+def test_a_second_instance_is_refused(
+    supervisor: Service, service_command: list[str], service_config_path: Path, tmp_path: Path
+) -> None:
+    text = service_config_path.read_text().replace("port: 0", f"port: {supervisor.port}")
+    again = tmp_path / "again.yaml"
+    again.write_text(text)
+    second = subprocess.run(
+        [*service_command, "-c", str(again)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 69
+    assert f"cannot listen on :: port {supervisor.port}" in second.stderr
+    assert supervisor.process.poll() is None
+
+
+def test_a_storm_of_signals_loses_none(supervisor: Service) -> None:
+    quiet = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
+    for _ in range(200):
+        for number in quiet:
+            supervisor.send_signal(number)
+    assert "generation" in supervisor.reload()
+    assert len(supervisor.pids("worker")) == 4
+    assert supervisor.stop() == 0
+
+
+FAILING_APP = """
+from mpchat import WebsocketHandlerBase, minimal_server_component_list
+
+
+class Failing(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def start(self):
+        raise RuntimeError("the database is not there")
+
+
+def components():
+    return minimal_server_component_list().append(Failing)
+"""
+
+
+def test_workers_that_cannot_start_end_the_service(
+    service_command: list[str], service_config_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "failing.py").write_text(FAILING_APP)
+    text = service_config_path.read_text()
+    (tmp_path / "failing.yaml").write_text(text)
+    service = Service(
+        [*service_command, "--app", "failing:components", "-c", "failing.yaml"], tmp_path
+    )
+    try:
+        with pytest.raises(ServiceFailed) as caught:
+            service.wait_ready()
+    finally:
+        service.close()
+    assert caught.value.exit_code == 70
+    assert "the database is not there" in caught.value.stderr
+    assert "Traceback" in caught.value.stderr
+
+
+async def test_stop_closes_with_1001_and_a_second_signal_hurries(
+    supervisor: Service, websocket_client: WebsocketClient, service_client: ServiceClient
+) -> None:
+    async with websocket_client.get("chat") as first, websocket_client.get("chat") as second:
+        await first.send("a")
+        assert await first.recv() == "a"
+        supervisor.send_signal(signal.SIGTERM)
+        await first.wait_closed()
+        await second.wait_closed()
+        assert (first.close_code, second.close_code) == (1001, 1001)
+    assert supervisor.stop() == 0

@@ -13,7 +13,7 @@ import email.utils
 import logging
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, InvalidHeaderValue
@@ -58,8 +58,8 @@ class HttpProtocol(asyncio.Protocol):
         return self._task is None and not self._data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are not of asyncio's class.
+        self.transport = cast(asyncio.Transport, transport)
         self.server.waiting.add(self)
         self._start_timer()
 

@@ -119,10 +119,8 @@ def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a reader of the file would write it, shortened."""
-    if isinstance(value, str):
-        text = f"'{value}'"
-    else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+    quoted = isinstance(value, str)
+    text = f"'{value}'" if quoted else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
@@ -175,6 +173,4 @@ def _without(section: Any, path: Path) -> Any:
     head, rest = path[0], path[1:]
     if not rest:
         return {key: value for key, value in section.items() if key != head}
-    return {
-        key: _without(value, rest) if key == head else value for key, value in section.items()
-    }
+    return {key: _without(value, rest) if key == head else value for key, value in section.items()}

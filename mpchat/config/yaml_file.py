@@ -88,7 +88,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self.loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return self.loader.construct_object(node, deep=True)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         if node.tag != "tag:yaml.org,2002:map":
@@ -112,9 +112,7 @@ class _Reader:
             values[key] = self.read(value_node, (*path, key))
         return values
 
-    def _merge(
-        self, node: yaml.Node, path: Path, own: set[str], values: dict[str, Any]
-    ) -> None:
+    def _merge(self, node: yaml.Node, path: Path, own: set[str], values: dict[str, Any]) -> None:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in sources:
             if not isinstance(source, yaml.MappingNode):

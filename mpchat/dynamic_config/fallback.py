@@ -60,9 +60,7 @@ def read_file(path: str) -> str:
         raise _unusable(path, f"not UTF-8 at byte {error.start}") from error
 
 
-def load(
-    layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[str]
-) -> Loaded:
+def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[str]) -> Loaded:
     """Merge the layers and validate every variable that somebody declared.
 
     ``known`` are names that need no warning though nobody here reads them.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from json.decoder import scanstring
 from typing import Any, NoReturn
 
 from mpchat.config.yaml_file import Document, Path, dotted
@@ -17,6 +16,7 @@ from mpchat.errors import ConfigError, Problem
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ATOM = re.compile(r"[^\s,\]}]+")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def read_json(text: str, file: str) -> Document:
@@ -76,7 +76,7 @@ class _Walker:
         if first == "[":
             return self._array(index + 1, path)
         if first == '"':
-            return scanstring(self.text, index + 1)[1]
+            return self._string(index)[1]
         found = _ATOM.match(self.text, index)
         return found.end() if found else index + 1
 
@@ -87,7 +87,7 @@ class _Walker:
             if self.text[index] == ",":
                 index = self._skip(index + 1)
             start = index
-            name, index = scanstring(self.text, index + 1)
+            name, index = self._string(index)
             if name in names:
                 self.repeated.append(((*path, name), start))
             names.add(name)
@@ -104,6 +104,12 @@ class _Walker:
             index = self._skip(self.value(index, (*path, number)))
             number += 1
         return index + 1
+
+    def _string(self, index: int) -> tuple[str, int]:
+        found = _STRING.match(self.text, index)
+        assert found is not None, "json has accepted this text"
+        name: str = json.loads(found[0])
+        return name, found.end()
 
     def _skip(self, index: int) -> int:
         found = _SPACE.match(self.text, index)

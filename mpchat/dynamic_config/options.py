@@ -17,7 +17,9 @@ class DynamicConfigOptions(OptionsModel):
     ] = None
     defaults_path: Annotated[
         str | None,
-        Field(alias="defaults-path", description="A JSON file of such values, read again on SIGHUP"),
+        Field(
+            alias="defaults-path", description="A JSON file of such values, read again on SIGHUP"
+        ),
     ] = None
     load_enabled: Annotated[
         bool, Field(alias="load-enabled", description="False: the section is ignored")
@@ -29,7 +31,9 @@ class DynamicConfigFallbacksOptions(OptionsModel):
 
     fallback_path: Annotated[
         str | None,
-        Field(alias="fallback-path", description="The JSON file of variables, read again on SIGHUP"),
+        Field(
+            alias="fallback-path", description="The JSON file of variables, read again on SIGHUP"
+        ),
     ] = None
     load_enabled: Annotated[
         bool, Field(alias="load-enabled", description="False: the section is ignored")

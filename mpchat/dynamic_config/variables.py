@@ -34,9 +34,7 @@ class Drain(OptionsModel):
     window_ms: Annotated[
         Milliseconds, Field(description="Connections are closed spread over this time")
     ] = 5_000
-    deadline_ms: Annotated[
-        Milliseconds, Field(description="What is open then is cut off")
-    ] = 10_000
+    deadline_ms: Annotated[Milliseconds, Field(description="What is open then is cut off")] = 10_000
 
 
 LOG_REQUEST = Key("USERVER_LOG_REQUEST", bool, default=True)

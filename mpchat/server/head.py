@@ -48,7 +48,7 @@ def find_end(data: bytes | bytearray) -> int:
         HttpError: It is already too large (431).
     """
     end = data.find(b"\r\n\r\n")
-    if end < 0 and len(data) > LARGEST_HEAD or end > LARGEST_HEAD:
+    if (end < 0 and len(data) > LARGEST_HEAD) or end > LARGEST_HEAD:
         line = data.find(b"\r\n")
         if line < 0 or line > LONGEST_TARGET:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -50,7 +49,6 @@ class HttpProtocol(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
-        self._begun = 0.0
 
     @property
     def idle(self) -> bool:
@@ -118,9 +116,7 @@ class HttpProtocol(asyncio.Protocol):
         try:
             route = server.routes.find(request.method, request.path)
             context.path_params = route.params
-            if not self._admitted or server.refusing:
-                server.counters.refused += 1
-                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
+            self._check_admission()
             wanted = head.upgrade or "Upgrade" in request.headers
             if wanted and isinstance(route.handler, WebsocketHandlerBase):
                 await self._upgrade(route.handler, request, context)
@@ -145,6 +141,11 @@ class HttpProtocol(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.resume_reading()
             self._next_request()
+
+    def _check_admission(self) -> None:
+        if not self._admitted or self.server.refusing:
+            self.server.counters.refused += 1
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
     async def _upgrade(
         self, handler: WebsocketHandlerBase, request: Request, context: Context
@@ -221,7 +222,6 @@ class HttpProtocol(asyncio.Protocol):
         self._stop_timer()
         timeout = self.server.options.handshake_timeout
         self._timer = asyncio.get_running_loop().call_later(timeout, self._too_slow)
-        self._begun = time.monotonic()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -230,7 +230,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def _too_slow(self) -> None:
         if self._data:
-            self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time"))
+            self._refuse(
+                HttpError(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
+            )
         else:
             self._half_close()
 
@@ -257,5 +259,3 @@ def _name_version(answer: Response, error: BaseException | None) -> None:
         answer.status_code, answer.reason_phrase = status.value, status.phrase
         answer.headers["Upgrade"] = "websocket"
         answer.headers["Sec-WebSocket-Version"] = "13"
-
-

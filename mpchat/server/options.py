@@ -19,7 +19,8 @@ class ListenerOptions(OptionsModel):
     ] = None
     port: Annotated[Port | None, Field(description="TCP port; 0 lets the system choose")] = None
     unix_socket: Annotated[
-        str | None, Field(alias="unix-socket", description="Path of a Unix socket instead of a port")
+        str | None,
+        Field(alias="unix-socket", description="Path of a Unix socket instead of a port"),
     ] = None
     task_processor: Annotated[
         str | None, Field(description="The pool of workers; by default default_task_processor")

@@ -27,7 +27,6 @@ from mpchat.websocket.turn import Turn
 
 _SPACING = 0.01
 """Seconds between two closes at the most: a few clients are done at once."""
-_POLL = 0.005
 _NOW_SECONDS = 0.5
 
 log = logging.getLogger("mpchat.server")
@@ -61,6 +60,7 @@ class Server:
         self._acceptor = Acceptor(loop, self._on_socket)
         self._adopting: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
+        self._closed_one = asyncio.Event()
         self._prefix = f"{os.getpid():x}"
 
     def accept_from(self, sockets: Iterable[socket.socket]) -> None:
@@ -74,6 +74,7 @@ class Server:
     def socket_closed(self) -> None:
         """A client's socket is gone."""
         self.counters.sockets -= 1
+        self._closed_one.set()
         self.turn.touch()
 
     def ended(self, protocol: WebSocketProtocol) -> None:
@@ -134,8 +135,13 @@ class Server:
         await self._abort_all()
 
     async def _wait_empty(self, end: float) -> None:
-        while (self.connections or self.waiting) and self._loop.time() < end:
-            await asyncio.sleep(_POLL)
+        while self.connections or self.waiting:
+            self._closed_one.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._closed_one.wait()
+            except TimeoutError:
+                return
 
     async def _abort_all(self) -> None:
         left = len(self.connections)

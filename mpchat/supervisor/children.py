@@ -99,9 +99,7 @@ def exec_template(command: list[str], environment: dict[str, str]) -> Child:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.set_inheritable(far.fileno(), True)
-            os.execve(
-                command[0], command, {**environment, CHANNEL_VARIABLE: str(far.fileno())}
-            )
+            os.execve(command[0], command, {**environment, CHANNEL_VARIABLE: str(far.fileno())})
         except OSError as error:
             os.write(2, f"mpchat: cannot start {command[0]}: {error}\n".encode())
         finally:

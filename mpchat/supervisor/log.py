@@ -45,7 +45,9 @@ class Log:
                 self._descriptor = os.open(path, flags, 0o644)
             except OSError as error:
                 reason = describe_os_error(error)
-                raise StartError(f"cannot write the log {path}: {reason}", ExitCode.CONFIG) from error
+                raise StartError(
+                    f"cannot write the log {path}: {reason}", ExitCode.CONFIG
+                ) from error
         self._level = level
         self._plain = log_format == "raw"
 

@@ -100,7 +100,7 @@ class Backoff:
             self._last = 0.0
             return 0.0
         exponent = min(self.failures - 2, 30)
-        wait = min(numbers.first_backoff * 2**exponent, numbers.largest_backoff)
+        wait = min(numbers.first_backoff * float(2**exponent), numbers.largest_backoff)
         self._last = wait
         return wait * self._random_between(1 - numbers.jitter, 1 + numbers.jitter)
 

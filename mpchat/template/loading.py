@@ -131,7 +131,9 @@ class _Loader:
         warnings = []
         if self.ignored:
             names = ", ".join(sorted(set(self.ignored)))
-            warnings.append(f"{self.static.document.file}: known to userver, without effect: {names}")
+            warnings.append(
+                f"{self.static.document.file}: known to userver, without effect: {names}"
+            )
         return Service(
             pool=pool,
             workers=self.static.task_processors[pool],
@@ -204,7 +206,9 @@ class _Loader:
             if not issubclass(plan.cls, HandlerBase) or plan.options.task_processor in {None, pool}:
                 continue
             path = self._path(plan.name, "task_processor")
-            self._problem(path, f"expected the listener's {pool}, got {plan.options.task_processor}")
+            self._problem(
+                path, f"expected the listener's {pool}, got {plan.options.task_processor}"
+            )
         named = logging.fs_task_processor if logging is not None else None
         if named is not None and named not in self.static.task_processors:
             self._unknown_processor(self._path("logging", "fs-task-processor"), named)

@@ -36,9 +36,7 @@ from mpchat.worker.worker import run_worker
 _VERSION = "0.1.0"
 
 
-def run_template(
-    descriptor: int, config: str, components: Callable[[], ComponentList]
-) -> NoReturn:
+def run_template(descriptor: int, config: str, components: Callable[[], ComponentList]) -> NoReturn:
     """Serve the supervisor at the other end of the channel until it is gone."""
     os.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")

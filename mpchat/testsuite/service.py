@@ -144,9 +144,7 @@ class Service:
 
     def pids(self, title: str) -> list[int]:
         """Return the pids of living children whose title begins with ``mpchat: TITLE``."""
-        return [
-            pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")
-        ]
+        return [pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = DEADLINE) -> int:
         """Ask the service to stop, and return its exit code."""

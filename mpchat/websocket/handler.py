@@ -34,7 +34,9 @@ class WebsocketHandlerOptions(HandlerOptions):
     ] = 65536
     close_timeout: Annotated[
         Duration,
-        Field(alias="close-timeout", description="How long the other side's part of a close may take"),
+        Field(
+            alias="close-timeout", description="How long the other side's part of a close may take"
+        ),
     ] = 5.0
     write_limit: Annotated[
         ByteSize,

@@ -70,8 +70,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "counters",
         "finished",
         "lost",
-        "messages_in",
-        "messages_out",
         "received",
         "received_first",
         "scanner",
@@ -106,8 +104,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self.unanswered = False
         self.write_paused = False
         self.since = time.monotonic()
-        self.messages_in = 0
-        self.messages_out = 0
         self._fragment_size = options.fragment_size
         self._handler = handler
         self._turn = turn

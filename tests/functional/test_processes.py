@@ -23,8 +23,17 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def kill_template(supervisor: Service) -> None:
+    """Kill the template and wait for the next."""
+    victim = supervisor.pids("template")[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: set(supervisor.pids("template")) - {victim}, "a new template")
+
+
 def test_ready_line_titles_and_stop(supervisor: Service) -> None:
-    expected = f"mpchat 0.1.0 pid {supervisor.pid}: ws://localhost:{supervisor.port}/chat, 4 workers"
+    expected = (
+        f"mpchat 0.1.0 pid {supervisor.pid}: ws://localhost:{supervisor.port}/chat, 4 workers"
+    )
     assert supervisor.ready_line == expected
     titles = sorted(supervisor.children().values())
     workers = [f"mpchat: worker main-task-processor/{slot}" for slot in range(4)]
@@ -61,11 +70,7 @@ async def test_the_template_may_die(
         service_config_path.write_text("broken: [")
         workers = set(supervisor.pids("worker"))
         for _ in range(2):
-            victim = supervisor.pids("template")[0]
-            os.kill(victim, signal.SIGKILL)
-            wait_until(
-                lambda gone=victim: set(supervisor.pids("template")) - {gone}, "new template"
-            )
+            kill_template(supervisor)
         assert set(supervisor.pids("worker")) == workers
         os.kill(min(workers), signal.SIGKILL)
         wait_until(lambda: len(set(supervisor.pids("worker")) - workers) == 1, "a new worker")
@@ -100,7 +105,11 @@ def test_a_second_instance_is_refused(
     again = tmp_path / "again.yaml"
     again.write_text(text)
     second = subprocess.run(
-        [*service_command, "-c", str(again)], capture_output=True, text=True, timeout=60, check=False
+        [*service_command, "-c", str(again)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert second.returncode == 69
     assert f"cannot listen on :: port {supervisor.port}" in second.stderr

@@ -1,0 +1,134 @@
+"""Mistakes in config files, as the command tells them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mpchat.testsuite.service import Service
+
+SAMPLE = Path(__file__).parent.parent / "fixtures" / "userver_websocket_service"
+
+BROKEN = """\
+components_manager:
+    task_processors:
+        main-task-processor:
+            worker_threads: many
+        fs-task-processor:
+            worker_threads: 0
+            worker_treads: 1
+    default_task_processor: nowhere
+    components:
+        server:
+            listener:
+                port: 80800
+                prot: 1
+        logging:
+            loggers:
+                default:
+                    file_path: '@stderr'
+                    level: loud
+        websocket-handler:
+            path: chat
+            max-remote-payload: '100'
+            max-remote-payloads: 100
+            task_processor: fs-task-processor
+        no-such-component:
+            path: /x
+"""
+
+EXPECTED = """\
+broken.yaml:4:29: task_processors.main-task-processor.worker_threads: expected an integer, got 'many'
+broken.yaml:6:29: task_processors.fs-task-processor.worker_threads: expected at least 1, got 0
+broken.yaml:7:28: task_processors.fs-task-processor.worker_treads: unknown option; did you mean 'worker_threads'?
+broken.yaml:8:29: default_task_processor: expected one of fs-task-processor, main-task-processor, got 'nowhere'
+broken.yaml:12:23: components.server.listener.port: expected at most 65535, got 80800
+broken.yaml:13:23: components.server.listener.prot: unknown option; did you mean 'port'?
+broken.yaml:18:28: components.logging.loggers.default.level: expected 'trace', 'debug', 'info', 'warning', 'error', 'critical' or 'none', got 'loud'
+broken.yaml:20:19: components.websocket-handler.path: expected a path that begins with /, got 'chat'
+broken.yaml:21:33: components.websocket-handler.max-remote-payload: expected an integer, got '100'
+broken.yaml:22:34: components.websocket-handler.max-remote-payloads: unknown option; did you mean 'max-remote-payload'?
+broken.yaml:25:13: components.no-such-component: unknown component; is it in the component list?
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("verb", ["serve", "check"])
+def test_every_mistake_in_one_run(service_command: list[str], tmp_path: Path, verb: str) -> None:
+    (tmp_path / "broken.yaml").write_text(BROKEN)
+    command = [*service_command[:-1], verb, "-c", "broken.yaml"]
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stderr.splitlines() == EXPECTED.splitlines()
+    assert result.returncode == 78
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [", "broken.yaml:1:5: not valid YAML: "),
+        ("a: 1\na: 2\n", "broken.yaml:2:1: a: given twice, first in line 1"),
+        ("", "broken.yaml:1:1: expected a mapping with components_manager"),
+        ("\tx: 1", "broken.yaml:1:1: not valid YAML: "),
+    ],
+)
+def test_not_even_yaml(
+    service_command: list[str], tmp_path: Path, text: str, expected: str
+) -> None:
+    (tmp_path / "broken.yaml").write_text(text)
+    command = [*service_command, "-c", "broken.yaml"]
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stderr.startswith(expected)
+    assert result.returncode == 78
+
+
+def test_missing_file_and_bad_command_line(service_command: list[str], tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        result = subprocess.run(
+            [*service_command, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return result.returncode, result.stderr
+
+    assert run("-c", "none.yaml") == (78, "none.yaml: cannot be read: No such file or directory\n")
+    assert run("--nonsense")[0] == 64
+    assert run()[0] == 64
+    (tmp_path / "c.yaml").write_text("")
+    assert run("-c", "c.yaml", "--app", "nothing")[0] == 64
+
+
+def test_userver_sample_serves_verbatim(service_command: list[str], tmp_path: Path) -> None:
+    for source in SAMPLE.iterdir():
+        text = source.read_text()
+        # The port is the one thing a test cannot take as it is: something may listen there.
+        (tmp_path / source.name).write_text(text.replace("port: 8080", "port: 0"))
+    service = Service([*service_command, "-c", "static_config.yaml"], tmp_path)
+    try:
+        service.wait_ready()
+        assert service.ready_line.endswith("/chat, 4 workers")
+    finally:
+        service.close()
+    assert service.process.returncode == 0
+
+
+def test_own_config_is_clean(service_command: list[str], pytestconfig: pytest.Config) -> None:
+    result = subprocess.run(
+        [*service_command[:-1], "check", "-c", "static_config.yaml"],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ},
+    )
+    assert result.returncode == 0
+    assert result.stdout == "static_config.yaml: ok\n"

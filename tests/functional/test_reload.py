@@ -1,0 +1,99 @@
+"""SIGHUP: good and bad files under traffic, and what the service manager is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.service import Service, wait_until
+
+
+def test_a_good_file_is_a_new_generation(supervisor: Service) -> None:
+    assert supervisor.reload() == "4 workers ready, dynamic config generation 2"
+    begun = [m for m in supervisor.notifications if m.get("RELOADING") == "1"]
+    assert int(begun[0]["MONOTONIC_USEC"]) > 0
+
+
+BAD = {
+    "syntax": ('{"A": 1,\n "B" }', ":2:6: not valid JSON: expecting ':' delimiter"),
+    "half-written": ('{"USERVER_LOG_REQUEST": tr', ":1:25: not valid JSON: expecting value"),
+    "type": (
+        '{"USERVER_LOG_REQUEST": "yes"}',
+        ":1:25: USERVER_LOG_REQUEST: expected true or false, got 'yes'",
+    ),
+    "schema": (
+        '{\n\t"MPCHAT_LIMITS": {"max_conections": 5}}',
+        ":2:38: MPCHAT_LIMITS.max_conections: unknown option; did you mean 'max_connections'?",
+    ),
+    "ours": ('{"MPCHAT_LIMIT": {}}', ":1:18: MPCHAT_LIMIT: unknown variable; known are "),
+    "twice": ('{"A": 1, "A": 2}', ":1:10: A: given twice"),
+    "no object": ("[]", ":1:1: expected an object of variables"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_changes_nothing(
+    supervisor: Service, config_fallback_path: Path, kind: str
+) -> None:
+    text, expected = BAD[kind]
+    config_fallback_path.write_text(text)
+    status = supervisor.reload()
+    assert "generation 1; the last reload failed: " in status
+    assert f"dynamic_config_fallback.json{expected}" in status
+    assert expected in supervisor.stderr()
+
+
+@pytest.mark.parametrize("kind", ["missing", "pipe", "folder"])
+def test_a_file_that_is_none(supervisor: Service, config_fallback_path: Path, kind: str) -> None:
+    config_fallback_path.unlink()
+    if kind == "pipe":
+        os.mkfifo(config_fallback_path)
+    elif kind == "folder":
+        config_fallback_path.mkdir()
+    status = supervisor.reload()
+    assert "generation 1; the last reload failed: " in status
+
+
+async def test_a_storm_of_reloads_closes_no_connection(
+    supervisor: Service, websocket_client: WebsocketClient, config_fallback_path: Path
+) -> None:
+    good = config_fallback_path.read_text()
+    async with websocket_client.get("chat") as first, websocket_client.get("chat") as second:
+        for number in range(100):
+            config_fallback_path.write_text(good if number % 3 else "{")
+            supervisor.send_signal(signal.SIGHUP)
+            for chat in (first, second):
+                await chat.send(str(number))
+                assert await chat.recv() == str(number)
+        config_fallback_path.write_text(json.dumps({"USERVER_LOG_REQUEST": False}))
+        status = await asyncio.to_thread(supervisor.reload)
+        assert status.startswith("4 workers ready")
+        # A storm coalesces, so the last signal may have found a reload under way: once more.
+        status = await asyncio.to_thread(supervisor.reload)
+        assert "failed" not in status
+
+
+async def test_log_request_takes_effect(
+    supervisor: Service, websocket_client: WebsocketClient, dynamic_config: Any
+) -> None:
+    def handshakes() -> int:
+        return supervisor.stderr().count("GET /chat 101")
+
+    async with websocket_client.get("chat"):
+        pass
+    await asyncio.to_thread(wait_until, lambda: handshakes() == 1, "line of the handshake")
+    await asyncio.to_thread(dynamic_config.set, USERVER_LOG_REQUEST=False)
+    async with websocket_client.get("chat"):
+        pass
+    await asyncio.to_thread(dynamic_config.set, USERVER_LOG_REQUEST=True)
+    async with websocket_client.get("chat"):
+        pass
+    await asyncio.to_thread(wait_until, lambda: handshakes() >= 2, "line of the handshake")
+    assert handshakes() == 2

@@ -35,7 +35,10 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("logging.loggers.NAME", LoggerOptions),
     ("dynamic-config", DynamicConfigOptions),
     ("dynamic-config-fallbacks", DynamicConfigFallbacksOptions),
-    ("websocket-handler, and every handler derived from WebsocketHandlerBase", WebsocketHandlerOptions),
+    (
+        "websocket-handler, and every handler derived from WebsocketHandlerBase",
+        WebsocketHandlerOptions,
+    ),
     ("handler-ping", PingOptions),
 )
 
@@ -50,7 +53,10 @@ SIGNALS = (
 def configuration() -> str:
     """Return the page of all options."""
     lines = [NOTE, "# Configuration reference", ""]
-    lines += ["Durations are `500ms`, `10s`, `1m`, `1h`; sizes are bytes; a null section is empty.", ""]
+    lines += [
+        "Durations are `500ms`, `10s`, `1m`, `1h`; sizes are bytes; a null section is empty.",
+        "",
+    ]
     for name, model in SECTIONS:
         lines += [f"## `{name}`" if "," not in name else f"## {name}", ""]
         lines += ["| Option | Default | Meaning |", "| --- | --- | --- |"]
@@ -60,15 +66,18 @@ def configuration() -> str:
         lines.append("")
     lines += ["## Dynamic config", "", "| Variable | Default |", "| --- | --- |"]
     for key in BUILT_IN_KEYS:
-        default = key.default
-        if isinstance(default, BaseModel):
-            default = default.model_dump_json()
-        else:
-            default = str(default).lower()
+        plain = not isinstance(key.default, BaseModel)
+        default = str(key.default).lower() if plain else key.default.model_dump_json()
         lines.append(f"| `{key.name}` | `{default}` |")
     for key in BUILT_IN_KEYS:
         if isinstance(key.type, type) and issubclass(key.type, BaseModel):
-            lines += ["", f"### `{key.name}`", "", "| Field | Default | Meaning |", "| --- | --- | --- |"]
+            lines += [
+                "",
+                f"### `{key.name}`",
+                "",
+                "| Field | Default | Meaning |",
+                "| --- | --- | --- |",
+            ]
             for field_name, info in key.type.model_fields.items():
                 lines.append(f"| `{field_name}` | {_default(info)} | {info.description or ''} |")
     return "\n".join(lines) + "\n"
@@ -82,7 +91,13 @@ def operations() -> str:
     lines += ["", "TERM to one worker retires it: its successor starts at once.", ""]
     lines += ["## Exit codes", "", "| Code | Meaning |", "| --- | --- |"]
     lines += [f"| {code.value} | {EXIT_MEANINGS[code]} |" for code in ExitCode]
-    lines += ["", "## Numbers of the supervisor", "", "| Number | Value | Reason |", "| --- | --- | --- |"]
+    lines += [
+        "",
+        "## Numbers of the supervisor",
+        "",
+        "| Number | Value | Reason |",
+        "| --- | --- | --- |",
+    ]
     for item in fields(Numbers):
         unit = item.metadata["unit"]
         value = f"{item.default:g} {unit}" if unit != "±" else f"± {item.default:g}"

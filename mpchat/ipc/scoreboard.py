@@ -81,6 +81,10 @@ class Row:
         self._items = items
         self._totals = tuple(items[_INDEX[name]] for name in TOTALS)
 
+    def release(self) -> None:
+        """Let go of the memory; the row is not used any more."""
+        self._items.release()
+
     def set(self, name: str, value: int) -> None:
         """Store one of STATE_NAMES."""
         self._items[_INDEX[name]] = value

@@ -129,7 +129,7 @@ class Slot:
 
     def free_row(self) -> int:
         """Return the scoreboard row that no living worker writes."""
-        return 1 - self.retiring.row if self.retiring else 0
+        return 1 - self.retiring.row if self.retiring is not None else 0
 
 
 @dataclass
@@ -228,12 +228,18 @@ class Policy:
         slot = self.pool[worker.slot]
         worker.state = State.RETIRING
         worker.due = now + self.stop_limit
+        if slot.retiring is not None:
+            # Both rows of the slot have a writer: the successor waits for this one's end.
+            return []
         slot.current, slot.retiring = None, worker
         return [self._spawn(worker.slot, now)]
 
     def _ends(self, worker: Worker, now: float) -> list[Action]:
         self._forget(worker)
-        return []
+        slot = self.pool[worker.slot]
+        if self.stopping or slot.current is not None or slot.spawn_at is not None:
+            return []
+        return [self._spawn(worker.slot, now)]
 
     def _stops(self, worker: Worker, now: float) -> list[Action]:
         worker.state = State.STOPPING

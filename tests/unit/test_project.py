@@ -1,0 +1,68 @@
+"""What must stay true of the project as a whole."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mpchat
+
+ROOT = Path(__file__).parent.parent.parent
+HANDLERS = Path(mpchat.__file__).parent / "handlers"
+
+
+def test_every_name_for_authors_can_be_had() -> None:
+    for name in mpchat.__all__:
+        assert getattr(mpchat, name) is not None
+    with pytest.raises(AttributeError):
+        _ = mpchat.no_such_name
+
+
+def test_our_handlers_use_what_authors_can() -> None:
+    allowed = {*mpchat.__all__, "HandlerOptions", "OptionsModel", "response", "Chat", "Ping"}
+    for path in HANDLERS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpchat"):
+                names = {alias.name for alias in node.names}
+                assert names <= allowed, f"{path.name} imports {names - allowed}"
+
+
+def test_the_supervisor_loads_the_standard_library_only() -> None:
+    code = "import sys, mpchat.supervisor.supervisor; print(*sorted(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    names = {name.partition(".")[0] for name in result.stdout.split()}
+    heavy = {"click", "pydantic", "yaml", "setproctitle", "uvloop", "websockets", "asyncio"}
+    assert not names & heavy
+
+
+def test_reference_pages_are_fresh() -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr == ""
+    assert result.returncode == 0
+
+
+def test_the_unit_is_clean(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "mpchat.service").read_text()
+    # The command need not be installed on the machine that builds.
+    text = text.replace("/opt/mpchat/.venv/bin/mpchat", sys.executable)
+    unit = tmp_path / "mpchat.service"
+    unit.write_text(text)
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "mpchat.service" not in result.stderr
+    assert result.returncode == 0

@@ -1,0 +1,141 @@
+"""The scanner against frames made by websockets, cut anywhere, and against each rule of RFC 6455."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import CloseCode, Frame, Opcode
+
+from mpchat.ipc.counters import Counters
+from mpchat.websocket.scanner import Message, Scanner
+
+MASK = b"\x01\x02\x03\x04"
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+def scan(
+    stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
+) -> tuple[Scanner, list[Message]]:
+    scanner = Scanner(limit, Counters())
+    messages: deque[Message] = deque()
+    borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
+    for start, stop in itertools.pairwise(borders):
+        more = scanner.feed(stream[start:stop], messages, budget)
+        while more:
+            more = scanner.feed(b"", messages, budget)
+    return scanner, list(messages)
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.one_of(st.text(max_size=70), st.binary(max_size=300)),
+        st.lists(st.integers(0, 300), max_size=3),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+def encode(message: Message, borders: list[int], with_ping: bool) -> bytes:
+    data = message.encode() if isinstance(message, str) else message
+    opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+    edges = [0, *sorted(min(border, len(data)) for border in borders), len(data)]
+    stream = b""
+    for index in range(len(edges) - 1):
+        fin = index == len(edges) - 2
+        stream += frame(opcode, data[edges[index] : edges[index + 1]], fin=fin)
+        opcode = Opcode.CONT
+        if with_ping:
+            stream += frame(Opcode.PING, b"p")
+    return stream
+
+
+@settings(max_examples=400, deadline=None)
+@given(MESSAGES, st.lists(st.integers(1, 2000), max_size=12), st.integers(1, 9))
+def test_messages_survive_any_fragmentation_and_any_cut(
+    messages: list[tuple[Message, list[int], bool]], cuts: list[int], budget: int
+) -> None:
+    stream = b"".join(encode(*parts) for parts in messages)
+    scanner, found = scan(stream, cuts, budget=budget)
+    assert found == [message for message, _borders, _ping in messages]
+    assert scanner.failure is None
+    pings = sum(len(borders) + 1 for _message, borders, ping in messages if ping)
+    assert len(scanner.replies) == pings
+
+
+def test_every_cut_of_one_stream() -> None:
+    stream = encode("päivää", [3], True) + encode(b"x" * 130, [], False)
+    for cut in range(1, len(stream)):
+        assert scan(stream, [cut])[1] == ["päivää", b"x" * 130]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        pytest.param(b"\x81\x01a", CloseCode.PROTOCOL_ERROR, id="5.1 unmasked"),
+        pytest.param(b"\xc1\x81" + MASK + b"a", CloseCode.PROTOCOL_ERROR, id="5.2 RSV1"),
+        pytest.param(b"\x83\x81" + MASK + b"a", CloseCode.PROTOCOL_ERROR, id="5.2 opcode 3"),
+        pytest.param(b"\x8b\x80" + MASK, CloseCode.PROTOCOL_ERROR, id="5.2 opcode 11"),
+        pytest.param(frame(Opcode.CONT, b"a"), CloseCode.PROTOCOL_ERROR, id="5.4 continuation"),
+        pytest.param(
+            frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.TEXT, b"b"),
+            CloseCode.PROTOCOL_ERROR,
+            id="5.4 new message inside",
+        ),
+        pytest.param(b"\x09\x80" + MASK, CloseCode.PROTOCOL_ERROR, id="5.5 fragmented ping"),
+        pytest.param(b"\x89\xfe\x00\x7e" + MASK, CloseCode.PROTOCOL_ERROR, id="5.5 long ping"),
+        pytest.param(frame(Opcode.CLOSE, b"\x03"), CloseCode.PROTOCOL_ERROR, id="5.5.1 one byte"),
+        pytest.param(
+            frame(Opcode.CLOSE, b"\x03\xee"), CloseCode.PROTOCOL_ERROR, id="7.4.1 code 1006"
+        ),
+        pytest.param(
+            frame(Opcode.CLOSE, b"\x03\xe8\xff"), CloseCode.INVALID_DATA, id="5.5.1 reason"
+        ),
+        pytest.param(frame(Opcode.TEXT, b"\xff"), CloseCode.INVALID_DATA, id="8.1 text"),
+        pytest.param(
+            frame(Opcode.TEXT, b"\xc3", fin=False) + frame(Opcode.CONT, b"a"),
+            CloseCode.INVALID_DATA,
+            id="8.1 across fragments",
+        ),
+        pytest.param(
+            frame(Opcode.TEXT, b"\xc3", fin=False) + frame(Opcode.CONT, b""),
+            CloseCode.INVALID_DATA,
+            id="8.1 cut at the end",
+        ),
+        pytest.param(b"\x82\xfe\x03\xe9" + MASK, CloseCode.MESSAGE_TOO_BIG, id="7.4.1 size"),
+        pytest.param(
+            frame(Opcode.BINARY, b"x" * 600, fin=False) + b"\x80\xfe\x01\x91",
+            CloseCode.MESSAGE_TOO_BIG,
+            id="7.4.1 size over fragments",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_its_code(stream: bytes, code: CloseCode) -> None:
+    good = frame(Opcode.TEXT, b"before")
+    scanner, messages = scan(good + stream + MASK + frame(Opcode.TEXT, b"after"))
+    assert messages == ["before"]
+    assert scanner.failure is not None
+    assert scanner.failure.close.code == code
+    assert scanner.failure.frame[:1] == b"\x88"
+
+
+def test_close_is_answered_with_its_own_code() -> None:
+    scanner, messages = scan(frame(Opcode.CLOSE, b"\x0f\xa1why") + frame(Opcode.TEXT, b"late"))
+    assert messages == []
+    assert scanner.closed is not None
+    assert (scanner.closed.close.code, scanner.closed.close.reason) == (4001, "why")
+    assert scanner.closed.frame == b"\x88\x05\x0f\xa1why"
+
+
+def test_the_budget_bounds_what_is_parsed() -> None:
+    scanner = Scanner(1000, Counters())
+    messages: deque[Message] = deque()
+    assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
+    assert len(messages) == 10

@@ -73,10 +73,13 @@ class WebSocketConnection:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(1000)
                 self._flush()
-                while self._protocol.state is not State.CLOSED:
+                while not self._ended():
                     self._read()
         finally:
             self._socket.close()
+
+    def _ended(self) -> bool:
+        return self._protocol.state is State.CLOSED
 
     def drop(self) -> None:
         """Close the socket without a goodbye."""

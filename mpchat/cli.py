@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import click
 
-import mpchat
 from mpchat.daemon import check_service, load_component_list, run_service
 from mpchat.errors import ExitCode, StartError
 
@@ -32,7 +31,7 @@ _APP = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(mpchat.__version__, message="mpchat %(version)s")
+@click.version_option(package_name="mpchat", message="mpchat %(version)s")
 def commands() -> None:
     """Serve WebSockets from Python on every core of a machine."""
 

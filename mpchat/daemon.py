@@ -16,21 +16,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from mpchat.errors import ConfigError, ExitCode, StartError
+from mpchat.supervisor.children import CHANNEL_VARIABLE
+from mpchat.supervisor.signals import HANDLED
 
 if TYPE_CHECKING:
     from mpchat.components.list import ComponentList
-
-_CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
-_CAUGHT_BY_SUPERVISOR = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-)
 
 
 def daemon_main(components: ComponentList) -> NoReturn:
@@ -47,7 +37,7 @@ def daemon_main(components: ComponentList) -> NoReturn:
 
 def run_service(config: str, components: Callable[[], ComponentList]) -> NoReturn:
     """Become the supervisor or, where a supervisor started us, its template."""
-    descriptor = os.environ.pop(_CHANNEL_VARIABLE, None)
+    descriptor = os.environ.pop(CHANNEL_VARIABLE, None)
     if descriptor is None:
         _exec_supervisor()
     from mpchat.template.template import run_template  # noqa: PLC0415 - heavy
@@ -115,5 +105,5 @@ def _exec_supervisor() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # A signal between here and the supervisor's own handlers waits instead of killing.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _CAUGHT_BY_SUPERVISOR)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     os.execv(python, [python, *safe, "-m", "mpchat.supervisor", *command])

@@ -138,8 +138,8 @@ class _Loader:
             pool=pool,
             workers=self.static.task_processors[pool],
             threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
-            server=server,
-            logging=frame["logging"],
+            server=self._with_listener_path(server),
+            logging=self._with_log_paths(frame["logging"]),
             components=plans,
             keys=keys,
             dynamic_layers=layers,
@@ -147,6 +147,26 @@ class _Loader:
             known_variables=self.names.variables,
             warnings=tuple(warnings),
         )
+
+    def _beside(self, path: str) -> str:
+        """Paths are relative to the file that names them."""
+        return os.path.join(self.folder, path)
+
+    def _with_listener_path(self, server: ServerOptions) -> ServerOptions:
+        listener = server.listener
+        if listener.unix_socket is None:
+            return server
+        moved = listener.model_copy(update={"unix_socket": self._beside(listener.unix_socket)})
+        return server.model_copy(update={"listener": moved})
+
+    def _with_log_paths(self, logging: LoggingOptions) -> LoggingOptions:
+        loggers = {
+            name: options
+            if options.file_path.startswith("@")
+            else options.model_copy(update={"file_path": self._beside(options.file_path)})
+            for name, options in logging.loggers.items()
+        }
+        return logging.model_copy(update={"loggers": loggers})
 
     def _path(self, name: str, *more: str | int) -> tuple[str | int, ...]:
         return ("components_manager", "components", name, *more)
@@ -238,7 +258,7 @@ class _Loader:
             files.append(options.defaults_path)
         if fallbacks.load_enabled:
             files.append(fallbacks.fallback_path)
-        return layers, tuple(os.path.join(self.folder, path) for path in files if path)
+        return layers, tuple(self._beside(path) for path in files if path)
 
     def _defaults_document(self, values: dict[str, Any]) -> Document:
         prefix = self._path("dynamic-config", "defaults")

@@ -8,14 +8,14 @@ supervisor (the kernel sees to that).
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import select
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import NoReturn
 
 import setproctitle
@@ -26,14 +26,13 @@ from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
+from mpchat.logs.setup import LEVELS
 from mpchat.monitor.monitor import run_monitor
 from mpchat.supervisor.numbers import Numbers
 from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
-
-_VERSION = "0.1.0"
 
 
 def run_template(descriptor: int, config: str, components: Callable[[], ComponentList]) -> NoReturn:
@@ -53,6 +52,7 @@ def run_template(descriptor: int, config: str, components: Callable[[], Componen
 class _Template:
     channel: Channel
     service: Service | None = None
+    numbers: Numbers = field(default_factory=Numbers)
 
     def start(self, config: str, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
@@ -108,7 +108,7 @@ class _Template:
         mine = [self.channel.fileno()]
         try:
             if request.role == "monitor":
-                limit = Numbers().orphan_limit
+                limit = self.numbers.orphan_limit
                 fork_child(
                     request,
                     descriptors,
@@ -122,7 +122,9 @@ class _Template:
                     descriptors,
                     mine,
                     f"mpchat: worker {service.pool}/{request.slot}",
-                    lambda request, channel, rest: run_worker(request, channel, rest, service),
+                    lambda request, channel, rest: run_worker(
+                        request, channel, rest, service, self.numbers.heartbeat
+                    ),
                 )
         except OSError as error:
             messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
@@ -162,9 +164,9 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
         },
         log_path=default.file_path,
         log_format=default.format,
-        log_level=logging.getLevelNamesMapping().get(default.level.upper(), logging.DEBUG),
+        log_level=LEVELS[default.level],
         path=service.path_to_show(),
         stop_limit=limit,
-        version=_VERSION,
+        version=version("mpchat"),
         warnings=warnings,
     )

@@ -37,7 +37,7 @@ def service_command() -> list[str]:
 @pytest.fixture
 def original_service_config_path(pytestconfig: pytest.Config) -> Path:
     """The service's own static config: --service-config, else the one in the root folder."""
-    given = pytestconfig.getoption("--service-config")
+    given = pytestconfig.getoption("--service-config", default=None)
     return Path(given) if given else pytestconfig.rootpath / "static_config.yaml"
 
 

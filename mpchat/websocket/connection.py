@@ -78,7 +78,7 @@ class WebSocketConnection:
         if protocol.sent is not None or protocol.lost:
             await protocol.wait_finished()
             raise protocol.closed_error()
-        if type(message) is str or isinstance(message, str):
+        if isinstance(message, str):
             protocol.send_message(0x1, message.encode())
         elif isinstance(message, bytes):
             protocol.send_message(0x2, message)

@@ -30,13 +30,16 @@ from mpchat.server.server import Server
 from mpchat.websocket.turn import Turn
 from mpchat.worker.service import Service
 
-_HEARTBEAT = 0.25
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
 
 
 def run_worker(
-    request: ForkRequest, channel: Channel, descriptors: list[int], service: Service
+    request: ForkRequest,
+    channel: Channel,
+    descriptors: list[int],
+    service: Service,
+    heartbeat: float,
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
     scoreboard = Scoreboard(descriptors[1])
@@ -53,7 +56,7 @@ def run_worker(
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        worker = _Worker(request, channel, scoreboard, snapshot, counters, service, loop)
+        worker = _Worker(request, channel, scoreboard, snapshot, counters, service, heartbeat, loop)
         loop.run_until_complete(worker.run(sockets))
     finally:
         writer.stop()
@@ -68,6 +71,7 @@ class _Worker:
         snapshot: Snapshot,
         counters: Counters,
         service: Service,
+        heartbeat: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.channel = channel
@@ -78,6 +82,7 @@ class _Worker:
         self.loop = loop
         self.row = scoreboard.row(request.slot, request.row)
         self.beats = 0
+        self.heartbeat = heartbeat
         self.end: asyncio.Future[int | None] = loop.create_future()
         self.stopping = asyncio.Event()
         self.in_a_hurry = asyncio.Event()
@@ -172,4 +177,4 @@ class _Worker:
         self.beats += 1
         self.row.set("heartbeat", self.beats)
         self.row.publish(self.counters)
-        self.loop.call_later(_HEARTBEAT, self._beat)
+        self.loop.call_later(self.heartbeat, self._beat)

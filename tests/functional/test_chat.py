@@ -10,6 +10,8 @@ from websockets.frames import CloseCode
 
 from mpchat.testsuite.clients import WebsocketClient
 
+pytest_plugins = ["mpchat.testsuite"]
+
 
 async def test_echo(websocket_client: WebsocketClient) -> None:
     async with websocket_client.get("chat") as chat:

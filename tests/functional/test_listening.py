@@ -1,0 +1,80 @@
+"""Unix sockets, slow readers, and a worker that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import yaml
+from websockets.asyncio.client import unix_connect
+
+from mpchat.testsuite.service import Service, wait_until
+
+HANDSHAKE = (
+    b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    + base64.b64encode(b"0123456789abcdef")
+    + b"\r\n\r\n"
+)
+
+
+async def test_a_unix_socket(
+    service_command: list[str], service_config: Any, tmp_path: Path
+) -> None:
+    listener = service_config["components_manager"]["components"]["server"]["listener"]
+    del listener["port"]
+    listener["unix-socket"] = "s.sock"
+    config = tmp_path / "unix.yaml"
+    config.write_text(yaml.safe_dump(service_config))
+    path = tmp_path / "s.sock"
+    for kill in (True, False):
+        # The second start finds the first one's file if the monitor has not removed it yet.
+        service = Service([*service_command, "-c", str(config)], tmp_path)
+        try:
+            await asyncio.to_thread(service.wait_ready)
+            async with unix_connect(str(path), "ws://localhost/chat") as chat:
+                await chat.send("hello")
+                assert await chat.recv() == "hello"
+                assert chat.state.name == "OPEN"
+            if kill:
+                service.process.kill()
+                await asyncio.to_thread(service.process.wait)
+                await asyncio.to_thread(wait_until, lambda: not path.exists(), "removed socket")
+            else:
+                assert await asyncio.to_thread(service.stop) == 0
+                assert not path.exists()
+        finally:
+            service.close()
+
+
+def test_a_client_that_never_reads_is_not_read_from(supervisor: Service) -> None:
+    frame = b"\x82\xff" + (65_536).to_bytes(8, "big") + b"\0\0\0\0" + b"x" * 65_536
+    with socket.create_connection(("localhost", supervisor.port)) as client:
+        client.sendall(HANDSHAKE)
+        assert b" 101 " in client.recv(65_536)
+        client.settimeout(2)
+        sent = 0
+        try:
+            while sent < 256 * 1024 * 1024:
+                sent += client.send(frame[sent % len(frame) :])
+        except TimeoutError:
+            pass
+        # What fits into the socket buffers of both sides and our limits, and no more.
+        assert sent < 64 * 1024 * 1024
+
+
+def test_a_frozen_worker_is_named_and_others_go_on(supervisor: Service) -> None:
+    frozen = supervisor.pids("worker")[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        assert "generation 2" in supervisor.reload()
+        assert f"pid {frozen} has not confirmed generation 2" in supervisor.stderr()
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert "generation 3" in supervisor.reload()
+    assert supervisor.stderr().count("has not confirmed") == 1

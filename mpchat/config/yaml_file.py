@@ -88,7 +88,13 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self.loader.construct_object(node, deep=True)
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except (ValueError, LookupError, OverflowError, TypeError):
+            # PyYAML's constructors trust that the text fits the tag.
+            kind = node.tag.rpartition(":")[2]
+            self._problem(node, path, f"expected a value of type {kind}, got '{node.value}'")
+            return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         if node.tag != "tag:yaml.org,2002:map":

@@ -1,0 +1,100 @@
+"""Construction on demand, order of starts and stops, clear errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mpchat.components.component import Component
+from mpchat.components.list import ComponentList
+from mpchat.components.running import ComponentError, Components
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str
+    cls: type[Component]
+    options: Any
+
+
+class Base(Component):
+    name = "base"
+
+    async def start(self) -> None:
+        self.options.append("start base")
+
+    async def stop(self) -> None:
+        self.options.append("stop base")
+
+    def on_all_components_loaded(self) -> None:
+        self.options.append("loaded base")
+
+
+class User(Component):
+    name = "user"
+
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        self.base = components.find(Base)
+
+    async def start(self) -> None:
+        self.options.append("start user")
+
+    async def stop(self) -> None:
+        self.options.append("stop user")
+
+    def on_all_components_are_stopping(self) -> None:
+        self.options.append("stopping user")
+
+
+class Left(Component):
+    name = "left"
+
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        components.find(Right)
+
+
+class Right(Component):
+    name = "right"
+
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        components.find(Left)
+
+
+async def test_dependencies_first_and_stopped_last() -> None:
+    told: list[str] = []
+    components = Components([Plan("user", User, told), Plan("base", Base, told)])
+    components.build()
+    await components.start()
+    await components.stop()
+    assert told == [
+        "start base",
+        "start user",
+        "loaded base",
+        "stopping user",
+        "stop user",
+        "stop base",
+    ]
+
+
+def test_a_cycle_is_named() -> None:
+    components = Components([Plan("left", Left, None), Plan("right", Right, None)])
+    with pytest.raises(ComponentError, match="left -> right -> left"):
+        components.build()
+
+
+def test_a_missing_one_is_named_with_who_asked() -> None:
+    components = Components([Plan("user", User, None)])
+    with pytest.raises(ComponentError, match="no component Base asked for by user"):
+        components.build()
+
+
+def test_a_name_is_taken_once() -> None:
+    components = ComponentList().append(Base)
+    with pytest.raises(ValueError, match="base"):
+        components.append(Base)
+    assert components.append(Base, "other") is components

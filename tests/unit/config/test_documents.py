@@ -1,0 +1,108 @@
+"""Texts to values and places; whatever the text is, only a ConfigError comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpchat.config.static import load_static
+from mpchat.config.types import OptionsModel, parse_duration
+from mpchat.config.validation import validate
+from mpchat.config.yaml_file import read_yaml
+from mpchat.dynamic_config.fallback import load
+from mpchat.dynamic_config.json_file import read_json
+from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN, LIMITS, Drain
+from mpchat.errors import ConfigError, Problem
+
+PIECES = ["a", "b", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "'", '"', "&x ", "*x", "<<: "]
+PIECES += ["!!int ", "!!bool ", "#", "|", ">", "1", "~", "\t", "? ", "---\n", "é"]
+YAML_PIECES = st.lists(st.sampled_from(PIECES)).map("".join)
+
+
+@given(st.one_of(st.text(), YAML_PIECES))
+def test_any_text_is_a_document_or_a_config_error(text: str) -> None:
+    for read in (read_yaml, read_json, load_static):
+        with contextlib.suppress(ConfigError):
+            read(text, "f")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1, "\t"]))
+def test_every_json_value_has_its_place(value: dict[str, object], indent: int | str | None) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    document = read_json(text, "f")
+    assert document.value == value
+    lines = text.split("\n")
+    for name, part in value.items():
+        line, column = document.places[(name,)]
+        rest = "\n".join([lines[line - 1][column - 1 :], *lines[line:]])
+        assert json.JSONDecoder().raw_decode(rest)[0] == part
+
+
+def test_places_and_merge_keys() -> None:
+    text = "base: &b\n  x: 1\n  y: 2\nuse:\n  <<: *b\n  y: 3\n"
+    document = read_yaml(text, "f")
+    assert document.value == {"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}}
+    assert document.places["use", "y"] == (6, 6)
+
+
+class Options(OptionsModel):
+    number: int = 1
+    flag: bool = False
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("number: 1.5", "f:1:9: number: expected an integer, got 1.5"),
+        ("number: true", "f:1:9: number: expected an integer, got true"),
+        ("flag: 1", "f:1:7: flag: expected true or false, got 1"),
+        ("text: 1", "f:1:7: text: expected a string, got 1"),
+        ("nmber: 1", "f:1:8: nmber: unknown option; did you mean 'number'?"),
+    ],
+)
+def test_words_of_mistakes(text: str, expected: str) -> None:
+    problems: list[Problem] = []
+    assert validate(Options, read_yaml(text, "f"), (), problems) is None
+    assert [str(problem) for problem in problems] == [expected]
+
+
+def test_options_of_userver_are_noted_and_left_out() -> None:
+    problems: list[Problem] = []
+    ignored: list[str] = []
+    document = read_yaml("number: 2\nother: 3", "f")
+    found = validate(Options, document, (), problems, frozenset({"other"}), ignored)
+    assert found == Options(number=2)
+    assert (problems, ignored) == ([], ["other"])
+
+
+def test_durations() -> None:
+    assert [parse_duration(text) for text in ("500ms", "10s", "2m", "1h", "1d")] == [
+        0.5,
+        10,
+        120,
+        3600,
+        86400,
+    ]
+
+
+def test_layers_replace_whole_variables_and_absent_ones_have_defaults() -> None:
+    below = read_json('{"MPCHAT_DRAIN": {"window_ms": 1, "deadline_ms": 2}, "A": 1}', "below")
+    above = read_json('{"MPCHAT_DRAIN": {"window_ms": 3}, "B": 2}', "above")
+    loaded = load([below, above], BUILT_IN_KEYS, frozenset({"A"}))
+    assert loaded.warnings == ["dynamic config: kept, but nothing here declares B"]
+    snapshot = Snapshot(1, loaded.values, BUILT_IN_KEYS)
+    assert snapshot[DRAIN] == Drain(window_ms=3)
+    assert snapshot[LIMITS].max_connections is None
+    assert (snapshot.raw("A"), snapshot.raw("none")) == (1, None)

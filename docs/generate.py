@@ -90,7 +90,7 @@ def operations() -> str:
     lines += [f"| {name} | {effect} |" for name, effect in SIGNALS]
     lines += ["", "TERM to one worker retires it: its successor starts at once.", ""]
     lines += ["## Exit codes", "", "| Code | Meaning |", "| --- | --- |"]
-    lines += [f"| {code.value} | {EXIT_MEANINGS[code]} |" for code in ExitCode]
+    lines += [f"| {code.value} | {code.meaning} |" for code in ExitCode]
     lines += [
         "",
         "## Numbers of the supervisor",
@@ -103,16 +103,6 @@ def operations() -> str:
         value = f"{item.default:g} {unit}" if unit != "±" else f"± {item.default:g}"
         lines.append(f"| {item.name} | {value} | {item.metadata['reason']} |")
     return "\n".join(lines) + "\n"
-
-
-EXIT_MEANINGS = {
-    ExitCode.OK: "Asked to stop, stopped (also in a hurry, with a warning)",
-    ExitCode.SOFTWARE: "A bug in the supervisor",
-    ExitCode.USAGE: "Bad command line",
-    ExitCode.UNAVAILABLE: "Cannot listen on the address",
-    ExitCode.WORKERS: "Workers cannot start",
-    ExitCode.CONFIG: "Bad or missing config, log or runtime folder not writable",
-}
 
 
 def _default(info: Any) -> str:

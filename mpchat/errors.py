@@ -14,23 +14,26 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
-    """What the service leaves with (names and numbers of sysexits.h)."""
+    """What the service leaves with (names and numbers of sysexits.h), and what that means."""
 
-    OK = 0
-    """Asked to stop, stopped (also in a hurry, with a warning)"""
-    SOFTWARE = 1
-    """A bug in the supervisor"""
-    USAGE = 64
-    """Bad command line"""
-    UNAVAILABLE = 69
-    """Cannot listen on the address"""
-    WORKERS = 70
-    """Workers cannot start"""
-    CONFIG = 78
-    """Bad or missing config, log or runtime folder not writable"""
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> Self:
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.meaning = meaning
+        return member
+
+    OK = 0, "Asked to stop, stopped (also in a hurry, with a warning)"
+    SOFTWARE = 1, "A bug in the supervisor"
+    USAGE = 64, "Bad command line"
+    UNAVAILABLE = 69, "Cannot listen on the address"
+    WORKERS = 70, "Workers cannot start"
+    CONFIG = 78, "Bad or missing config, log or runtime folder not writable"
 
 
 @dataclass(frozen=True, order=True)

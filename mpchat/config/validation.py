@@ -79,7 +79,9 @@ def validate(
     for detail in details:
         inside = _strip(detail, model)
         if detail["type"] == "extra_forbidden" and inside[-1] in known:
-            if ignored is not None:
+            # An empty value asks for nothing, so nothing is ignored.
+            asks = detail["input"] is not None and detail["input"] != ""
+            if ignored is not None and asks:
                 ignored.append(dotted((*path, *inside)).removeprefix("components."))
             stripped = _without(stripped, inside)
             continue

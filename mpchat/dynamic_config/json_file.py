@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from mpchat.config.yaml_file import Document, Path, dotted
 from mpchat.errors import ConfigError, Problem
@@ -114,12 +114,3 @@ class _Walker:
     def _skip(self, index: int) -> int:
         found = _SPACE.match(self.text, index)
         return found.end() if found else index
-
-
-def json_value(value: Any) -> Any:
-    """Return a copy made of JSON types only (YAML's dates and the like are refused).
-
-    Raises:
-        TypeError: Something in it is not JSON.
-    """
-    return json.loads(json.dumps(value, allow_nan=False))

@@ -29,6 +29,7 @@ class Acceptor:
         self._loop = loop
         self._on_socket = on_socket
         self._sockets: list[socket.socket] = []
+        self._exhausted = False
 
     def add(self, sockets: Iterable[socket.socket]) -> None:
         """Accept from these, too."""
@@ -59,12 +60,17 @@ class Acceptor:
                     raise
                 self._pause(listening, error)
                 return count
+            if self._exhausted:
+                self._exhausted = False
+                log.warning("accepting again")
             client.setblocking(False)
             self._on_socket(client)
         return most
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        log.error("cannot accept: %s; trying again in %g s", error.strerror, _PAUSE)
+        if not self._exhausted:
+            self._exhausted = True
+            log.error("cannot accept: %s; trying again every %g s", error.strerror, _PAUSE)
         self._loop.remove_reader(listening.fileno())
         self._loop.call_later(_PAUSE, self._resume, listening)
 

@@ -83,14 +83,15 @@ class Supervisor:
         """Serve until asked to stop; return the exit code."""
         become_subreaper()
         self._start_template(time.monotonic())
+        # Any other exception is a bug: the process ends with its traceback, and its children see that
+        # their channels have ended and say goodbye to their clients.
         try:
             while self._exit_code is None:
                 self._turn()
         except StartError as error:
             say(f"mpchat: {error}")
             self._exit_code = error.exit_code
-        finally:
-            self._end()
+        self._end()
         return self._exit_code
 
     def _turn(self) -> None:

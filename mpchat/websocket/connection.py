@@ -63,6 +63,8 @@ class WebSocketConnection:
         if not self._messages:
             self._protocol.pull()
         if not self._messages:
+            self._protocol.unanswered = False
+            self._protocol.caught_up()
             return None
         self._protocol.unanswered = True
         return self._messages.popleft()

@@ -51,7 +51,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_closing_timer",
         "_counted_out",
         "_drain_code",
-        "_end_code",
+        "_eof",
         "_finished_waiters",
         "_fragment_size",
         "_gathered",
@@ -118,7 +118,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._finished_waiters: list[asyncio.Future[None]] | None = None
         self._closing_timer: asyncio.TimerHandle | None = None
         self._drain_code: int | None = None
-        self._end_code: int | None = None
+        self._eof = False
         self._counted_out = False
         self._task: asyncio.Task[None] | None = None
 
@@ -166,8 +166,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._set_reading()
 
     def eof_received(self) -> bool:
-        # The client sends no more; without a Close before it, that is the end of the connection.
-        return False
+        # A client that has said Close may still read the answers to what it said before.
+        self._eof = True
+        return self.received is not None and not self.finished
 
     def _look_for_close(self, data: bytes) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
@@ -207,7 +208,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _set_reading(self) -> None:
         want = not (self._input_paused or self.write_paused or self._drain_code is not None)
         want = want or self.sent is not None
-        if want == self._reading or self.lost:
+        if want == self._reading or self.lost or self.transport.is_closing():
             return
         self._reading = want
         if want:
@@ -427,6 +428,9 @@ class WebSocketProtocol(asyncio.Protocol):
         """Send no more, and read to the client's end of file."""
         self._finish()
         if self.lost or self.transport.is_closing():
+            return
+        if self._eof:
+            self.transport.close()
             return
         self._start_timer(self._abort)
         self._set_reading()

@@ -88,16 +88,6 @@ class Scanner:
         self.closed: Ending | None = None
         self.failure: Ending | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether a Close or a mistake has ended the stream."""
-        return self.closed is not None or self.failure is not None
-
-    @property
-    def inside_frame(self) -> bool:
-        """Whether the next byte from the client belongs to a frame that has begun."""
-        return bool(self._backlog or self._chunks)
-
     def feed(self, data: bytes, messages: deque[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
 

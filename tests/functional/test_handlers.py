@@ -1,0 +1,191 @@
+"""What handlers do, and how their connections end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.service import Service, wait_until
+
+HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py"
+NAMES = ("slow", "sleeper", "ticker", "returner", "failing", "closer")
+CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
+
+
+@pytest.fixture
+def service_command(service_command: list[str], service_tmpdir: Path) -> list[str]:
+    shutil.copy(HANDLERS, service_tmpdir)
+    return [*service_command, "--app", "handlers:components"]
+
+
+@pytest.fixture
+def service_config(service_config: Any) -> Any:
+    components = service_config["components_manager"]["components"]
+    del components["websocket-handler"], components["handler-ping"]
+    for name in NAMES:
+        components[f"handler-{name}"] = {"path": f"/{name}", "close-timeout": "1s"}
+    components["handler-returner"]["fragment-size"] = 2
+    components["handler-guarded"] = {"path": "/rooms/{room}"}
+    components["handler-broken"] = {"path": "/broken"}
+    return service_config
+
+
+async def raw_connect(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("localhost", port)
+    key = base64.b64encode(b"0123456789abcdef").decode()
+    writer.write(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    return reader, writer
+
+
+def text(message: bytes) -> bytes:
+    """A text frame masked with zeros."""
+    return bytes((0x81, 0x80 | len(message))) + bytes(4) + message
+
+
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_close_waits_for_the_answers(service_port: int, half_close: bool) -> None:
+    reader, writer = await raw_connect(service_port, "/slow")
+    writer.write(text(b"a") + text(b"b") + text(b"c") + CLOSE_1000 + text(b"late"))
+    if half_close:
+        writer.write_eof()
+    received = await asyncio.wait_for(reader.read(), 30)
+    assert received == b"\x81\x01a\x81\x01b\x81\x01c\x88\x02\x03\xe8"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_reply_leaves_though_its_handler_sleeps_with_input_queued(
+    service_port: int,
+) -> None:
+    reader, writer = await raw_connect(service_port, "/sleeper")
+    writer.write(text(b"a") * 3)
+    assert await asyncio.wait_for(reader.readexactly(3), 30) == b"\x81\x01a"
+    # What it has not taken does not hold the Close up for longer than close-timeout.
+    writer.write(CLOSE_1000)
+    assert await asyncio.wait_for(reader.read(), 30) == b"\x88\x02\x03\xe8"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_handler_that_only_sends_sees_the_close(
+    websocket_client: WebsocketClient, supervisor: Service
+) -> None:
+    async with websocket_client.get("ticker") as chat:
+        assert await chat.recv() == "tick"
+    assert chat.close_code == 1000
+    await asyncio.to_thread(
+        wait_until, lambda: "connection ended" in supervisor.stderr(), "end of the handler"
+    )
+    assert "Traceback" not in supervisor.stderr()
+
+
+async def test_return_is_1000_and_fragments_are_as_configured(service_port: int) -> None:
+    reader, writer = await raw_connect(service_port, "/returner")
+    received = await asyncio.wait_for(reader.readexactly(8 + 4), 30)
+    assert received == b"\x01\x02do\x80\x02ne\x88\x02\x03\xe8"
+    writer.write(CLOSE_1000)
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_an_exception_is_1011_and_one_traceback(
+    websocket_client: WebsocketClient, supervisor: Service
+) -> None:
+    async with websocket_client.get("failing") as chat:
+        await chat.send("question")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await chat.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1011
+    await asyncio.to_thread(
+        wait_until, lambda: "no answer to 'question'" in supervisor.stderr(), "traceback"
+    )
+    assert supervisor.stderr().count("Traceback") == 1
+
+
+async def test_close_by_the_handler(websocket_client: WebsocketClient) -> None:
+    async with websocket_client.get("closer") as chat:
+        await chat.send("4321 enough")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await chat.recv()
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4321, "enough")
+
+
+async def test_a_client_that_does_not_confirm_a_close_is_cut_off(service_port: int) -> None:
+    reader, writer = await raw_connect(service_port, "/returner")
+    # It neither confirms nor ends; after close-timeout its socket ends all the same.
+    with contextlib.suppress(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 30)
+    assert reader.at_eof() or reader.exception() is not None
+    writer.close()
+
+
+async def test_refused_and_accepted_handshakes(service_port: int) -> None:
+    address = f"ws://localhost:{service_port}/rooms/blue"
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(address).__aenter__()
+    assert caught.value.response.status_code == 403
+    assert caught.value.response.body == b"say the word\n"
+    async with connect(address, additional_headers={"Word": "please"}) as chat:
+        assert chat.response is not None
+        assert chat.response.headers["Room"] == "blue"
+        assert await chat.recv() == "blue"
+        with pytest.raises(ConnectionClosedOK):
+            await chat.recv()
+
+
+async def test_a_failing_page_is_500(service_client: ServiceClient, supervisor: Service) -> None:
+    assert (await service_client.get("/broken")).status == 500
+    await asyncio.to_thread(wait_until, lambda: "no such page" in supervisor.stderr(), "traceback")
+
+
+async def test_stop_lets_slow_handlers_answer_what_was_read(
+    supervisor: Service, service_port: int
+) -> None:
+    reader, writer = await raw_connect(service_port, "/slow")
+    writer.write(b"".join(text(b"%d" % number) for number in range(10)))
+    assert await asyncio.wait_for(reader.readexactly(3), 30) == b"\x81\x010"
+    supervisor.send_signal(signal.SIGTERM)
+    rest = b"".join(b"\x81\x01%d" % number for number in range(1, 10))
+    assert (
+        await asyncio.wait_for(reader.readexactly(len(rest) + 4), 30) == rest + b"\x88\x02\x03\xe9"
+    )
+    writer.write(b"\x88\x82\x00\x00\x00\x00\x03\xe9")
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+    await writer.wait_closed()
+    assert await asyncio.to_thread(supervisor.stop) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
+async def test_a_second_signal_ends_at_once(
+    supervisor: Service, websocket_client: WebsocketClient, second: signal.Signals
+) -> None:
+    async with websocket_client.get("sleeper") as chat:
+        await chat.send("a")
+        await chat.recv()
+        await chat.send("never taken")
+        supervisor.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(
+            supervisor.wait_notified, lambda message: message.get("STOPPING") == "1"
+        )
+        supervisor.send_signal(second)
+        await chat.wait_closed()
+        assert await asyncio.to_thread(supervisor.stop, second) == 0
+        assert "stopping now" in supervisor.stderr()

@@ -71,6 +71,11 @@ class Channel:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits until the socket takes it."""
+        return bool(self._waiting)
+
     def send(self, kind: str, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send now or, if the socket is full, later; the caller keeps its descriptors.
 

@@ -71,8 +71,6 @@ class ForkRequest:
     slot: int = 0
     row: int = 0
     generation: int = 0
-    sockets: list[int] = field(default_factory=list)
-    """Slots whose listening sockets are attached, in order"""
     remove_paths: list[str] = field(default_factory=list)
     """For the monitor: socket files to remove when the supervisor is gone"""
 

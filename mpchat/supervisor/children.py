@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
@@ -83,11 +84,13 @@ def describe_status(status: int | None) -> str:
     return f"exit status {os.waitstatus_to_exitcode(status)}"
 
 
-def exec_template(command: list[str], environment: dict[str, str]) -> Child:
+def exec_template(command: list[str], environment: Mapping[str, str]) -> Child:
     """Start the original command line anew as a template, and return it.
 
-    The template dies with the supervisor: it has no clients to say goodbye to.
+    The template dies with the supervisor: it has no clients to say goodbye to. What is meant for the
+    service manager (NOTIFY_SOCKET) is not handed down.
     """
+    inherited = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
     channel, far = Channel.pair()
     pid = os.fork()
     if pid == 0:
@@ -99,7 +102,8 @@ def exec_template(command: list[str], environment: dict[str, str]) -> Child:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.set_inheritable(far.fileno(), True)
-            os.execve(command[0], command, {**environment, CHANNEL_VARIABLE: str(far.fileno())})
+            inherited[CHANNEL_VARIABLE] = str(far.fileno())
+            os.execve(command[0], command, inherited)
         except OSError as error:
             os.write(2, f"mpchat: cannot start {command[0]}: {error}\n".encode())
         finally:

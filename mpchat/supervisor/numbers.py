@@ -26,7 +26,7 @@ class Numbers:
         1, "s", "A worker that outlived this and its last backoff has its failures forgiven"
     )
     rescue_interval: float = _number(
-        0.5, "s", "With no ready worker at all, one slot restarts without waiting, this often"
+        0.5, "s", "With no ready worker at all, one slot (or the template) restarts this often"
     )
     start_failures: int = _number(
         3, "times", "A slot that failed this often no longer holds READY back"

@@ -43,9 +43,12 @@ class Listeners:
             self.sockets.append(self._listen_tcp(family, address, self.port, join=True))
 
     def close(self) -> None:
-        """Close all, and remove the socket file if it is still ours."""
+        """Close our descriptors; clients are refused when the last worker has closed its own."""
         for sock in self.sockets:
             sock.close()
+
+    def remove_file(self) -> None:
+        """Remove the socket file if it is still ours."""
         if self.unix_path is not None:
             remove_socket_file(self.unix_path, self._inode)
 

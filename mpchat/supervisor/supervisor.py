@@ -1,40 +1,39 @@
 """The loop around the policy: waits, gathers events, carries out actions.
 
-Rules. One thread, never blocks but in the one ``select``. Messages are read before exit statuses, so
-a child's last words come before its end. The policy decides about workers; this file decides nothing
-but the two singletons (template, monitor), which are simply started anew by the same backoff.
+Rules. One thread, never blocks but in the one ``poll``. What a child said is read before its exit
+status is taken, so its last words come before its end. The policy decides about workers; this file
+decides nothing but the order of things.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import select
 import signal
 import time
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.channel import Channel, ChannelClosed
+from mpchat.ipc.channel import ChannelClosed
 from mpchat.ipc.process import become_subreaper
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.supervisor.children import Child, describe_status, exec_template
+from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import (
     Action,
     Announce,
-    Backoff,
     Event,
     Exit,
     Kill,
-    Policy,
     Spawn,
     StopWorker,
 )
-from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.reload import Generation, Reload
+from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
-from mpchat.supervisor.sockets import Listeners
+from mpchat.supervisor.single import Single
 from mpchat.supervisor.systemd import Notifier
 
 _UNSUPPORTED = {
@@ -49,31 +48,27 @@ class Supervisor:
     """One service: its sockets, its scoreboard, its processes."""
 
     def __init__(self, command: list[str], numbers: Numbers | None = None) -> None:
-        self.numbers = numbers or Numbers()
-        self.log = Log()
-        self.notifier = Notifier(os.environ)
-        self.signals = Signals()
-        self.reload = Reload(self)
-        self.template: Child | None = None
-        self.monitor: Child | None = None
-        self.workers: dict[int, Child] = {}
-        self.stopping = False
         self._command = command
-        self._environment = {
-            name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"
-        }
-        self._template_backoff = Backoff(self.numbers, random.uniform)
-        self._monitor_backoff = Backoff(self.numbers, random.uniform)
-        self._template_at: float | None = None
-        self._template_since = 0.0
-        self._monitor_at: float | None = None
-        self._monitor_since = 0.0
-        self._sources: int | None = None
-        self._plan: messages.Plan | None = None
-        self._policy: Policy | None = None
-        self._listeners: Listeners | None = None
+        self._numbers = numbers or Numbers()
+        self._log = Log()
+        self._notifier = Notifier(os.environ)
+        self._signals = Signals()
         self._scoreboard = Scoreboard.create()
-        self._unsent_forks: list[tuple[messages.ForkRequest, Child, int]] = []
+        self._forks = Forks(self._scoreboard)
+        self._template = Single(self._numbers)
+        self._monitor = Single(self._numbers)
+        self._workers: dict[int, Child] = {}
+        self._reload = Reload(
+            self._numbers,
+            self._log,
+            self._workers,
+            self._ask_template,
+            self._notifier.reloading,
+            self._on_reload_over,
+        )
+        self._running: Running | None = None
+        self._static_config: int | None = None
+        self._stopping = False
         self._exit_code: int | None = None
         self._last_words = ""
 
@@ -97,11 +92,11 @@ class Supervisor:
     def _turn(self) -> None:
         self._wait()
         now = time.monotonic()
-        for number in self.signals.take():
+        for number in self._signals.take():
             self._on_signal(number, now)
         for child in self._children():
             self._read(child, now)
-        self._reap()
+        self._reap(now)
         for child in self._children():
             if not child.open and (child.status is not None or not child.pid):
                 self._on_gone(child, now)
@@ -109,20 +104,27 @@ class Supervisor:
 
     def _wait(self) -> None:
         poller = select.poll()
-        poller.register(self.signals.fileno(), select.POLLIN)
+        poller.register(self._signals.fileno(), select.POLLIN)
         for child in self._children():
             if child.open:
-                poller.register(child.channel.fileno(), select.POLLIN)
-        times = [self._template_at, self._monitor_at, self.reload.due, self._template_due()]
-        if self._policy is not None:
-            times.append(self._policy.next_due())
+                wanted = select.POLLIN | (select.POLLOUT if child.channel.has_waiting else 0)
+                poller.register(child.channel.fileno(), wanted)
+        times = [
+            self._template.start_at,
+            self._monitor.start_at,
+            self._template_due(),
+            self._reload.due,
+        ]
+        if self._running is not None:
+            times.append(self._running.policy.next_due())
         due = min((at for at in times if at is not None), default=None)
+        # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
         timeout = None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
         poller.poll(timeout)
 
     def _children(self) -> list[Child]:
-        singles = [child for child in (self.template, self.monitor) if child is not None]
-        return singles + list(self.workers.values())
+        singles = [single.child for single in (self._template, self._monitor)]
+        return [child for child in singles if child is not None] + list(self._workers.values())
 
     def _read(self, child: Child, now: float) -> None:
         if not child.open:
@@ -134,71 +136,75 @@ class Supervisor:
         except ChannelClosed:
             child.open = False
 
-    def _reap(self) -> None:
-        by_pid = {child.pid: child for child in self._children() if child.pid}
+    def _reap(self, now: float) -> None:
+        """Take the exit status of whoever has ended, strangers' orphans included."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
-            child = by_pid.get(pid)
-            if child is None:
-                self.log.debug(f"reaped pid {pid}, which is not one of ours")
-                continue
-            child.status = status
-            child.open = False
+            # It has said all it will ever say, perhaps only now its pid.
+            for child in self._children():
+                if child.pid in {0, ended.si_pid}:
+                    self._read(child, now)
+            _pid, status = os.waitpid(ended.si_pid, 0)
+            for child in self._children():
+                if child.pid == ended.si_pid:
+                    child.status = status
+                    # A process that it forked may hold the channel; it is not our child.
+                    child.open = False
 
     def _tick(self, now: float) -> None:
         for child in self._children():
             if not child.open and child.pid and child.status is None:
                 # It closed its channel and lives: nothing can reach it any more.
                 child.kill()
+        template = self._template.child
         due = self._template_due()
-        if due is not None and due <= now and self.template is not None:
-            self.log.error("the template did not load in time: killed")
-            self.template.kill()
-        if self._template_at is not None and self._template_at <= now:
-            self._template_at = None
+        if template is not None and due is not None and due <= now:
+            self._log.error("the template did not load in time: killed")
+            template.kill()
+        if self._reload.is_overdue(now):
+            if template is not None:
+                template.kill()
+            limit = self._numbers.reload_limit
+            self._reload.failed(f"the template did not answer within {limit:g} s", now)
+        self._reload.tick(now)
+        if self._running is not None and self._running.policy.ready_count() == 0:
+            # Without a template there will be no worker, and without a worker no service.
+            self._template.hurry(self._template.since + self._numbers.rescue_interval)
+        if self._template.is_due(now):
             self._start_template(now)
-        if self._monitor_at is not None and self._monitor_at <= now:
-            self._monitor_at = None
+        if self._monitor.is_due(now):
             self._start_monitor(now)
-        self.reload.tick(now)
-        if self._policy is not None:
-            self._do(self._policy.tick(now))
+        if self._running is not None:
+            self._do(self._running.policy.tick(now), now)
 
     # Signals
 
     def _on_signal(self, number: signal.Signals, now: float) -> None:
         if number in _UNSUPPORTED:
-            self.log.warning(f"{number.name}: {_UNSUPPORTED[number]} is not supported yet")
+            self._log.warning(f"{number.name}: {_UNSUPPORTED[number]} is not supported yet")
         elif number is signal.SIGHUP:
-            if self._policy is not None and not self.stopping:
-                self.reload.ask(now)
+            if self._running is not None and not self._stopping:
+                self._reload.ask(now)
         elif number is not signal.SIGCHLD:
-            self._stop(now, at_once=self.stopping or number is signal.SIGQUIT)
+            self._stop(now, at_once=self._stopping or number is signal.SIGQUIT)
 
     def _stop(self, now: float, *, at_once: bool) -> None:
         if at_once:
-            self.log.warning("stopping now: clients are not waited for")
+            self._log.warning("stopping now: clients are not waited for")
         else:
-            self.log.info("stopping: draining connections")
-        self.stopping = True
-        self.notifier.stopping()
-        self._monitor_at = self._template_at = None
-        if self._policy is None:
+            self._log.info("stopping: draining connections")
+        self._stopping = True
+        self._notifier.stopping()
+        if self._running is None:
             self._exit_code = ExitCode.OK
             return
-        # A fork that has not been asked for yet never happens.
-        for _request, child, far in self._unsent_forks:
-            os.close(far)
-            child.open = False
-        self._unsent_forks.clear()
-        if self._listeners is not None and self._listeners.unix_path is None:
-            self._listeners.close()
-        self._do(self._policy.stop(now, at_once=at_once))
+        self._running.listeners.close()
+        self._do(self._running.policy.stop(now, at_once=at_once), now)
 
     # Messages
 
@@ -210,248 +216,226 @@ class Supervisor:
                 child.identify(message.pid)
                 self._watch(child)
             case messages.Ready():
-                self._on_ready(child, now)
+                child.ready = True
+                if child.number:
+                    self._on_worker_ready(child, now)
             case messages.Applied():
-                child.applied_generation = message.number
-                self.reload.applied(child, now)
-            case messages.Retiring() if self._policy is not None:
-                self.log.info(f"{child.name} pid {child.pid} was asked to end: replacing it")
-                self._do(self._policy.on(Event.RETIRING, child.number, now))
+                self._reload.applied(child, message.number, now)
+            case messages.Retiring():
+                self._log.info(f"{child.name} pid {child.pid} was asked to end: replacing it")
+                self._tell_policy(Event.RETIRING, child, now)
             case messages.Plan():
-                self._on_plan(message, descriptors, now)
+                self._on_plan(child, message, descriptors, now)
             case messages.Failure():
                 self._on_failure(message)
             case messages.ForkFailed():
-                self.log.error(f"cannot fork: {message.text}")
+                self._log.error(f"the system refused a process: {message.text}")
             case messages.Snapshot():
-                self.reload.loaded(message, descriptors[0], now)
+                self._on_snapshot(message, descriptors[0], now)
             case messages.ReloadFailed():
-                self.reload.failed(message.text, now)
+                self._reload.failed(message.text, now)
             case _:
-                self.log.error(f"{child.name} sent an unexpected {type(message).__name__}")
+                self._log.error(f"{child.name} sent an unexpected {type(message).__name__}")
 
-    def _on_plan(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
-        assert self.template is not None
-        self.template.ready = True
-        if self._plan is not None:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self.log.info(f"template pid {self.template.pid} has replaced the one that ended")
-            self._send_forks()
-            self.reload.template_is_back()
+    def _on_plan(
+        self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
+    ) -> None:
+        template.ready = True
+        if self._running is None:
+            self._static_config, generation = descriptors
+            self._reload.generation = Generation(1, generation)
+            self._running = Running(plan, self._numbers)
+            self._log.follow(plan.log_path, plan.log_format, plan.log_level)
+            for warning in plan.warnings:
+                self._log.warning(warning)
+            self._start_monitor(now)
+            self._do(self._running.policy.start(now), now)
             return
-        self._plan = plan
-        self._sources = descriptors[0]
-        self._listeners = Listeners(plan.listener, plan.workers)
-        self.log.follow(plan.log_path, plan.log_format, plan.log_level)
-        for warning in plan.warnings:
-            self.log.warning(warning)
-        self.reload.first(descriptors[1])
-        self._policy = Policy(plan.workers, self.numbers, self.stop_limit(plan.stop_limit))
-        self._start_monitor(now)
-        self._do(self._policy.start(now))
-
-    def stop_limit(self, drain: float) -> float:
-        """Return how long a worker may take to end, from the seconds its drain may take."""
-        return drain + self.numbers.stop_grace
-
-    def set_stop_limit(self, drain: float) -> None:
-        """Take over what a new dynamic config says of the drain."""
-        if self._policy is not None:
-            self._policy.stop_limit = self.stop_limit(drain)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._log.info(f"template pid {template.pid} is ready in place of the one that ended")
+        self._send_forks()
+        self._reload.template_is_ready()
 
     def _on_failure(self, failure: messages.Failure) -> None:
-        if self._plan is None:
+        if self._running is None:
             say(failure.text)
             self._exit_code = failure.exit_code
         else:
-            self.log.error(f"the new template failed: {failure.text}")
+            self._log.error(f"the new template failed: {failure.text}")
 
-    def _on_ready(self, child: Child, now: float) -> None:
-        child.ready = True
-        if child is self.monitor or self._policy is None:
-            return
-        self.log.info(f"{child.name} is ready, pid {child.pid}")
-        self._do(self._policy.on(Event.READY, child.number, now))
-        self.reload.offer(child)
+    def _on_worker_ready(self, worker: Child, now: float) -> None:
+        self._log.info(f"{worker.name} is ready, pid {worker.pid}")
+        self._tell_policy(Event.READY, worker, now)
+        self._reload.offer(worker)
+
+    def _on_snapshot(self, snapshot: messages.Snapshot, memfd: int, now: float) -> None:
+        for warning in snapshot.warnings:
+            self._log.warning(warning)
+        if self._reload.loaded(memfd, now) and self._running is not None:
+            self._running.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
+
+    def _ask_template(self) -> None:
+        template = self._template.child
+        if template is not None and template.ready:
+            template.send(messages.ReloadRequest())
+
+    def _on_reload_over(self, failure: str | None) -> None:
+        if not self._stopping:
+            why = f"; the last reload failed: {failure}" if failure else ""
+            self._notifier.ready(self._status() + why)
 
     def _watch(self, child: Child) -> None:
-        if self.monitor is None:
+        monitor = self._monitor.child
+        if monitor is None:
             return
-        targets = self._children() if child is self.monitor else [child]
-        for target in targets:
-            if target.pid and target is not self.monitor:
-                self.monitor.send(messages.Watch(target.pid), (target.pidfd,))
+        for target in self._children() if child is monitor else [child]:
+            if target.pid and target is not monitor:
+                monitor.send(messages.Watch(target.pid), (target.pidfd,))
 
     # Ends of children
 
     def _on_gone(self, child: Child, now: float) -> None:
         how = describe_status(child.status)
-        words = child.last_words()
-        if child is self.template:
-            self._template_gone(how, now)
-        elif child is self.monitor:
-            self.monitor = None
-            if not self.stopping:
-                self.log.error(f"monitor pid {child.pid}: {how}; starting another")
-                wait = self._monitor_backoff.failed(now - self._monitor_since)
-                self._monitor_at = now + wait
+        self._forks.forget(child)
+        monitor = self._monitor.child
+        if monitor is not None and monitor is not child and child.pid:
+            monitor.send(messages.Unwatch(child.pid))
+        if child is self._template.child:
+            self._on_single_gone(self._template, how, now)
+        elif child is monitor:
+            self._on_single_gone(self._monitor, how, now)
         else:
-            del self.workers[child.number]
-            self._unsent_forks = [fork for fork in self._unsent_forks if fork[1] is not child]
-            self._scoreboard.zero_gauges(child.slot, child.row)
-            if self.monitor is not None and child.pid:
-                self.monitor.send(messages.Unwatch(child.pid))
-            expected = child.status == 0
-            text = f"{child.name} pid {child.pid}: {how}"
-            if words:
-                text += f"\n{words}"
-                self._last_words = words
-            (self.log.info if expected else self.log.error)(text)
-            if self._policy is not None:
-                self._do(self._policy.on(Event.GONE, child.number, now))
-            self.reload.applied(child, now)
+            self._on_worker_gone(child, how, now)
         child.release()
 
-    def _template_gone(self, how: str, now: float) -> None:
-        template, self.template = self.template, None
-        if self.stopping or self._exit_code is not None:
-            return
-        if self._plan is None:
+    def _on_single_gone(self, single: Single, how: str, now: float) -> None:
+        child = single.child
+        assert child is not None
+        single.ended(now)
+        if self._stopping or self._exit_code is not None:
+            single.start_at = None
+        elif self._running is None:
             say(f"mpchat: the service could not be loaded: {how}")
             self._exit_code = ExitCode.WORKERS
-            return
-        pid = template.pid if template is not None else 0
-        wait = self._template_backoff.failed(now - self._template_since)
-        self.log.error(f"template pid {pid}: {how}; starting another")
-        self._template_at = now + wait
+        else:
+            self._log.error(f"{child.name} pid {child.pid}: {how}; starting another")
+
+    def _on_worker_gone(self, worker: Child, how: str, now: float) -> None:
+        del self._workers[worker.number]
+        self._scoreboard.zero_gauges(worker.slot, worker.row)
+        text = f"{worker.name} pid {worker.pid}: {how}"
+        words = worker.last_words()
+        if words:
+            self._last_words = words
+            text += f"\n{words}"
+        (self._log.info if worker.status == 0 else self._log.error)(text)
+        self._tell_policy(Event.GONE, worker, now)
+        self._reload.settle(now)
 
     # Actions
 
-    def _do(self, actions: list[Action]) -> None:
+    def _tell_policy(self, event: Event, worker: Child, now: float) -> None:
+        if self._running is not None:
+            self._do(self._running.policy.on(event, worker.number, now), now)
+
+    def _do(self, actions: list[Action], now: float) -> None:
         for action in actions:
             match action:
                 case Spawn():
                     self._spawn(action)
                 case StopWorker():
-                    self.workers[action.worker].send(messages.Stop(action.now))
+                    self._workers[action.worker].send(messages.Stop(action.now))
                 case Kill():
-                    self._kill(self.workers[action.worker], action.reason)
+                    self._kill(self._workers[action.worker], action.reason)
                 case Announce():
                     self._announce()
                 case Exit():
-                    self._finish(failed=action.failed)
+                    self._exit_code = self._last_code(failed=action.failed)
 
     def _spawn(self, action: Spawn) -> None:
-        assert self._plan is not None
-        channel, far = Channel.pair()
-        name = f"worker {self._plan.pool}/{action.slot}"
-        child = Child(name, channel, action.worker, action.slot, action.row)
-        child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        child.sent_generation = child.applied_generation = self.reload.number
-        self.workers[action.worker] = child
-        request = messages.ForkRequest(
-            "worker", action.slot, action.row, self.reload.number, [action.slot]
-        )
-        self._unsent_forks.append((request, child, far.detach()))
+        assert self._running is not None
+        name = f"worker {self._running.plan.pool}/{action.slot}"
+        worker = self._forks.request_worker(name, action.worker, action.slot, action.row)
+        self._workers[action.worker] = worker
         self._send_forks()
 
     def _send_forks(self) -> None:
-        if self.template is None or not self.template.ready:
-            return
-        forks, self._unsent_forks = self._unsent_forks, []
-        for request, child, far in forks:
-            descriptors = [far, self._scoreboard.descriptor, child.fault]
-            if request.role == "worker" and self._listeners is not None:
-                sockets = self._listeners.sockets
-                child.sent_generation = child.applied_generation = self.reload.number
-                request = messages.ForkRequest(  # noqa: PLW2901
-                    "worker", request.slot, request.row, self.reload.number, request.sockets
-                )
-                descriptors.append(self.reload.memfd)
-                descriptors += [sockets[slot].fileno() for slot in request.sockets]
-            self.template.send(request, tuple(descriptors))
-            os.close(far)
+        template = self._template.child
+        if template is not None and template.ready and self._running is not None:
+            self._forks.send(template, self._reload.generation, self._running.listeners)
 
-    def _kill(self, child: Child, reason: str) -> None:
-        self.log.warning(f"{child.name} pid {child.pid} is killed: {reason}")
-        if child.pid:
-            child.kill()
+    def _kill(self, worker: Child, reason: str) -> None:
+        self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
+        if worker.pid:
+            worker.kill()
         else:
-            child.channel.close()
-            child.open = False
+            # Not forked yet, or just being forked: without a channel it ends by itself.
+            worker.channel.close()
+            worker.open = False
 
     def _start_template(self, now: float) -> None:
-        self.template = exec_template(self._command, self._environment)
-        self._template_since = now
-        sources = (self._sources,) if self._sources is not None else ()
-        self.template.send(messages.Start(), sources)
-        self._watch(self.template)
+        template = exec_template(self._command, os.environ)
+        self._template.started(template, now)
+        template.send(
+            messages.Start(), () if self._static_config is None else (self._static_config,)
+        )
+        self._watch(template)
 
     def _template_due(self) -> float | None:
-        if self.template is None or self.template.ready:
+        template = self._template.child
+        if template is None or template.ready:
             return None
-        return self._template_since + self.numbers.template_limit
+        return self._template.since + self._numbers.template_limit
 
     def _start_monitor(self, now: float) -> None:
-        channel, far = Channel.pair()
-        self.monitor = Child("monitor", channel)
-        self.monitor.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._monitor_since = now
-        path = self._listeners.unix_path if self._listeners is not None else None
-        request = messages.ForkRequest("monitor", remove_paths=[path] if path else [])
-        self._unsent_forks.append((request, self.monitor, far.detach()))
+        path = self._running.listeners.unix_path if self._running is not None else None
+        self._monitor.started(self._forks.request_monitor([path] if path else []), now)
         self._send_forks()
 
     def _announce(self) -> None:
-        plan, listeners = self._plan, self._listeners
-        assert plan is not None
-        assert listeners is not None
-        if listeners.unix_path is not None:
-            address = f"unix:{listeners.unix_path} {plan.path}"
-        else:
-            host = plan.listener["address"] or "localhost"
-            host = f"[{host}]" if ":" in host else host
-            address = f"ws://{host}:{listeners.port}{plan.path}"
-        count = self._policy.ready_count() if self._policy else 0
+        assert self._running is not None
+        count = self._running.policy.ready_count()
         workers = "1 worker" if count == 1 else f"{count} workers"
-        line = f"mpchat {plan.version} pid {os.getpid()}: {address}, {workers}\n"
+        text = f"{self._running.address()}, {workers}"
         try:
-            os.write(1, line.encode())
+            os.write(1, f"mpchat {self._running.plan.version} pid {os.getpid()}: {text}\n".encode())
         except OSError as error:
-            self.log.warning(f"cannot print the ready line: {error}")
-        self.log.info(f"ready: {address}, {workers}")
-        self.notifier.ready(self.status())
+            self._log.warning(f"cannot print the ready line: {error}")
+        self._log.info(f"ready: {text}")
+        self._notifier.ready(self._status())
 
-    def status(self) -> str:
-        """Return the one line that the service manager shows."""
-        count = self._policy.ready_count() if self._policy else 0
-        return f"{count} workers ready, dynamic config generation {self.reload.number}"
+    def _status(self) -> str:
+        count = self._running.policy.ready_count() if self._running is not None else 0
+        number = self._reload.generation.number
+        return f"{count} workers ready, dynamic config generation {number}"
 
     # The end
 
-    def _finish(self, *, failed: bool) -> None:
+    def _last_code(self, *, failed: bool) -> ExitCode:
         if not failed:
-            self._exit_code = ExitCode.OK
-            return
-        tries = self.numbers.start_failures
+            return ExitCode.OK
+        tries = self._numbers.start_failures
         say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
         say(self._last_words or "nothing")
-        self._exit_code = ExitCode.WORKERS
+        return ExitCode.WORKERS
 
     def _end(self) -> None:
+        """Let nothing outlive us: no process, no zombie, no socket file."""
+        monitor = self._monitor.child
         for child in self._children():
-            if child is self.monitor:
-                child.send(messages.Stop())
+            if child is monitor:
+                monitor.send(messages.Stop())
             else:
                 child.kill()
-        deadline = time.monotonic() + self.numbers.now_limit
-        waiting = [child for child in self._children() if child.pid]
-        for child in waiting:
-            poller = select.poll()
-            poller.register(child.pidfd, select.POLLIN)
-            poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            child.kill()
-        self._reap()
-        if self._listeners is not None:
-            self._listeners.close()
+        deadline = time.monotonic() + self._numbers.now_limit
+        for child in self._children():
+            if child.pidfd >= 0:
+                poller = select.poll()
+                poller.register(child.pidfd, select.POLLIN)
+                poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                child.kill()
+        self._reap(time.monotonic())
+        if self._running is not None:
+            self._running.listeners.close()
+            self._running.listeners.remove_file()

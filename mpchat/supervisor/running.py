@@ -1,0 +1,30 @@
+"""What the supervisor has from the plan on: listening sockets and the policy of the pool."""
+
+from __future__ import annotations
+
+from mpchat.ipc import messages
+from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.policy import Policy
+from mpchat.supervisor.sockets import Listeners
+
+
+class Running:
+    """A service whose static config is valid and whose addresses are bound.
+
+    Raises:
+        StartError: An address cannot be listened on.
+    """
+
+    def __init__(self, plan: messages.Plan, numbers: Numbers) -> None:
+        self.plan = plan
+        self.listeners = Listeners(plan.listener, plan.workers)
+        self.policy = Policy(plan.workers, numbers, plan.stop_limit + numbers.stop_grace)
+
+    def address(self) -> str:
+        """Return what a client would connect to."""
+        plan, listeners = self.plan, self.listeners
+        if listeners.unix_path is not None:
+            return f"unix:{listeners.unix_path} {plan.path}"
+        host = plan.listener["address"] or "localhost"
+        host = f"[{host}]" if ":" in host else host
+        return f"ws://{host}:{listeners.port}{plan.path}"

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from mpchat.components.handler_base import HandlerOptions
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ExitCode
-from mpchat.handlers.ping import PingOptions
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
@@ -39,7 +39,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
         WebsocketHandlerOptions,
     ),
-    ("handler-ping", PingOptions),
+    ("handler-ping, and every handler of plain HTTP", HandlerOptions),
 )
 
 SIGNALS = (

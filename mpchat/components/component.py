@@ -28,7 +28,7 @@ class Component:
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[OptionsModel]] = ComponentOptions
+    Options: ClassVar[type[ComponentOptions]] = ComponentOptions
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
 
     def __init__(self, options: Any, components: Components) -> None:

@@ -11,7 +11,6 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from mpchat.components.component import Component, ComponentOptions
-from mpchat.config.types import OptionsModel
 
 
 def _check_path(path: str) -> str:
@@ -44,7 +43,7 @@ class HandlerOptions(ComponentOptions):
 class HandlerBase(Component):
     """Base of handlers."""
 
-    Options: ClassVar[type[OptionsModel]] = HandlerOptions
+    Options: ClassVar[type[ComponentOptions]] = HandlerOptions
 
     async def handle_non_websocket_request(self, request: Request, context: Any) -> Response:
         """Override to answer plain HTTP requests on the handler's path; 400 by default."""

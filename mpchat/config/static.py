@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mpchat.config.types import OptionsModel
-from mpchat.config.userver import FRAME_OPTIONS
+from mpchat.config.userver import UserverNames
 from mpchat.config.validation import at, validate
 from mpchat.config.yaml_file import Document, Path, problem, read_yaml
 from mpchat.errors import Problem
@@ -54,7 +54,7 @@ class StaticConfig:
     ignored: tuple[str, ...]
 
 
-def load_static(text: str, file: str) -> StaticConfig:
+def load_static(text: str, file: str, names: UserverNames) -> StaticConfig:
     """Read and check the frame.
 
     Raises:
@@ -69,12 +69,14 @@ def load_static(text: str, file: str) -> StaticConfig:
     for name in document.value:
         if name != "components_manager":
             problems.append(problem(document, (name,), "unknown option; known: components_manager"))
-    manager = validate(ManagerOptions, document, _MANAGER, problems, FRAME_OPTIONS, ignored)
+    manager = validate(ManagerOptions, document, _MANAGER, problems, names.manager, ignored)
     raw = at(document.value, (*_MANAGER, "task_processors"))
     processors: dict[str, int] = {}
     for name in raw if isinstance(raw, dict) else ():
         path = (*_MANAGER, "task_processors", name)
-        options = validate(TaskProcessorOptions, document, path, problems, FRAME_OPTIONS, ignored)
+        options = validate(
+            TaskProcessorOptions, document, path, problems, names.task_processor, ignored
+        )
         processors[name] = options.worker_threads if options is not None else 1
     default = manager.default_task_processor if manager is not None else ""
     if manager is not None and default not in processors:

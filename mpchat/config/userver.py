@@ -6,43 +6,28 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-FRAME_OPTIONS = frozenset(
-    {
-        "coro_pool",
-        "event_thread_pool",
-        "disable_phdr_cache",
-        "disable-phdr-cache",
-        "mlock_debug_info",
-        "preheat_stacktrace_collector",
-        "static_config_validation",
-        "userver_experiments",
-        "graceful_shutdown_interval",
-        "thread_name",
-        "os-scheduling",
-        "spinning-iterations",
-        "task-processor-queue",
-        "task-trace",
-        "guess-cpu-limit",
-    }
-)
-"""Options beside the components: of components_manager and of a task processor."""
-
 
 @dataclass(frozen=True)
 class UserverNames:
-    """What userver calls its components, options and dynamic variables."""
+    """What userver calls its options, components and dynamic variables.
 
+    Options are dotted paths below their section; ``*`` stands for any name.
+    """
+
+    manager: frozenset[str]
+    task_processor: frozenset[str]
+    handler: frozenset[str]
     components: dict[str, frozenset[str]]
-    handler_options: frozenset[str]
     variables: frozenset[str]
 
 
 def load_userver_names() -> UserverNames:
     """Read the data file of the package."""
-    text = files("mpchat.config").joinpath("userver_names.json").read_text("utf-8")
-    raw = json.loads(text)
+    raw = json.loads(files("mpchat.config").joinpath("userver_names.json").read_text("utf-8"))
     return UserverNames(
-        {name: frozenset(options) for name, options in raw["components"].items()},
-        frozenset(raw["handler_options"]),
-        frozenset(raw["variables"]),
+        manager=frozenset(raw["components_manager"]),
+        task_processor=frozenset(raw["task_processor"]),
+        handler=frozenset(raw["handler"]),
+        components={name: frozenset(options) for name, options in raw["components"].items()},
+        variables=frozenset(raw["variables"]),
     )

@@ -64,8 +64,8 @@ def validate(
 ) -> Model | None:
     """Return the model made of the section at ``path``, or None after adding to ``problems``.
 
-    ``known`` names options of userver that the model need not have, nested ones by their last
-    name; where one is given it is added to ``ignored``. A null section is an empty one.
+    ``known`` names options of userver that the model need not have (UserverNames); where one is
+    given it is added to ``ignored``. A null section is an empty one.
     """
     section = at(document.value, path)
     if section is None:
@@ -78,7 +78,7 @@ def validate(
     stripped = section
     for detail in details:
         inside = _strip(detail, model)
-        if detail["type"] == "extra_forbidden" and inside[-1] in known:
+        if detail["type"] == "extra_forbidden" and _is_known(inside, known):
             # An empty value asks for nothing, so nothing is ignored.
             asks = detail["input"] is not None and detail["input"] != ""
             if ignored is not None and asks:
@@ -124,6 +124,14 @@ def shown(value: Any) -> str:
     quoted = isinstance(value, str)
     text = f"'{value}'" if quoted else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _is_known(path: Path, known: frozenset[str]) -> bool:
+    return any(
+        len(parts) == len(path)
+        and all(part in {"*", str(own)} for part, own in zip(parts, path, strict=True))
+        for parts in (name.split(".") for name in known)
+    )
 
 
 def _strip(detail: ErrorDetails, model: type[BaseModel]) -> Path:

@@ -7,9 +7,10 @@ first one saw, whatever has become of the files.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
@@ -93,8 +94,9 @@ def load_service(config: str, components: ComponentList, sources: Sources) -> Se
     Raises:
         ConfigError: All mistakes of the file.
     """
-    static = load_static(sources.read(config), config)
-    return _Loader(static, components, config).service()
+    names = load_userver_names()
+    static = load_static(sources.read(config), config, names)
+    return _Loader(static, names, components).service()
 
 
 def check(config: str, components: ComponentList) -> list[str]:
@@ -108,13 +110,16 @@ def check(config: str, components: ComponentList) -> list[str]:
 
 
 class _Loader:
-    def __init__(self, static: StaticConfig, components: ComponentList, config: str) -> None:
+    def __init__(
+        self, static: StaticConfig, names: UserverNames, components: ComponentList
+    ) -> None:
         self.static = static
+        self.names = names
         self.components = components
-        self.folder = os.path.dirname(config)
+        self.folder = os.path.dirname(static.document.file)
         self.problems: list[Problem] = list(static.problems)
         self.ignored: list[str] = list(static.ignored)
-        self.names: UserverNames = load_userver_names()
+        self.absent: list[str] = []
 
     def service(self) -> Service:
         frame = {name: self._section(name, model) for name, model in _SECTIONS.items()}
@@ -124,6 +129,9 @@ class _Loader:
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_paths(plans)
+        if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
+            text = "no handler to serve: none of the component list has a section"
+            self._problem(("components_manager", "components"), text)
         if self.problems or server is None:
             raise ConfigError(self.problems)
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
@@ -185,9 +193,9 @@ class _Loader:
         for name, cls in self.components.items():
             known = self.names.components.get(name, frozenset())
             if issubclass(cls, HandlerBase):
-                known |= self.names.handler_options
-            section = self.static.sections.get(name)
-            if isinstance(section, dict) and section.get("load-enabled") is False:
+                known |= self.names.handler
+            if name not in self.static.sections:
+                self.absent.append(name)
                 continue
             options = validate(
                 cls.Options,
@@ -197,7 +205,7 @@ class _Loader:
                 known,
                 self.ignored,
             )
-            if options is not None:
+            if options is not None and options.load_enabled:
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 
@@ -209,7 +217,12 @@ class _Loader:
             if name in self.names.components:
                 self.ignored.append(name)
             else:
-                self._problem(self._path(name), "unknown component; is it in the component list?")
+                self._problem(self._path(name), f"unknown component{self._like(name, ours)}")
+
+    @staticmethod
+    def _like(name: str, known: Iterable[str]) -> str:
+        close = difflib.get_close_matches(name, known, n=1)
+        return f"; did you mean '{close[0]}'?" if close else "; is it in the component list?"
 
     def _pool(self, server: ServerOptions | None) -> str:
         named = server.listener.task_processor if server is not None else None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 from websockets.http11 import Request, Response
 
+from mpchat.components.component import ComponentOptions
 from mpchat.components.handler_base import HandlerBase, HandlerOptions
-from mpchat.config.types import ByteSize, Duration, OptionsModel
+from mpchat.config.types import ByteSize, Duration
 
 if TYPE_CHECKING:
     from mpchat.websocket.connection import WebSocketConnection
@@ -47,7 +48,7 @@ class WebsocketHandlerOptions(HandlerOptions):
 class WebsocketHandlerBase(HandlerBase):
     """Derive, set ``name``, write ``handle``; list the class in the component list."""
 
-    Options: ClassVar[type[OptionsModel]] = WebsocketHandlerOptions
+    Options: ClassVar[type[ComponentOptions]] = WebsocketHandlerOptions
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         """Serve one connection; override it. It runs as a task of its own.

@@ -38,6 +38,8 @@ components_manager:
             task_processor: fs-task-processor
         no-such-component:
             path: /x
+        websoket-handler:
+            path: /y
 """
 
 EXPECTED = """\
@@ -52,6 +54,7 @@ broken.yaml:20:19: components.websocket-handler.path: expected a path that begin
 broken.yaml:21:33: components.websocket-handler.max-remote-payload: expected an integer, got '100'
 broken.yaml:22:34: components.websocket-handler.max-remote-payloads: unknown option; did you mean 'max-remote-payload'?
 broken.yaml:25:13: components.no-such-component: unknown component; is it in the component list?
+broken.yaml:27:13: components.websoket-handler: unknown component; did you mean 'websocket-handler'?
 """  # noqa: E501
 
 

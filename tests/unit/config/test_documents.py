@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mpchat.config.static import load_static
 from mpchat.config.types import OptionsModel, parse_duration
+from mpchat.config.userver import load_userver_names
 from mpchat.config.validation import validate
 from mpchat.config.yaml_file import read_yaml
 from mpchat.dynamic_config.fallback import load
@@ -26,7 +27,8 @@ YAML_PIECES = st.lists(st.sampled_from(PIECES)).map("".join)
 
 @given(st.one_of(st.text(), YAML_PIECES))
 def test_any_text_is_a_document_or_a_config_error(text: str) -> None:
-    for read in (read_yaml, read_json, load_static):
+    names = load_userver_names()
+    for read in (read_yaml, read_json, lambda text, file: load_static(text, file, names)):
         with contextlib.suppress(ConfigError):
             read(text, "f")
 

@@ -51,5 +51,10 @@ class Signals:
             seen.append(signal.Signals(self._seen.popleft()))
         return seen
 
+    def close(self) -> None:
+        """Hold back what still comes: the end has begun, and Python takes its handlers down in it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        signal.set_wakeup_fd(-1)
+
     def _record(self, number: int, frame: FrameType | None) -> None:
         self._seen.append(number)

@@ -422,6 +422,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Let nothing outlive us: no process, no zombie, no socket file."""
+        self._signals.close()
         monitor = self._monitor.child
         for child in self._children():
             if child is monitor:

@@ -126,6 +126,13 @@ def test_a_storm_of_signals_loses_none(supervisor: Service) -> None:
     assert supervisor.stop() == 0
 
 
+def test_signals_during_the_end_do_not_change_it(supervisor: Service) -> None:
+    supervisor.send_signal(signal.SIGTERM)
+    while supervisor.process.poll() is None:
+        supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.process.returncode == 0
+
+
 FAILING_APP = """
 from mpchat import WebsocketHandlerBase, minimal_server_component_list
 

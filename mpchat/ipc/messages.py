@@ -71,8 +71,8 @@ class ForkRequest:
     slot: int = 0
     row: int = 0
     generation: int = 0
-    remove_paths: list[str] = field(default_factory=list)
-    """For the monitor: socket files to remove when the supervisor is gone"""
+    socket_file: dict[str, Any] | None = None
+    """For the monitor: the SocketFile to remove when the supervisor is gone"""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.socket_file import SocketFile
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Monitor:
 
     channel: Channel
     orphan_limit: float
-    remove_paths: list[str]
+    socket_file: SocketFile | None
     _pidfds: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -65,13 +66,11 @@ class Monitor:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        for path in self.remove_paths:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                continue
+        if self.socket_file is not None:
+            self.socket_file.remove()
 
 
 def run_monitor(request: ForkRequest, channel: Channel, orphan_limit: float) -> None:
     """Be the monitor; the caller has forked, closed what is not ours and set the title."""
-    Monitor(channel, orphan_limit, request.remove_paths).run()
+    file = SocketFile(**request.socket_file) if request.socket_file is not None else None
+    Monitor(channel, orphan_limit, file).run()

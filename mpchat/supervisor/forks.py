@@ -7,11 +7,12 @@ change meanwhile (the newest generation) is attached only then.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.ipc.socket_file import SocketFile
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.reload import Generation
 from mpchat.supervisor.sockets import Listeners
@@ -21,7 +22,7 @@ from mpchat.supervisor.sockets import Listeners
 class _Waiting:
     child: Child
     far: int
-    remove_paths: list[str]
+    socket_file: SocketFile | None
 
 
 class Forks:
@@ -34,12 +35,12 @@ class Forks:
     def request_worker(self, name: str, number: int, slot: int, row: int) -> Child:
         """Return a worker that will be forked."""
         channel, far = Channel.pair()
-        return self._request(Child(name, channel, number, slot, row), far.detach(), [])
+        return self._request(Child(name, channel, number, slot, row), far.detach(), None)
 
-    def request_monitor(self, remove_paths: list[str]) -> Child:
+    def request_monitor(self, socket_file: SocketFile | None) -> Child:
         """Return a monitor that will be forked."""
         channel, far = Channel.pair()
-        return self._request(Child("monitor", channel), far.detach(), remove_paths)
+        return self._request(Child("monitor", channel), far.detach(), socket_file)
 
     def send(self, template: Child, generation: Generation, listeners: Listeners) -> None:
         """Hand all requests to a template that is ready."""
@@ -48,7 +49,8 @@ class Forks:
             child = fork.child
             descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
             if child.name == "monitor":
-                request = ForkRequest("monitor", remove_paths=fork.remove_paths)
+                file = asdict(fork.socket_file) if fork.socket_file is not None else None
+                request = ForkRequest("monitor", socket_file=file)
             else:
                 child.sent_generation = child.applied_generation = generation.number
                 request = ForkRequest("worker", child.slot, child.row, generation.number)
@@ -63,7 +65,7 @@ class Forks:
                 os.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _request(self, child: Child, far: int, remove_paths: list[str]) -> Child:
+    def _request(self, child: Child, far: int, socket_file: SocketFile | None) -> Child:
         child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._waiting.append(_Waiting(child, far, remove_paths))
+        self._waiting.append(_Waiting(child, far, socket_file))
         return child

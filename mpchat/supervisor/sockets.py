@@ -15,6 +15,7 @@ import stat
 from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
+from mpchat.ipc.socket_file import SocketFile
 
 
 class Listeners:
@@ -27,11 +28,12 @@ class Listeners:
             StartError: The address cannot be listened on.
         """
         self.unix_path: str | None = plan["unix_socket"]
+        self.file: SocketFile | None = None
         self._backlog: int = plan["backlog"]
         if self.unix_path is not None:
             self.port = 0
             shared = self._listen_unix(self.unix_path)
-            self._inode = os.stat(self.unix_path).st_ino
+            self.file = SocketFile.of(self.unix_path)
             self.sockets = [shared] * slots
             return
         family, address = _family(plan["address"])
@@ -49,8 +51,8 @@ class Listeners:
 
     def remove_file(self) -> None:
         """Remove the socket file if it is still ours."""
-        if self.unix_path is not None:
-            remove_socket_file(self.unix_path, self._inode)
+        if self.file is not None:
+            self.file.remove()
 
     def _listen_tcp(
         self, family: socket.AddressFamily, address: str, port: int, *, join: bool
@@ -82,15 +84,6 @@ class Listeners:
             sock.close()
             raise _cannot_listen(path, error) from error
         return sock
-
-
-def remove_socket_file(path: str, inode: int) -> None:
-    """Remove a socket file unless another process has put its own there."""
-    try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _family(address: str | None) -> tuple[socket.AddressFamily, str]:

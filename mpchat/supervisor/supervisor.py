@@ -389,8 +389,8 @@ class Supervisor:
         return self._template.since + self._numbers.template_limit
 
     def _start_monitor(self, now: float) -> None:
-        path = self._running.listeners.unix_path if self._running is not None else None
-        self._monitor.started(self._forks.request_monitor([path] if path else []), now)
+        file = self._running.listeners.file if self._running is not None else None
+        self._monitor.started(self._forks.request_monitor(file), now)
         self._send_forks()
 
     def _announce(self) -> None:

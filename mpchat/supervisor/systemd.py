@@ -34,6 +34,11 @@ class Notifier:
         """Set the line that ``systemctl status`` shows."""
         self._send(f"STATUS={text}")
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
     def _send(self, text: str) -> None:
         if self._socket is None:
             return

@@ -1,0 +1,54 @@
+"""Paths to handlers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.server.head import HttpError
+from mpchat.server.routes import MethodNotAllowed, Routes
+
+
+def handler(path: str, method: str = "GET") -> HandlerBase:
+    options: Any = SimpleNamespace(path=path, method=method)
+    found = HandlerBase.__new__(HandlerBase)
+    found.options = options
+    return found
+
+
+CHAT, ROOM, LOBBY = handler("/chat"), handler("/rooms/{room}", "GET,PUT"), handler("/rooms/lobby")
+ROUTES = Routes([CHAT, ROOM, LOBBY])
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "params"),
+    [
+        ("/chat", CHAT, {}),
+        ("/chat?token=1", CHAT, {}),
+        ("http://host:8080/chat", CHAT, {}),
+        ("/rooms/lobby", LOBBY, {}),
+        ("/rooms/blue%20one", ROOM, {"room": "blue one"}),
+    ],
+)
+def test_found(target: str, expected: HandlerBase, params: dict[str, str]) -> None:
+    route = ROUTES.find("GET", target)
+    assert route.handler is expected
+    assert route.params == params
+
+
+@pytest.mark.parametrize("target", ["/", "/chat/x", "/Chat", "/rooms/", "/rooms/a/b", "*"])
+def test_not_found(target: str) -> None:
+    with pytest.raises(HttpError) as caught:
+        ROUTES.find("GET", target)
+    assert caught.value.status == 404
+
+
+def test_methods() -> None:
+    assert ROUTES.find("PUT", "/rooms/blue").handler is ROOM
+    assert ROUTES.find("HEAD", "/chat").handler is CHAT
+    with pytest.raises(MethodNotAllowed) as caught:
+        ROUTES.find("DELETE", "/rooms/blue")
+    assert caught.value.allow == "GET, PUT"

@@ -1,0 +1,75 @@
+"""Listening sockets: joined by their group, closed to a second instance."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.errors import ExitCode, StartError
+from mpchat.supervisor.sockets import Listeners
+from mpchat.supervisor.systemd import Notifier
+
+
+def plan(**more: Any) -> dict[str, Any]:
+    return {"address": "127.0.0.1", "port": 0, "unix_socket": None, "backlog": 16, **more}
+
+
+def test_all_slots_share_one_port_and_a_second_instance_is_refused() -> None:
+    listeners = Listeners(plan(), 4)
+    ports = {sock.getsockname()[1] for sock in listeners.sockets}
+    assert ports == {listeners.port}
+    assert len({sock.fileno() for sock in listeners.sockets}) == 4
+    for _ in range(50):
+        with pytest.raises(StartError, match="another process listens there") as caught:
+            Listeners(plan(port=listeners.port), 4)
+        assert caught.value.exit_code == ExitCode.UNAVAILABLE
+    listeners.close()
+    Listeners(plan(port=listeners.port), 1).close()
+
+
+def test_all_addresses_of_both_families_by_default() -> None:
+    listeners = Listeners(plan(address=None), 1)
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as client:
+            client.connect((address, listeners.port))
+    listeners.close()
+
+
+def test_a_unix_socket_is_shared_taken_over_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    listeners = Listeners(plan(port=None, unix_socket=str(path)), 3)
+    assert len({sock.fileno() for sock in listeners.sockets}) == 1
+    with pytest.raises(StartError, match="another process listens there"):
+        Listeners(plan(port=None, unix_socket=str(path)), 3)
+    listeners.close()
+    again = Listeners(plan(port=None, unix_socket=str(path)), 1)
+    listeners.remove_file()
+    assert path.exists(), "the file belongs to the second one now"
+    again.close()
+    again.remove_file()
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("important")
+    with pytest.raises(StartError):
+        Listeners(plan(port=None, unix_socket=str(path)), 1)
+    assert path.read_text() == "important"
+
+
+def test_notifications_reach_both_kinds_of_address(tmp_path: Path) -> None:
+    for address in (str(tmp_path / "notify"), "\0mpchat-test-notify"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(address)
+            notifier = Notifier({"NOTIFY_SOCKET": address.replace("\0", "@")})
+            notifier.ready("fine")
+            assert manager.recv(1000) == b"READY=1\nSTATUS=fine"
+            notifier.reloading()
+            assert manager.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        notifier.ready("nobody listens any more")
+        notifier.close()
+    Notifier({}).ready("nobody asked")

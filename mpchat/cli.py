@@ -23,7 +23,7 @@ _CONFIG = click.option(
 )
 _APP = click.option(
     "--app",
-    default="mpchat.handlers.default:default_component_list",
+    default="mpchat:default_component_list",
     metavar="MODULE:LIST",
     help="The components to serve: a ComponentList, or a function that returns one. "
     "By default the echo and the ping handler.",

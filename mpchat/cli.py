@@ -40,7 +40,7 @@ def commands() -> None:
 @_CONFIG
 @_APP
 def serve(config: str, app: str) -> None:
-    """Run the service in the foreground until SIGTERM or Ctrl-C.
+    """Run the service until SIGTERM or Ctrl-C.
 
     SIGHUP reloads the dynamic config. Exit codes: 0 stopped, 64 bad command line, 69 cannot listen,
     70 workers cannot start, 78 bad config.
@@ -52,7 +52,7 @@ def serve(config: str, app: str) -> None:
 @_CONFIG
 @_APP
 def check(config: str, app: str) -> None:
-    """Validate the static config and the dynamic config it names; open and start nothing.
+    """Validate static and dynamic config; start nothing.
 
     Prints each mistake as file:line:column and exits 78 if there is one.
     """

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from mpchat.ipc.channel import Channel
 
@@ -173,27 +173,7 @@ Message: TypeAlias = (
     | Retiring
 )
 
-_KINDS: dict[str, type[Message]] = {
-    cls.__name__: cls
-    for cls in (
-        Start,
-        Plan,
-        Failure,
-        ForkRequest,
-        ForkFailed,
-        ReloadRequest,
-        Snapshot,
-        ReloadFailed,
-        Generation,
-        Stop,
-        Watch,
-        Unwatch,
-        Hello,
-        Ready,
-        Applied,
-        Retiring,
-    )
-}
+_KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}
 
 
 def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mpchat.components.handler_base import HandlerOptions
+from mpchat.components.handler_base import HandlerBase
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
@@ -21,7 +21,7 @@ from mpchat.errors import ExitCode
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
-from mpchat.websocket.handler import WebsocketHandlerOptions
+from mpchat.websocket.handler import WebsocketHandlerBase
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Printed by docs/generate.py (make docs). Edit the models, not this page. -->\n"
@@ -37,9 +37,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("dynamic-config-fallbacks", DynamicConfigFallbacksOptions),
     (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
-        WebsocketHandlerOptions,
+        WebsocketHandlerBase.Options,
     ),
-    ("handler-ping, and every handler of plain HTTP", HandlerOptions),
+    ("handler-ping, and every handler of plain HTTP", HandlerBase.Options),
 )
 
 SIGNALS = (

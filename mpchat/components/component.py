@@ -13,23 +13,22 @@ if TYPE_CHECKING:
     from mpchat.components.running import Components
 
 
-class ComponentOptions(OptionsModel):
-    """Options that every component has."""
-
-    load_enabled: Annotated[
-        bool, Field(alias="load-enabled", description="False: the component is left out")
-    ] = True
-
-
 class Component:
     """Base of components (userver's ComponentBase).
 
-    Derive, set ``name``, and extend ``Options`` if the section has options of its own.
+    Derive and set ``name``. For options of its own a class has a class ``Options`` derived from its
+    base's ``Options``; ``self.options`` is an instance of it.
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[ComponentOptions]] = ComponentOptions
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
+
+    class Options(OptionsModel):
+        """Options that every component has."""
+
+        load_enabled: Annotated[
+            bool, Field(alias="load-enabled", description="False: the component is left out")
+        ] = True
 
     def __init__(self, options: Any, components: Components) -> None:
         """Override to find other components; blocking work belongs into ``start``."""

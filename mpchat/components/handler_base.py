@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from mpchat.components.component import Component, ComponentOptions
+from mpchat.components.component import Component
 
 
 def _check_path(path: str) -> str:
@@ -26,24 +26,23 @@ def _check_method(method: str) -> str:
     return method
 
 
-class HandlerOptions(ComponentOptions):
-    """Options that every handler has."""
-
-    path: Annotated[
-        str, AfterValidator(_check_path), Field(description="Exact, or with {name} segments")
-    ]
-    method: Annotated[
-        str, AfterValidator(_check_method), Field(description="Allowed methods, comma separated")
-    ] = "GET"
-    task_processor: Annotated[
-        str | None, Field(description="The listener's; another one is an error")
-    ] = None
-
-
 class HandlerBase(Component):
     """Base of handlers."""
 
-    Options: ClassVar[type[ComponentOptions]] = HandlerOptions
+    class Options(Component.Options):
+        """Options that every handler has."""
+
+        path: Annotated[
+            str, AfterValidator(_check_path), Field(description="Exact, or with {name} segments")
+        ]
+        method: Annotated[
+            str,
+            AfterValidator(_check_method),
+            Field(description="Allowed methods, comma separated"),
+        ] = "GET"
+        task_processor: Annotated[
+            str | None, Field(description="The listener's; another one is an error")
+        ] = None
 
     async def handle_non_websocket_request(self, request: Request, context: Any) -> Response:
         """Override to answer plain HTTP requests on the handler's path; 400 by default."""

@@ -25,6 +25,17 @@ class Limits(OptionsModel):
     ] = None
 
 
+class Keepalive(OptionsModel):
+    """Pings to clients (milliseconds); null means the handler's option, 0 turns pings off."""
+
+    interval_ms: Annotated[
+        Milliseconds | None, Field(description="Time from an answer to the next ping")
+    ] = None
+    timeout_ms: Annotated[
+        Milliseconds | None, Field(description="Time for the answer; then close code 1011")
+    ] = None
+
+
 class Drain(OptionsModel):
     """How the service stops (milliseconds)."""
 
@@ -39,6 +50,7 @@ class Drain(OptionsModel):
 
 LOG_REQUEST = Key("USERVER_LOG_REQUEST", bool, default=True)
 LIMITS = Key("MPCHAT_LIMITS", Limits, default=Limits())
+KEEPALIVE = Key("MPCHAT_KEEPALIVE", Keepalive, default=Keepalive())
 DRAIN = Key("MPCHAT_DRAIN", Drain, default=Drain())
 
-BUILT_IN_KEYS: tuple[Key[Any], ...] = (LOG_REQUEST, LIMITS, DRAIN)
+BUILT_IN_KEYS: tuple[Key[Any], ...] = (LOG_REQUEST, KEEPALIVE, LIMITS, DRAIN)

@@ -130,7 +130,7 @@ class HttpProtocol(asyncio.Protocol):
         except Exception:
             log.exception("the handler failed", extra={"connection": context.id})
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
-        server.counters.requests += 1
+        server.shared.counters.requests += 1
         self._log_request(request, answer.status_code, context)
         self._drop_body(head.body_length)
         close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
@@ -144,7 +144,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _check_admission(self) -> None:
         if not self._admitted or self.server.refusing:
-            self.server.counters.refused += 1
+            self.server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
     async def _upgrade(
@@ -153,9 +153,11 @@ class HttpProtocol(asyncio.Protocol):
         server = self.server
         limit = server.snapshot()[LIMITS].max_connections
         if limit is not None and server.service_total("connections") >= limit:
-            server.counters.refused += 1
+            server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-        handshake = ServerProtocol(logger=_SILENT)
+        handshake = ServerProtocol(
+            subprotocols=handler.options.subprotocols or None, logger=_SILENT
+        )
         answer = handshake.accept(request)
         _name_version(answer, handshake.handshake_exc)
         if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -171,7 +173,13 @@ class HttpProtocol(asyncio.Protocol):
             return
         transport.write(answer.serialize())
         protocol = WebSocketProtocol(
-            transport, server.turn, handler, request, context, server.counters, server.ended
+            transport,
+            server.shared,
+            handler,
+            request,
+            context,
+            handshake.subprotocol,
+            server.ended,
         )
         server.waiting.discard(self)
         server.connections.add(protocol)
@@ -187,7 +195,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _refuse(self, error: HttpError) -> None:
         self._stop_timer()
-        self.server.counters.requests += 1
+        self.server.shared.counters.requests += 1
         self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
 
     def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:
@@ -201,7 +209,7 @@ class HttpProtocol(asyncio.Protocol):
         if close and "Connection" not in headers:
             headers["Connection"] = "close"
         answer = Response(answer.status_code, answer.reason_phrase, headers, b"")
-        self.server.turn.touch()
+        self.server.shared.turn.touch()
         transport.write(answer.serialize() + (b"" if head_only else body))
         if close:
             self._half_close()

@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterable
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LOG_REQUEST
-from mpchat.ipc.counters import Counters
 from mpchat.server.accepting import Acceptor
 from mpchat.server.http import HttpProtocol, access_log
 from mpchat.server.options import ServerOptions
 from mpchat.server.routes import Routes
 from mpchat.websocket.protocol import WebSocketProtocol
-from mpchat.websocket.turn import Turn
+from mpchat.websocket.shared import Shared
 
 _SPACING = 0.01
 """Seconds between two closes at the most: a few clients are done at once."""
@@ -40,18 +39,16 @@ class Server:
         loop: asyncio.AbstractEventLoop,
         options: ServerOptions,
         handlers: Iterable[HandlerBase],
-        counters: Counters,
+        shared: Shared,
         snapshot: Callable[[], Snapshot],
         service_total: Callable[[str], int],
-        turn: Turn,
         stopping: asyncio.Event,
     ) -> None:
         self.options = options
         self.routes = Routes(handlers)
-        self.counters = counters
+        self.shared = shared
         self.snapshot = snapshot
         self.service_total = service_total
-        self.turn = turn
         self.stopping = stopping
         self.refusing = False
         self.waiting: set[HttpProtocol] = set()
@@ -67,15 +64,20 @@ class Server:
         """Begin to accept from these listening sockets."""
         self._acceptor.add(sockets)
 
+    def config_changed(self) -> None:
+        """Let open connections follow a new dynamic config."""
+        for protocol in self.connections:
+            protocol.follow_config()
+
     def next_id(self) -> str:
         """Return a name for a connection, unique among the living workers."""
         return f"{self._prefix}-{next(self._ids):x}"
 
     def socket_closed(self) -> None:
         """A client's socket is gone."""
-        self.counters.sockets -= 1
+        self.shared.counters.sockets -= 1
         self._closed_one.set()
-        self.turn.touch()
+        self.shared.turn.touch()
 
     def ended(self, protocol: WebSocketProtocol) -> None:
         """A WebSocket connection and its handler are over."""
@@ -154,7 +156,7 @@ class Server:
         await self._wait_empty(self._loop.time() + _NOW_SECONDS)
 
     def _on_socket(self, client: socket.socket) -> None:
-        counters = self.counters
+        counters = self.shared.counters
         counters.accepted += 1
         counters.sockets += 1
         if client.family != socket.AF_UNIX:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
@@ -88,8 +88,25 @@ class WebSocketConnection:
             protocol.send_message(0x2, bytes(message))
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        if protocol.write_paused:
-            await protocol.wait_writable()
+        if protocol.output.paused:
+            await protocol.output.wait_writable()
+
+    async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
+        """Send a ping; the result, awaited, is the seconds until the client's answer.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+            ConcurrencyError: A ping with the same data is not answered yet.
+            ValueError: The data is longer than 125 bytes.
+        """
+        protocol = self._protocol
+        if protocol.sent is not None or protocol.lost:
+            await protocol.wait_finished()
+            raise protocol.closed_error()
+        payload = data.encode() if isinstance(data, str) else data
+        if payload is not None and len(payload) > 125:
+            raise ValueError("a ping has at most 125 bytes of data")
+        return protocol.ping(payload)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until the client has confirmed, ``close-timeout`` at the longest.
@@ -112,6 +129,11 @@ class WebSocketConnection:
     def remote_address(self) -> Any:
         """The client's address as the socket gives it, None on a Unix socket."""
         return self._protocol.transport.get_extra_info("peername") or None
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on in the handshake, None without one."""
+        return self._protocol.subprotocol
 
     @property
     def close_code(self) -> int | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 from websockets.http11 import Request, Response
 
-from mpchat.components.component import ComponentOptions
-from mpchat.components.handler_base import HandlerBase, HandlerOptions
+from mpchat.components.handler_base import HandlerBase
 from mpchat.config.types import ByteSize, Duration
 
 if TYPE_CHECKING:
@@ -16,39 +15,51 @@ if TYPE_CHECKING:
     from mpchat.websocket.context import Context
 
 
-class WebsocketHandlerOptions(HandlerOptions):
-    """Options of a WebSocket handler; the first two are userver's."""
-
-    max_remote_payload: Annotated[
-        ByteSize,
-        Field(
-            alias="max-remote-payload",
-            description="Largest message from a client, bytes; a larger one ends with code 1009",
-        ),
-    ] = 65536
-    fragment_size: Annotated[
-        ByteSize,
-        Field(
-            alias="fragment-size",
-            description="Messages to the client go out in fragments of this size; 0: never",
-        ),
-    ] = 65536
-    close_timeout: Annotated[
-        Duration,
-        Field(
-            alias="close-timeout", description="How long the other side's part of a close may take"
-        ),
-    ] = 5.0
-    write_limit: Annotated[
-        ByteSize,
-        Field(alias="write-limit", description="Unsent bytes beyond which send waits"),
-    ] = 65536
-
-
 class WebsocketHandlerBase(HandlerBase):
     """Derive, set ``name``, write ``handle``; list the class in the component list."""
 
-    Options: ClassVar[type[ComponentOptions]] = WebsocketHandlerOptions
+    class Options(HandlerBase.Options):
+        """Options of a WebSocket handler; the first two are userver's."""
+
+        max_remote_payload: Annotated[
+            ByteSize,
+            Field(
+                alias="max-remote-payload",
+                description="Largest message from a client, bytes; a larger one ends with code 1009",
+            ),
+        ] = 65536
+        fragment_size: Annotated[
+            ByteSize,
+            Field(
+                alias="fragment-size",
+                description="Messages to the client go out in fragments of this size; 0: never",
+            ),
+        ] = 65536
+        close_timeout: Annotated[
+            Duration,
+            Field(
+                alias="close-timeout",
+                description="How long the other side's part of a close may take",
+            ),
+        ] = 5.0
+        write_limit: Annotated[
+            ByteSize,
+            Field(alias="write-limit", description="Unsent bytes beyond which send waits"),
+        ] = 65536
+        ping_interval: Annotated[
+            Duration,
+            Field(
+                alias="ping-interval", description="Time from an answer to the next ping; 0s: none"
+            ),
+        ] = 20.0
+        ping_timeout: Annotated[
+            Duration,
+            Field(alias="ping-timeout", description="Time for the answer; then close code 1011"),
+        ] = 20.0
+        subprotocols: Annotated[
+            tuple[str, ...],
+            Field(strict=False, description="Subprotocols, the preferred one first"),
+        ] = ()
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         """Serve one connection; override it. It runs as a task of its own.

@@ -1,8 +1,7 @@
 """The asyncio side of a WebSocket connection: when to read, when to write, in which order to end.
 
 Rules.
-- Writes: at once when no further input is queued for the connection, else gathered until the end of the
-  turn. Data goes before pong and before Close.
+- Writes: see output. Data goes before pong and before Close.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
   for the rest of the turn after a full read, so no connection takes the loop from the others.
 - A client's Close is answered when the handler has come back for more, has ended, or at close-timeout.
@@ -18,27 +17,23 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import OK_CLOSE_CODES, Close
 from websockets.http11 import Request
 
-from mpchat.ipc.counters import Counters
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.scanner import Message, Scanner, close_frame, frame_header
-from mpchat.websocket.turn import Turn
+from mpchat.websocket.output import Output
+from mpchat.websocket.pings import Pings
+from mpchat.websocket.scanner import Ending, Message, Scanner, close_frame, frame_header
+from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
 """Frames parsed for one connection before others get their turn."""
 _FULL_READ = 256 * 1024
 """uvloop's read buffer: a read of this size is followed by another in the same turn."""
-_GATHERED_BYTES = 64 * 1024
-"""Replies gathered beyond this are written before the turn's end."""
-_SEPARATE_BYTES = 16 * 1024
-"""From this size on, header and payload are written without being joined."""
 _ABNORMAL = 1006
 
 log = logging.getLogger("mpchat.websocket")
@@ -48,50 +43,58 @@ class WebSocketProtocol(asyncio.Protocol):
     """One connection from the 101 response to the end of its socket."""
 
     __slots__ = (
-        "_closing_timer",
         "_counted_out",
         "_drain_code",
         "_eof",
         "_finished_waiters",
-        "_fragment_size",
-        "_gathered",
-        "_gathered_bytes",
         "_handler",
         "_in_turn",
         "_input_paused",
+        "_keepalive",
         "_more",
         "_on_end",
-        "_reading",
+        "_pings",
         "_task",
         "_turn",
-        "_writers",
+        "_wheel",
+        "awaiting_pong",
         "chat",
         "context",
         "counters",
         "finished",
+        "is_reading",
         "lost",
+        "options",
+        "output",
         "received",
         "received_first",
         "scanner",
         "sent",
         "since",
+        "subprotocol",
+        "suspected",
         "transport",
         "unanswered",
-        "write_paused",
+        "wheel_action",
+        "wheel_tick",
     )
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        turn: Turn,
+        shared: Shared,
         handler: WebsocketHandlerBase,
         request: Request,
         context: Context,
-        counters: Counters,
+        subprotocol: str | None,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
-        options = handler.options
+        options: WebsocketHandlerBase.Options = handler.options
+        counters = shared.counters
+        self.options = options
+        self.subprotocol = subprotocol
         self.transport = transport
+        self.output = Output(transport, counters, options.fragment_size, options.write_limit)
         self.context = context
         self.counters = counters
         self.scanner = Scanner(options.max_remote_payload, counters)
@@ -102,21 +105,22 @@ class WebSocketProtocol(asyncio.Protocol):
         self.lost = False
         self.finished = False
         self.unanswered = False
-        self.write_paused = False
         self.since = time.monotonic()
-        self._fragment_size = options.fragment_size
         self._handler = handler
-        self._turn = turn
+        self._turn = shared.turn
+        self._wheel = shared.wheel
+        self._keepalive = shared.keepalive
         self._on_end = on_end
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
         self._in_turn = False
         self._more = False
-        self._reading = True
+        self.is_reading = True
         self._input_paused = False
-        self._writers: list[asyncio.Future[None]] | None = None
         self._finished_waiters: list[asyncio.Future[None]] | None = None
-        self._closing_timer: asyncio.TimerHandle | None = None
+        self._pings: Pings | None = None
+        self.awaiting_pong = False
+        self.suspected = False
+        self.wheel_tick = 0
+        self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol._abort
         self._drain_code: int | None = None
         self._eof = False
         self._counted_out = False
@@ -124,13 +128,18 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def start(self, leftover: bytes) -> None:
         """Begin: start the handler, and take what followed the handshake in the same read."""
-        self.transport.set_write_buffer_limits(high=self._handler.options.write_limit)
         self.counters.handshakes += 1
         self.counters.connections += 1
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._keepalive.begin(self)
         self._turn.touch()
         if leftover:
             self.data_received(leftover)
+
+    def follow_config(self) -> None:
+        """Take over what a new dynamic config says of keepalive."""
+        if self.sent is None and self.received is None and not self.lost:
+            self._keepalive.begin(self)
 
     # Input
 
@@ -140,12 +149,14 @@ class WebSocketProtocol(asyncio.Protocol):
         if self.sent is not None:
             self._look_for_close(data)
             return
+        if self.awaiting_pong:
+            self._keepalive.begin(self)
         messages = self.chat.queued
         scanner = self.scanner
         self._more = scanner.feed(data, messages, _BUDGET)
         if messages:
             self.chat.wake()
-        if scanner.replies or scanner.closed is not None or scanner.failure is not None:
+        if scanner.has_control:
             self._on_control()
         if self._more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
             self._input_paused = True
@@ -159,7 +170,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._more:
             self._more = self.scanner.feed(b"", self.chat.queued, _BUDGET)
             scanner = self.scanner
-            if scanner.replies or scanner.closed is not None or scanner.failure is not None:
+            if scanner.has_control:
                 self._on_control()
         if self._input_paused and not self._more and not self.chat.queued:
             self._input_paused = False
@@ -187,30 +198,33 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _on_control(self) -> None:
         scanner = self.scanner
+        if scanner.pongs:
+            if self._pings is not None:
+                for payload in scanner.pongs:
+                    self._pings.answer(payload)
+            scanner.pongs.clear()
         if scanner.replies:
             if self.sent is None:
                 for reply in scanner.replies:
-                    self._gather(reply)
-                self._flush_or_join()
+                    self.output.gather(reply)
+                self._join_turn()
             scanner.replies.clear()
         if scanner.failure is not None and self.sent is None:
-            self._log_end(f"client's mistake: {scanner.failure.close.reason}")
-            self._write_close(scanner.failure.close, scanner.failure.frame)
-            self._half_close()
+            self._end_badly(scanner.failure)
         elif scanner.closed is not None and self.received is None:
             self.received = scanner.closed.close
             self.received_first = self.sent is None
             if self.chat.queued or self.unanswered:
-                self._start_timer(self._answer_close)
+                self._expire_in_close_timeout(WebSocketProtocol._answer_close)
             else:
                 self._answer_close()
 
     def _set_reading(self) -> None:
-        want = not (self._input_paused or self.write_paused or self._drain_code is not None)
+        want = not (self._input_paused or self.output.paused or self._drain_code is not None)
         want = want or self.sent is not None
-        if want == self._reading or self.lost or self.transport.is_closing():
+        if want == self.is_reading or self.lost or self.transport.is_closing():
             return
-        self._reading = want
+        self.is_reading = want
         if want:
             self.transport.resume_reading()
         else:
@@ -219,34 +233,30 @@ class WebSocketProtocol(asyncio.Protocol):
     # Output
 
     def send_message(self, opcode: int, payload: bytes) -> None:
-        """Send one message, in fragments if it is longer than ``fragment-size``."""
-        length = len(payload)
-        self.counters.messages_sent += 1
-        self.counters.bytes_sent += length
-        size = self._fragment_size
-        if size and length > size:
-            for start in range(0, length, size):
-                part = payload[start : start + size]
-                final = start + size >= length
-                self._gather(frame_header(opcode, len(part), final=final))
-                self._gather(part)
-                opcode = 0
-            self._flush_or_join()
-        elif length >= _SEPARATE_BYTES or self._gathered:
-            self._gather(frame_header(opcode, length))
-            self._gather(payload)
-            self._flush_or_join()
-        elif self._more or self.chat.queued:
-            self._gather(frame_header(opcode, length) + payload)
-            self._join_turn()
-        else:
+        """Send one message: at once, or at the end of the turn if more input is queued."""
+        if self.output.send_message(opcode, payload, at_once=not (self._more or self.chat.queued)):
             self._turn.touch()
-            self.transport.write(frame_header(opcode, length) + payload)
+        else:
+            self._join_turn()
+
+    def send_control(self, frame: bytes) -> None:
+        """Send a control frame after the data that was gathered before it."""
+        self.output.gather(frame)
+        self.output.flush()
+
+    def ping(self, data: bytes | None) -> asyncio.Future[float]:
+        """Send a ping for the handler; the future is its latency in seconds."""
+        if self._pings is None:
+            self._pings = Pings(asyncio.get_running_loop())
+        payload, future = self._pings.add(data)
+        self.send_control(frame_header(0x9, len(payload)) + payload)
+        return future
 
     def end_turn(self) -> None:
         """Write what was gathered; go on reading if the handler waits for it."""
         self._in_turn = False
-        self._flush()
+        if not self.lost:
+            self.output.flush()
         if self.sent is None and not self.lost and self.chat.waiting:
             self.pull()
             if self.chat.queued:
@@ -255,56 +265,17 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._join_turn()
 
     def pause_writing(self) -> None:
-        self.write_paused = True
+        self.output.paused = True
         self._set_reading()
 
     def resume_writing(self) -> None:
-        self.write_paused = False
+        self.output.resume()
         self._set_reading()
-        self._wake_writers()
-
-    async def wait_writable(self) -> None:
-        """Wait until the client has read enough of what was sent."""
-        while self.write_paused and not self.lost:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if self._writers is None:
-                self._writers = []
-            self._writers.append(waiter)
-            await waiter
-
-    def _gather(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_bytes += len(data)
-
-    def _flush_or_join(self) -> None:
-        if self._gathered_bytes < _GATHERED_BYTES and (self._more or self.chat.queued):
-            self._join_turn()
-        else:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._gathered:
-            return
-        gathered, self._gathered = self._gathered, []
-        size, self._gathered_bytes = self._gathered_bytes, 0
-        if self.lost:
-            return
-        self._turn.touch()
-        if size < _SEPARATE_BYTES or len(gathered) > 64:
-            self.transport.write(b"".join(gathered))
-        else:
-            self.transport.writelines(gathered)
 
     def _join_turn(self) -> None:
         if not self._in_turn:
             self._in_turn = True
             self._turn.join(self)
-
-    def _wake_writers(self) -> None:
-        writers, self._writers = self._writers, None
-        for waiter in writers or ():
-            if not waiter.done():
-                waiter.set_result(None)
 
     # Ends
 
@@ -327,7 +298,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._answer_close()
             return
         self._write_close(Close(code, reason), close_frame(code, reason))
-        self._start_timer(self._abort)
+        self._expire_in_close_timeout(WebSocketProtocol._abort)
         self._set_reading()
         if self._more:
             self._more = False
@@ -354,11 +325,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        if self._closing_timer is not None:
-            self._closing_timer.cancel()
-            self._closing_timer = None
+        self._wheel.discard(self)
         self._finish()
-        self._wake_writers()
+        self.output.resume()
         if self._task is None or self._task.done():
             self._on_end(self)
 
@@ -421,8 +390,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _write_close(self, close: Close, frame: bytes) -> None:
         self.sent = close
-        self._gather(frame)
-        self._flush()
+        self.send_control(frame)
 
     def _half_close(self) -> None:
         """Send no more, and read to the client's end of file."""
@@ -432,7 +400,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._eof:
             self.transport.close()
             return
-        self._start_timer(self._abort)
+        self._expire_in_close_timeout(WebSocketProtocol._abort)
         self._set_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -442,6 +410,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self.finished = True
         self._count_out()
+        if self._pings is not None:
+            self._pings.end(self.closed_error())
         self.chat.wake()
         waiters, self._finished_waiters = self._finished_waiters, None
         for waiter in waiters or ():
@@ -455,16 +425,27 @@ class WebSocketProtocol(asyncio.Protocol):
             self.counters.closed += 1
             self._turn.publish_now()
 
-    def _start_timer(self, action: Callable[[], Any]) -> None:
-        if self._closing_timer is not None:
-            self._closing_timer.cancel()
-        timeout = self._handler.options.close_timeout
-        self._closing_timer = asyncio.get_running_loop().call_later(timeout, action)
+    def _expire_in_close_timeout(self, action: Callable[[WebSocketProtocol], None]) -> None:
+        self.wheel_action = action
+        self._wheel.set(self, self.options.close_timeout)
+
+    def expire(self) -> None:
+        """What the wheel calls when this connection's time has come."""
+        self.wheel_action(self)
 
     def _abort(self) -> None:
         self._count_out()
         if not self.lost:
             self.transport.abort()
 
-    def _log_end(self, text: str) -> None:
-        log.info(text, extra={"connection": self.context.id})
+    def fail(self, code: int, reason: str) -> None:
+        """End the connection for what its client does or does not do."""
+        if self.sent is None and not self.lost:
+            self._end_badly(Ending(Close(code, reason), close_frame(code, reason)))
+
+    def _end_badly(self, ending: Ending) -> None:
+        close = ending.close
+        text = "closing with %d: %s"
+        log.info(text, close.code, close.reason, extra={"connection": self.context.id})
+        self._write_close(close, ending.frame)
+        self._half_close()

@@ -61,6 +61,7 @@ class Scanner:
 
     Attributes:
         replies: Pong frames to send, in order.
+        pongs: Payloads of pongs that have arrived, in order.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
     """
@@ -74,6 +75,7 @@ class Scanner:
         "_missing",
         "closed",
         "failure",
+        "pongs",
         "replies",
     )
 
@@ -85,8 +87,16 @@ class Scanner:
         self._missing = 0
         self._fragments: Fragments | None = None
         self.replies: list[bytes] = []
+        self.pongs: list[bytes] = []
         self.closed: Ending | None = None
         self.failure: Ending | None = None
+
+    @property
+    def has_control(self) -> bool:
+        """Whether control frames or a mistake ask for something to be done."""
+        return bool(
+            self.replies or self.pongs or self.closed is not None or self.failure is not None
+        )
 
     def feed(self, data: bytes, messages: deque[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
@@ -225,6 +235,7 @@ class Scanner:
     def _control(self, frame: bytes) -> None:
         opcode = frame[0] & 0x0F
         if opcode == _PONG:
+            self.pongs.append(apply_mask(frame[6:], frame[2:6]))
             return
         control = ServerProtocol(state=State.OPEN, logger=_SILENT)
         control.receive_data(frame)

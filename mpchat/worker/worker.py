@@ -27,7 +27,10 @@ from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.logs.setup import set_up
 from mpchat.server.server import Server
+from mpchat.websocket.keepalive import Keepalive
+from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
+from mpchat.websocket.wheel import Wheel
 from mpchat.worker.service import Service
 
 _GOING_AWAY = 1001
@@ -81,6 +84,7 @@ class _Worker:
         self.service = service
         self.loop = loop
         self.row = scoreboard.row(request.slot, request.row)
+        self.server: Server | None = None
         self.beats = 0
         self.heartbeat = heartbeat
         self.end: asyncio.Future[int | None] = loop.create_future()
@@ -97,6 +101,9 @@ class _Worker:
             ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
         )
         turn = Turn(self.loop, lambda: self.row.publish(self.counters))
+        wheel = Wheel(self.loop)
+        keepalive = Keepalive(wheel, lambda: self.snapshot)
+        shared = Shared(self.counters, turn, wheel, keepalive)
         components = Components(service.components)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         await components.start()
@@ -104,12 +111,12 @@ class _Worker:
             self.loop,
             service.server,
             handlers,
-            self.counters,
+            shared,
             lambda: self.snapshot,
             lambda gauge: self.scoreboard.total(gauge, service.workers),
-            turn,
             self.stopping,
         )
+        self.server = server
         server.accept_from(sockets)
         self._beat()
         messages.send(self.channel, messages.Ready())
@@ -156,6 +163,8 @@ class _Worker:
                 os.close(descriptors[0])
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self.row.set("generation", message.number)
+                if self.server is not None:
+                    self.server.config_changed()
                 messages.send(self.channel, messages.Applied(message.number))
             case messages.Stop():
                 if message.now:

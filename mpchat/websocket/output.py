@@ -1,0 +1,109 @@
+"""What leaves for one client: when it is written, and when the sender has to wait.
+
+Rules. A reply with no further input queued is written at once; with input queued it is gathered, and
+one write at the end of the loop's turn takes all. Control frames go behind the data that was gathered
+before them. While the client reads slowly ``send`` waits, so what is buffered stays within write-limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mpchat.ipc.counters import Counters
+from mpchat.websocket.scanner import frame_header
+
+_GATHERED_BYTES = 64 * 1024
+"""Replies gathered beyond this are written before the turn's end."""
+_SEPARATE_BYTES = 16 * 1024
+"""From this size on, header and payload are written without being joined."""
+_MOST_PARTS = 64
+"""With more parts than this, joining them is cheaper than handing them over one by one."""
+
+
+class Output:
+    """The writing half of a connection."""
+
+    __slots__ = (
+        "_counters",
+        "_fragment_size",
+        "_gathered",
+        "_gathered_bytes",
+        "_transport",
+        "_waiters",
+        "paused",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, counters: Counters, fragment_size: int, limit: int
+    ) -> None:
+        transport.set_write_buffer_limits(high=limit)
+        self.paused = False
+        self._transport = transport
+        self._counters = counters
+        self._fragment_size = fragment_size
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    def send_message(self, opcode: int, payload: bytes, *, at_once: bool) -> bool:
+        """Send one message, or gather it; False if the turn's end has to flush it.
+
+        Messages longer than ``fragment-size`` go out in fragments.
+        """
+        length = len(payload)
+        self._counters.messages_sent += 1
+        self._counters.bytes_sent += length
+        size = self._fragment_size
+        if size and length > size:
+            for start in range(0, length, size):
+                part = payload[start : start + size]
+                final = start + size >= length
+                self.gather(frame_header(opcode, len(part), final=final))
+                self.gather(part)
+                opcode = 0
+        elif length >= _SEPARATE_BYTES:
+            self.gather(frame_header(opcode, length))
+            self.gather(payload)
+        elif at_once and not self._gathered:
+            self._transport.write(frame_header(opcode, length) + payload)
+            return True
+        else:
+            self.gather(frame_header(opcode, length) + payload)
+        if at_once or self._gathered_bytes >= _GATHERED_BYTES:
+            self.flush()
+            return True
+        return False
+
+    def gather(self, data: bytes) -> None:
+        """Add bytes to what the next flush writes."""
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        gathered = self._gathered
+        if not gathered:
+            return
+        size = self._gathered_bytes
+        self._gathered, self._gathered_bytes = [], 0
+        if size < _SEPARATE_BYTES or len(gathered) > _MOST_PARTS:
+            self._transport.write(b"".join(gathered))
+        else:
+            self._transport.writelines(gathered)
+
+    async def wait_writable(self) -> None:
+        """Wait until the client has read enough of what was sent, or is gone."""
+        while self.paused:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            await waiter
+
+    def resume(self) -> None:
+        """The client has read, or nobody needs to wait any more."""
+        self.paused = False
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,50 @@
+"""Pings that a handler sent and waits for, by their payload (RFC 6455, sections 5.5.2 and 5.5.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from websockets.exceptions import ConcurrencyError, ConnectionClosed
+
+
+class Pings:
+    """The pings of one connection that have not been answered; kept only while there are some."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[bytes, tuple[asyncio.Future[float], float]] = {}
+
+    def add(self, data: bytes | None) -> tuple[bytes, asyncio.Future[float]]:
+        """Return a payload to send and the future of its latency in seconds.
+
+        Raises:
+            ConcurrencyError: A ping with this payload is waiting already.
+        """
+        payload = os.urandom(4) if data is None else data
+        if payload in self._waiting:
+            raise ConcurrencyError("already waiting for a pong with the same data")
+        future: asyncio.Future[float] = self._loop.create_future()
+        self._waiting[payload] = (future, self._loop.time())
+        return payload, future
+
+    def answer(self, payload: bytes) -> None:
+        """Take a pong: it answers the ping of that payload and all before it."""
+        if payload not in self._waiting:
+            return
+        now = self._loop.time()
+        for waiting in list(self._waiting):
+            future, sent = self._waiting.pop(waiting)
+            if not future.done():
+                future.set_result(now - sent)
+            if waiting == payload:
+                return
+
+    def end(self, error: ConnectionClosed) -> None:
+        """The connection is over: nobody will answer."""
+        for future, _sent in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+                # Nobody may be waiting; asyncio would call that a mistake.
+                future.exception()
+        self._waiting.clear()

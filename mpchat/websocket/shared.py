@@ -1,0 +1,20 @@
+"""What all connections of a worker share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpchat.ipc.counters import Counters
+from mpchat.websocket.keepalive import Keepalive
+from mpchat.websocket.turn import Turn
+from mpchat.websocket.wheel import Wheel
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One for each worker."""
+
+    counters: Counters
+    turn: Turn
+    wheel: Wheel
+    keepalive: Keepalive

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from mpchat.config.files import ConfigFiles
 from mpchat.errors import ConfigError, ExitCode, StartError
 from mpchat.supervisor.children import CHANNEL_VARIABLE
 from mpchat.supervisor.signals import HANDLED
@@ -26,31 +28,71 @@ if TYPE_CHECKING:
 def daemon_main(components: ComponentList) -> NoReturn:
     """Run a service of these components by the process's own command line (userver's DaemonMain).
 
-    Options: ``-c/--config FILE``, by default ``config_dev.yaml`` in the current folder.
+    The options are userver's: see ``--help``. Does not return.
     """
     parser = _Parser(description="A service built with mpchat.")
-    parser.add_argument("-c", "--config", default="config_dev.yaml", metavar="FILE")
+    parser.add_argument(
+        "-c",
+        "--config",
+        default="config_dev.yaml",
+        metavar="FILE",
+        help="static config, by default config_dev.yaml in the current folder",
+    )
+    parser.add_argument(
+        "--config_vars", metavar="FILE", help="variables, in place of the file the config names"
+    )
+    parser.add_argument(
+        "--config_vars_override", metavar="FILE", help="variables that go before all others"
+    )
+    parser.add_argument(
+        "--print-config-schema", action="store_true", help="print the JSON Schema of the config"
+    )
+    parser.add_argument(
+        "--print-dynamic-config-defaults",
+        action="store_true",
+        help="print the defaults of all dynamic variables",
+    )
     options = parser.parse_args()
-    run_service(options.config, lambda: components)
-    raise AssertionError("run_service does not return")
+    if options.print_config_schema:
+        print_config_schema(components)
+    elif options.print_dynamic_config_defaults:
+        print_dynamic_config_defaults(components)
+    else:
+        files = ConfigFiles(options.config, options.config_vars, options.config_vars_override)
+        run_service(files, lambda: components)
+    sys.exit(ExitCode.OK)
 
 
-def run_service(config: str, components: Callable[[], ComponentList]) -> NoReturn:
+def print_config_schema(components: ComponentList) -> None:
+    """Print the JSON Schema of a static config for these components."""
+    from mpchat.template.printing import config_schema  # noqa: PLC0415 - heavy
+
+    print(json.dumps(config_schema(components), indent=2))
+
+
+def print_dynamic_config_defaults(components: ComponentList) -> None:
+    """Print a JSON object of all dynamic variables with their defaults."""
+    from mpchat.template.printing import dynamic_config_defaults  # noqa: PLC0415 - heavy
+
+    print(json.dumps(dynamic_config_defaults(components), indent=2, sort_keys=True))
+
+
+def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:
     """Become the supervisor or, where a supervisor started us, its template."""
     descriptor = os.environ.pop(CHANNEL_VARIABLE, None)
     if descriptor is None:
         _exec_supervisor()
     from mpchat.template.template import run_template  # noqa: PLC0415 - heavy
 
-    run_template(int(descriptor), config, components)
+    run_template(int(descriptor), files, components)
 
 
-def check_service(config: str, components: Callable[[], ComponentList]) -> None:
+def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
     """Validate everything that ``serve`` would; print mistakes and leave if there are any."""
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
     try:
-        for warning in check(config, components()):
+        for warning in check(files, components()):
             print(f"warning: {warning}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)

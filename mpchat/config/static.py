@@ -14,11 +14,13 @@ from pydantic import Field
 from mpchat.config.types import OptionsModel
 from mpchat.config.userver import UserverNames
 from mpchat.config.validation import at, validate
-from mpchat.config.yaml_file import Document, Path, problem, read_yaml
+from mpchat.config.yaml_file import Document, Path, problem
 from mpchat.errors import Problem
 
 _SLOTS = 256
 _MANAGER: Path = ("components_manager",)
+VARIABLES_OPTION = "config_vars"
+"""The option beside components_manager that names a file of variables."""
 
 
 class TaskProcessorOptions(OptionsModel):
@@ -54,21 +56,17 @@ class StaticConfig:
     ignored: tuple[str, ...]
 
 
-def load_static(text: str, file: str, names: UserverNames) -> StaticConfig:
-    """Read and check the frame.
-
-    Raises:
-        ConfigError: The text is not YAML; all other mistakes are in ``problems``.
-    """
-    document = read_yaml(text, file)
+def load_static(document: Document, names: UserverNames) -> StaticConfig:
+    """Check the frame; all mistakes are in ``problems`` of the result."""
     problems: list[Problem] = []
     ignored: list[str] = []
     if not isinstance(document.value, dict):
         problems.append(problem(document, (), "expected a mapping with components_manager"))
         return StaticConfig(document, {}, "", {}, tuple(problems), ())
     for name in document.value:
-        if name != "components_manager":
-            problems.append(problem(document, (name,), "unknown option; known: components_manager"))
+        if name not in {"components_manager", VARIABLES_OPTION}:
+            known = f"components_manager, {VARIABLES_OPTION}"
+            problems.append(problem(document, (name,), f"unknown option; known are {known}"))
     manager = validate(ManagerOptions, document, _MANAGER, problems, names.manager, ignored)
     raw = at(document.value, (*_MANAGER, "task_processors"))
     processors: dict[str, int] = {}

@@ -8,7 +8,7 @@ second document, keys that are repeated or not strings, tags, merge keys that na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
@@ -26,6 +26,8 @@ class Document:
     file: str
     value: Any
     places: Mapping[Path, tuple[int, int]]
+    origins: Mapping[Path, str] = field(default_factory=dict)
+    """For values that a variable gave: which, and where"""
 
 
 def read_yaml(text: str, file: str) -> Document:
@@ -63,6 +65,11 @@ def problem(document: Document, path: Path, text: str) -> Problem:
     while known and known not in document.places:
         known = known[:-1]
     line, column = document.places.get(known, (1, 1))
+    for end in range(len(path), 0, -1):
+        origin = document.origins.get(path[:end])
+        if origin:
+            text += f" ({origin})"
+            break
     return Problem(document.file, line, column, dotted(path), text)
 
 

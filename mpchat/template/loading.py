@@ -15,11 +15,13 @@ from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
-from mpchat.config.static import StaticConfig, load_static
+from mpchat.config.files import ConfigFiles
+from mpchat.config.static import VARIABLES_OPTION, StaticConfig, load_static
 from mpchat.config.types import OptionsModel
 from mpchat.config.userver import UserverNames, load_userver_names
 from mpchat.config.validation import validate
-from mpchat.config.yaml_file import Document, problem
+from mpchat.config.variables import Variables, substitute
+from mpchat.config.yaml_file import Document, problem, read_yaml
 from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
@@ -28,7 +30,7 @@ from mpchat.logs.options import LoggingOptions
 from mpchat.server.options import ServerOptions
 from mpchat.worker.service import ComponentPlan, Service
 
-_SECTIONS: dict[str, type[OptionsModel]] = {
+SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
     "logging": LoggingOptions,
     "dynamic-config": DynamicConfigOptions,
@@ -88,24 +90,42 @@ def load_dynamic(service: Service) -> fallback.Loaded:
     return loaded
 
 
-def load_service(config: str, components: ComponentList, sources: Sources) -> Service:
+def load_service(files: ConfigFiles, components: ComponentList, sources: Sources) -> Service:
     """Validate the static config against the components.
 
     Raises:
         ConfigError: All mistakes of the file.
     """
     names = load_userver_names()
-    static = load_static(sources.read(config), config, names)
+    static = load_static(_read_static(files, sources), names)
     return _Loader(static, names, components).service()
 
 
-def check(config: str, components: ComponentList) -> list[str]:
+def _read_static(files: ConfigFiles, sources: Sources) -> Document:
+    document = read_yaml(sources.read(files.config), files.config)
+    paths = [files.config_vars, files.config_vars_override]
+    if files.config_vars is None and isinstance(document.value, dict):
+        named = document.value.get(VARIABLES_OPTION)
+        if isinstance(named, str):
+            paths[0] = os.path.join(os.path.dirname(files.config), named)
+    documents = [read_yaml(sources.read(path), path) for path in paths if path is not None]
+    problems = [
+        problem(found, (), "expected a mapping of variables")
+        for found in documents
+        if found.value is not None and not isinstance(found.value, dict)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return substitute(document, Variables(tuple(documents), os.environ, sources.read))
+
+
+def check(files: ConfigFiles, components: ComponentList) -> list[str]:
     """Validate static and dynamic config, and return the warnings.
 
     Raises:
         ConfigError: All mistakes of all files.
     """
-    service = load_service(config, components, Sources())
+    service = load_service(files, components, Sources())
     return [*service.warnings, *load_dynamic(service).warnings]
 
 
@@ -122,7 +142,7 @@ class _Loader:
         self.absent: list[str] = []
 
     def service(self) -> Service:
-        frame = {name: self._section(name, model) for name, model in _SECTIONS.items()}
+        frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
         plans = self._component_plans()
         self._unknown_sections()
         server = frame["server"]
@@ -210,7 +230,7 @@ class _Loader:
         return tuple(plans)
 
     def _unknown_sections(self) -> None:
-        ours = {*_SECTIONS, *(name for name, _cls in self.components.items())}
+        ours = {*SECTIONS, *(name for name, _cls in self.components.items())}
         for name in self.static.sections:
             if name in ours:
                 continue

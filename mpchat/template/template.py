@@ -21,6 +21,7 @@ from typing import NoReturn
 import setproctitle
 
 from mpchat.components.list import ComponentList
+from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config.snapshot import Snapshot, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
@@ -35,14 +36,16 @@ from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
 
-def run_template(descriptor: int, config: str, components: Callable[[], ComponentList]) -> NoReturn:
+def run_template(
+    descriptor: int, files: ConfigFiles, components: Callable[[], ComponentList]
+) -> NoReturn:
     """Serve the supervisor at the other end of the channel until it is gone."""
     os.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     template = _Template(Channel(socket.socket(fileno=descriptor)))
     try:
-        template.start(config, components)
+        template.start(files, components)
         template.serve()
     except ChannelClosed:
         sys.exit(ExitCode.OK)
@@ -54,12 +57,12 @@ class _Template:
     service: Service | None = None
     numbers: Numbers = field(default_factory=Numbers)
 
-    def start(self, config: str, components: Callable[[], ComponentList]) -> None:
+    def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
         assert isinstance(start, messages.Start)
         sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
         try:
-            service = load_service(config, components(), sources)
+            service = load_service(files, components(), sources)
             answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
             limit = 0.0
             warnings = list(service.warnings)

@@ -28,7 +28,11 @@ YAML_PIECES = st.lists(st.sampled_from(PIECES)).map("".join)
 @given(st.one_of(st.text(), YAML_PIECES))
 def test_any_text_is_a_document_or_a_config_error(text: str) -> None:
     names = load_userver_names()
-    for read in (read_yaml, read_json, lambda text, file: load_static(text, file, names)):
+    for read in (
+        read_yaml,
+        read_json,
+        lambda text, file: load_static(read_yaml(text, file), names),
+    ):
         with contextlib.suppress(ConfigError):
             read(text, "f")
 

@@ -12,12 +12,15 @@ class Member:
         self.wheel_tick = 0
         self.wheel, self.told, self.name = wheel, told, name
         self.again = 0
+        self.done = asyncio.Event()
 
     def expire(self) -> None:
         self.told.append((self.name, asyncio.get_running_loop().time()))
         if self.again:
             self.again -= 1
             self.wheel.set(self, 0)
+        else:
+            self.done.set()
 
 
 async def test_expiry_order_replacement_and_discard() -> None:
@@ -37,9 +40,7 @@ async def test_expiry_order_replacement_and_discard() -> None:
     wheel.set(twice, TICK)
     wheel.discard(gone)
     wheel.discard(gone)
-    async with asyncio.timeout(30):
-        while len(told) < 5:
-            await asyncio.sleep(TICK / 5)
+    await asyncio.wait_for(late.done.wait(), 30)
     names = [name for name, _time in told]
     assert sorted(names) == ["late", "moved", "soon", "twice", "twice"]
     assert names.index("soon") < names.index("moved") < names.index("late")

@@ -1,0 +1,148 @@
+"""``$name`` in a static config: values from config_vars, the environment, files, or a fallback.
+
+Rules (userver's yaml_config). An option whose value is ``$name`` takes the variable of that name; where
+there is none, ``option#env`` names an environment variable, ``option#file`` a file, and
+``option#fallback`` is the value itself, in this order. Without any of them the option is missing, which
+is an error only where it is required. What a variable says is reported at the place that uses it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpchat.config.yaml_file import Document, Path, problem, read_yaml
+from mpchat.errors import ConfigError, Problem
+
+SUFFIXES = ("#env", "#file", "#fallback")
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Where ``$name`` looks.
+
+    ``values`` are later documents over earlier ones; ``read`` returns a file's text or raises
+    ConfigError.
+    """
+
+    documents: tuple[Document, ...]
+    environment: Mapping[str, str]
+    read: Callable[[str], str]
+
+    def find(self, name: str) -> tuple[Any, str]:
+        """Return a variable's value and its place in words, or _MISSING."""
+        for document in reversed(self.documents):
+            if isinstance(document.value, dict) and name in document.value:
+                line, column = document.places[name,]
+                return document.value[name], f"${name} in {document.file}:{line}:{column}"
+        return _MISSING, ""
+
+
+def substitute(document: Document, variables: Variables) -> Document:
+    """Return the document with every ``$name`` replaced.
+
+    Raises:
+        ConfigError: A file that ``#file`` names cannot be read, or is not YAML.
+    """
+    work = _Substitution(document, variables)
+    value = work.value(document.value, ())
+    if work.problems:
+        raise ConfigError(work.problems)
+    return Document(document.file, value, work.places, work.origins)
+
+
+@dataclass
+class _Substitution:
+    document: Document
+    variables: Variables
+    places: dict[Path, tuple[int, int]] = field(init=False)
+    origins: dict[Path, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.places = dict(self.document.places)
+
+    def value(self, value: Any, path: Path) -> Any:
+        if isinstance(value, dict):
+            return self._mapping(value, path)
+        if isinstance(value, list):
+            items = [self._item(item, (*path, index)) for index, item in enumerate(value)]
+            return [item for item in items if item is not _MISSING]
+        return value
+
+    def _item(self, value: Any, path: Path) -> Any:
+        if _is_variable(value):
+            found, origin = self.variables.find(value[1:])
+            self.origins[path] = origin
+            return found
+        return self.value(value, path)
+
+    def _mapping(self, mapping: dict[str, Any], path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in mapping.items():
+            name = _without_suffix(key)
+            if name != key:
+                if name not in mapping:
+                    self.places.setdefault((*path, name), self.places[*path, key])
+                    self._take(result, name, _MISSING, mapping, path)
+            elif _is_variable(value):
+                self._take(result, key, value, mapping, path)
+            else:
+                result[key] = self.value(value, (*path, key))
+        return result
+
+    def _take(
+        self, result: dict[str, Any], name: str, value: Any, mapping: dict[str, Any], path: Path
+    ) -> None:
+        found, origin = (_MISSING, "")
+        if value is not _MISSING:
+            found, origin = self.variables.find(value[1:])
+        if found is _MISSING:
+            found, origin = self._instead(name, mapping, path)
+        if found is not _MISSING:
+            result[name] = found
+            if origin:
+                self.origins[*path, name] = origin
+
+    def _instead(self, name: str, mapping: dict[str, Any], path: Path) -> tuple[Any, str]:
+        variable = mapping.get(f"{name}#env")
+        if variable is not None and str(variable) in self.variables.environment:
+            text = self.variables.environment[str(variable)]
+            return self._parse(text, f"environment variable {variable}", (*path, f"{name}#env"))
+        file = mapping.get(f"{name}#file")
+        if file is not None:
+            where = os.path.join(os.path.dirname(self.document.file), str(file))
+            try:
+                text = self.variables.read(where)
+            except ConfigError as error:
+                self.problems += error.problems
+                return _MISSING, ""
+            return self._parse(text, where, (*path, f"{name}#file"))
+        fallback = f"{name}#fallback"
+        if fallback in mapping:
+            return self.value(mapping[fallback], (*path, fallback)), ""
+        return _MISSING, ""
+
+    def _parse(self, text: str, origin: str, path: Path) -> tuple[Any, str]:
+        """Read a value as YAML does: `8080` is a number."""
+        try:
+            return read_yaml(text, origin).value, origin
+        except ConfigError as error:
+            self.problems += [
+                problem(self.document, path, f"{origin}: {found.text}") for found in error.problems
+            ]
+            return _MISSING, ""
+
+
+def _is_variable(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 1 and value.startswith("$")
+
+
+def _without_suffix(key: str) -> str:
+    for suffix in SUFFIXES:
+        if key.endswith(suffix):
+            return key.removesuffix(suffix)
+    return key

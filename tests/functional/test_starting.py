@@ -1,0 +1,103 @@
+"""Command lines: variables, what can be printed, and a service with a main of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from mpchat.testsuite.clients import ServiceClient
+from mpchat.testsuite.service import Service
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+PRODUCTION = FIXTURES / "userver_production_service"
+
+MAIN = """
+from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
+
+
+class Chat(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def handle(self, chat, context):
+        async for message in chat:
+            await chat.send(message)
+
+
+if __name__ == "__main__":
+    daemon_main(minimal_server_component_list().append(Chat))
+"""
+
+
+def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+async def test_production_sample_checks_and_serves(tmp_path: Path) -> None:
+    config, variables = PRODUCTION / "static_config.yaml", PRODUCTION / "config_vars.yaml"
+    checked = run(
+        "-m", "mpchat", "check", "-c", str(config), "--config_vars", str(variables), cwd=tmp_path
+    )
+    assert checked.returncode == 0
+    assert checked.stderr.count("without effect: ") == 1
+    override = tmp_path / "override.yaml"
+    override.write_text(
+        f"server-port: 0\ndefault-log-path: {tmp_path}/server.log\n"
+        f"access-log-path: {tmp_path}/access.log\naccess-tskv-log-path: {tmp_path}/tskv.log\n"
+        "main_worker_threads: 2\n"
+    )
+    command = [sys.executable, "-m", "mpchat", "serve", "-c", str(config)]
+    command += ["--config_vars", str(variables), "--config_vars_override", str(override)]
+    service = Service(command, tmp_path)
+    try:
+        service.wait_ready()
+        assert service.ready_line.endswith("/ping, 2 workers")
+        assert (await ServiceClient(service.port).get("/ping")).status == 200
+        assert "ready: ws://localhost" in (tmp_path / "server.log").read_text()
+    finally:
+        service.close()
+    assert service.process.returncode == 0
+
+
+def test_schema_accepts_what_serves_and_names_what_does_not() -> None:
+    printed = run("-m", "mpchat", "serve", "--print-config-schema")
+    assert printed.returncode == 0
+    schema = json.loads(printed.stdout)
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    for folder in ("userver_websocket_service", "userver_production_service"):
+        config = yaml.safe_load((FIXTURES / folder / "static_config.yaml").read_text())
+        assert [error.message for error in validator(schema).iter_errors(config)] == []
+    config = yaml.safe_load((FIXTURES / "userver_websocket_service/static_config.yaml").read_text())
+    components = config["components_manager"]["components"]
+    components["websocket-handler"]["fragment-sise"] = 1
+    components["server"]["listener"]["port"] = "many"
+    components["no-such-component"] = {}
+    assert len(list(validator(schema).iter_errors(config))) == 3
+
+
+@pytest.mark.parametrize("start", [["main.py"], ["-m", "main"]])
+async def test_a_main_of_its_own(start: list[str], tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN)
+    sample = FIXTURES / "userver_websocket_service"
+    for source in sample.iterdir():
+        target = "config_dev.yaml" if source.name == "static_config.yaml" else source.name
+        (tmp_path / target).write_text(source.read_text().replace("port: 8080", "port: 0"))
+    service = Service([sys.executable, *start], tmp_path)
+    try:
+        service.wait_ready()
+        assert service.ready_line.endswith("/chat, 4 workers")
+    finally:
+        service.close()
+    assert service.process.returncode == 0
+    printed = run(*start, "--print-dynamic-config-defaults", cwd=tmp_path)
+    assert json.loads(printed.stdout)["USERVER_LOG_REQUEST"] is True
+    wrong = run(*start, "--nonsense", cwd=tmp_path)
+    assert (wrong.returncode, "usage:" in wrong.stderr) == (64, True)

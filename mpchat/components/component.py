@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class Component:
     """Base of components (userver's ComponentBase).
 
-    Derive and set ``name``. For options of its own a class has a class ``Options`` derived from its
-    base's ``Options``; ``self.options`` is an instance of it.
+    Derive and set ``name``, by which its section is found. For options of its own a class has a class
+    ``Options`` derived from its base's ``Options``; ``self.options`` is an instance of it.
     """
 
-    name: ClassVar[str]
+    name: str
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
 
     class Options(OptionsModel):
@@ -32,6 +32,7 @@ class Component:
 
     def __init__(self, options: Any, components: Components) -> None:
         """Override to find other components; blocking work belongs into ``start``."""
+        self.name = components.name_under_construction
         self.options = options
 
     async def start(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -11,6 +12,11 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from mpchat.components.component import Component
+from mpchat.logs.options import Level
+from mpchat.logs.setup import LEVELS
+
+if TYPE_CHECKING:
+    from mpchat.components.running import Components
 
 
 def _check_path(path: str) -> str:
@@ -43,6 +49,29 @@ class HandlerBase(Component):
         task_processor: Annotated[
             str | None, Field(description="The listener's; another one is an error")
         ] = None
+        url_trailing_slash: Annotated[
+            Literal["both", "strict-match"],
+            Field(description="Whether /path/ is the same as /path"),
+        ] = "both"
+        max_requests_in_flight: Annotated[
+            Annotated[int, Field(ge=0)] | None,
+            Field(description="Open connections of this handler in the service; then 503"),
+        ] = None
+        max_requests_per_second: Annotated[
+            Annotated[int, Field(ge=0)] | None,
+            Field(description="Handshakes of this handler in the service; then 503"),
+        ] = None
+        log_level: Annotated[
+            Level | None,
+            Field(alias="log-level", description="Of the lines about this handler's connections"),
+        ] = None
+
+    def __init__(self, options: Any, components: Components) -> None:
+        """As Component's; a handler has a ``logger``, which log-level is for."""
+        super().__init__(options, components)
+        self.logger = logging.getLogger(f"mpchat.handlers.{self.name}")
+        if options.log_level is not None:
+            self.logger.setLevel(LEVELS[options.log_level])
 
     async def handle_non_websocket_request(self, request: Request, context: Any) -> Response:
         """Override to answer plain HTTP requests on the handler's path; 400 by default."""

@@ -34,6 +34,11 @@ class Components:
         self._built: dict[str, Component] = {}
         self._building: list[str] = []
 
+    @property
+    def name_under_construction(self) -> str:
+        """The name under which the component that is being constructed is listed."""
+        return self._building[-1]
+
     def build(self) -> list[Component]:
         """Construct all, dependencies first."""
         for name in self._plans:

@@ -102,6 +102,8 @@ def _mistakes(key: Key[Any], value: Any, layer: Document) -> list[Problem]:
             problem(layer, (key.name, *_inside(detail["loc"])), describe(detail, known))
             for detail in error.errors(include_url=False)
         ]
+    except TypeError as error:
+        return [problem(layer, (key.name,), f"expected a JSON value: {error}")]
     return []
 
 

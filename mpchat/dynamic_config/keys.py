@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,10 +23,13 @@ class Key(Generic[T]):
     default: T
 
     def validate(self, value: Any) -> T:
-        """Return the typed value.
+        """Return the typed value of a JSON value.
+
+        Strict as JSON is: a list may become a tuple and a string a date, but `"4"` no number.
 
         Raises:
             pydantic.ValidationError: The value is not of the key's type.
+            TypeError: The value is not JSON (YAML has dates, for example).
         """
         adapter: TypeAdapter[T] = TypeAdapter(self.type)
-        return adapter.validate_python(value, strict=True)
+        return adapter.validate_json(json.dumps(value), strict=True)

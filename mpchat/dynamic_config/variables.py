@@ -1,28 +1,60 @@
 """The dynamic variables that the service itself reads: userver's that apply here, and ours.
 
-Rules. Every field that is validated here has an effect or, for userver's overload control, will have
-one; names of userver that are not here are kept for handlers without being looked at.
+Rules. Defaults of userver's are userver's. What is validated here has an effect or, for userver's
+overload control, will have one; other names of userver are kept for handlers without being looked at.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.keys import Key
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
+Count = Annotated[int, Field(ge=0)]
+_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "none")
 
 
-class Limits(OptionsModel):
-    """Limits of the whole service; null means none."""
+def _check_level(level: str) -> str:
+    if level.lower() not in _LEVELS:
+        expected = ", ".join(_LEVELS)
+        raise PydanticCustomError("level", "expected one of {expected}", {"expected": expected})
+    return level
 
-    max_connections: Annotated[
-        Annotated[int, Field(ge=0)] | None,
-        Field(description="Open WebSocket connections; further handshakes get 503"),
-    ] = None
+
+LevelName = Annotated[str, AfterValidator(_check_level)]
+
+
+class NoLogSpans(OptionsModel):
+    """Lines that are left out, by the name of their span (``http/handler-ping``)."""
+
+    names: Annotated[tuple[str, ...], Field(description="Whole names")] = ()
+    prefixes: Annotated[tuple[str, ...], Field(description="Beginnings of names")] = ()
+
+
+class DynamicDebug(OptionsModel):
+    """Levels of loggers by name."""
+
+    force_enabled: Annotated[
+        tuple[str, ...],
+        Field(alias="force-enabled", description="Everything from trace on is written"),
+    ] = ()
+    force_disabled: Annotated[
+        tuple[str, ...],
+        Field(alias="force-disabled", description="Only warnings and errors are written"),
+    ] = ()
+    force_enabled_level: Annotated[
+        dict[str, LevelName],
+        Field(alias="force-enabled-level", description="This level and higher are written"),
+    ] = Field(default_factory=dict)
+    force_disabled_level: Annotated[
+        dict[str, LevelName],
+        Field(alias="force-disabled-level", description="This level and lower are left out"),
+    ] = Field(default_factory=dict)
 
 
 class Keepalive(OptionsModel):
@@ -33,6 +65,18 @@ class Keepalive(OptionsModel):
     ] = None
     timeout_ms: Annotated[
         Milliseconds | None, Field(description="Time for the answer; then close code 1011")
+    ] = None
+
+
+class Limits(OptionsModel):
+    """Limits of the whole service; null means none. Handshakes over a limit get 503."""
+
+    max_connections: Annotated[Count | None, Field(description="Open WebSocket connections")] = None
+    max_connections_per_address: Annotated[
+        Count | None, Field(description="Open WebSocket connections of one client address")
+    ] = None
+    max_messages_per_second: Annotated[
+        Count | None, Field(description="Messages received, beyond which nobody more is let in")
     ] = None
 
 
@@ -48,9 +92,95 @@ class Drain(OptionsModel):
     deadline_ms: Annotated[Milliseconds, Field(description="What is open then is cut off")] = 10_000
 
 
-LOG_REQUEST = Key("USERVER_LOG_REQUEST", bool, default=True)
-LIMITS = Key("MPCHAT_LIMITS", Limits, default=Limits())
-KEEPALIVE = Key("MPCHAT_KEEPALIVE", Keepalive, default=Keepalive())
-DRAIN = Key("MPCHAT_DRAIN", Drain, default=Drain())
+class RpsCongestionControl(OptionsModel):
+    """userver's congestion control: without effect yet."""
 
-BUILT_IN_KEYS: tuple[Key[Any], ...] = (LOG_REQUEST, KEEPALIVE, LIMITS, DRAIN)
+    min_limit: Annotated[int, Field(alias="min-limit", ge=1)] = 2
+    up_rate_percent: Annotated[float, Field(alias="up-rate-percent", gt=0, le=100)] = 2
+    down_rate_percent: Annotated[float, Field(alias="down-rate-percent", gt=0, le=100)] = 5
+    overload_on_seconds: Annotated[int, Field(alias="overload-on-seconds", ge=1)] = 10
+    overload_off_seconds: Annotated[int, Field(alias="overload-off-seconds", ge=1)] = 3
+    up_level: Annotated[int, Field(alias="up-level", ge=1)] = 3
+    down_level: Annotated[int, Field(alias="down-level", ge=1)] = 3
+    load_limit_percent: Annotated[int, Field(alias="load-limit-percent", ge=0, le=100)] = 0
+    load_limit_crit_percent: Annotated[
+        int, Field(alias="load-limit-crit-percent", ge=0, le=100)
+    ] = 0
+    no_limit_seconds: Annotated[int, Field(alias="no-limit-seconds", ge=1)] = 1000
+    start_limit_factor: Annotated[float, Field(alias="start-limit-factor")] = 0.75
+
+
+class WaitQueueOverload(OptionsModel):
+    """What to do about tasks that wait too long: without effect yet."""
+
+    time_limit_us: Count
+    length_limit: Count
+    action: Literal["ignore", "cancel"]
+    sensor_time_limit_us: Count = 3000
+
+
+class DefaultTaskProcessor(OptionsModel):
+    """Of one task processor."""
+
+    wait_queue_overload: WaitQueueOverload
+
+
+class DefaultService(OptionsModel):
+    """Of all task processors."""
+
+    default_task_processor: Annotated[DefaultTaskProcessor, Field(alias="default-task-processor")]
+
+
+class TaskProcessorQos(OptionsModel):
+    """userver's limits of task queues: without effect yet."""
+
+    default_service: Annotated[DefaultService, Field(alias="default-service")]
+
+
+class ProfilerDebug(OptionsModel):
+    """userver's profiler of one task processor: without effect yet."""
+
+    enabled: bool
+    execution_slice_threshold_us: Annotated[int, Field(alias="execution-slice-threshold-us", ge=1)]
+    profiler_force_stacktrace: Annotated[bool, Field(alias="profiler-force-stacktrace")] = False
+
+
+LOG_REQUEST = Key("USERVER_LOG_REQUEST", bool, default=True)
+LOG_REQUEST_HEADERS = Key("USERVER_LOG_REQUEST_HEADERS", bool, default=False)
+LOG_REQUEST_HEADERS_WHITELIST: Key[tuple[str, ...]] = Key(
+    "USERVER_LOG_REQUEST_HEADERS_WHITELIST", tuple[str, ...], default=()
+)
+NO_LOG_SPANS = Key("USERVER_NO_LOG_SPANS", NoLogSpans, default=NoLogSpans())
+LOG_DYNAMIC_DEBUG = Key("USERVER_LOG_DYNAMIC_DEBUG", DynamicDebug, default=DynamicDebug())
+KEEPALIVE = Key("MPCHAT_KEEPALIVE", Keepalive, default=Keepalive())
+LIMITS = Key("MPCHAT_LIMITS", Limits, default=Limits())
+DRAIN = Key("MPCHAT_DRAIN", Drain, default=Drain())
+RPS_CCONTROL = Key("USERVER_RPS_CCONTROL", RpsCongestionControl, default=RpsCongestionControl())
+RPS_CCONTROL_ENABLED = Key("USERVER_RPS_CCONTROL_ENABLED", bool, default=False)
+RPS_CCONTROL_FACTOR = Key("USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC", int, default=5)
+RPS_CCONTROL_STATUS: Key[dict[str, Any]] = Key(
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS", dict[str, Any], default={}
+)
+TASK_PROCESSOR_QOS: Key[TaskProcessorQos | None] = Key(
+    "USERVER_TASK_PROCESSOR_QOS", TaskProcessorQos, default=None
+)
+PROFILER_DEBUG: Key[dict[str, ProfilerDebug]] = Key(
+    "USERVER_TASK_PROCESSOR_PROFILER_DEBUG", dict[str, ProfilerDebug], default={}
+)
+
+BUILT_IN_KEYS: tuple[Key[Any], ...] = (
+    LOG_REQUEST,
+    LOG_REQUEST_HEADERS,
+    LOG_REQUEST_HEADERS_WHITELIST,
+    NO_LOG_SPANS,
+    LOG_DYNAMIC_DEBUG,
+    KEEPALIVE,
+    LIMITS,
+    DRAIN,
+    RPS_CCONTROL,
+    RPS_CCONTROL_ENABLED,
+    RPS_CCONTROL_FACTOR,
+    RPS_CCONTROL_STATUS,
+    TASK_PROCESSOR_QOS,
+    PROFILER_DEBUG,
+)

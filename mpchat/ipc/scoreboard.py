@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 
+from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, Counters
 
 MAGIC = 0x6D70_6368_6174_0001
@@ -22,11 +23,18 @@ ROWS = 2
 _HEADER = 8
 STATE_NAMES = ("pid", "heartbeat", "generation")
 """What a row says of its worker beside the counters."""
-NAMES = STATE_NAMES + TOTALS + GAUGES
-_WIDTH = 32
+HANDLERS = 16
+"""Handlers of one service that are counted each for itself."""
+_HANDLER_NAMES = tuple(
+    f"handler_{what}_{index}" for what in ("connections", "handshakes") for index in range(HANDLERS)
+)
+NAMES = STATE_NAMES + TOTALS + GAUGES + _HANDLER_NAMES
+_WIDTH = 64
 _FIRST_COUNTER = len(STATE_NAMES)
 _INDEX = {name: index for index, name in enumerate(NAMES)}
-_SIZE = 8 * (_HEADER + SLOTS * ROWS * _WIDTH)
+_TABLES = _HEADER + SLOTS * ROWS * _WIDTH
+_SIZE = 8 * (_TABLES + SLOTS * ROWS * ITEMS)
+_KEY_BYTES = 32
 
 
 class Scoreboard:
@@ -44,8 +52,18 @@ class Scoreboard:
         """Make an empty one; its descriptor is what children are given."""
         descriptor = os.memfd_create("mpchat-scoreboard", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _SIZE)
-        os.pwrite(descriptor, MAGIC.to_bytes(8, "little"), 0)
+        os.pwrite(descriptor, MAGIC.to_bytes(8, "little") + os.urandom(_KEY_BYTES), 0)
         return cls(descriptor)
+
+    @property
+    def address_key(self) -> bytes:
+        """The secret with which addresses are hashed in this service."""
+        return self._map[8 : 8 + _KEY_BYTES]
+
+    def addresses(self, slot: int, row: int) -> AddressTable:
+        """Return the table of client addresses of one row."""
+        start = _TABLES + (slot * ROWS + row) * ITEMS
+        return AddressTable(self._items[start : start + ITEMS])
 
     def row(self, slot: int, row: int) -> Row:
         """Return the row to write; only its owner may ask for it."""
@@ -64,8 +82,10 @@ class Scoreboard:
     def zero_gauges(self, slot: int, row: int) -> None:
         """Forget what a dead worker held open; its totals stay."""
         start = _start(slot, row)
-        for name in ("pid", *GAUGES):
+        for name in ("pid", *GAUGES, *_HANDLER_NAMES[:HANDLERS]):
             self._items[start + _INDEX[name]] = 0
+        table = _TABLES + (slot * ROWS + row) * ITEMS
+        self._items[table : table + ITEMS] = memoryview(bytes(8 * ITEMS)).cast("Q")
 
     def close(self) -> None:
         """Unmap; rows handed out must not be used any more."""
@@ -88,6 +108,10 @@ class Row:
     def set(self, name: str, value: int) -> None:
         """Store one of STATE_NAMES."""
         self._items[_INDEX[name]] = value
+
+    def add(self, name: str, change: int) -> None:
+        """Change one value that is not among the counters."""
+        self._items[_INDEX[name]] += change
 
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of what the row held before."""

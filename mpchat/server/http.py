@@ -19,8 +19,8 @@ from websockets.exceptions import InvalidHeader, InvalidHeaderValue
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from mpchat.components.handler_base import response
-from mpchat.dynamic_config.variables import LIMITS, LOG_REQUEST
+from mpchat.components.handler_base import HandlerBase, response
+from mpchat.server.access_log import log_request
 from mpchat.server.head import LARGEST_BODY, LARGEST_HEAD, Head, HttpError, find_end, parse_head
 from mpchat.server.routes import MethodNotAllowed
 from mpchat.websocket.context import Context
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mpchat.server.server import Server
 
 log = logging.getLogger("mpchat.server")
-access_log = logging.getLogger("mpchat.access")
 _SILENT = logging.getLogger("mpchat.websocket.control")
 _LINGER = 2.0
 """Seconds that a client has to read the last response and to end its side."""
@@ -113,25 +112,28 @@ class HttpProtocol(asyncio.Protocol):
         server = self.server
         request = head.request
         context = Context(server.next_id(), server.stopping, {}, server.snapshot)
+        handler: HandlerBase | None = None
         try:
             route = server.routes.find(request.method, request.path)
+            handler = route.handler
             context.path_params = route.params
             self._check_admission()
             wanted = head.upgrade or "Upgrade" in request.headers
-            if wanted and isinstance(route.handler, WebsocketHandlerBase):
-                await self._upgrade(route.handler, request, context)
+            if wanted and isinstance(handler, WebsocketHandlerBase):
+                await self._upgrade(handler, request, context)
                 return
-            answer = await route.handler.handle_non_websocket_request(request, context)
+            answer = await handler.handle_non_websocket_request(request, context)
         except MethodNotAllowed as error:
             answer = response(error.status, error.text + "\n")
             answer.headers["Allow"] = error.allow
         except HttpError as error:
             answer = response(error.status, error.text + "\n")
         except Exception:
-            log.exception("the handler failed", extra={"connection": context.id})
+            logger = handler.logger if handler is not None else log
+            logger.exception("the handler failed", extra={"connection": context.id})
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         server.shared.counters.requests += 1
-        self._log_request(request, answer.status_code, context)
+        self._log(handler, request, answer, context)
         self._drop_body(head.body_length)
         close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         self._respond(answer, close=close, head_only=request.method == "HEAD")
@@ -151,20 +153,20 @@ class HttpProtocol(asyncio.Protocol):
         self, handler: WebsocketHandlerBase, request: Request, context: Context
     ) -> None:
         server = self.server
-        limit = server.snapshot()[LIMITS].max_connections
-        if limit is not None and server.service_total("connections") >= limit:
+        reason = server.admission.refusal(handler, self._address())
+        if reason is not None:
             server.shared.counters.refused += 1
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
         handshake = ServerProtocol(
             subprotocols=handler.options.subprotocols or None, logger=_SILENT
         )
         answer = handshake.accept(request)
         _name_version(answer, handshake.handshake_exc)
         if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            answer = await handler.handle_handshake(request, context) or answer
+            answer = await self._ask(handler, request, context) or answer
         for name, value in context.response_headers:
             answer.headers[name] = value
-        self._log_request(request, answer.status_code, context)
+        self._log(handler, request, answer, context)
         transport = self.transport
         if transport is None or transport.is_closing():
             return
@@ -172,6 +174,7 @@ class HttpProtocol(asyncio.Protocol):
             self._respond(answer, close=True, head_only=False)
             return
         transport.write(answer.serialize())
+        server.admission.opened(handler, self._address())
         protocol = WebSocketProtocol(
             transport,
             server.shared,
@@ -187,6 +190,29 @@ class HttpProtocol(asyncio.Protocol):
         transport.resume_reading()
         protocol.start(bytes(self._data))
         self._data.clear()
+
+    @staticmethod
+    async def _ask(
+        handler: WebsocketHandlerBase, request: Request, context: Context
+    ) -> Response | None:
+        try:
+            async with asyncio.timeout(handler.options.handshake_timeout):
+                return await handler.handle_handshake(request, context)
+        except TimeoutError:
+            text = "handle_handshake took longer than handshake-timeout"
+            handler.logger.exception(text, extra={"connection": context.id})
+            return response(HTTPStatus.GATEWAY_TIMEOUT, "the service took too long to decide\n")
+
+    def _address(self) -> str | None:
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return peer[0] if isinstance(peer, tuple) else None
+
+    def _log(
+        self, handler: HandlerBase | None, request: Request, answer: Response, context: Context
+    ) -> None:
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        snapshot = self.server.snapshot()
+        log_request(snapshot, handler, request, answer.status_code, peer, context.id)
 
     def _drop_body(self, length: int) -> None:
         here = min(length, len(self._data))
@@ -243,19 +269,6 @@ class HttpProtocol(asyncio.Protocol):
             )
         else:
             self._half_close()
-
-    def _log_request(self, request: Request, status: int, context: Context) -> None:
-        if self.server.snapshot()[LOG_REQUEST] and self.transport is not None:
-            peer = self.transport.get_extra_info("peername")
-            who = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
-            access_log.info(
-                "%s %s %d from %s",
-                request.method,
-                request.path,
-                status,
-                who,
-                extra={"connection": context.id},
-            )
 
 
 def _name_version(answer: Response, error: BaseException | None) -> None:

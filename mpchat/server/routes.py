@@ -29,11 +29,18 @@ class Routes:
     def __init__(self, handlers: Iterable[HandlerBase]) -> None:
         self._exact: dict[str, tuple[HandlerBase, frozenset[str]]] = {}
         self._patterns: list[tuple[re.Pattern[str], HandlerBase, frozenset[str]]] = []
+        # Paths that are the same with a slash at their end.
+        self._either: set[str] = set()
         for handler in handlers:
             path: str = handler.options.path
             methods = frozenset(name.strip() for name in handler.options.method.split(","))
+            if handler.options.url_trailing_slash == "both":
+                path = path.rstrip("/") or "/"
+                self._either.add(path)
             if "{" in path:
                 pattern = _PARAMETER.sub(r"(?P<\1>[^/]+)", re.escape(path))
+                if path in self._either:
+                    pattern += "/?"
                 self._patterns.append((re.compile(pattern), handler, methods))
             else:
                 self._exact[path] = (handler, methods)
@@ -46,6 +53,8 @@ class Routes:
         """
         path = _path(target)
         found = self._exact.get(path)
+        if found is None and path.endswith("/") and path[:-1] in self._either:
+            found = self._exact.get(path[:-1])
         params: dict[str, str] = {}
         if found is None:
             for pattern, handler, methods in self._patterns:

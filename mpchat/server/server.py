@@ -12,13 +12,15 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
-from mpchat.dynamic_config.variables import LOG_REQUEST
 from mpchat.server.accepting import Acceptor
-from mpchat.server.http import HttpProtocol, access_log
+from mpchat.server.access_log import log_closed
+from mpchat.server.admission import Admission, ServiceBoard
+from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
 from mpchat.server.routes import Routes
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -38,17 +40,17 @@ class Server:
         self,
         loop: asyncio.AbstractEventLoop,
         options: ServerOptions,
-        handlers: Iterable[HandlerBase],
+        handlers: Sequence[HandlerBase],
         shared: Shared,
         snapshot: Callable[[], Snapshot],
-        service_total: Callable[[str], int],
+        board: ServiceBoard,
         stopping: asyncio.Event,
     ) -> None:
         self.options = options
         self.routes = Routes(handlers)
         self.shared = shared
         self.snapshot = snapshot
-        self.service_total = service_total
+        self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
         self.stopping = stopping
         self.refusing = False
         self.waiting: set[HttpProtocol] = set()
@@ -85,14 +87,11 @@ class Server:
             return
         self.connections.discard(protocol)
         self.socket_closed()
-        if self.snapshot()[LOG_REQUEST]:
-            seconds = self._loop.time() - protocol.since
-            access_log.info(
-                "closed %s after %.3f s",
-                protocol.close_code(),
-                seconds,
-                extra={"connection": protocol.context.id},
-            )
+        address = protocol.address()
+        self.admission.closed(protocol.handler, address)
+        seconds = time.monotonic() - protocol.since
+        code, connection = protocol.close_code(), protocol.context.id
+        log_closed(self.snapshot(), protocol.handler, code, seconds, connection)
 
     async def stop(self, lameduck: float, window: float, deadline: float) -> None:
         """End everything for a stop of the service (1001)."""
@@ -161,8 +160,7 @@ class Server:
         counters.sockets += 1
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        limit = self.options.listener.max_connections
-        admitted = self.service_total("sockets") < limit
+        admitted = not self.admission.refuses_socket()
         task = self._loop.create_task(self._adopt(client, admitted))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)

@@ -89,7 +89,7 @@ class WebSocketConnection:
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if protocol.output.paused:
-            await protocol.output.wait_writable()
+            await protocol.output.wait_writable(protocol.options.write_timeout)
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the seconds until the client's answer.
@@ -128,7 +128,7 @@ class WebSocketConnection:
     @property
     def remote_address(self) -> Any:
         """The client's address as the socket gives it, None on a Unix socket."""
-        return self._protocol.transport.get_extra_info("peername") or None
+        return self._protocol.peer
 
     @property
     def subprotocol(self) -> str | None:

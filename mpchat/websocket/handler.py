@@ -42,6 +42,16 @@ class WebsocketHandlerBase(HandlerBase):
                 description="How long the other side's part of a close may take",
             ),
         ] = 5.0
+        handshake_timeout: Annotated[
+            Duration,
+            Field(alias="handshake-timeout", description="Time for handle_handshake; then 504"),
+        ] = 10.0
+        write_timeout: Annotated[
+            Duration,
+            Field(
+                alias="write-timeout", description="Time that send may wait; then cut off. 0s: any"
+            ),
+        ] = 60.0
         write_limit: Annotated[
             ByteSize,
             Field(alias="write-limit", description="Unsent bytes beyond which send waits"),

@@ -13,7 +13,6 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,8 +35,6 @@ _FULL_READ = 256 * 1024
 """uvloop's read buffer: a read of this size is followed by another in the same turn."""
 _ABNORMAL = 1006
 
-log = logging.getLogger("mpchat.websocket")
-
 
 class WebSocketProtocol(asyncio.Protocol):
     """One connection from the 101 response to the end of its socket."""
@@ -47,7 +44,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "_drain_code",
         "_eof",
         "_finished_waiters",
-        "_handler",
         "_in_turn",
         "_input_paused",
         "_keepalive",
@@ -62,10 +58,12 @@ class WebSocketProtocol(asyncio.Protocol):
         "context",
         "counters",
         "finished",
+        "handler",
         "is_reading",
         "lost",
         "options",
         "output",
+        "peer",
         "received",
         "received_first",
         "scanner",
@@ -94,6 +92,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self.options = options
         self.subprotocol = subprotocol
         self.transport = transport
+        # Asked for now: a closed socket has no peer any more.
+        self.peer = transport.get_extra_info("peername") or None
         self.output = Output(transport, counters, options.fragment_size, options.write_limit)
         self.context = context
         self.counters = counters
@@ -106,7 +106,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.finished = False
         self.unanswered = False
         self.since = time.monotonic()
-        self._handler = handler
+        self.handler = handler
         self._turn = shared.turn
         self._wheel = shared.wheel
         self._keepalive = shared.keepalive
@@ -130,9 +130,9 @@ class WebSocketProtocol(asyncio.Protocol):
         """Begin: start the handler, and take what followed the handshake in the same read."""
         self.counters.handshakes += 1
         self.counters.connections += 1
+        self._turn.publish_now()
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._keepalive.begin(self)
-        self._turn.touch()
         if leftover:
             self.data_received(leftover)
 
@@ -331,6 +331,10 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._task is None or self._task.done():
             self._on_end(self)
 
+    def address(self) -> str | None:
+        """Return the client's address without its port, None on a Unix socket."""
+        return self.peer[0] if isinstance(self.peer, tuple) else None
+
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells how the connection ended."""
         received, sent = self.received, self.sent
@@ -368,12 +372,16 @@ class WebSocketProtocol(asyncio.Protocol):
     async def _run(self) -> None:
         code = 1000
         try:
-            await self._handler.handle(self.chat, self.context)
+            await self.handler.handle(self.chat, self.context)
         except ConnectionClosed as error:
-            log.debug("connection ended: %s", error, extra={"connection": self.context.id})
+            self.handler.logger.debug(
+                "connection ended: %s", error, extra={"connection": self.context.id}
+            )
         except Exception:
             code = 1011
-            log.exception("the handler failed", extra={"connection": self.context.id})
+            self.handler.logger.exception(
+                "the handler failed", extra={"connection": self.context.id}
+            )
         finally:
             self.unanswered = False
             self.chat.queued.clear()
@@ -445,7 +453,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _end_badly(self, ending: Ending) -> None:
         close = ending.close
-        text = "closing with %d: %s"
-        log.info(text, close.code, close.reason, extra={"connection": self.context.id})
+        extra = {"connection": self.context.id}
+        self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
         self._write_close(close, ending.frame)
         self._half_close()

@@ -19,13 +19,15 @@ import uvloop
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.running import Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
-from mpchat.dynamic_config.variables import DRAIN
+from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
 from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.logs.dynamic import DynamicLevels, forced_levels
 from mpchat.logs.setup import set_up
+from mpchat.server.admission import ServiceBoard
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
@@ -78,12 +80,14 @@ class _Worker:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.channel = channel
-        self.scoreboard = scoreboard
         self.snapshot = snapshot
         self.counters = counters
         self.service = service
         self.loop = loop
         self.row = scoreboard.row(request.slot, request.row)
+        addresses = scoreboard.addresses(request.slot, request.row)
+        self.board = ServiceBoard(scoreboard, self.row, addresses, service.workers)
+        self.levels = DynamicLevels()
         self.server: Server | None = None
         self.beats = 0
         self.heartbeat = heartbeat
@@ -94,7 +98,7 @@ class _Worker:
     async def run(self, sockets: list[socket.socket]) -> None:
         service = self.service
         self.row.set("pid", os.getpid())
-        self.row.set("generation", self.snapshot.generation)
+        self._follow_config()
         self.loop.add_reader(self.channel.fileno(), self._read)
         self.loop.add_signal_handler(signal.SIGTERM, self._retire)
         self.loop.set_default_executor(
@@ -113,7 +117,7 @@ class _Worker:
             handlers,
             shared,
             lambda: self.snapshot,
-            lambda gauge: self.scoreboard.total(gauge, service.workers),
+            self.board,
             self.stopping,
         )
         self.server = server
@@ -162,9 +166,7 @@ class _Worker:
                 values = from_bytes(read_memfd(descriptors[0]))
                 os.close(descriptors[0])
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
-                self.row.set("generation", message.number)
-                if self.server is not None:
-                    self.server.config_changed()
+                self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
             case messages.Stop():
                 if message.now:
@@ -172,6 +174,20 @@ class _Worker:
                 self._finish(None if message.now else _GOING_AWAY)
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
+
+    def _follow_config(self) -> None:
+        wanted = self.snapshot[LOG_DYNAMIC_DEBUG]
+        self.levels.apply(
+            forced_levels(
+                wanted.force_enabled,
+                wanted.force_disabled,
+                wanted.force_enabled_level,
+                wanted.force_disabled_level,
+            )
+        )
+        if self.server is not None:
+            self.server.config_changed()
+        self.row.set("generation", self.snapshot.generation)
 
     def _retire(self) -> None:
         if not self.end.done():
@@ -186,4 +202,6 @@ class _Worker:
         self.beats += 1
         self.row.set("heartbeat", self.beats)
         self.row.publish(self.counters)
+        if self.server is not None:
+            self.server.admission.sample()
         self.loop.call_later(self.heartbeat, self._beat)

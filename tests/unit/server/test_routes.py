@@ -12,15 +12,16 @@ from mpchat.server.head import HttpError
 from mpchat.server.routes import MethodNotAllowed, Routes
 
 
-def handler(path: str, method: str = "GET") -> HandlerBase:
-    options: Any = SimpleNamespace(path=path, method=method)
+def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HandlerBase:
+    options: Any = SimpleNamespace(path=path, method=method, url_trailing_slash=slash)
     found = HandlerBase.__new__(HandlerBase)
     found.options = options
     return found
 
 
 CHAT, ROOM, LOBBY = handler("/chat"), handler("/rooms/{room}", "GET,PUT"), handler("/rooms/lobby")
-ROUTES = Routes([CHAT, ROOM, LOBBY])
+EITHER, USER = handler("/either/", slash="both"), handler("/users/{user}", slash="both")
+ROUTES = Routes([CHAT, ROOM, LOBBY, EITHER, USER])
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,9 @@ ROUTES = Routes([CHAT, ROOM, LOBBY])
         ("http://host:8080/chat", CHAT, {}),
         ("/rooms/lobby", LOBBY, {}),
         ("/rooms/blue%20one", ROOM, {"room": "blue one"}),
+        ("/either", EITHER, {}),
+        ("/either/", EITHER, {}),
+        ("/users/ann/", USER, {"user": "ann"}),
     ],
 )
 def test_found(target: str, expected: HandlerBase, params: dict[str, str]) -> None:
@@ -39,7 +43,9 @@ def test_found(target: str, expected: HandlerBase, params: dict[str, str]) -> No
     assert route.params == params
 
 
-@pytest.mark.parametrize("target", ["/", "/chat/x", "/Chat", "/rooms/", "/rooms/a/b", "*"])
+@pytest.mark.parametrize(
+    "target", ["/", "/chat/", "/chat/x", "/Chat", "/rooms/", "/rooms/a/b", "*"]
+)
 def test_not_found(target: str) -> None:
     with pytest.raises(HttpError) as caught:
         ROUTES.find("GET", target)

@@ -1,0 +1,52 @@
+"""How many connections each client address has, over all workers: a table in shared memory for each row.
+
+Rules. One writer for each table, any number of readers. An address is known by a keyed 64-bit hash, so
+nobody can choose addresses that collide. A table is open addressing with a short window: where the window
+is full an address is not counted, which lets a client in rather than keeping one out by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+BUCKETS = 16384
+WINDOW = 16
+ITEMS = 2 * (BUCKETS + WINDOW)
+"""64-bit items of one table: hash and count, bucket by bucket."""
+
+
+def hash_address(address: str, key: bytes) -> int:
+    """Return a number other than 0 for an address."""
+    digest = hashlib.blake2b(address.encode(), digest_size=8, key=key).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+class AddressTable:
+    """The table of one row; only the row's worker may call ``add``."""
+
+    def __init__(self, items: memoryview) -> None:
+        self._items = items
+
+    def add(self, hashed: int, change: int) -> None:
+        """Count one connection more (1) or fewer (-1)."""
+        items = self._items
+        free = -1
+        start = 2 * (hashed % BUCKETS)
+        for index in range(start, start + 2 * WINDOW, 2):
+            if items[index] == hashed:
+                items[index + 1] = max(0, items[index + 1] + change)
+                return
+            if free < 0 and items[index + 1] == 0:
+                free = index
+        if free >= 0 and change > 0:
+            items[free] = hashed
+            items[free + 1] = change
+
+    def count(self, hashed: int) -> int:
+        """Return how many connections the address has here."""
+        items = self._items
+        start = 2 * (hashed % BUCKETS)
+        for index in range(start, start + 2 * WINDOW, 2):
+            if items[index] == hashed:
+                return items[index + 1]
+        return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -21,6 +21,11 @@ class Key(Generic[T]):
     name: str
     type: type[T] | Any
     default: T
+    # Made with the key, before the workers are forked: they share it instead of each building it.
+    _adapter: TypeAdapter[T] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_adapter", TypeAdapter(self.type))
 
     def validate(self, value: Any) -> T:
         """Return the typed value of a JSON value.
@@ -31,5 +36,4 @@ class Key(Generic[T]):
             pydantic.ValidationError: The value is not of the key's type.
             TypeError: The value is not JSON (YAML has dates, for example).
         """
-        adapter: TypeAdapter[T] = TypeAdapter(self.type)
-        return adapter.validate_json(json.dumps(value), strict=True)
+        return self._adapter.validate_json(json.dumps(value), strict=True)

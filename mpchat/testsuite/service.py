@@ -146,6 +146,14 @@ class Service:
         """Return the pids of living children whose title begins with ``mpchat: TITLE``."""
         return [pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")]
 
+    def freeze(self, pid: int) -> None:
+        """Stop one of the service's processes in its tracks (SIGSTOP)."""
+        os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self, pid: int) -> None:
+        """Let it go on (SIGCONT)."""
+        os.kill(pid, signal.SIGCONT)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = DEADLINE) -> int:
         """Ask the service to stop, and return its exit code."""
         if self.process.poll() is None:

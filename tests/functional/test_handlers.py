@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import shutil
 import signal
@@ -16,6 +15,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
+from tests.functional.raw import raw_connect
 
 HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py"
 NAMES = ("slow", "sleeper", "ticker", "returner", "failing", "closer")
@@ -38,17 +38,6 @@ def service_config(service_config: Any) -> Any:
     components["handler-guarded"] = {"path": "/rooms/{room}"}
     components["handler-broken"] = {"path": "/broken"}
     return service_config
-
-
-async def raw_connect(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("localhost", port)
-    key = base64.b64encode(b"0123456789abcdef").decode()
-    writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
-    )
-    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-    return reader, writer
 
 
 def text(message: bytes) -> bytes:

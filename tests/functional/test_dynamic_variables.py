@@ -1,0 +1,233 @@
+"""Every dynamic variable that has an effect, seen on an open service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.fixtures import DynamicConfig
+from mpchat.testsuite.service import Service, wait_until
+from tests.functional.raw import raw_connect
+
+
+async def set_values(dynamic_config: DynamicConfig, **values: Any) -> None:
+    await asyncio.to_thread(dynamic_config.set, **values)
+
+
+async def seen(supervisor: Service, text: str) -> None:
+    await asyncio.to_thread(wait_until, lambda: text in supervisor.stderr(), f"line with {text}")
+
+
+async def refused(websocket_client: WebsocketClient) -> str:
+    with pytest.raises(InvalidStatus) as caught:
+        await websocket_client.get("chat").__aenter__()
+    assert caught.value.response.status_code == 503
+    return (caught.value.response.body or b"").decode()
+
+
+async def test_headers_are_logged_masked_unless_listed(
+    supervisor: Service, service_client: ServiceClient, dynamic_config: DynamicConfig
+) -> None:
+    headers = {"Authorization": "secret", "X-Shown": "visible"}
+    await service_client.get("/ping", headers)
+    await set_values(
+        dynamic_config,
+        USERVER_LOG_REQUEST_HEADERS=True,
+        USERVER_LOG_REQUEST_HEADERS_WHITELIST=["x-shown"],
+    )
+    await service_client.get("/ping", headers)
+    await seen(supervisor, "Authorization: ***, X-Shown: visible")
+    assert "secret" not in supervisor.stderr()
+    assert supervisor.stderr().count("X-Shown") == 1
+
+
+@pytest.mark.parametrize("left_out", [{"names": ["http/handler-ping"]}, {"prefixes": ["http/h"]}])
+async def test_lines_are_left_out_by_span(
+    supervisor: Service,
+    service_client: ServiceClient,
+    dynamic_config: DynamicConfig,
+    left_out: dict[str, list[str]],
+) -> None:
+    await set_values(dynamic_config, USERVER_NO_LOG_SPANS=left_out)
+    await service_client.get("/ping")
+    await service_client.get("/chat")
+    await seen(supervisor, "GET /chat 400")
+    assert "GET /ping" not in supervisor.stderr()
+
+
+async def test_levels_of_named_loggers_change_and_come_back(
+    supervisor: Service, service_client: ServiceClient, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(
+        dynamic_config,
+        USERVER_LOG_DYNAMIC_DEBUG={"force-disabled": ["mpchat.handlers.handler-ping"]},
+    )
+    await service_client.get("/ping?one")
+    await set_values(
+        dynamic_config,
+        USERVER_LOG_DYNAMIC_DEBUG={"force-enabled-level": {"mpchat.handlers.handler-ping": "INFO"}},
+    )
+    await service_client.get("/ping?two")
+    await seen(supervisor, "GET /ping?two")
+    await set_values(
+        dynamic_config,
+        USERVER_LOG_DYNAMIC_DEBUG={"force-disabled-level": {"mpchat.handlers": "ERROR"}},
+    )
+    await service_client.get("/ping?three")
+    await set_values(dynamic_config, USERVER_LOG_DYNAMIC_DEBUG={})
+    await service_client.get("/ping?four")
+    await seen(supervisor, "GET /ping?four")
+    assert "/ping?one" not in supervisor.stderr()
+    assert "/ping?three" not in supervisor.stderr()
+
+
+async def test_connections_per_address(
+    websocket_client: WebsocketClient, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(dynamic_config, MPCHAT_LIMITS={"max_connections_per_address": 5})
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(websocket_client.get("chat"))
+        assert "from this address" in await refused(websocket_client)
+    # The places are free again once the connections have ended in their workers.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            async with websocket_client.get("chat"):
+                return
+        except InvalidStatus:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+
+async def test_messages_per_second(
+    websocket_client: WebsocketClient, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(dynamic_config, MPCHAT_LIMITS={"max_messages_per_second": 0})
+    assert "messages per second" in await refused(websocket_client)
+    await set_values(dynamic_config, MPCHAT_LIMITS={"max_messages_per_second": 1_000_000})
+    async with websocket_client.get("chat") as chat:
+        await chat.send("in")
+        assert await chat.recv() == "in"
+
+
+async def test_keepalive_pings_and_ends_a_dead_peer(
+    service_port: int, supervisor: Service, dynamic_config: DynamicConfig
+) -> None:
+    reader, writer = await raw_connect(service_port, "/chat")
+    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 300, "timeout_ms": 500})
+    assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"
+    writer.write(b"\x8a\x80\x00\x00\x00\x00")  # it answers the first one and then never again
+    assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"
+    ending = await asyncio.wait_for(reader.read(), 30)
+    assert ending.startswith(b"\x88")
+    assert ending[2:4] == (1011).to_bytes(2, "big")
+    await seen(supervisor, "closing with 1011: keepalive ping timeout")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_keepalive_blames_no_client_for_a_frozen_worker(
+    websocket_client: WebsocketClient, supervisor: Service, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 200, "timeout_ms": 200})
+    async with websocket_client.get("chat") as chat:
+        for pid in supervisor.pids("worker"):
+            supervisor.freeze(pid)
+        # Longer than interval and timeout together, and the clients answer nothing meanwhile.
+        await asyncio.sleep(1)
+        for pid in supervisor.pids("worker"):
+            supervisor.thaw(pid)
+        await asyncio.sleep(1)
+        await chat.send("alive")
+        assert await chat.recv() == "alive"
+
+
+async def test_lameduck_refuses_while_still_accepting(
+    supervisor: Service,
+    websocket_client: WebsocketClient,
+    service_client: ServiceClient,
+    dynamic_config: DynamicConfig,
+) -> None:
+    await set_values(dynamic_config, MPCHAT_DRAIN={"lameduck_ms": 3000})
+    async with websocket_client.get("chat") as chat:
+        supervisor.send_signal(signal.SIGTERM)
+        await seen(supervisor, "stopping: draining")
+        deadline = time.monotonic() + 30
+        while (await service_client.get("/ping")).status != 503:
+            assert time.monotonic() < deadline
+        assert "stopping" in await refused(websocket_client)
+        await chat.send("still served")
+        assert await chat.recv() == "still served"
+        await chat.wait_closed()
+        assert chat.close_code == 1001
+    assert await asyncio.to_thread(supervisor.stop) == 0
+
+
+async def test_drain_deadline_cuts_off_who_does_not_confirm(
+    supervisor: Service, service_port: int, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(dynamic_config, MPCHAT_DRAIN={"deadline_ms": 300})
+    reader, writer = await raw_connect(service_port, "/chat")
+    begun = time.monotonic()
+    supervisor.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(reader.readexactly(4), 30) == b"\x88\x02\x03\xe9"
+    assert await asyncio.to_thread(supervisor.stop) == 0
+    # Far below close-timeout, which would have ended it otherwise.
+    assert time.monotonic() - begun < 4
+    writer.close()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
+
+
+async def test_drain_window_spreads_the_closes(
+    supervisor: Service, websocket_client: WebsocketClient, dynamic_config: DynamicConfig
+) -> None:
+    await set_values(dynamic_config, MPCHAT_DRAIN={"window_ms": 0})
+    clients = [await websocket_client.get("chat") for _ in range(200)]
+    begun = time.monotonic()
+    supervisor.send_signal(signal.SIGTERM)
+    await asyncio.gather(*(client.wait_closed() for client in clients))
+    at_once = time.monotonic() - begun
+    assert {client.close_code for client in clients} == {1001}
+    # 50 in each worker, 10 ms apart, would have taken half a second.
+    assert at_once < 30
+    assert await asyncio.to_thread(supervisor.stop) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("USERVER_RPS_CCONTROL", {"min-limit": 0}),
+        ("USERVER_RPS_CCONTROL_ENABLED", 1),
+        ("USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC", "5"),
+        ("USERVER_RPS_CCONTROL_CUSTOM_STATUS", []),
+        ("USERVER_TASK_PROCESSOR_QOS", {"default-service": {}}),
+        ("USERVER_TASK_PROCESSOR_PROFILER_DEBUG", {"main": {"enabled": True}}),
+        ("USERVER_LOG_DYNAMIC_DEBUG", {"force-enabled-level": {"x": "LOUD"}}),
+        ("USERVER_LOG_REQUEST_HEADERS_WHITELIST", "x"),
+        ("MPCHAT_DRAIN", {"window_ms": -1}),
+        ("MPCHAT_KEEPALIVE", {"interval_ms": 0.5}),
+    ],
+)
+def test_wrong_values_are_refused(dynamic_config: DynamicConfig, name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        dynamic_config.set(**{name: value})
+
+
+def test_a_socket_of_the_first_generation_is_untouched(
+    service_port: int, dynamic_config: DynamicConfig
+) -> None:
+    with socket.create_connection(("localhost", service_port)) as client:
+        for _ in range(5):
+            dynamic_config.set(USERVER_LOG_REQUEST=True)
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")

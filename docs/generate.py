@@ -19,7 +19,7 @@ from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, Dynamic
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ExitCode
 from mpchat.logs.options import LoggerOptions, LoggingOptions
-from mpchat.server.options import ListenerOptions, ServerOptions
+from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
 from mpchat.websocket.handler import WebsocketHandlerBase
 
@@ -31,6 +31,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("components_manager.task_processors.NAME", TaskProcessorOptions),
     ("server", ServerOptions),
     ("server.listener", ListenerOptions),
+    ("server.listener.connection", ConnectionOptions),
+    ("server.listener.handler-defaults", HandlerDefaults),
     ("logging", LoggingOptions),
     ("logging.loggers.NAME", LoggerOptions),
     ("dynamic-config", DynamicConfigOptions),
@@ -115,6 +117,8 @@ def _default(info: Any) -> str:
         return f"`{default:g}s`"
     if default is None:
         return "none"
+    if isinstance(default, BaseModel):
+        return "see below"
     if isinstance(default, dict):
         return "one to `@stderr`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -162,18 +162,19 @@ def _option_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[s
     for part in path:
         for name, info in model.model_fields.items():
             if part == (info.alias or name):
-                nested = _models_in(info.annotation)
+                nested = models_in(info.annotation)
                 if nested:
                     model = nested[0]
                 break
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the option models in a type, also within a union or a container."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     arguments = getattr(annotation, "__args__", ())
-    return [model for argument in arguments for model in _models_in(argument)]
+    return [model for argument in arguments for model in models_in(argument)]
 
 
 def _without(section: Any, path: Path) -> Any:

@@ -9,17 +9,21 @@ from http import HTTPStatus
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-LARGEST_HEAD = 32 * 1024
-"""Bytes of request line and headers together; more is answered 431."""
-LONGEST_TARGET = 8 * 1024
 MOST_HEADERS = 100
-LARGEST_BODY = 64 * 1024
-"""Bodies of plain requests are read and dropped up to this size."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\x09\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
 _VERSION = re.compile(rb"HTTP/\d\.\d")
+
+
+@dataclass(frozen=True)
+class HeadLimits:
+    """Bytes that a request may have (userver's options max_url_size and so on)."""
+
+    target: int
+    head: int
+    body: int
 
 
 class HttpError(Exception):
@@ -41,29 +45,29 @@ class Head:
     upgrade: bool
 
 
-def find_end(data: bytes | bytearray) -> int:
+def find_end(data: bytes | bytearray, limits: HeadLimits) -> int:
     """Return where the head ends (behind the empty line), or -1 if it is not there yet.
 
     Raises:
-        HttpError: It is already too large (431).
+        HttpError: It is already too large (431, or 414 if the target alone is).
     """
     end = data.find(b"\r\n\r\n")
-    if (end < 0 and len(data) > LARGEST_HEAD) or end > LARGEST_HEAD:
+    if (end < 0 and len(data) > limits.head) or end > limits.head:
         line = data.find(b"\r\n")
-        if line < 0 or line > LONGEST_TARGET:
+        if line < 0 or line > limits.target:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
     return end + 4 if end >= 0 else -1
 
 
-def parse_head(data: bytes) -> Head:
+def parse_head(data: bytes, limits: HeadLimits) -> Head:
     """Parse everything up to and with the empty line.
 
     Raises:
         HttpError: The head breaks a rule of RFC 9112.
     """
     lines = data[:-4].split(b"\r\n")
-    method, target, version = _request_line(lines[0])
+    method, target, version = _request_line(lines[0], limits)
     if len(lines) - 1 > MOST_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
     headers = Headers()
@@ -78,21 +82,21 @@ def parse_head(data: bytes) -> Head:
         raise _bad("exactly one Host header is needed")
     connection = _tokens(headers, "Connection")
     upgrade = "upgrade" in connection and "websocket" in _tokens(headers, "Upgrade")
-    length = _body_length(headers)
+    length = _body_length(headers, limits)
     if upgrade and length:
         raise _bad("a WebSocket handshake has no body")
     keep_alive = "close" not in connection and version == "HTTP/1.1"
     return Head(Request(target, headers, method, version), length, keep_alive, upgrade)
 
 
-def _request_line(line: bytes) -> tuple[str, str, str]:
+def _request_line(line: bytes, limits: HeadLimits) -> tuple[str, str, str]:
     parts = line.split(b" ")
     if len(parts) != 3:
         raise _bad("malformed request line")
     method, target, version = parts
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         raise _bad("malformed request line")
-    if len(target) > LONGEST_TARGET:
+    if len(target) > limits.target:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
     if not _VERSION.fullmatch(version):
         raise _bad("malformed request line")
@@ -101,7 +105,7 @@ def _request_line(line: bytes) -> tuple[str, str, str]:
     return method.decode("ascii"), target.decode("ascii"), version.decode("ascii")
 
 
-def _body_length(headers: Headers) -> int:
+def _body_length(headers: Headers, limits: HeadLimits) -> int:
     if "Transfer-Encoding" in headers:
         # RFC 9112, 6.1: what we do not decode, we refuse, or a proxy and we might disagree.
         raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "transfer codings are not supported")
@@ -111,7 +115,7 @@ def _body_length(headers: Headers) -> int:
     if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", lengths[0]):
         raise _bad("malformed Content-Length")
     length = int(lengths[0])
-    if length > LARGEST_BODY:
+    if length > limits.body:
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
     return length
 

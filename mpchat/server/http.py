@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.server.access_log import log_request
-from mpchat.server.head import LARGEST_BODY, LARGEST_HEAD, Head, HttpError, find_end, parse_head
+from mpchat.server.head import Head, HttpError, find_end, parse_head
 from mpchat.server.routes import MethodNotAllowed
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -46,8 +46,8 @@ class HttpProtocol(asyncio.Protocol):
         self._data = bytearray()
         self._skip = 0
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self.wheel_tick = 0
 
     @property
     def idle(self) -> bool:
@@ -58,10 +58,10 @@ class HttpProtocol(asyncio.Protocol):
         # uvloop's transports are not of asyncio's class.
         self.transport = cast(asyncio.Transport, transport)
         self.server.waiting.add(self)
-        self._start_timer()
+        self._expire_in(self.server.options.handshake_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self.server.shared.wheel.discard(self)
         self.server.waiting.discard(self)
         self.server.socket_closed()
         if self._task is not None:
@@ -74,10 +74,13 @@ class HttpProtocol(asyncio.Protocol):
             rest = len(data) - self._skip
             self._skip = max(0, -rest)
             data = data[-rest:] if rest > 0 else b""
+        if not self._data and self._task is None and data:
+            # From its first byte on; those that follow do not stretch it.
+            self._expire_in(self.server.options.handshake_timeout)
         self._data += data
         if self._task is None:
             self._next_request()
-        elif len(self._data) > LARGEST_HEAD and self.transport is not None:
+        elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
 
     def end_if_idle(self) -> None:
@@ -97,15 +100,15 @@ class HttpProtocol(asyncio.Protocol):
             # RFC 9112, 2.2: empty lines before a request are to be tolerated.
             while self._data.startswith(b"\r\n"):
                 del self._data[:2]
-            end = find_end(self._data)
+            end = find_end(self._data, self.server.head_limits)
             if end < 0:
                 return
-            head = parse_head(bytes(self._data[:end]))
+            head = parse_head(bytes(self._data[:end]), self.server.head_limits)
         except HttpError as error:
             self._refuse(error)
             return
         del self._data[:end]
-        self._stop_timer()
+        self.server.shared.wheel.discard(self)
         self._task = asyncio.get_running_loop().create_task(self._answer(head))
 
     async def _answer(self, head: Head) -> None:
@@ -139,9 +142,11 @@ class HttpProtocol(asyncio.Protocol):
         self._respond(answer, close=close, head_only=request.method == "HEAD")
         self._task = None
         if not self._closing:
-            self._start_timer()
+            self._expire_in(self.server.options.listener.connection.keepalive_timeout)
             if self.transport is not None:
                 self.transport.resume_reading()
+            if self._data:
+                self._expire_in(self.server.options.handshake_timeout)
             self._next_request()
 
     def _check_admission(self) -> None:
@@ -217,10 +222,9 @@ class HttpProtocol(asyncio.Protocol):
     def _drop_body(self, length: int) -> None:
         here = min(length, len(self._data))
         del self._data[:here]
-        self._skip = min(length - here, LARGEST_BODY)
+        self._skip = length - here
 
     def _refuse(self, error: HttpError) -> None:
-        self._stop_timer()
         self.server.shared.counters.requests += 1
         self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
 
@@ -246,27 +250,21 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._closing = True
         self._data.clear()
-        self._stop_timer()
         if transport.can_write_eof():
             transport.write_eof()
         transport.resume_reading()
-        self._timer = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+        self._expire_in(_LINGER)
 
-    def _start_timer(self) -> None:
-        self._stop_timer()
-        timeout = self.server.options.handshake_timeout
-        self._timer = asyncio.get_running_loop().call_later(timeout, self._too_slow)
+    def _expire_in(self, seconds: float) -> None:
+        self.server.shared.wheel.set(self, seconds)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_slow(self) -> None:
-        if self._data:
-            self._refuse(
-                HttpError(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
-            )
+    def expire(self) -> None:
+        """What the wheel calls when the client took too long."""
+        if self._closing:
+            self.abort()
+        elif self._data:
+            text = "the request did not arrive in time"
+            self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
         else:
             self._half_close()
 

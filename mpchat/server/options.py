@@ -7,7 +7,27 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import Duration, OptionsModel, Port
+from mpchat.config.types import ByteSize, Duration, OptionsModel, Port
+
+
+class ConnectionOptions(OptionsModel):
+    """What a client's socket may do before it is a WebSocket."""
+
+    keepalive_timeout: Annotated[
+        int, Field(ge=1, description="Seconds that a connection may stay open without a request")
+    ] = 600
+
+
+class HandlerDefaults(OptionsModel):
+    """Limits of requests, for all handlers."""
+
+    max_url_size: Annotated[ByteSize, Field(description="Longest request target; then 414")] = 8192
+    max_headers_size: Annotated[
+        ByteSize, Field(description="Largest request line with headers; then 431")
+    ] = 65536
+    max_request_size: Annotated[
+        ByteSize, Field(description="Largest body, which is read and dropped; then 413")
+    ] = 1024 * 1024
 
 
 class ListenerOptions(OptionsModel):
@@ -32,6 +52,14 @@ class ListenerOptions(OptionsModel):
         int, Field(ge=1, description="Open sockets of the service; further ones get 503")
     ] = 32768
 
+    connection: Annotated[
+        ConnectionOptions, Field(description="Options of client sockets, below")
+    ] = ConnectionOptions()
+    handler_defaults: Annotated[
+        HandlerDefaults,
+        Field(alias="handler-defaults", description="Limits of requests, below"),
+    ] = HandlerDefaults()
+
     @model_validator(mode="after")
     def _one_place(self) -> ListenerOptions:
         if (self.port is None) == (self.unix_socket is None):
@@ -45,5 +73,5 @@ class ServerOptions(OptionsModel):
     listener: Annotated[ListenerOptions, Field(description="The port for clients")]
     handshake_timeout: Annotated[
         Duration,
-        Field(alias="handshake-timeout", description="Time for a request head, and between two"),
+        Field(alias="handshake-timeout", description="Time for a request head from its first byte"),
     ] = 10.0

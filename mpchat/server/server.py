@@ -20,6 +20,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import log_closed
 from mpchat.server.admission import Admission, ServiceBoard
+from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
 from mpchat.server.routes import Routes
@@ -50,6 +51,10 @@ class Server:
         self.routes = Routes(handlers)
         self.shared = shared
         self.snapshot = snapshot
+        limits = options.listener.handler_defaults
+        self.head_limits = HeadLimits(
+            limits.max_url_size, limits.max_headers_size, limits.max_request_size
+        )
         self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
         self.stopping = stopping
         self.refusing = False

@@ -14,6 +14,7 @@ from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.userver import load_userver_names
+from mpchat.config.validation import models_in
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.template.loading import SECTIONS
 
@@ -72,23 +73,27 @@ def dynamic_config_defaults(components: ComponentList) -> dict[str, Any]:
 def _schema(
     model: type[BaseModel], known: frozenset[str], definitions: dict[str, Any]
 ) -> dict[str, Any]:
+    below = _known_by_model(model, [tuple(name.split(".")) for name in known], ())
     schema = model.model_json_schema(by_alias=True)
     for name, definition in schema.pop("$defs", {}).items():
-        definitions[name] = _open(definition, _below(name, model, known))
-    return _open(schema, [name for name in known if "." not in name])
+        definitions[name] = _open(definition, below.get(name, set()))
+    return _open(schema, below[model.__name__])
 
 
-def _below(definition: str, model: type[BaseModel], known: frozenset[str]) -> list[str]:
-    """Return userver's options of a nested model: those under the field that holds it."""
-    found = []
+def _known_by_model(
+    model: type[BaseModel], known: list[tuple[str, ...]], prefix: tuple[str, ...]
+) -> dict[str, set[str]]:
+    """Return userver's options of a model and of those nested in it, by the model's name."""
+    found = {model.__name__: {path[-1] for path in known if path[:-1] == prefix}}
     for name, info in model.model_fields.items():
-        if definition in repr(info.annotation):
-            prefix = f"{info.alias or name}."
-            found += [option.rpartition(".")[2] for option in known if option.startswith(prefix)]
+        for nested in models_in(info.annotation):
+            for below in ((*prefix, info.alias or name), (*prefix, info.alias or name, "*")):
+                for inner, names in _known_by_model(nested, known, below).items():
+                    found.setdefault(inner, set()).update(names)
     return found
 
 
-def _open(schema: dict[str, Any], known: list[str]) -> dict[str, Any]:
+def _open(schema: dict[str, Any], known: set[str]) -> dict[str, Any]:
     """Let every option be a variable, and userver's options be there."""
     if schema.get("type") != "object" or "properties" not in schema:
         return schema
@@ -96,7 +101,7 @@ def _open(schema: dict[str, Any], known: list[str]) -> dict[str, Any]:
         name: {"anyOf": [option, _VARIABLE], "description": option.get("description", "")}
         for name, option in schema["properties"].items()
     }
-    for name in known:
+    for name in sorted(known):
         properties.setdefault(name, {})
     result = {**schema, "properties": properties, "patternProperties": {_SUFFIXED: {}}}
     if not schema.get("required"):

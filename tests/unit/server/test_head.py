@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpchat.server.head import HttpError, find_end, parse_head
+from mpchat.server.head import HeadLimits, HttpError, find_end, parse_head
 
 HOST = b"Host: a\r\n"
+LIMITS = HeadLimits(target=8192, head=32768, body=65536)
 
 
 @pytest.mark.parametrize(
@@ -41,26 +42,27 @@ HOST = b"Host: a\r\n"
 )
 def test_a_broken_rule_has_its_status(head: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:
-        parse_head(head + b"\r\n")
+        parse_head(head + b"\r\n", LIMITS)
     assert caught.value.status == status
 
 
 def test_upgrade_as_firefox_asks_for_it() -> None:
     head = parse_head(
         b"GET /chat?x HTTP/1.1\r\nHost: a\r\n"
-        b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+        b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+        LIMITS,
     )
     assert (head.upgrade, head.keep_alive, head.request.path) == (True, True, "/chat?x")
 
 
 def test_too_large_before_its_end() -> None:
     with pytest.raises(HttpError) as caught:
-        find_end(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 40_000)
+        find_end(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 40_000, LIMITS)
     assert caught.value.status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    assert find_end(b"GET / HTTP/1.1\r\n") == -1
+    assert find_end(b"GET / HTTP/1.1\r\n", LIMITS) == -1
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_head_or_an_http_error(data: bytes) -> None:
     with contextlib.suppress(HttpError):
-        parse_head(data + b"\r\n\r\n")
+        parse_head(data + b"\r\n\r\n", LIMITS)

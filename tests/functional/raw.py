@@ -1,17 +1,26 @@
-"""A client of bare bytes, for what a well-behaved one would not do."""
+"""A client of bare bytes, for what a well-behaved one would not do; and handlers for it."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from pathlib import Path
+
+HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py"
+_KEY = base64.b64encode(b"0123456789abcdef").decode()
+
+
+def handshake(path: str) -> bytes:
+    """Return a handshake that every WebSocket server accepts."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n"
+    ).encode()
 
 
 async def raw_connect(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect and read the response head; what follows are frames."""
     reader, writer = await asyncio.open_connection("localhost", port)
-    key = base64.b64encode(b"0123456789abcdef").decode()
-    writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
-    )
+    writer.write(handshake(path))
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     return reader, writer

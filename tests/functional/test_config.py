@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mpchat.testsuite.service import Service
 
@@ -135,3 +137,23 @@ def test_own_config_is_clean(service_command: list[str], pytestconfig: pytest.Co
     )
     assert result.returncode == 0
     assert result.stdout == "static_config.yaml: ok\n"
+
+
+def test_names_of_task_processors_are_checked(
+    service_command: list[str], service_config: Any, tmp_path: Path
+) -> None:
+    components = service_config["components_manager"]["components"]
+    components["logging"]["fs-task-processor"] = "slow"
+    components["server"]["listener"]["task_processor"] = "fast"
+    (tmp_path / "names.yaml").write_text(yaml.safe_dump(service_config))
+    command = [*service_command[:-1], "check", "-c", "names.yaml"]
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 78
+    for option, name in (
+        ("server.listener.task_processor", "fast"),
+        ("logging.fs-task-processor", "slow"),
+    ):
+        expected = f"{option}: expected one of fs-task-processor, main-task-processor, got {name}"
+        assert expected in result.stderr

@@ -15,9 +15,8 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import raw_connect
+from tests.functional.raw import HANDLERS, raw_connect
 
-HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py"
 NAMES = ("slow", "sleeper", "ticker", "returner", "failing", "closer")
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 

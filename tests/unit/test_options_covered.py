@@ -1,0 +1,245 @@
+"""Every option of every model is changed here, is read, and has a test that sees its effect.
+
+An option that is added to a model without a row in the table fails; so does a row whose test is gone.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.config.static import ManagerOptions, TaskProcessorOptions
+from mpchat.config.validation import validate
+from mpchat.config.yaml_file import Document
+from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS, Drain, Keepalive, Limits
+from mpchat.errors import Problem
+from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.server.options import (
+    ConnectionOptions,
+    HandlerDefaults,
+    ListenerOptions,
+    ServerOptions,
+)
+from mpchat.websocket.handler import WebsocketHandlerBase
+
+FUNCTIONAL = Path(__file__).parent.parent / "functional"
+LOGGERS = {"default": {"file_path": "x"}}
+LISTENER = {"port": 1}
+
+# Model: (what it needs anyway, {option: (changed value, "file::test")})
+TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] = {
+    ManagerOptions: (
+        {"task_processors": {}, "default_task_processor": "a", "components": {}},
+        {
+            "task_processors": ({"b": {}}, "options::test_worker_threads_and_task_processor"),
+            "default_task_processor": ("b", "options::test_default_task_processor"),
+            "components": ({"c": {}}, "config::test_every_mistake_in_one_run"),
+        },
+    ),
+    TaskProcessorOptions: (
+        {"worker_threads": 1},
+        {"worker_threads": (2, "options::test_worker_threads_and_task_processor")},
+    ),
+    ServerOptions: (
+        {"listener": LISTENER},
+        {
+            "listener": ({"port": 2}, "options::test_port"),
+            "handshake-timeout": ("1s", "options::test_time_limits_of_plain_http"),
+        },
+    ),
+    ListenerOptions: (
+        LISTENER,
+        {
+            "address": ("127.0.0.1", "options::test_address"),
+            "port": (2, "options::test_port"),
+            "unix-socket": ("s.sock", "listening::test_a_unix_socket"),
+            "task_processor": ("b", "options::test_worker_threads_and_task_processor"),
+            "backlog": (7, "options::test_backlog"),
+            "max_connections": (7, "options::test_max_connections_of_the_listener"),
+            "connection": ({"keepalive_timeout": 1}, "options::test_time_limits_of_plain_http"),
+            "handler-defaults": ({"max_url_size": 1}, "options::test_size_limits_of_plain_http"),
+        },
+    ),
+    ConnectionOptions: (
+        {},
+        {"keepalive_timeout": (1, "options::test_time_limits_of_plain_http")},
+    ),
+    HandlerDefaults: (
+        {},
+        {
+            "max_url_size": (1, "options::test_size_limits_of_plain_http"),
+            "max_headers_size": (1, "options::test_size_limits_of_plain_http"),
+            "max_request_size": (1, "options::test_size_limits_of_plain_http"),
+        },
+    ),
+    LoggingOptions: (
+        {},
+        {
+            "fs-task-processor": ("b", "config::test_names_of_task_processors_are_checked"),
+            "loggers": (LOGGERS, "options::test_loggers_file_format_and_level"),
+        },
+    ),
+    LoggerOptions: (
+        {"file_path": "@stderr"},
+        {
+            "file_path": ("x", "options::test_loggers_file_format_and_level"),
+            "level": ("warning", "options::test_loggers_file_format_and_level"),
+            "format": ("json", "options::test_loggers_file_format_and_level"),
+            "overflow_behavior": ("block", "options::test_a_log_that_blocks_loses_no_line"),
+            "message_queue_size": (1, "options::test_a_log_that_blocks_loses_no_line"),
+        },
+    ),
+    DynamicConfigOptions: (
+        {},
+        {
+            "defaults": ({"A": 1}, "options::test_dynamic_config_layers"),
+            "defaults-path": ("x", "options::test_dynamic_config_layers"),
+            "load-enabled": (False, "options::test_dynamic_config_sections_can_be_left_out"),
+        },
+    ),
+    DynamicConfigFallbacksOptions: (
+        {},
+        {
+            "fallback-path": ("x", "reload::test_a_bad_file_changes_nothing"),
+            "load-enabled": (False, "options::test_dynamic_config_sections_can_be_left_out"),
+        },
+    ),
+    HandlerBase.Options: (
+        {"path": "/"},
+        {
+            "load-enabled": (False, "options::test_load_enabled_path_and_method"),
+            "path": ("/a", "options::test_load_enabled_path_and_method"),
+            "method": ("POST", "options::test_load_enabled_path_and_method"),
+            "task_processor": ("b", "options::test_worker_threads_and_task_processor"),
+            "url_trailing_slash": ("strict-match", "options::test_url_trailing_slash"),
+            "max_requests_in_flight": (1, "options::test_max_requests_in_flight"),
+            "max_requests_per_second": (1, "options::test_max_requests_per_second"),
+            "log-level": ("error", "options::test_log_level_of_a_handler"),
+        },
+    ),
+    WebsocketHandlerBase.Options: (
+        {"path": "/"},
+        {
+            "max-remote-payload": (1, "chat::test_too_large_a_message_ends_with_1009"),
+            "fragment-size": (1, "handlers::test_return_is_1000_and_fragments_are_as_configured"),
+            "close-timeout": ("1s", "options::test_close_timeout"),
+            "handshake-timeout": ("1s", "options::test_handshake_timeout_of_a_handler"),
+            "write-timeout": ("1s", "options::test_write_limit_and_timeout"),
+            "write-limit": (1, "options::test_write_limit_and_timeout"),
+            "ping-interval": ("1s", "options::test_ping_interval_and_timeout"),
+            "ping-timeout": ("1s", "options::test_ping_interval_and_timeout"),
+            "subprotocols": (["a"], "options::test_subprotocols"),
+        },
+    ),
+    Limits: (
+        {},
+        {
+            "max_connections": (1, "http::test_max_connections_takes_effect_and_is_lifted"),
+            "max_connections_per_address": (1, "dynamic_variables::test_connections_per_address"),
+            "max_messages_per_second": (1, "dynamic_variables::test_messages_per_second"),
+        },
+    ),
+    Keepalive: (
+        {},
+        {
+            "interval_ms": (
+                1,
+                "dynamic_variables::test_keepalive_pings_and_ends_a_dead_peer",
+            ),
+            "timeout_ms": (1, "dynamic_variables::test_keepalive_pings_and_ends_a_dead_peer"),
+        },
+    ),
+    Drain: (
+        {},
+        {
+            "lameduck_ms": (
+                1,
+                "dynamic_variables::test_lameduck_refuses_while_still_accepting",
+            ),
+            "window_ms": (1, "dynamic_variables::test_drain_window_spreads_the_closes"),
+            "deadline_ms": (
+                1,
+                "dynamic_variables::test_drain_deadline_cuts_off_who_does_not_confirm",
+            ),
+        },
+    ),
+}
+
+WITHOUT_EFFECT_YET = {
+    "USERVER_RPS_CCONTROL",
+    "USERVER_RPS_CCONTROL_ENABLED",
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC",
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS",
+    "USERVER_TASK_PROCESSOR_QOS",
+    "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
+}
+VARIABLES = {
+    "USERVER_LOG_REQUEST": "reload::test_log_request_takes_effect",
+    "USERVER_LOG_REQUEST_HEADERS": "dynamic_variables::test_headers_are_logged_masked_unless_listed",
+    "USERVER_LOG_REQUEST_HEADERS_WHITELIST": (
+        "dynamic_variables::test_headers_are_logged_masked_unless_listed"
+    ),
+    "USERVER_NO_LOG_SPANS": "dynamic_variables::test_lines_are_left_out_by_span",
+    "USERVER_LOG_DYNAMIC_DEBUG": (
+        "dynamic_variables::test_levels_of_named_loggers_change_and_come_back"
+    ),
+    "MPCHAT_KEEPALIVE": "dynamic_variables::test_keepalive_pings_and_ends_a_dead_peer",
+    "MPCHAT_LIMITS": "http::test_max_connections_takes_effect_and_is_lifted",
+    "MPCHAT_DRAIN": "dynamic_variables::test_lameduck_refuses_while_still_accepting",
+}
+
+
+def exists(test: str) -> bool:
+    file, _, name = test.partition("::")
+    tree = ast.parse((FUNCTIONAL / f"test_{file}.py").read_text())
+    return any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+        for node in tree.body
+    )
+
+
+def names_of(model: type[BaseModel]) -> set[str]:
+    return {info.alias or name for name, info in model.model_fields.items()}
+
+
+@pytest.mark.parametrize("model", TABLE, ids=lambda model: model.__qualname__)
+def test_every_option_has_a_row(model: type[BaseModel]) -> None:
+    inherited = {name for base in model.__bases__ if base in TABLE for name in names_of(base)}
+    assert set(TABLE[model][1]) == names_of(model) - inherited
+
+
+ROWS = [
+    pytest.param(model, needed, option, value, test, id=f"{model.__qualname__}-{option}")
+    for model, (needed, rows) in TABLE.items()
+    for option, (value, test) in rows.items()
+]
+
+
+@pytest.mark.parametrize(("model", "needed", "option", "value", "test"), ROWS)
+def test_a_changed_option_is_read_and_its_effect_is_tested(
+    model: type[BaseModel], needed: dict[str, Any], option: str, value: Any, test: str
+) -> None:
+    changed = {**needed, option: value}
+    if option == "unix-socket":
+        del changed["port"]
+    problems: list[Problem] = []
+    before = validate(model, Document("f", needed, {}), (), problems)
+    after = validate(model, Document("f", changed, {}), (), problems)
+    assert problems == []
+    assert before is not None
+    assert after is not None
+    field = next(n for n, info in model.model_fields.items() if (info.alias or n) == option)
+    assert getattr(before, field) != getattr(after, field)
+    assert exists(test), test
+
+
+def test_every_variable_has_a_test_or_is_known_to_have_no_effect_yet() -> None:
+    assert {key.name for key in BUILT_IN_KEYS} == {*VARIABLES, *WITHOUT_EFFECT_YET}
+    for test in VARIABLES.values():
+        assert exists(test), test

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from mpchat.components.component import Component
 from mpchat.errors import MpchatError
+
+START_LIMIT = 20.0
+"""Seconds for the start of one component: less than the supervisor gives a worker, so it is named."""
 
 C = TypeVar("C", bound=Component)
 
@@ -63,16 +67,20 @@ class Components:
         assert isinstance(component, cls)
         return component
 
-    async def start(self) -> None:
+    async def start(self, limit: float = START_LIMIT) -> None:
         """Start all, then tell all that all are loaded.
 
         Raises:
-            ComponentError: One failed; its own exception is the cause.
+            ComponentError: One failed, its own exception is the cause; or it took too long.
         """
         for name, component in self._built.items():
             try:
-                await component.start()
+                async with asyncio.timeout(limit) as timeout:
+                    await component.start()
             except Exception as error:
+                if timeout.expired():
+                    text = f"component {name} did not start within {limit:g} s"
+                    raise ComponentError(text) from error
                 raise ComponentError(f"component {name} failed to start: {error}") from error
         for component in self._built.values():
             component.on_all_components_loaded()

@@ -44,7 +44,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._admitted = admitted
         self._data = bytearray()
-        self._skip = 0
+        self._head: Head | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.wheel_tick = 0
@@ -52,7 +52,7 @@ class HttpProtocol(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request has begun."""
-        return self._task is None and not self._data
+        return self._task is None and self._head is None and not self._data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
@@ -70,11 +70,7 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._skip:
-            rest = len(data) - self._skip
-            self._skip = max(0, -rest)
-            data = data[-rest:] if rest > 0 else b""
-        if not self._data and self._task is None and data:
+        if self.idle:
             # From its first byte on; those that follow do not stretch it.
             self._expire_in(self.server.options.handshake_timeout)
         self._data += data
@@ -94,27 +90,37 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def _next_request(self) -> None:
-        if not self._data:
-            return
         try:
-            # RFC 9112, 2.2: empty lines before a request are to be tolerated.
-            while self._data.startswith(b"\r\n"):
-                del self._data[:2]
-            end = find_end(self._data, self.server.head_limits)
-            if end < 0:
-                return
-            head = parse_head(bytes(self._data[:end]), self.server.head_limits)
+            head = self._head = self._head or self._read_head()
         except HttpError as error:
             self._refuse(error)
             return
-        del self._data[:end]
+        if head is None or len(self._data) < head.body_length:
+            return
+        body = bytes(self._data[: head.body_length])
+        del self._data[: head.body_length]
+        self._head = None
         self.server.shared.wheel.discard(self)
-        self._task = asyncio.get_running_loop().create_task(self._answer(head))
+        self._task = asyncio.get_running_loop().create_task(self._answer(head, body))
 
-    async def _answer(self, head: Head) -> None:
+    def _read_head(self) -> Head | None:
+        # RFC 9112, 2.2: empty lines before a request are to be tolerated.
+        while self._data.startswith(b"\r\n"):
+            del self._data[:2]
+        end = find_end(self._data, self.server.head_limits)
+        if end < 0:
+            return None
+        head = parse_head(bytes(self._data[:end]), self.server.head_limits)
+        del self._data[:end]
+        expected = head.request.headers.get("Expect", "").lower()
+        if expected == "100-continue" and head.body_length and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return head
+
+    async def _answer(self, head: Head, body: bytes) -> None:
         server = self.server
         request = head.request
-        context = Context(server.next_id(), server.stopping, {}, server.snapshot)
+        context = Context(server.next_id(), server.stopping, {}, server.snapshot, body)
         handler: HandlerBase | None = None
         try:
             route = server.routes.find(request.method, request.path)
@@ -137,7 +143,6 @@ class HttpProtocol(asyncio.Protocol):
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         server.shared.counters.requests += 1
         self._log(handler, request, answer, context)
-        self._drop_body(head.body_length)
         close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         self._respond(answer, close=close, head_only=request.method == "HEAD")
         self._task = None
@@ -219,11 +224,6 @@ class HttpProtocol(asyncio.Protocol):
         snapshot = self.server.snapshot()
         log_request(snapshot, handler, request, answer.status_code, peer, context.id)
 
-    def _drop_body(self, length: int) -> None:
-        here = min(length, len(self._data))
-        del self._data[:here]
-        self._skip = length - here
-
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
         self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
@@ -262,7 +262,7 @@ class HttpProtocol(asyncio.Protocol):
         """What the wheel calls when the client took too long."""
         if self._closing:
             self.abort()
-        elif self._data:
+        elif not self.idle:
             text = "the request did not arrive in time"
             self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
         else:

@@ -19,6 +19,7 @@ class Context:
         data: The author's own, nothing of ours looks into it.
         stopping: Set when the worker begins to end.
         path_params: Values of ``{name}`` parts of the path.
+        body: The body of a plain request, empty for a handshake.
         response_headers: Headers to add to the handshake's response.
     """
 
@@ -26,6 +27,7 @@ class Context:
     stopping: asyncio.Event
     path_params: dict[str, str]
     snapshot: Callable[[], Snapshot]
+    body: bytes = b""
     data: dict[str, Any] = field(default_factory=dict)
     response_headers: list[tuple[str, str]] = field(default_factory=list)
 

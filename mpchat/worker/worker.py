@@ -9,6 +9,7 @@ heartbeat is a timer of the event loop itself, so it stands still when the loop 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import uvloop
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.components.running import Components
+from mpchat.components.running import START_LIMIT, Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
@@ -62,7 +63,7 @@ def run_worker(
     asyncio.set_event_loop(loop)
     try:
         worker = _Worker(request, channel, scoreboard, snapshot, counters, service, heartbeat, loop)
-        loop.run_until_complete(worker.run(sockets))
+        loop.run_until_complete(worker.run(sockets, descriptors[2]))
     finally:
         writer.stop()
 
@@ -95,7 +96,7 @@ class _Worker:
         self.stopping = asyncio.Event()
         self.in_a_hurry = asyncio.Event()
 
-    async def run(self, sockets: list[socket.socket]) -> None:
+    async def run(self, sockets: list[socket.socket], fault: int) -> None:
         service = self.service
         self.row.set("pid", os.getpid())
         self._follow_config()
@@ -108,9 +109,12 @@ class _Worker:
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
         shared = Shared(self.counters, turn, wheel, keepalive)
+        # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
+        faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         await components.start()
+        faulthandler.cancel_dump_traceback_later()
         server = Server(
             self.loop,
             service.server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,34 @@ async def test_dependencies_first_and_stopped_last() -> None:
         "stop user",
         "stop base",
     ]
+
+
+class Hanging(Component):
+    name = "hanging"
+
+    async def start(self) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_one_that_hangs_is_named() -> None:
+    components = Components([Plan("hanging", Hanging, None)])
+    components.build()
+    with pytest.raises(ComponentError, match=r"component hanging did not start within 0\.05 s"):
+        await components.start(0.05)
+
+
+class FailsInTime(Component):
+    name = "fails"
+
+    async def start(self) -> None:
+        raise TimeoutError("of its own")
+
+
+async def test_one_that_fails_is_named_with_its_reason() -> None:
+    components = Components([Plan("fails", FailsInTime, None)])
+    components.build()
+    with pytest.raises(ComponentError, match="component fails failed to start: of its own"):
+        await components.start()
 
 
 def test_a_cycle_is_named() -> None:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["mpchat.testsuite"]
+pytest_plugins = ["mpchat.testsuite", "pytester"]

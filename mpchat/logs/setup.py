@@ -96,8 +96,9 @@ def set_up(options: LoggingOptions, worker: str, on_drop: Callable[[], None]) ->
         handler = _QueueHandler(descriptor, writer, block=block, on_drop=on_drop)
         handler.setFormatter(FORMATTERS[logger_options.format](worker))
         logger.addHandler(handler)
-    # asyncio's own debug line about its selector says nothing about the service.
+    # What libraries say of each of their steps says nothing about the service; raised by name only.
     logging.getLogger("asyncio").setLevel(logging.INFO)
+    logging.getLogger("mpchat.websocket.control").setLevel(logging.WARNING)
     return writer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up, or a reload has ended."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
     def reloading(self) -> None:
         """A reload begins; systemd tells it from an older READY by the clock it carries."""

@@ -62,12 +62,19 @@ class ServiceClient:
             connection.close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class WebsocketClient:
-    """Opens WebSocket connections: ``async with websocket_client.get("chat") as chat``."""
+    """Opens WebSocket connections: ``async with websocket_client.get("chat") as chat``.
+
+    ``ping_interval`` and ``ping_timeout`` are the client's own keepalive, in seconds; None: no pings.
+    """
 
     port: int
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
 
     def get(self, path: str, **options: Any) -> connect:
         """Return what ``websockets.asyncio.client.connect`` does, for a path of the service."""
+        options.setdefault("ping_interval", self.ping_interval)
+        options.setdefault("ping_timeout", self.ping_timeout)
         return connect(f"ws://localhost:{self.port}/{path.lstrip('/')}", **options)

@@ -1,25 +1,51 @@
-"""The fixtures. Scope: each test has a service of its own, so that one may kill it."""
+"""The fixtures, with the names that userver's plugin has. Each can be overridden by one of the same name.
+
+Scope: each test has a service of its own, so that one may kill it; it is ready in half a second.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mpchat.config.variables import Variables, substitute
+from mpchat.config.yaml_file import Document
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.service import Service
+from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.logs import CaptureLogs
+from mpchat.testsuite.service import ExternalService, Service
+
+ConfigHook = Callable[[Any, dict[str, Any]], None]
+HOOKS_VARIABLE = "USERVER_CONFIG_HOOKS"
+"""A list in a test module, conftest or plugin: hooks, or names of fixtures that return one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of this plugin."""
-    group = parser.getgroup("mpchat")
-    group.addoption("--service-config", default=None, help="static config of the service to test")
+    group = parser.getgroup("mpchat", "services built with mpchat")
+    add = group.addoption
+    add("--service-binary", help="the service's main.py or executable; by default `mpchat serve`")
+    add("--service-config", help="its static config; by default static_config.yaml in the root")
+    add("--service-config-vars", help="values of the variables in that config")
+    add("--config-fallback", help="its dynamic config; by default the file beside the config")
+    add("--service-log-level", help="level of its default logger")
+    add(
+        "--service-wait",
+        action="store_true",
+        help="start nothing: print the command and wait until you have started it (in a debugger)",
+    )
+
+
+def _option(config: pytest.Config, name: str) -> Any:
+    return config.getoption(name, default=None)
 
 
 @pytest.fixture
@@ -29,50 +55,176 @@ def service_tmpdir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service_command() -> list[str]:
-    """The command that serves; ``-c FILE`` is added."""
-    return [sys.executable, "-m", "mpchat", "serve"]
+def service_binary(pytestconfig: pytest.Config) -> str | None:
+    """The service's main.py or executable; None for `mpchat serve`."""
+    given: str | None = _option(pytestconfig, "--service-binary")
+    return str(Path(given).resolve()) if given else None
 
 
 @pytest.fixture
-def original_service_config_path(pytestconfig: pytest.Config) -> Path:
-    """The service's own static config: --service-config, else the one in the root folder."""
-    given = pytestconfig.getoption("--service-config", default=None)
+def service_command(service_binary: str | None) -> list[str]:
+    """The command that serves; ``--config FILE`` is added."""
+    if service_binary is None:
+        return [sys.executable, "-m", "mpchat", "serve"]
+    return [sys.executable, service_binary] if service_binary.endswith(".py") else [service_binary]
+
+
+@pytest.fixture
+def service_env() -> dict[str, str]:
+    """Environment variables for the service, on top of the test's own."""
+    return {}
+
+
+@pytest.fixture
+def service_config_path(pytestconfig: pytest.Config) -> Path:
+    """The service's own static config."""
+    given = _option(pytestconfig, "--service-config")
     return Path(given) if given else pytestconfig.rootpath / "static_config.yaml"
 
 
 @pytest.fixture
-def service_config(original_service_config_path: Path, config_fallback_path: Path) -> Any:
-    """The static config as a test may change it: on a free port, with a fallback file of its own."""
-    config = yaml.safe_load(original_service_config_path.read_text())
-    components = config["components_manager"]["components"]
-    components["server"]["listener"]["port"] = 0
-    components["dynamic-config-fallbacks"]["fallback-path"] = str(config_fallback_path)
-    return config
+def service_config_vars_path(pytestconfig: pytest.Config) -> Path | None:
+    """The file of variables for the static config, if there is one."""
+    given = _option(pytestconfig, "--service-config-vars")
+    return Path(given) if given else None
 
 
 @pytest.fixture
-def config_fallback_path(original_service_config_path: Path, service_tmpdir: Path) -> Path:
-    """A copy of the service's dynamic config file."""
+def config_fallback_path(
+    pytestconfig: pytest.Config, service_config_path: Path, service_tmpdir: Path
+) -> Path:
+    """A copy of the service's dynamic config, which a test may change."""
+    given = _option(pytestconfig, "--config-fallback")
+    original = Path(given) if given else service_config_path.parent / "dynamic_config_fallback.json"
     copy = service_tmpdir / "dynamic_config_fallback.json"
-    shutil.copy(original_service_config_path.parent / "dynamic_config_fallback.json", copy)
+    if original.exists():
+        shutil.copy(original, copy)
+    else:
+        copy.write_text("{}")
     return copy
 
 
 @pytest.fixture
-def service_config_path(service_config: Any, service_tmpdir: Path) -> Path:
-    """The static config that the service is started with."""
-    path = service_tmpdir / "static_config.yaml"
-    path.write_text(yaml.safe_dump(service_config))
-    return path
+def service_config_vars(service_config_vars_path: Path | None) -> dict[str, Any]:
+    """The values of the variables, as a test may change them."""
+    if service_config_vars_path is None:
+        return {}
+    return yaml.safe_load(service_config_vars_path.read_text()) or {}
+
+
+@pytest.fixture
+def service_config_yaml(
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    service_config_path: Path,
+    service_config_vars: dict[str, Any],
+    config_fallback_path: Path,
+) -> Any:
+    """The static config as a test may change it, variables not replaced.
+
+    On a free port, with a dynamic config of its own, logging to stderr; then the hooks have run.
+    """
+    config = yaml.safe_load(service_config_path.read_text())
+    config.pop("config_vars", None)
+    components = config["components_manager"]["components"]
+    listener = components["server"]["listener"]
+    for option in ("port", "port#fallback", "port#env", "unix-socket"):
+        listener.pop(option, None)
+    # Who starts the service by hand has no way to tell us which port it was given.
+    listener["port"] = _free_port() if _option(pytestconfig, "--service-wait") else 0
+    fallbacks = components.setdefault("dynamic-config-fallbacks", {}) or {}
+    components["dynamic-config-fallbacks"] = fallbacks
+    fallbacks["fallback-path"] = str(config_fallback_path)
+    default = (
+        components.setdefault("logging", {}).setdefault("loggers", {}).setdefault("default", {})
+    )
+    default["file_path"] = "@stderr"
+    level = _option(pytestconfig, "--service-log-level")
+    if level:
+        default["level"] = level
+    for hook in _hooks(request):
+        hook(config, service_config_vars)
+    return config
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _hooks(request: pytest.FixtureRequest) -> list[ConfigHook]:
+    holders = [*request.config.pluginmanager.get_plugins(), request.module]
+    hooks: list[ConfigHook] = []
+    for holder in holders:
+        for hook in getattr(holder, HOOKS_VARIABLE, ()):
+            found = request.getfixturevalue(hook) if isinstance(hook, str) else hook
+            if found not in hooks:
+                hooks.append(found)
+    return hooks
+
+
+@pytest.fixture
+def service_config(service_config_yaml: Any, service_config_vars: dict[str, Any]) -> Any:
+    """The static config with its variables replaced: for reading."""
+    places: dict[tuple[str | int, ...], tuple[int, int]] = {
+        (name,): (0, 0) for name in service_config_vars
+    }
+    values = Document("config_vars", service_config_vars, places)
+
+    def read(path: str) -> str:
+        return Path(path).read_text()
+
+    document = Document("static_config", service_config_yaml, _AnyPlace())
+    return substitute(document, Variables((values,), os.environ, read)).value
+
+
+class _AnyPlace(dict[Any, tuple[int, int]]):
+    def __missing__(self, key: Any) -> tuple[int, int]:
+        return (0, 0)
+
+
+@pytest.fixture
+def service_config_path_temp(service_config_yaml: Any, service_tmpdir: Path) -> Path:
+    """The file that the service is started with: the config as hooks and fixtures have changed it."""
+    config = service_tmpdir / "static_config.yaml"
+    config.write_text(yaml.safe_dump(service_config_yaml))
+    return config
+
+
+@pytest.fixture
+def service_start_command(
+    service_command: list[str],
+    service_config_path_temp: Path,
+    service_config_vars: dict[str, Any],
+    service_tmpdir: Path,
+) -> list[str]:
+    """The whole command; the variables as the test has changed them are written, and named in it."""
+    command = [*service_command, "--config", str(service_config_path_temp)]
+    if service_config_vars:
+        variables = service_tmpdir / "config_vars.yaml"
+        variables.write_text(yaml.safe_dump(service_config_vars))
+        command += ["--config_vars", str(variables)]
+    return command
 
 
 @pytest.fixture
 def supervisor(
-    service_command: list[str], service_config_path: Path, service_tmpdir: Path
+    request: pytest.FixtureRequest,
+    service_config_yaml: Any,
+    service_start_command: list[str],
+    service_tmpdir: Path,
+    service_env: dict[str, str],
 ) -> Iterator[Service]:
     """The running service: signals, pids, what it logs and tells its service manager."""
-    service = Service([*service_command, "-c", str(service_config_path)], service_tmpdir)
+    if _option(request.config, "--service-wait"):
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        port = service_config_yaml["components_manager"]["components"]["server"]["listener"]["port"]
+        with capture.global_and_fixture_disabled():
+            service: Service = ExternalService(
+                service_start_command, service_tmpdir, service_env, port
+            )
+    else:
+        service = Service(service_start_command, service_tmpdir, service_env)
     try:
         service.wait_ready()
         yield service
@@ -104,27 +256,13 @@ def websocket_client(service_port: int) -> WebsocketClient:
     return WebsocketClient(service_port)
 
 
-class DynamicConfig:
-    """Changes the dynamic config of the running service."""
-
-    def __init__(self, service: Service, path: Path) -> None:
-        self._service = service
-        self._path = path
-
-    def set(self, **values: Any) -> None:
-        """Set variables; when this returns every worker uses them.
-
-        Raises:
-            ValueError: The service refused them; says why.
-        """
-        current = json.loads(self._path.read_text())
-        self._path.write_text(json.dumps({**current, **values}, indent=2))
-        status = self._service.reload()
-        if "failed" in status:
-            raise ValueError(status)
+@pytest.fixture
+def dynamic_config(supervisor: Service, config_fallback_path: Path) -> DynamicConfig:
+    """Changes the dynamic config; what is changed is applied in every worker when a call returns."""
+    return DynamicConfig(supervisor, config_fallback_path)
 
 
 @pytest.fixture
-def dynamic_config(supervisor: Service, config_fallback_path: Path) -> DynamicConfig:
-    """Changes the dynamic config and waits until every worker has it."""
-    return DynamicConfig(supervisor, config_fallback_path)
+def capture_logs(supervisor: Service) -> CaptureLogs:
+    """Records of what the service logs from a point on."""
+    return CaptureLogs(supervisor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -37,6 +38,15 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE
     return result
 
 
+def _notify_socket() -> tuple[socket.socket, str]:
+    """Return a service manager's socket and what NOTIFY_SOCKET says of it."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listening.setblocking(False)
+    # An abstract address: no file to clean up, no limit of 108 bytes to a deep folder.
+    listening.bind("")
+    return listening, "@" + listening.getsockname()[1:].decode()
+
+
 class ServiceFailed(Exception):
     """The service ended instead of getting ready; holds its exit code and what it wrote to stderr."""
 
@@ -52,17 +62,12 @@ class Service:
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.setblocking(False)
-        # An abstract address: no file to clean up, no limit of 108 bytes to a deep folder.
-        self._notify.bind("")
-        name = self._notify.getsockname()
-        address = "@" + name[1:].decode()
+        self._notify, address = _notify_socket()
         self.notifications: list[dict[str, str]] = []
         self.stderr_path = folder / "stderr.log"
         self._stdout_path = folder / "stdout.log"
         with self.stderr_path.open("wb") as stderr, self._stdout_path.open("wb") as stdout:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] | ExternalProcess = subprocess.Popen(
                 command,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -180,6 +185,7 @@ class Service:
         self._notify.close()
 
     def _receive(self) -> None:
+        """Take what the service has told its service manager."""
         while True:
             try:
                 datagram = self._notify.recv(65536)
@@ -187,3 +193,64 @@ class Service:
                 return
             lines = datagram.decode().splitlines()
             self.notifications.append(dict(line.split("=", 1) for line in lines))
+
+
+class ExternalProcess:
+    """A supervisor that somebody else has started: as much of Popen as a Service needs."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return None while it runs; nobody else can know how it ended, so 0 afterwards."""
+        if self.returncode is None and not Path(f"/proc/{self.pid}").exists():
+            self.returncode = 0
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        wait_until(lambda: self.poll() is not None, "end of the service", timeout or DEADLINE)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        """Signal it."""
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ExternalService(Service):
+    """A service that whoever runs the tests starts by hand, with the command that is printed.
+
+    What it writes goes to that terminal, so tests that read its log or its ready line do not pass.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], port: int
+    ) -> None:
+        self._notify, address = _notify_socket()
+        self.notifications = []
+        self.stderr_path = self._stdout_path = Path(os.devnull)
+        self.ready_line = ""
+        self.port = port
+        variables = {"NOTIFY_SOCKET": address, **environment}
+        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        print(
+            f"\nStart the service; the test goes on when it is ready:\n\n  cd {folder} && {settings} \\"
+        )
+        print(f"    {shlex.join(command)}\n", flush=True)
+        while not self.notifications:
+            select.select([self._notify], [], [])
+            self._receive()
+        self.pid = int(self.notifications[0]["MAINPID"])
+        self.process = ExternalProcess(self.pid)
+
+    def wait_ready(self) -> None:
+        """It is: that was waited for."""

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.fixtures import DynamicConfig
+from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.raw import raw_connect
 

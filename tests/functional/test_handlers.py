@@ -28,15 +28,15 @@ def service_command(service_command: list[str], service_tmpdir: Path) -> list[st
 
 
 @pytest.fixture
-def service_config(service_config: Any) -> Any:
-    components = service_config["components_manager"]["components"]
+def service_config_yaml(service_config_yaml: Any) -> Any:
+    components = service_config_yaml["components_manager"]["components"]
     del components["websocket-handler"], components["handler-ping"]
     for name in NAMES:
         components[f"handler-{name}"] = {"path": f"/{name}", "close-timeout": "1s"}
     components["handler-returner"]["fragment-size"] = 2
     components["handler-guarded"] = {"path": "/rooms/{room}"}
     components["handler-broken"] = {"path": "/broken"}
-    return service_config
+    return service_config_yaml
 
 
 def text(message: bytes) -> bytes:

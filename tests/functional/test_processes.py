@@ -63,11 +63,11 @@ def test_a_worker_that_is_asked_to_end_is_replaced(supervisor: Service) -> None:
 
 
 async def test_the_template_may_die(
-    supervisor: Service, websocket_client: WebsocketClient, service_config_path: Path
+    supervisor: Service, websocket_client: WebsocketClient, service_config_path_temp: Path
 ) -> None:
     async with websocket_client.get("chat") as chat:
         # The static config is fixed for the life of the process tree, whatever the file says now.
-        service_config_path.write_text("broken: [")
+        service_config_path_temp.write_text("broken: [")
         workers = set(supervisor.pids("worker"))
         for _ in range(2):
             kill_template(supervisor)
@@ -99,9 +99,9 @@ def test_nothing_outlives_a_killed_supervisor(supervisor: Service, stuck: bool) 
 
 
 def test_a_second_instance_is_refused(
-    supervisor: Service, service_command: list[str], service_config_path: Path, tmp_path: Path
+    supervisor: Service, service_command: list[str], service_config_path_temp: Path, tmp_path: Path
 ) -> None:
-    text = service_config_path.read_text().replace("port: 0", f"port: {supervisor.port}")
+    text = service_config_path_temp.read_text().replace("port: 0", f"port: {supervisor.port}")
     again = tmp_path / "again.yaml"
     again.write_text(text)
     second = subprocess.run(
@@ -150,10 +150,10 @@ def components():
 
 
 def test_workers_that_cannot_start_end_the_service(
-    service_command: list[str], service_config_path: Path, tmp_path: Path
+    service_command: list[str], service_config_path_temp: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "failing.py").write_text(FAILING_APP)
-    text = service_config_path.read_text()
+    text = service_config_path_temp.read_text()
     (tmp_path / "failing.yaml").write_text(text)
     service = Service(
         [*service_command, "--app", "failing:components", "-c", "failing.yaml"], tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def test_notifications_reach_both_kinds_of_address(tmp_path: Path) -> None:
             manager.bind(address)
             notifier = Notifier({"NOTIFY_SOCKET": address.replace("\0", "@")})
             notifier.ready("fine")
-            assert manager.recv(1000) == b"READY=1\nSTATUS=fine"
+            assert manager.recv(1000) == f"READY=1\nMAINPID={os.getpid()}\nSTATUS=fine".encode()
             notifier.reloading()
             assert manager.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
         notifier.ready("nobody listens any more")

@@ -1,0 +1,73 @@
+"""What a service logs, as records."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Self
+
+from mpchat.testsuite.service import DEADLINE, Service
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", "=": "="}
+
+
+def parse_tskv(line: str) -> dict[str, str]:
+    """Return the fields of a tskv line; a line in another format is its text."""
+    prefix, _tab, rest = line.partition("\t")
+    if prefix != "tskv":
+        return {"text": line}
+    fields = {}
+    for part in rest.split("\t"):
+        key, _equals, value = part.partition("=")
+        fields[key] = _unescape(value)
+    return fields
+
+
+def _unescape(value: str) -> str:
+    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), value)
+
+
+class CaptureLogs:
+    """``async with capture_logs() as logs:`` what is logged from here on."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._begin = 0
+
+    def __call__(self) -> Self:
+        """Begin anew."""
+        return self
+
+    async def __aenter__(self) -> Self:
+        self._begin = len(self._service.stderr())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return
+
+    def select(self, **fields: str) -> list[dict[str, str]]:
+        """Return the records so far that have these fields, ``text`` by a part of it."""
+        lines = self._service.stderr()[self._begin :].splitlines()
+        records = [parse_tskv(line) for line in lines]
+        return [record for record in records if _matches(record, fields)]
+
+    async def wait_for(self, **fields: str) -> dict[str, str]:
+        """Wait for a record: workers write their lines a moment after they log them.
+
+        Raises:
+            TimeoutError: There was none.
+        """
+        end = time.monotonic() + DEADLINE
+        while not (found := self.select(**fields)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"within {DEADLINE:g} s there was no record with {fields}")
+            await asyncio.sleep(0.01)
+        return found[0]
+
+
+def _matches(record: dict[str, str], wanted: dict[str, str]) -> bool:
+    return all(
+        value in record.get(name, "") if name == "text" else record.get(name) == value
+        for name, value in wanted.items()
+    )

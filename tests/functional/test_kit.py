@@ -1,0 +1,148 @@
+"""The test kit, as authors of services use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.logs import CaptureLogs, parse_tskv
+from mpchat.testsuite.service import Service
+
+
+def smaller_messages(config: Any, config_vars: dict[str, Any]) -> None:
+    config["components_manager"]["components"]["websocket-handler"]["max-remote-payload"] = 1000
+
+
+@pytest.fixture
+def fewer_workers() -> Any:
+    def patch(config: Any, config_vars: dict[str, Any]) -> None:
+        processors = config["components_manager"]["task_processors"]
+        processors["main-task-processor"]["worker_threads"] = "$workers"
+        config_vars["workers"] = 2
+
+    return patch
+
+
+USERVER_CONFIG_HOOKS = [smaller_messages, "fewer_workers"]
+
+
+def test_hooks_and_variables(
+    supervisor: Service, service_config: Any, service_config_yaml: Any
+) -> None:
+    assert supervisor.ready_line.endswith(", 2 workers")
+    for config, workers in ((service_config, 2), (service_config_yaml, "$workers")):
+        manager = config["components_manager"]
+        assert manager["components"]["websocket-handler"]["max-remote-payload"] == 1000
+        assert manager["task_processors"]["main-task-processor"]["worker_threads"] == workers
+
+
+def test_dynamic_config(dynamic_config: DynamicConfig, supervisor: Service) -> None:
+    assert dynamic_config.get("USERVER_LOG_REQUEST") is True
+    dynamic_config.set(USERVER_LOG_REQUEST=False)
+    dynamic_config.set_values({"MPCHAT_DRAIN": {"window_ms": 1}})
+    assert dynamic_config.get("MPCHAT_DRAIN") == {"window_ms": 1}
+    dynamic_config.remove("MPCHAT_DRAIN")
+    assert dynamic_config.get("MPCHAT_DRAIN", None) is None
+    with pytest.raises(KeyError):
+        dynamic_config.remove("MPCHAT_DRAIN")
+    with pytest.raises(ValueError, match="MPCHAT_DRAIN: expected a mapping, got 1"):
+        dynamic_config.set(MPCHAT_DRAIN=1)
+    assert dynamic_config.get("MPCHAT_DRAIN", None) is None
+    assert "generation 5" in supervisor.reload()
+
+
+async def test_capture_logs(capture_logs: CaptureLogs, service_client: ServiceClient) -> None:
+    await service_client.get("/ping?before")
+    async with capture_logs() as logs:
+        await service_client.get("/ping?inside")
+        record = await logs.wait_for(text="/ping?inside", level="INFO")
+    assert record["module"] == "mpchat.handlers.handler-ping"
+    assert logs.select(text="/ping?nowhere") == []
+
+
+def test_tskv_is_read_as_it_was_written() -> None:
+    assert parse_tskv("tskv\ta=1\tb=x\\ty\\n\\\\=z") == {"a": "1", "b": "x\ty\n\\=z"}
+    assert parse_tskv("plain") == {"text": "plain"}
+
+
+async def test_clients(
+    service_baseurl: str, service_port: int, websocket_client: WebsocketClient
+) -> None:
+    assert service_baseurl == f"http://localhost:{service_port}/"
+    websocket_client.ping_interval = 0.01
+    async with websocket_client.get("chat") as chat:
+        await chat.send("hello")
+        assert await chat.recv() == "hello"
+
+
+AUTHOR_MAIN = """
+import os
+
+from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
+
+
+class Greeter(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def handle(self, chat, context):
+        await chat.send(os.environ["GREETING"])
+
+
+if __name__ == "__main__":
+    daemon_main(minimal_server_component_list().append(Greeter))
+"""
+
+AUTHOR_TEST = """
+import pytest
+
+pytest_plugins = ["mpchat.testsuite"]
+
+
+@pytest.fixture
+def service_env():
+    return {"GREETING": "welcome"}
+
+
+async def test_greeting(websocket_client, capture_logs, dynamic_config):
+    dynamic_config.set(USERVER_LOG_REQUEST=False)
+    async with websocket_client.get("talk") as chat:
+        assert await chat.recv() == "welcome"
+"""
+
+AUTHOR_CONFIG = """
+components_manager:
+    task_processors:
+        main-task-processor:
+            worker_threads: $workers
+    default_task_processor: main-task-processor
+    components:
+        server:
+            listener:
+                port: $port
+        websocket-handler:
+            path: /talk
+"""
+
+
+def test_an_authors_project(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    (pytester.path / "main.py").write_text(AUTHOR_MAIN)
+    (pytester.path / "config.yaml").write_text(AUTHOR_CONFIG)
+    (pytester.path / "vars.yaml").write_text("workers: 1\nport: 8080\n")
+    (pytester.path / "fallback.json").write_text("{}")
+    (pytester.path / "test_greeting.py").write_text(AUTHOR_TEST)
+    (pytester.path / "conftest.py").write_text('pytest_plugins = ["mpchat.testsuite"]\n')
+    result = pytester.runpytest_subprocess(
+        "-q",
+        "-o",
+        "asyncio_mode=auto",
+        "--service-binary=main.py",
+        "--service-config=config.yaml",
+        "--service-config-vars=vars.yaml",
+        "--config-fallback=fallback.json",
+        "--service-log-level=debug",
+    )
+    result.assert_outcomes(passed=1)

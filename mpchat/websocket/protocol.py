@@ -373,15 +373,13 @@ class WebSocketProtocol(asyncio.Protocol):
         code = 1000
         try:
             await self.handler.handle(self.chat, self.context)
-        except ConnectionClosed as error:
-            self.handler.logger.debug(
-                "connection ended: %s", error, extra={"connection": self.context.id}
-            )
-        except Exception:
-            code = 1011
-            self.handler.logger.exception(
-                "the handler failed", extra={"connection": self.context.id}
-            )
+        except Exception as error:
+            logger, extra = self.handler.logger, {"connection": self.context.id}
+            if _is_closed(error):
+                logger.debug("connection ended: %s", error, extra=extra)
+            else:
+                code = 1011
+                logger.exception("the handler failed", extra=extra)
         finally:
             self.unanswered = False
             self.chat.queued.clear()
@@ -457,3 +455,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
         self._write_close(close, ending.frame)
         self._half_close()
+
+
+def _is_closed(error: Exception) -> bool:
+    """Whether nothing but the connection's end is told, be it by several tasks of a TaskGroup."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(ConnectionClosed)[1] is None
+    return isinstance(error, ConnectionClosed)

@@ -17,7 +17,7 @@ from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.raw import HANDLERS, raw_connect
 
-NAMES = ("slow", "sleeper", "ticker", "returner", "failing", "closer")
+NAMES = ("slow", "sleeper", "ticker", "duplex", "returner", "failing", "closer")
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 
@@ -79,6 +79,24 @@ async def test_a_handler_that_only_sends_sees_the_close(
         wait_until, lambda: "connection ended" in supervisor.stderr(), "end of the handler"
     )
     assert "Traceback" not in supervisor.stderr()
+
+
+async def test_a_group_of_tasks_ends_as_one_task_does(
+    websocket_client: WebsocketClient, supervisor: Service
+) -> None:
+    async with websocket_client.get("duplex") as chat:
+        assert await chat.recv() == "tick"
+    await asyncio.to_thread(
+        wait_until, lambda: "connection ended" in supervisor.stderr(), "end of the handler"
+    )
+    assert "Traceback" not in supervisor.stderr()
+    async with websocket_client.get("duplex") as chat:
+        await chat.send("fail")
+        await chat.wait_closed()
+    assert chat.close_code == 1011
+    await asyncio.to_thread(
+        wait_until, lambda: "told to fail" in supervisor.stderr(), "traceback of the handler"
+    )
 
 
 async def test_return_is_1000_and_fragments_are_as_configured(service_port: int) -> None:

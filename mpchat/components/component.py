@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.keys import Key
+from mpchat.dynamic_config.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from mpchat.components.running import Components
@@ -34,6 +35,12 @@ class Component:
         """Override to find other components; blocking work belongs into ``start``."""
         self.name = components.name_under_construction
         self.options = options
+        self._snapshot = components.snapshot
+
+    @property
+    def config(self) -> Snapshot:
+        """The dynamic config as it is now; read once per operation."""
+        return self._snapshot()
 
     async def start(self) -> None:
         """Override to connect or to start background tasks; the order is that of construction."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from mpchat.components.component import Component
+from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 
 START_LIMIT = 20.0
@@ -33,7 +34,8 @@ class ComponentError(MpchatError):
 class Components:
     """What a component's constructor is given to find others by."""
 
-    def __init__(self, plans: Sequence[Planned]) -> None:
+    def __init__(self, plans: Sequence[Planned], snapshot: Callable[[], Snapshot]) -> None:
+        self.snapshot = snapshot
         self._plans = {plan.name: plan for plan in plans}
         self._built: dict[str, Component] = {}
         self._building: list[str] = []

@@ -111,7 +111,7 @@ class _Worker:
         shared = Shared(self.counters, turn, wheel, keepalive)
         # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
-        components = Components(service.components)
+        components = Components(service.components, lambda: self.snapshot)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         await components.start()
         faulthandler.cancel_dump_traceback_later()

@@ -11,6 +11,10 @@ import pytest
 from mpchat.components.component import Component
 from mpchat.components.list import ComponentList
 from mpchat.components.running import ComponentError, Components
+from mpchat.dynamic_config.keys import Key
+from mpchat.dynamic_config.snapshot import Snapshot
+
+RATE = Key("MY_RATE", int, default=10)
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,10 @@ class Plan:
     name: str
     cls: type[Component]
     options: Any
+
+
+def components_of(*plans: Plan) -> Components:
+    return Components(plans, lambda: Snapshot(1, {}, ()))
 
 
 class Base(Component):
@@ -68,7 +76,7 @@ class Right(Component):
 
 async def test_dependencies_first_and_stopped_last() -> None:
     told: list[str] = []
-    components = Components([Plan("user", User, told), Plan("base", Base, told)])
+    components = components_of(Plan("user", User, told), Plan("base", Base, told))
     components.build()
     await components.start()
     await components.stop()
@@ -90,7 +98,7 @@ class Hanging(Component):
 
 
 async def test_one_that_hangs_is_named() -> None:
-    components = Components([Plan("hanging", Hanging, None)])
+    components = components_of(Plan("hanging", Hanging, None))
     components.build()
     with pytest.raises(ComponentError, match=r"component hanging did not start within 0\.05 s"):
         await components.start(0.05)
@@ -104,20 +112,20 @@ class FailsInTime(Component):
 
 
 async def test_one_that_fails_is_named_with_its_reason() -> None:
-    components = Components([Plan("fails", FailsInTime, None)])
+    components = components_of(Plan("fails", FailsInTime, None))
     components.build()
     with pytest.raises(ComponentError, match="component fails failed to start: of its own"):
         await components.start()
 
 
 def test_a_cycle_is_named() -> None:
-    components = Components([Plan("left", Left, None), Plan("right", Right, None)])
+    components = components_of(Plan("left", Left, None), Plan("right", Right, None))
     with pytest.raises(ComponentError, match="left -> right -> left"):
         components.build()
 
 
 def test_a_missing_one_is_named_with_who_asked() -> None:
-    components = Components([Plan("user", User, None)])
+    components = components_of(Plan("user", User, None))
     with pytest.raises(ComponentError, match="no component Base asked for by user"):
         components.build()
 
@@ -127,3 +135,12 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="base"):
         components.append(Base)
     assert components.append(Base, "other") is components
+
+
+def test_the_config_is_the_one_of_now() -> None:
+    snapshots = [Snapshot(1, {}, (RATE,))]
+    components = Components([Plan("base", Base, None)], lambda: snapshots[-1])
+    (base,) = components.build()
+    assert base.config[RATE] == 10
+    snapshots.append(Snapshot(2, {"MY_RATE": 20}, (RATE,)))
+    assert (base.config.generation, base.config[RATE]) == (2, 20)

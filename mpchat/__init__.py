@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
     from mpchat.components.component import Component as Component
     from mpchat.components.handler_base import HandlerBase as HandlerBase
+    from mpchat.components.handler_base import response as response
     from mpchat.components.list import ComponentList as ComponentList
-    from mpchat.components.list import (
-        minimal_server_component_list as minimal_server_component_list,
-    )
+    from mpchat.components.running import ComponentError as ComponentError
+    from mpchat.components.running import Components as Components
     from mpchat.daemon import daemon_main as daemon_main
     from mpchat.dynamic_config.keys import Key as Key
-    from mpchat.handlers.default import default_component_list as default_component_list
+    from mpchat.handlers.lists import default_component_list as default_component_list
+    from mpchat.handlers.lists import (
+        minimal_server_component_list as minimal_server_component_list,
+    )
+    from mpchat.ipc.control import ControlError as ControlError
     from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
     from mpchat.websocket.context import Context as Context
     from mpchat.websocket.handler import WebsocketHandlerBase as WebsocketHandlerBase
@@ -34,12 +38,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Component": "mpchat.components.component",
+    "ComponentError": "mpchat.components.running",
     "ComponentList": "mpchat.components.list",
+    "Components": "mpchat.components.running",
     "ConcurrencyError": "websockets.exceptions",
     "ConnectionClosed": "websockets.exceptions",
     "ConnectionClosedError": "websockets.exceptions",
     "ConnectionClosedOK": "websockets.exceptions",
     "Context": "mpchat.websocket.context",
+    "ControlError": "mpchat.ipc.control",
     "HandlerBase": "mpchat.components.handler_base",
     "Key": "mpchat.dynamic_config.keys",
     "Request": "websockets.http11",
@@ -47,8 +54,9 @@ _HOMES = {
     "WebSocketConnection": "mpchat.websocket.connection",
     "WebsocketHandlerBase": "mpchat.websocket.handler",
     "daemon_main": "mpchat.daemon",
-    "default_component_list": "mpchat.handlers.default",
-    "minimal_server_component_list": "mpchat.components.list",
+    "default_component_list": "mpchat.handlers.lists",
+    "minimal_server_component_list": "mpchat.handlers.lists",
+    "response": "mpchat.components.handler_base",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are the names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpchat.cli import main
+from mpchat.cli.verbs import main
 
 if __name__ == "__main__":
     main()

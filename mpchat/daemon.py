@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from mpchat.config.files import ConfigFiles
-from mpchat.errors import ConfigError, ExitCode, StartError
+from mpchat.errors import ExitCode, StartError
+from mpchat.ipc.control import default_path
 from mpchat.supervisor.children import CHANNEL_VARIABLE
 from mpchat.supervisor.signals import HANDLED
 
@@ -88,15 +89,34 @@ def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> 
 
 
 def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
-    """Validate everything that ``serve`` would; print mistakes and leave if there are any."""
+    """Validate everything that ``serve`` would, and print warnings.
+
+    Raises:
+        ConfigError: All mistakes.
+    """
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
-    try:
-        for warning in check(files, components()):
-            print(f"warning: {warning}", file=sys.stderr)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        sys.exit(ExitCode.CONFIG)
+    for warning in check(files, components()):
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def find_control_socket(files: ConfigFiles) -> str:
+    """Return where the service of this config listens for operators.
+
+    Raises:
+        ConfigError: The config does not say.
+        StartError: The service chooses its port itself, so nobody else knows the path.
+    """
+    from mpchat.template.loading import Sources, load_server  # noqa: PLC0415 - heavy
+
+    server = load_server(files, Sources())
+    listener = server.listener
+    if server.control_socket is not None:
+        return server.control_socket
+    if listener.port == 0:
+        text = f"{files.config}: the port is chosen by the system; name the socket by --socket"
+        raise StartError(text, ExitCode.USAGE)
+    return default_path(os.environ, listener.unix_socket or str(listener.port))
 
 
 def load_component_list(app: str) -> ComponentList:

@@ -23,6 +23,8 @@ class Component:
 
     name: str
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
+    section_optional: ClassVar[bool] = False
+    """True: nothing is said where the config has no section for it, and it is left out."""
 
     class Options(OptionsModel):
         """Options that every component has."""

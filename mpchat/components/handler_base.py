@@ -78,9 +78,14 @@ class HandlerBase(Component):
         return response(400, "this path speaks WebSocket: send an Upgrade request\n")
 
 
-def response(status: int, text: str = "") -> Response:
-    """Return a plain text response; the server adds the framing headers."""
+def response(
+    status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
+) -> Response:
+    """Return a response; the server adds the framing headers.
+
+    ``text`` is sent as UTF-8. More headers: ``answer.headers["Name"] = "value"``.
+    """
     headers = Headers()
     if text:
-        headers["Content-Type"] = "text/plain; charset=utf-8"
+        headers["Content-Type"] = content_type
     return Response(status, HTTPStatus(status).phrase, headers, text.encode())

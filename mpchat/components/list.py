@@ -28,8 +28,3 @@ class ComponentList:
     def items(self) -> Iterator[tuple[str, type[Component]]]:
         """Return names and classes in order."""
         return iter(self._classes.items())
-
-
-def minimal_server_component_list() -> ComponentList:
-    """Return a list for a server without handlers; append yours."""
-    return ComponentList()

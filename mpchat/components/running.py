@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from mpchat.components.component import Component
@@ -34,9 +34,15 @@ class ComponentError(MpchatError):
 class Components:
     """What a component's constructor is given to find others by."""
 
-    def __init__(self, plans: Sequence[Planned], snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Planned],
+        snapshot: Callable[[], Snapshot],
+        reload: Callable[[], Awaitable[int]],
+    ) -> None:
         self.snapshot = snapshot
         self._plans = {plan.name: plan for plan in plans}
+        self._reload = reload
         self._built: dict[str, Component] = {}
         self._building: list[str] = []
 
@@ -68,6 +74,16 @@ class Components:
         component = self._get(names[0])
         assert isinstance(component, cls)
         return component
+
+    async def reload_dynamic_config(self) -> int:
+        """Have the dynamic config read again, as SIGHUP does; return when every worker uses it.
+
+        Returns the number of its generation.
+
+        Raises:
+            ControlError: It is bad (the old one stays), or a worker does not confirm it.
+        """
+        return await self._reload()
 
     async def start(self, limit: float = START_LIMIT) -> None:
         """Start all, then tell all that all are loaded.

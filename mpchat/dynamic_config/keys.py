@@ -37,3 +37,7 @@ class Key(Generic[T]):
             TypeError: The value is not JSON (YAML has dates, for example).
         """
         return self._adapter.validate_json(json.dumps(value), strict=True)
+
+    def default_json(self) -> Any:
+        """Return the default as a JSON value."""
+        return self._adapter.dump_python(self.default, mode="json", by_alias=True)

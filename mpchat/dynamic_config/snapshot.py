@@ -18,15 +18,16 @@ class Snapshot:
         pydantic.ValidationError: A value is not of its key's type (the template checks before).
     """
 
-    __slots__ = ("_raw", "_typed", "generation")
+    __slots__ = ("_keys", "_raw", "_typed", "generation")
 
     def __init__(
         self, generation: int, values: Mapping[str, Any], keys: Iterable[Key[Any]]
     ) -> None:
         self.generation = generation
+        self._keys = tuple(keys)
         self._raw = dict(values)
         self._typed = {
-            key.name: key.validate(values[key.name]) for key in keys if key.name in values
+            key.name: key.validate(values[key.name]) for key in self._keys if key.name in values
         }
 
     def __getitem__(self, key: Key[T]) -> T:
@@ -37,6 +38,10 @@ class Snapshot:
     def raw(self, name: str) -> Any:
         """Return the JSON value of any variable, declared or not; None if absent."""
         return self._raw.get(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON values of all variables, those that are absent with their defaults."""
+        return {key.name: key.default_json() for key in self._keys} | self._raw
 
 
 def to_bytes(values: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ class Ping(HandlerBase):
     """200 with an empty body; while the service stops the server answers 503 for it."""
 
     name = "handler-ping"
+    section_optional = True
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
         return response(200)

@@ -2,9 +2,9 @@
 
     supervisor -> template   Start, ForkRequest, ReloadRequest
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, Stop
-    supervisor -> monitor    Watch, Unwatch, Stop
-    child -> supervisor      Hello, Ready, Applied, Retiring
+    supervisor -> worker     Generation, Report, OrderDone, Stop
+    supervisor -> monitor    Watch, Unwatch, OrderDone, Stop
+    child -> supervisor      Hello, Ready, Failure, Applied, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
 names. ``send`` and ``parse`` are the only two ways through.
@@ -47,12 +47,14 @@ class Plan:
     stop_limit: float
     """Seconds that a stop may take before workers are killed"""
     version: str
+    control_socket: str | None = None
+    """The option; None means the default path"""
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The template cannot run this service; text is for stderr."""
+    """The template or the first monitor cannot run this service; text is for stderr."""
 
     exit_code: int
     text: str
@@ -73,6 +75,10 @@ class ForkRequest:
     generation: int = 0
     socket_file: dict[str, Any] | None = None
     """For the monitor: the SocketFile to remove when the supervisor is gone"""
+    address: str = ""
+    """For the monitor: what clients connect to"""
+    control_socket: str = ""
+    """For the monitor: where to listen for operators"""
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,32 @@ class Retiring:
     """The worker was asked (by SIGTERM) to end and takes no new connections."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """Somebody asks the service for something: an operator at the monitor, a test at a worker.
+
+    Answered with OrderDone of the same number, when it is done everywhere. Verbs: ``reload``;
+    ``connections`` (descriptor: the socket that workers report on).
+    """
+
+    number: int
+    verb: str
+
+
+@dataclass(frozen=True)
+class OrderDone:
+    """The order was carried out or, with an error, was not; the error has one reason per line."""
+
+    number: int
+    generation: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Send the list of your connections. Descriptor: a SOCK_SEQPACKET socket for JSON packets."""
+
+
 Message: TypeAlias = (
     Start
     | Plan
@@ -171,6 +203,9 @@ Message: TypeAlias = (
     | Ready
     | Applied
     | Retiring
+    | Order
+    | OrderDone
+    | Report
 )
 
 _KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}

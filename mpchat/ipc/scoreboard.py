@@ -1,10 +1,11 @@
-"""The scoreboard: shared memory in which each worker shows what it does.
+"""The scoreboard: shared memory in which workers show what they do, and the supervisor what it knows.
 
 Rules. The supervisor creates it before the first worker. A slot has two rows, one for each worker it
 may have at a time; a row has one writer at a time, and whoever reads never writes. Every value is one
 64-bit item stored through ``memoryview.cast("Q")``: such a store is never seen half done, a ``struct``
 write is. A new incarnation continues the totals of the row it takes; the supervisor zeroes the gauges
-of a dead one, so sums over the rows of a slot never fall.
+of a dead one, so sums over the rows of a slot never fall. What the supervisor says of a slot (SLOT_NAMES)
+stands apart from the rows. Times are milliseconds of the system's monotonic clock.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ import os
 from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, Counters
 
-MAGIC = 0x6D70_6368_6174_0001
+MAGIC = 0x6D70_6368_6174_0002
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
 
 _HEADER = 8
-STATE_NAMES = ("pid", "heartbeat", "generation")
-"""What a row says of its worker beside the counters."""
+SERVICE_NAMES = ("slots", "generation", "started")
+"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready."""
+SLOT_NAMES = ("restarts", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
+"""What the supervisor says of a slot: workers started after the first, then of each row's worker."""
+WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping")
+"""Meaning of state_0 and state_1, by number."""
+STATE_NAMES = ("pid", "heartbeat", "beat_at", "lag_us", "generation")
+"""What a row says of its worker beside the counters: beats of its loop, when the last one was, and the
+longest that the loop was late within the last second, in microseconds."""
 HANDLERS = 16
 """Handlers of one service that are counted each for itself."""
 _HANDLER_NAMES = tuple(
@@ -32,9 +40,12 @@ NAMES = STATE_NAMES + TOTALS + GAUGES + _HANDLER_NAMES
 _WIDTH = 64
 _FIRST_COUNTER = len(STATE_NAMES)
 _INDEX = {name: index for index, name in enumerate(NAMES)}
-_TABLES = _HEADER + SLOTS * ROWS * _WIDTH
+_SLOT_WIDTH = 8
+_SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
+_TABLES = _SLOT_AREA + SLOTS * _SLOT_WIDTH
 _SIZE = 8 * (_TABLES + SLOTS * ROWS * ITEMS)
 _KEY_BYTES = 32
+_SERVICE = 1 + _KEY_BYTES // 8
 
 
 class Scoreboard:
@@ -65,6 +76,22 @@ class Scoreboard:
         start = _TABLES + (slot * ROWS + row) * ITEMS
         return AddressTable(self._items[start : start + ITEMS])
 
+    def service(self, name: str) -> int:
+        """Return one of SERVICE_NAMES."""
+        return self._items[_SERVICE + SERVICE_NAMES.index(name)]
+
+    def set_service(self, name: str, value: int) -> None:
+        """Store one of SERVICE_NAMES; the supervisor does."""
+        self._items[_SERVICE + SERVICE_NAMES.index(name)] = value
+
+    def slot(self, slot: int, name: str) -> int:
+        """Return one of SLOT_NAMES."""
+        return self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)]
+
+    def set_slot(self, slot: int, name: str, value: int) -> None:
+        """Store one of SLOT_NAMES; the supervisor does."""
+        self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value
+
     def row(self, slot: int, row: int) -> Row:
         """Return the row to write; only its owner may ask for it."""
         start = _start(slot, row)
@@ -82,7 +109,7 @@ class Scoreboard:
     def zero_gauges(self, slot: int, row: int) -> None:
         """Forget what a dead worker held open; its totals stay."""
         start = _start(slot, row)
-        for name in ("pid", *GAUGES, *_HANDLER_NAMES[:HANDLERS]):
+        for name in ("pid", "beat_at", "lag_us", *GAUGES, *_HANDLER_NAMES[:HANDLERS]):
             self._items[start + _INDEX[name]] = 0
         table = _TABLES + (slot * ROWS + row) * ITEMS
         self._items[table : table + ITEMS] = memoryview(bytes(8 * ITEMS)).cast("Q")

@@ -1,63 +1,103 @@
-"""The monitor's loop: hold a pidfd of every process, and act when the supervisor is gone.
+"""The monitor's loop: the control socket, and a pidfd of every process for when the supervisor is gone.
 
-Rules. No client port, no event loop, no author's code. It learns processes by ``Watch``; when its
-channel ends without ``Stop`` the supervisor has died: workers get time to say goodbye to their clients,
-then whatever still lives is killed (a stuck worker would keep the port), and socket files go.
+Rules. No client port, no author's code. It learns processes by ``Watch``; when its channel ends without
+``Stop`` the supervisor has died: workers get time to say goodbye to their clients, then whatever still
+lives is killed (a stuck worker would keep the port), and socket files go.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
+import socket
 import time
-from dataclasses import dataclass, field
 
+from mpchat.errors import StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.orders import Orders
+from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.ipc.socket_file import SocketFile
+from mpchat.monitor.control import Control
+from mpchat.monitor.listening import listen
+from mpchat.monitor.status import Status
 
 
-@dataclass
-class Monitor:
-    """Who is watched, and which files go with the service."""
+def run_monitor(
+    request: ForkRequest, channel: Channel, descriptors: list[int], pool: str, orphan_limit: float
+) -> None:
+    """Be the monitor; the caller has forked, closed what is not ours and set the title."""
+    try:
+        listening = listen(request.control_socket)
+    except StartError as error:
+        messages.send(channel, messages.Failure(error.exit_code, f"mpchat: {error}"))
+        return
+    files = [SocketFile.of(request.control_socket)]
+    watched = _Watched()
+    orders = Orders(channel)
+    status = Status(Scoreboard(descriptors[1]), request.address, pool, os.getppid())
+    try:
+        asyncio.run(_serve(channel, watched, orders, Control(status, orders), listening))
+    except ChannelClosed:
+        watched.kill_after(orphan_limit)
+        if request.socket_file is not None:
+            files.append(SocketFile(**request.socket_file))
+    for file in files:
+        file.remove()
 
-    channel: Channel
-    orphan_limit: float
-    socket_file: SocketFile | None
-    _pidfds: dict[int, int] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """Watch until told to stop or until the supervisor is gone."""
-        messages.send(self.channel, messages.Ready())
-        poller = select.poll()
-        poller.register(self.channel.fileno(), select.POLLIN)
+async def _serve(
+    channel: Channel, watched: _Watched, orders: Orders, control: Control, listening: socket.socket
+) -> None:
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def read() -> None:
         try:
-            while self._read():
-                poller.poll()
-        except ChannelClosed:
-            self._clean_up()
+            while (received := messages.receive(channel)) is not None:
+                message, descriptors = received
+                match message:
+                    case messages.Stop():
+                        loop.remove_reader(channel.fileno())
+                        end.set_result(None)
+                        return
+                    case messages.Watch():
+                        watched.add(message.pid, descriptors[0])
+                    case messages.Unwatch():
+                        watched.forget(message.pid)
+                    case messages.OrderDone():
+                        orders.done(message)
+        except ChannelClosed as error:
+            loop.remove_reader(channel.fileno())
+            end.set_exception(error)
 
-    def _read(self) -> bool:
-        while (received := messages.receive(self.channel)) is not None:
-            message, descriptors = received
-            if isinstance(message, messages.Stop):
-                return False
-            if isinstance(message, messages.Watch):
-                self._forget(message.pid)
-                self._pidfds[message.pid] = descriptors[0]
-            elif isinstance(message, messages.Unwatch):
-                self._forget(message.pid)
-        return True
+    loop.add_reader(channel.fileno(), read)
+    async with control.listening(listening):
+        messages.send(channel, messages.Ready())
+        await end
 
-    def _forget(self, pid: int) -> None:
+
+class _Watched:
+    """A pidfd of every process of the service."""
+
+    def __init__(self) -> None:
+        self._pidfds: dict[int, int] = {}
+
+    def add(self, pid: int, pidfd: int) -> None:
+        self.forget(pid)
+        self._pidfds[pid] = pidfd
+
+    def forget(self, pid: int) -> None:
         pidfd = self._pidfds.pop(pid, None)
         if pidfd is not None:
             os.close(pidfd)
 
-    def _clean_up(self) -> None:
-        deadline = time.monotonic() + self.orphan_limit
+    def kill_after(self, seconds: float) -> None:
+        """Wait for all to end, and kill who has not."""
+        deadline = time.monotonic() + seconds
         for pidfd in self._pidfds.values():
             poller = select.poll()
             poller.register(pidfd, select.POLLIN)
@@ -66,11 +106,3 @@ class Monitor:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        if self.socket_file is not None:
-            self.socket_file.remove()
-
-
-def run_monitor(request: ForkRequest, channel: Channel, orphan_limit: float) -> None:
-    """Be the monitor; the caller has forked, closed what is not ours and set the title."""
-    file = SocketFile(**request.socket_file) if request.socket_file is not None else None
-    Monitor(channel, orphan_limit, file).run()

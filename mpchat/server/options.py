@@ -75,3 +75,11 @@ class ServerOptions(OptionsModel):
         Duration,
         Field(alias="handshake-timeout", description="Time for a request head from its first byte"),
     ] = 10.0
+    control_socket: Annotated[
+        str | None,
+        Field(
+            alias="control-socket",
+            description="Path of the socket for operators; by default control.sock in "
+            "$RUNTIME_DIRECTORY, else mpchat-PORT.sock in $XDG_RUNTIME_DIR",
+        ),
+    ] = None

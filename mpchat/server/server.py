@@ -14,11 +14,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
-from mpchat.server.access_log import log_closed
+from mpchat.server.access_log import describe_peer, log_closed
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
@@ -75,6 +76,11 @@ class Server:
         """Let open connections follow a new dynamic config."""
         for protocol in self.connections:
             protocol.follow_config()
+
+    def connections_now(self) -> list[dict[str, Any]]:
+        """Return what an operator sees of each open WebSocket connection."""
+        now = time.monotonic()
+        return [describe_connection(protocol, now) for protocol in self.connections]
 
     def next_id(self) -> str:
         """Return a name for a connection, unique among the living workers."""
@@ -184,3 +190,21 @@ class Server:
     async def _wait_adopted(self) -> None:
         if self._adopting:
             await asyncio.wait(list(self._adopting))
+
+
+def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
+    """Return a connection's row: who, where, since when, how much, and what waits in which direction."""
+    scanner, output, request = protocol.scanner, protocol.output, protocol.chat.request
+    return {
+        "id": protocol.context.id,
+        "peer": describe_peer(protocol.peer),
+        # Queries carry tokens; they are nobody's business here.
+        "path": request.path.partition("?")[0],
+        "age_seconds": round(now - protocol.since, 3),
+        "messages_received": scanner.received,
+        "messages_sent": output.sent,
+        "bytes_received": scanner.received_bytes,
+        "bytes_sent": output.sent_bytes,
+        "messages_waiting": len(protocol.chat.queued),
+        "bytes_waiting": output.backlog,
+    }

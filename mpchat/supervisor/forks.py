@@ -7,14 +7,14 @@ change meanwhile (the newest generation) is attached only then.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.scoreboard import Scoreboard
-from mpchat.ipc.socket_file import SocketFile
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.reload import Generation
+from mpchat.supervisor.running import Running
 from mpchat.supervisor.sockets import Listeners
 
 
@@ -22,7 +22,7 @@ from mpchat.supervisor.sockets import Listeners
 class _Waiting:
     child: Child
     far: int
-    socket_file: SocketFile | None
+    request: ForkRequest
 
 
 class Forks:
@@ -35,25 +35,30 @@ class Forks:
     def request_worker(self, name: str, number: int, slot: int, row: int) -> Child:
         """Return a worker that will be forked."""
         channel, far = Channel.pair()
-        return self._request(Child(name, channel, number, slot, row), far.detach(), None)
+        child = Child(name, channel, number, slot, row)
+        return self._request(child, far.detach(), ForkRequest("worker", slot, row))
 
-    def request_monitor(self, socket_file: SocketFile | None) -> Child:
+    def request_monitor(self, running: Running) -> Child:
         """Return a monitor that will be forked."""
         channel, far = Channel.pair()
-        return self._request(Child("monitor", channel), far.detach(), socket_file)
+        file = running.listeners.file
+        request = ForkRequest(
+            "monitor",
+            socket_file=asdict(file) if file is not None else None,
+            address=running.address(),
+            control_socket=running.control_socket(),
+        )
+        return self._request(Child("monitor", channel), far.detach(), request)
 
     def send(self, template: Child, generation: Generation, listeners: Listeners) -> None:
         """Hand all requests to a template that is ready."""
         waiting, self._waiting = self._waiting, []
         for fork in waiting:
-            child = fork.child
+            child, request = fork.child, fork.request
             descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
-            if child.name == "monitor":
-                file = asdict(fork.socket_file) if fork.socket_file is not None else None
-                request = ForkRequest("monitor", socket_file=file)
-            else:
+            if request.role == "worker":
                 child.sent_generation = child.applied_generation = generation.number
-                request = ForkRequest("worker", child.slot, child.row, generation.number)
+                request = replace(request, generation=generation.number)
                 descriptors += [generation.memfd, listeners.sockets[child.slot].fileno()]
             template.send(request, tuple(descriptors))
             os.close(fork.far)
@@ -65,7 +70,7 @@ class Forks:
                 os.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _request(self, child: Child, far: int, socket_file: SocketFile | None) -> Child:
+    def _request(self, child: Child, far: int, request: ForkRequest) -> Child:
         child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._waiting.append(_Waiting(child, far, socket_file))
+        self._waiting.append(_Waiting(child, far, request))
         return child

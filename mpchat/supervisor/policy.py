@@ -113,7 +113,9 @@ class Worker:
     slot: int
     row: int
     state: State
+    born: float
     since: float
+    """When it entered its state"""
     due: float | None
 
 
@@ -126,6 +128,7 @@ class Slot:
     retiring: Worker | None = None
     spawn_at: float | None = None
     failed_starts: int = 0
+    spawned: int = 0
 
     def free_row(self) -> int:
         """Return the scoreboard row that no living worker writes."""
@@ -274,10 +277,11 @@ class Policy:
         number = self._next_number
         self._next_number += 1
         due = now + self.numbers.start_limit
-        worker = Worker(number, index, slot.free_row(), State.STARTING, now, due)
+        worker = Worker(number, index, slot.free_row(), State.STARTING, now, now, due)
         self.workers[number] = worker
         slot.current = worker
         slot.spawn_at = None
+        slot.spawned += 1
         return Spawn(number, index, worker.row)
 
     def _forget(self, worker: Worker) -> None:

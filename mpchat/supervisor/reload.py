@@ -2,7 +2,8 @@
 
 Rules. The template reads and validates, the supervisor numbers and hands on, it never looks inside. A
 generation is a sealed memfd and its number; each worker has at most one unconfirmed, and the newest
-replaces one that waits. Further requests during a reload are one request after it.
+replaces one that waits. Further requests during a reload are one request after it. Who asked is told
+the end of a reload that began after the question.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mpchat.ipc import messages
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
+
+Asker: TypeAlias = Callable[[str], None]
+"""Is told the reasons why a reload is not applied everywhere, one per line; none if it is."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,16 @@ class Reload:
         self._loading = False
         self._applying = False
         self._again = False
+        self._askers: list[Asker] = []
+        self._later_askers: list[Asker] = []
 
-    def ask(self, now: float) -> None:
+    def ask(self, now: float, *askers: Asker) -> None:
         """Begin a reload, or note that one is wanted after the present one."""
         if self._loading or self._applying:
             self._again = True
+            self._later_askers += askers
             return
+        self._askers += askers
         self._loading = True
         self.due = now + self._numbers.reload_limit
         self._begun()
@@ -91,7 +100,7 @@ class Reload:
             self._log.error(line)
         number = self.generation.number
         self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
-        self._finish(text.partition("\n")[0], now)
+        self._finish(text, now, failed=True)
 
     def offer(self, worker: Child) -> None:
         """Give a worker the newest generation unless it still owes us a confirmation."""
@@ -113,7 +122,7 @@ class Reload:
             ready = sum(worker.ready for worker in self._workers.values())
             number = self.generation.number
             self._log.info(f"dynamic config generation {number} is applied in {ready} workers")
-            self._finish(None, now)
+            self._finish("", now)
 
     def is_overdue(self, now: float) -> bool:
         """Whether the template has not answered in time; the caller replaces it."""
@@ -123,11 +132,13 @@ class Reload:
         """Name who has not confirmed in time, and go on without them."""
         if self._applying and self.due is not None and self.due <= now:
             number = self.generation.number
-            for worker in self._silent():
-                self._log.error(
-                    f"{worker.name} pid {worker.pid} has not confirmed generation {number}"
-                )
-            self._finish(None, now)
+            reasons = [
+                f"{worker.name} pid {worker.pid} has not confirmed generation {number}"
+                for worker in self._silent()
+            ]
+            for reason in reasons:
+                self._log.error(reason)
+            self._finish("\n".join(reasons), now)
 
     def _silent(self) -> list[Child]:
         return [
@@ -136,10 +147,14 @@ class Reload:
             if worker.ready and worker.applied_generation < self.generation.number
         ]
 
-    def _finish(self, failure: str | None, now: float) -> None:
+    def _finish(self, reasons: str, now: float, *, failed: bool = False) -> None:
         self._loading = self._applying = False
         self.due = None
-        self._over(failure)
+        self._over(reasons.partition("\n")[0] if failed else None)
+        askers, self._askers = self._askers, []
+        for asker in askers:
+            asker(reasons)
         if self._again:
             self._again = False
-            self.ask(now)
+            later, self._later_askers = self._later_askers, []
+            self.ask(now, *later)

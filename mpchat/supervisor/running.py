@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from mpchat.ipc import messages
+from mpchat.ipc.control import default_path
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.sockets import Listeners
@@ -19,6 +22,11 @@ class Running:
         self.plan = plan
         self.listeners = Listeners(plan.listener, plan.workers)
         self.policy = Policy(plan.workers, numbers, plan.stop_limit + numbers.stop_grace)
+
+    def control_socket(self) -> str:
+        """Return where operators reach the monitor."""
+        listener = self.listeners.unix_path or str(self.listeners.port)
+        return self.plan.control_socket or default_path(os.environ, listener)
 
     def address(self) -> str:
         """Return what a client would connect to."""

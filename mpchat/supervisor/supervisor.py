@@ -17,10 +17,12 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import ChannelClosed
 from mpchat.ipc.process import become_subreaper
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child, describe_status, exec_template
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.policy import (
     Action,
     Announce,
@@ -66,8 +68,11 @@ class Supervisor:
             self._notifier.reloading,
             self._on_reload_over,
         )
+        self._orders = Orders(self._reload, self._workers)
         self._running: Running | None = None
         self._static_config: int | None = None
+        self._pool_is_up = False
+        self._announced = False
         self._stopping = False
         self._exit_code: int | None = None
         self._last_words = ""
@@ -181,6 +186,8 @@ class Supervisor:
             self._start_monitor(now)
         if self._running is not None:
             self._do(self._running.policy.tick(now), now)
+            show_slots(self._scoreboard, self._running.policy, self._workers)
+        self._announce_once(now)
 
     # Signals
 
@@ -224,10 +231,12 @@ class Supervisor:
             case messages.Retiring():
                 self._log.info(f"{child.name} pid {child.pid} was asked to end: replacing it")
                 self._tell_policy(Event.RETIRING, child, now)
+            case messages.Order():
+                self._orders.take(child, message, descriptors, now)
             case messages.Plan():
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
-                self._on_failure(message)
+                self._on_failure(child, message)
             case messages.ForkFailed():
                 self._log.error(f"the system refused a process: {message.text}")
             case messages.Snapshot():
@@ -245,6 +254,8 @@ class Supervisor:
             self._static_config, generation = descriptors
             self._reload.generation = Generation(1, generation)
             self._running = Running(plan, self._numbers)
+            self._scoreboard.set_service("slots", plan.workers)
+            self._scoreboard.set_service("generation", 1)
             self._log.follow(plan.log_path, plan.log_format, plan.log_level)
             for warning in plan.warnings:
                 self._log.warning(warning)
@@ -257,12 +268,12 @@ class Supervisor:
         self._send_forks()
         self._reload.template_is_ready()
 
-    def _on_failure(self, failure: messages.Failure) -> None:
-        if self._running is None:
+    def _on_failure(self, child: Child, failure: messages.Failure) -> None:
+        if not self._announced and (self._running is None or child is self._monitor.child):
             say(failure.text)
             self._exit_code = failure.exit_code
         else:
-            self._log.error(f"the new template failed: {failure.text}")
+            self._log.error(f"the new {child.name} failed: {failure.text}")
 
     def _on_worker_ready(self, worker: Child, now: float) -> None:
         self._log.info(f"{worker.name} is ready, pid {worker.pid}")
@@ -273,6 +284,7 @@ class Supervisor:
         for warning in snapshot.warnings:
             self._log.warning(warning)
         if self._reload.loaded(memfd, now) and self._running is not None:
+            self._scoreboard.set_service("generation", self._reload.generation.number)
             self._running.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
 
     def _ask_template(self) -> None:
@@ -349,7 +361,7 @@ class Supervisor:
                 case Kill():
                     self._kill(self._workers[action.worker], action.reason)
                 case Announce():
-                    self._announce()
+                    self._pool_is_up = True
                 case Exit():
                     self._exit_code = self._last_code(failed=action.failed)
 
@@ -389,12 +401,24 @@ class Supervisor:
         return self._template.since + self._numbers.template_limit
 
     def _start_monitor(self, now: float) -> None:
-        file = self._running.listeners.file if self._running is not None else None
-        self._monitor.started(self._forks.request_monitor(file), now)
+        assert self._running is not None
+        self._monitor.started(self._forks.request_monitor(self._running), now)
         self._send_forks()
 
-    def _announce(self) -> None:
-        assert self._running is not None
+    def _announce_once(self, now: float) -> None:
+        """Say that all is up, the monitor included, unless that one is in trouble of its own."""
+        monitor = self._monitor.child
+        waits = monitor is not None and not monitor.ready
+        if (
+            self._announced
+            or self._stopping
+            or not self._pool_is_up
+            or waits
+            or self._running is None
+        ):
+            return
+        self._announced = True
+        self._scoreboard.set_service("started", int(now * 1000))
         count = self._running.policy.ready_count()
         workers = "1 worker" if count == 1 else f"{count} workers"
         text = f"{self._running.address()}, {workers}"

@@ -101,6 +101,17 @@ def load_service(files: ConfigFiles, components: ComponentList, sources: Sources
     return _Loader(static, names, components).service()
 
 
+def load_server(files: ConfigFiles, sources: Sources) -> ServerOptions:
+    """Validate the frame and the section server only: where a service listens, whatever its components.
+
+    Raises:
+        ConfigError: All mistakes of these.
+    """
+    names = load_userver_names()
+    static = load_static(_read_static(files, sources), names)
+    return _Loader(static, names, ComponentList()).server()
+
+
 def _read_static(files: ConfigFiles, sources: Sources) -> Document:
     document = read_yaml(sources.read(files.config), files.config)
     paths = [files.config_vars, files.config_vars_override]
@@ -162,11 +173,17 @@ class _Loader:
             warnings.append(
                 f"{self.static.document.file}: known to userver, without effect: {names}"
             )
+        if self.absent:
+            names = ", ".join(self.absent)
+            warnings.append(
+                f"{self.static.document.file}: in the component list, but left out for want of a "
+                f"section: {names}"
+            )
         return Service(
             pool=pool,
             workers=self.static.task_processors[pool],
             threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
-            server=self._with_listener_path(server),
+            server=self._with_socket_paths(server),
             logging=self._with_log_paths(frame["logging"]),
             components=plans,
             keys=keys,
@@ -176,16 +193,25 @@ class _Loader:
             warnings=tuple(warnings),
         )
 
+    def server(self) -> ServerOptions:
+        server: ServerOptions | None = self._section("server", ServerOptions)
+        if self.problems or server is None:
+            raise ConfigError(self.problems)
+        return self._with_socket_paths(server)
+
     def _beside(self, path: str) -> str:
         """Paths are relative to the file that names them."""
         return os.path.join(self.folder, path)
 
-    def _with_listener_path(self, server: ServerOptions) -> ServerOptions:
+    def _with_socket_paths(self, server: ServerOptions) -> ServerOptions:
         listener = server.listener
-        if listener.unix_socket is None:
-            return server
-        moved = listener.model_copy(update={"unix_socket": self._beside(listener.unix_socket)})
-        return server.model_copy(update={"listener": moved})
+        if listener.unix_socket is not None:
+            moved = listener.model_copy(update={"unix_socket": self._beside(listener.unix_socket)})
+            server = server.model_copy(update={"listener": moved})
+        if server.control_socket is not None:
+            control = self._beside(server.control_socket)
+            server = server.model_copy(update={"control_socket": control})
+        return server
 
     def _with_log_paths(self, logging: LoggingOptions) -> LoggingOptions:
         loggers = {
@@ -215,7 +241,8 @@ class _Loader:
             if issubclass(cls, HandlerBase):
                 known |= self.names.handler
             if name not in self.static.sections:
-                self.absent.append(name)
+                if not cls.section_optional:
+                    self.absent.append(name)
                 continue
             options = validate(
                 cls.Options,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
@@ -64,10 +64,7 @@ def dynamic_config_defaults(components: ComponentList) -> dict[str, Any]:
     keys = [*BUILT_IN_KEYS]
     for _name, cls in components.items():
         keys += cls.dynamic_config_keys
-    return {
-        key.name: TypeAdapter(key.type).dump_python(key.default, mode="json", by_alias=True)
-        for key in keys
-    }
+    return {key.name: key.default_json() for key in keys}
 
 
 def _schema(

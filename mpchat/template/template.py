@@ -112,12 +112,13 @@ class _Template:
         try:
             if request.role == "monitor":
                 limit = self.numbers.orphan_limit
+                pool = service.pool
                 fork_child(
                     request,
                     descriptors,
                     mine,
                     "mpchat: monitor",
-                    lambda request, channel, _descriptors: run_monitor(request, channel, limit),
+                    lambda request, channel, rest: run_monitor(request, channel, rest, pool, limit),
                 )
             else:
                 fork_child(
@@ -171,5 +172,6 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
         path=service.path_to_show(),
         stop_limit=limit,
         version=version("mpchat"),
+        control_socket=service.server.control_socket,
         warnings=warnings,
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json as json_module
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from websockets.asyncio.client import connect
 
@@ -16,41 +19,69 @@ class HttpResponse:
 
     status: int
     headers: dict[str, str]
+    """By lower-case name"""
     content: bytes
 
     @property
     def text(self) -> str:
         return self.content.decode()
 
+    def json(self) -> Any:
+        """Return the body as a JSON value."""
+        return json_module.loads(self.content)
+
 
 @dataclass(frozen=True)
 class ServiceClient:
-    """Plain HTTP requests to the service, each on a connection of its own."""
+    """Plain HTTP requests to the service, each on a connection of its own.
+
+    The methods take what those of userver's client take: ``json`` or ``data`` as body, ``params`` for
+    the query, ``headers``.
+    """
 
     port: int
 
-    async def get(self, path: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    async def get(self, path: str, **options: Any) -> HttpResponse:
         """Send GET."""
-        return await self.request("GET", path, headers)
+        return await self.request("GET", path, **options)
 
-    async def post(
-        self, path: str, data: bytes = b"", headers: dict[str, str] | None = None
-    ) -> HttpResponse:
+    async def post(self, path: str, json: Any = None, **options: Any) -> HttpResponse:
         """Send POST."""
-        return await self.request("POST", path, headers, data)
+        return await self.request("POST", path, json=json, **options)
+
+    async def put(self, path: str, json: Any = None, **options: Any) -> HttpResponse:
+        """Send PUT."""
+        return await self.request("PUT", path, json=json, **options)
+
+    async def patch(self, path: str, json: Any = None, **options: Any) -> HttpResponse:
+        """Send PATCH."""
+        return await self.request("PATCH", path, json=json, **options)
+
+    async def delete(self, path: str, **options: Any) -> HttpResponse:
+        """Send DELETE."""
+        return await self.request("DELETE", path, **options)
 
     async def request(
         self,
         method: str,
         path: str,
-        headers: dict[str, str] | None = None,
-        data: bytes | None = None,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
         """Send any request and wait for the response."""
-        return await asyncio.to_thread(self._request, method, path, headers or {}, data)
+        names = dict(headers or {})
+        if json is not None:
+            data = json_module.dumps(json)
+            names.setdefault("Content-Type", "application/json")
+        if params:
+            path += ("&" if "?" in path else "?") + urlencode(params)
+        return await asyncio.to_thread(self._request, method, "/" + path.lstrip("/"), names, data)
 
     def _request(
-        self, method: str, path: str, headers: dict[str, str], data: bytes | None
+        self, method: str, path: str, headers: dict[str, str], data: bytes | str | None
     ) -> HttpResponse:
         connection = http.client.HTTPConnection("localhost", self.port, timeout=30)
         try:

@@ -31,6 +31,8 @@ class Output:
         "_transport",
         "_waiters",
         "paused",
+        "sent",
+        "sent_bytes",
     )
 
     def __init__(
@@ -38,6 +40,8 @@ class Output:
     ) -> None:
         transport.set_write_buffer_limits(high=limit)
         self.paused = False
+        self.sent = 0
+        self.sent_bytes = 0
         self._transport = transport
         self._counters = counters
         self._fragment_size = fragment_size
@@ -51,6 +55,8 @@ class Output:
         Messages longer than ``fragment-size`` go out in fragments.
         """
         length = len(payload)
+        self.sent += 1
+        self.sent_bytes += length
         self._counters.messages_sent += 1
         self._counters.bytes_sent += length
         size = self._fragment_size
@@ -73,6 +79,11 @@ class Output:
             self.flush()
             return True
         return False
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait here until the client reads."""
+        return self._gathered_bytes + self._transport.get_write_buffer_size()
 
     def gather(self, data: bytes) -> None:
         """Add bytes to what the next flush writes."""

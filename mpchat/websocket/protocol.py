@@ -97,7 +97,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.output = Output(transport, counters, options.fragment_size, options.write_limit)
         self.context = context
         self.counters = counters
-        self.scanner = Scanner(options.max_remote_payload, counters)
+        self.scanner = Scanner(options.max_remote_payload)
         self.chat = WebSocketConnection(self, request, context.id, context.path_params)
         self.sent: Close | None = None
         self.received: Close | None = None
@@ -153,7 +153,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._keepalive.begin(self)
         messages = self.chat.queued
         scanner = self.scanner
-        self._more = scanner.feed(data, messages, _BUDGET)
+        self._feed(data)
         if messages:
             self.chat.wake()
         if scanner.has_control:
@@ -165,12 +165,18 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._turn.touch()
 
+    def _feed(self, data: bytes) -> None:
+        scanner, counters = self.scanner, self.counters
+        received, received_bytes = scanner.received, scanner.received_bytes
+        self._more = scanner.feed(data, self.chat.queued, _BUDGET)
+        counters.messages_received += scanner.received - received
+        counters.bytes_received += scanner.received_bytes - received_bytes
+
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
         if self._more:
-            self._more = self.scanner.feed(b"", self.chat.queued, _BUDGET)
-            scanner = self.scanner
-            if scanner.has_control:
+            self._feed(b"")
+            if self.scanner.has_control:
                 self._on_control()
         if self._input_paused and not self._more and not self.chat.queued:
             self._input_paused = False

@@ -23,8 +23,6 @@ from websockets.frames import Close, CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from mpchat.ipc.counters import Counters
-
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # no compiler where websockets was built
@@ -64,24 +62,27 @@ class Scanner:
         pongs: Payloads of pongs that have arrived, in order.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
+        received, received_bytes: Messages so far, and the bytes of their payloads.
     """
 
     __slots__ = (
         "_backlog",
         "_chunks",
-        "_counters",
         "_fragments",
         "_max_size",
         "_missing",
         "closed",
         "failure",
         "pongs",
+        "received",
+        "received_bytes",
         "replies",
     )
 
-    def __init__(self, max_size: int, counters: Counters) -> None:
+    def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._counters = counters
+        self.received = 0
+        self.received_bytes = 0
         self._backlog: bytes = b""
         self._chunks: list[bytes] = []
         self._missing = 0
@@ -123,7 +124,6 @@ class Scanner:
         position = 0
         end = len(data)
         max_size = self._max_size
-        counters = self._counters
         while end - position >= 2:
             if budget <= 0:
                 self._backlog = data[position:]
@@ -161,12 +161,12 @@ class Scanner:
                 except UnicodeDecodeError:
                     self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
                     return False
-                counters.messages_received += 1
-                counters.bytes_received += length
+                self.received += 1
+                self.received_bytes += length
             elif first == _FINAL_BINARY and self._fragments is None:
                 messages.append(payload)
-                counters.messages_received += 1
-                counters.bytes_received += length
+                self.received += 1
+                self.received_bytes += length
             elif first & _CONTROL:
                 self._control(data[position:stop])
                 if self.closed is not None or self.failure is not None:
@@ -226,8 +226,8 @@ class Scanner:
         if not final:
             return None
         self._fragments = None
-        self._counters.messages_received += 1
-        self._counters.bytes_received += fragments.size
+        self.received += 1
+        self.received_bytes += fragments.size
         if fragments.text:
             return "".join(fragments.parts)  # type: ignore[arg-type]
         return b"".join(fragments.parts)  # type: ignore[arg-type]

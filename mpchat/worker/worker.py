@@ -13,6 +13,8 @@ import faulthandler
 import os
 import signal
 import socket
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
@@ -25,6 +27,7 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
 from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.orders import Orders
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.logs.dynamic import DynamicLevels, forced_levels
 from mpchat.logs.setup import set_up
@@ -34,10 +37,13 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
+_LAG_SECONDS = 1.0
+"""The loop's lag that status shows is the longest within this time."""
 
 
 def run_worker(
@@ -90,7 +96,11 @@ class _Worker:
         self.board = ServiceBoard(scoreboard, self.row, addresses, service.workers)
         self.levels = DynamicLevels()
         self.server: Server | None = None
+        self.orders = Orders(channel)
+        self.name = f"{service.pool}/{request.slot}"
+        self.background: set[asyncio.Task[None]] = set()
         self.beats = 0
+        self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
         self.heartbeat = heartbeat
         self.end: asyncio.Future[int | None] = loop.create_future()
         self.stopping = asyncio.Event()
@@ -111,7 +121,7 @@ class _Worker:
         shared = Shared(self.counters, turn, wheel, keepalive)
         # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
-        components = Components(service.components, lambda: self.snapshot)
+        components = Components(service.components, lambda: self.snapshot, self._reload)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         await components.start()
         faulthandler.cancel_dump_traceback_later()
@@ -126,7 +136,7 @@ class _Worker:
         )
         self.server = server
         server.accept_from(sockets)
-        self._beat()
+        self._beat(self.loop.time())
         messages.send(self.channel, messages.Ready())
         code = await self.end
         self.stopping.set()
@@ -172,6 +182,14 @@ class _Worker:
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
+            case messages.Report():
+                connections = self.server.connections_now() if self.server is not None else []
+                report = report_connections(descriptors[0], self.name, connections)
+                task = self.loop.create_task(report)
+                self.background.add(task)
+                task.add_done_callback(self.background.discard)
+            case messages.OrderDone():
+                self.orders.done(message)
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
@@ -202,10 +220,18 @@ class _Worker:
         if not self.end.done():
             self.end.set_result(code)
 
-    def _beat(self) -> None:
+    async def _reload(self) -> int:
+        return (await self.orders.give("reload")).generation
+
+    def _beat(self, due: float) -> None:
+        now = self.loop.time()
         self.beats += 1
+        self.lags.append(now - due)
         self.row.set("heartbeat", self.beats)
+        self.row.set("beat_at", int(time.monotonic() * 1000))
+        self.row.set("lag_us", int(max(self.lags) * 1_000_000))
         self.row.publish(self.counters)
         if self.server is not None:
             self.server.admission.sample()
-        self.loop.call_later(self.heartbeat, self._beat)
+        due = now + self.heartbeat
+        self.loop.call_at(due, self._beat, due)

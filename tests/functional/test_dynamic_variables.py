@@ -37,13 +37,13 @@ async def test_headers_are_logged_masked_unless_listed(
     supervisor: Service, service_client: ServiceClient, dynamic_config: DynamicConfig
 ) -> None:
     headers = {"Authorization": "secret", "X-Shown": "visible"}
-    await service_client.get("/ping", headers)
+    await service_client.get("/ping", headers=headers)
     await set_values(
         dynamic_config,
         USERVER_LOG_REQUEST_HEADERS=True,
         USERVER_LOG_REQUEST_HEADERS_WHITELIST=["x-shown"],
     )
-    await service_client.get("/ping", headers)
+    await service_client.get("/ping", headers=headers)
     await seen(supervisor, "Authorization: ***, X-Shown: visible")
     assert "secret" not in supervisor.stderr()
     assert supervisor.stderr().count("X-Shown") == 1

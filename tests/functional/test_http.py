@@ -25,10 +25,12 @@ async def test_ping(service_client: ServiceClient) -> None:
 
 async def test_statuses(service_client: ServiceClient) -> None:
     assert (await service_client.get("/nowhere")).status == 404
-    posted = await service_client.post("/ping", b"body")
+    # Not there, since the config has no section for it.
+    assert (await service_client.post("/tests/control", {})).status == 404
+    posted = await service_client.post("/ping", data=b"body")
     assert (posted.status, posted.headers["allow"]) == (405, "GET")
     assert (await service_client.get("/chat")).status == 400
-    old = await service_client.get("/chat", {**UPGRADE, "Sec-WebSocket-Version": "8"})
+    old = await service_client.get("/chat", headers={**UPGRADE, "Sec-WebSocket-Version": "8"})
     assert (old.status, old.headers["sec-websocket-version"]) == (426, "13")
 
 
@@ -81,7 +83,7 @@ async def test_max_connections_takes_effect_and_is_lifted(
 ) -> None:
     async with websocket_client.get("chat") as chat:
         await asyncio.to_thread(dynamic_config.set, MPCHAT_LIMITS={"max_connections": 1})
-        refused = await service_client.get("/chat", UPGRADE)
+        refused = await service_client.get("/chat", headers=UPGRADE)
         assert refused.status == 503
         await asyncio.to_thread(dynamic_config.set, MPCHAT_LIMITS={"max_connections": 2})
         async with websocket_client.get("chat") as second:

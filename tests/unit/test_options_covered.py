@@ -51,6 +51,10 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
         {
             "listener": ({"port": 2}, "options::test_port"),
             "handshake-timeout": ("1s", "options::test_time_limits_of_plain_http"),
+            "control-socket": (
+                "x",
+                "control::test_the_socket_is_private_and_goes_with_the_service",
+            ),
         },
     ),
     ListenerOptions: (

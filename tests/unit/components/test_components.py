@@ -25,7 +25,11 @@ class Plan:
 
 
 def components_of(*plans: Plan) -> Components:
-    return Components(plans, lambda: Snapshot(1, {}, ()))
+    return Components(plans, lambda: Snapshot(1, {}, ()), reload)
+
+
+async def reload() -> int:
+    return 2
 
 
 class Base(Component):
@@ -139,7 +143,7 @@ def test_a_name_is_taken_once() -> None:
 
 def test_the_config_is_the_one_of_now() -> None:
     snapshots = [Snapshot(1, {}, (RATE,))]
-    components = Components([Plan("base", Base, None)], lambda: snapshots[-1])
+    components = Components([Plan("base", Base, None)], lambda: snapshots[-1], reload)
     (base,) = components.build()
     assert base.config[RATE] == 10
     snapshots.append(Snapshot(2, {"MY_RATE": 20}, (RATE,)))

@@ -6,27 +6,31 @@ command line exits 64, not click's 2, since a service manager must tell it from 
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import click
 
+from mpchat.cli.tables import connection_lines, status_lines
 from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
     check_service,
+    find_control_socket,
     load_component_list,
     print_config_schema,
     print_dynamic_config_defaults,
     run_service,
 )
-from mpchat.errors import ExitCode, StartError
+from mpchat.errors import ConfigError, ExitCode, StartError
+from mpchat.ipc.control import ControlError, ask
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
 
-def _config_options(function: _Function) -> _Function:
-    """Add the options that every verb has which reads a static config."""
+def _file_options(function: _Function) -> _Function:
+    """Add the options that name a static config."""
     for option in (
         click.option(
             "--config_vars_override",
@@ -38,6 +42,20 @@ def _config_options(function: _Function) -> _Function:
             metavar="FILE",
             help="Variables, in place of the file that the config names.",
         ),
+        click.option(
+            "-c",
+            "--config",
+            metavar="FILE",
+            help="The static config, a YAML file in userver's manner.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _config_options(function: _Function) -> _Function:
+    """Add the options that every verb has which runs or checks a service."""
+    for option in (
         click.option(
             "--app",
             default="mpchat:default_component_list",
@@ -55,15 +73,23 @@ def _config_options(function: _Function) -> _Function:
             is_flag=True,
             help="Print the JSON Schema of the static config for editors, and leave.",
         ),
+    ):
+        function = option(function)
+    return _file_options(function)
+
+
+def _operator_options(function: _Function) -> _Function:
+    """Add the options of verbs that ask a running service."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option(
-            "-c",
-            "--config",
-            metavar="FILE",
-            help="The static config, a YAML file in userver's manner.",
+            "--socket",
+            metavar="PATH",
+            help="The service's control socket, instead of finding it by the config.",
         ),
     ):
         function = option(function)
-    return function
+    return _file_options(function)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -97,6 +123,48 @@ def check(app: str, **options: Any) -> None:
         click.echo(f"{files.config}: ok")
 
 
+@commands.command()
+@_operator_options
+def status(as_json: bool, **options: Any) -> None:
+    """Show every worker of a running service: its state, connections, counters, lag, CPU, memory."""
+    _print(_ask("status", options), as_json, status_lines)
+
+
+@commands.command()
+@_operator_options
+def connections(as_json: bool, **options: Any) -> None:
+    """Show every open WebSocket connection of a running service."""
+    answer = _ask("connections", options)
+    for pid in answer["silent"]:
+        click.echo(
+            f"warning: worker pid {pid} did not answer; its connections are missing", err=True
+        )
+    _print(answer, as_json, connection_lines)
+
+
+@commands.command()
+@_operator_options
+def reload(as_json: bool, **options: Any) -> None:
+    """Reload the dynamic config; return when every worker uses it.
+
+    Exits 1 with the reasons if the config is bad (the old one stays) or a worker does not confirm it.
+    """
+    text = "dynamic config generation {generation} is applied in every worker"
+    _print(_ask("reload", options), as_json, lambda answer: iter([text.format(**answer)]))
+
+
+def _ask(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    path = options["socket"] or find_control_socket(_files(options))
+    return ask(path, {"verb": verb})
+
+
+def _print(
+    answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], Iterator[str]]
+) -> None:
+    for line in [json.dumps(answer, indent=2)] if as_json else lines(answer):
+        click.echo(line)
+
+
 def _printed(app: str, options: dict[str, Any]) -> bool:
     if options["print_config_schema"]:
         print_config_schema(load_component_list(app))
@@ -109,7 +177,9 @@ def _printed(app: str, options: dict[str, Any]) -> bool:
 
 def _files(options: dict[str, Any]) -> ConfigFiles:
     if options["config"] is None:
-        raise click.UsageError("Missing option '-c' / '--config'.", click.get_current_context())
+        either = " or '--socket'" if "socket" in options else ""
+        text = f"Missing option '-c' / '--config'{either}."
+        raise click.UsageError(text, click.get_current_context())
     return ConfigFiles(options["config"], options["config_vars"], options["config_vars_override"])
 
 
@@ -131,6 +201,12 @@ def main() -> NoReturn:
         code = error.exit_code
     except click.Abort:
         code = ExitCode.SOFTWARE
+    except ControlError as error:
+        click.echo(f"mpchat: {error}", err=True)
+        code = ExitCode.SOFTWARE
+    except ConfigError as error:
+        click.echo(error, err=True)
+        code = ExitCode.CONFIG
     except StartError as error:
         click.echo(f"mpchat: {error}", err=True)
         code = error.exit_code

@@ -1,0 +1,1 @@
+"""The command ``mpchat``: its verbs, and what they print for people."""

@@ -1,0 +1,136 @@
+"""What the verbs print for people: the same as ``--json``, in rows.
+
+Rules. Pure: answers of the control socket in, lines out. One line for each worker or connection, so that
+grep and awk work on it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
+_COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
+_PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
+_CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SILENT_SECONDS = 0.75
+"""A worker whose loop has not turned for so long is shown as silent (its beat is every 250 ms)."""
+
+
+def status_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Return the service's line, a table of its workers, and its totals."""
+    yield (
+        f"mpchat {answer['version']} pid {answer['pid']}: {answer['address']}, "
+        f"up {_duration(answer['uptime_seconds'])}, "
+        f"dynamic config generation {answer['generation']}"
+    )
+    yield ""
+    header = (*_WORKER_COLUMNS, *_COUNTER_COLUMNS, *_PROCESS_COLUMNS)
+    yield from table(header, [_worker_row(worker) for worker in answer["workers"]])
+    yield ""
+    totals = answer["totals"]
+    yield (
+        f"open: {totals['connections']} connections, {totals['sockets']} sockets; "
+        f"since the start: {totals['handshakes']} handshakes, {totals['closed']} closed, "
+        f"{totals['requests']} requests, {totals['refused']} refused"
+    )
+    yield (
+        f"messages: {totals['messages_received']} in ({_size(totals['bytes_received'])}), "
+        f"{totals['messages_sent']} out ({_size(totals['bytes_sent'])}); "
+        f"log lines lost: {totals['log_lines_dropped']}"
+    )
+
+
+def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Return a table of connections, the oldest first."""
+    found = sorted(answer["connections"], key=lambda row: -row["age_seconds"])
+    rows = [
+        [
+            row["id"],
+            row["peer"].replace(" ", "-"),
+            row["path"],
+            _duration(row["age_seconds"]),
+            str(row["messages_received"]),
+            str(row["messages_sent"]),
+            _size(row["bytes_received"]),
+            _size(row["bytes_sent"]),
+            str(row["messages_waiting"]),
+            _size(row["bytes_waiting"]),
+        ]
+        for row in found
+    ]
+    header = (*_CONNECTION_COLUMNS, *_COUNTER_COLUMNS, "QUEUED", "UNSENT")
+    yield from table(header, rows)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return aligned columns: the first to the left, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [
+            cell.rjust(width) if index and _is_number(rows, index) else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _worker_row(worker: dict[str, Any]) -> list[str]:
+    silent = worker.get("silent_seconds")
+    state = worker["state"]
+    if silent is not None and silent > _SILENT_SECONDS and state != "starting":
+        state = f"{state},silent:{_duration(silent)}"
+    lag = worker.get("loop_lag_ms")
+    cpu = worker.get("cpu_percent")
+    return [
+        worker["name"],
+        _or_dash(worker.get("pid")),
+        state,
+        _duration(worker.get("age_seconds")),
+        str(worker["restarts"]),
+        _or_dash(worker.get("connections")),
+        str(worker["messages_received"]),
+        str(worker["messages_sent"]),
+        _size(worker["bytes_received"]),
+        _size(worker["bytes_sent"]),
+        "-" if lag is None else f"{lag:.1f}ms",
+        "-" if cpu is None else f"{cpu:.0f}%",
+        _size(worker.get("pss_bytes")),
+        _or_dash(worker.get("generation")),
+    ]
+
+
+def _is_number(rows: Sequence[Sequence[str]], index: int) -> bool:
+    return all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
+
+
+def _or_dash(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _size(count: int | None) -> str:
+    """Return bytes as a reader wants them: three digits and a unit."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            return f"{value:.0f}{unit}" if unit == "B" or value >= 100 else f"{value:.1f}{unit}"
+        value /= 1024
+    return ""
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a time span in its two largest units."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02}m"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours:02}h"

@@ -1,0 +1,67 @@
+"""The control socket: where it is, and how it is asked. What the monitor and the verbs share.
+
+Rules. One request is one JSON object on a line, ``{"verb": "status"}``; the answer is one line, too:
+``{"ok": true, …}`` or ``{"ok": false, "error": "…"}``. A connection may ask again. docs/operations.md
+describes the verbs. Whoever may open the socket may give orders, so its mode is 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from mpchat.errors import MpchatError, describe_os_error
+
+LONGEST_REQUEST = 64 * 1024
+_PATIENCE = 60.0
+"""Seconds that an answer may take; a reload is over sooner, whatever happens."""
+
+
+class ControlError(MpchatError):
+    """The service could not be asked, or refused; the text says why."""
+
+
+def default_path(environment: Mapping[str, str], listener: str) -> str:
+    """Return where the control socket is unless the option control-socket says otherwise.
+
+    ``listener`` is the port or the path of the Unix socket that clients use. systemd names the folder
+    (RUNTIME_DIRECTORY), or the session does (XDG_RUNTIME_DIR), or it is one of the user's own.
+    """
+    ours = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if ours:
+        return os.path.join(ours, "control.sock")
+    name = f"mpchat-{os.path.basename(listener)}.sock"
+    return os.path.join(environment.get("XDG_RUNTIME_DIR") or own_folder(), name)
+
+
+def own_folder() -> str:
+    """Return the folder of this user where the system provides none; the monitor makes it."""
+    return os.path.join(tempfile.gettempdir(), f"mpchat-{os.getuid()}")
+
+
+def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Send one request and return its answer.
+
+    Raises:
+        ControlError: Nobody answers there, or the answer is an error.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_PATIENCE)
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                line = lines.readline()
+    except OSError as error:
+        reason = describe_os_error(error) if error.strerror else str(error)
+        raise ControlError(f"cannot ask the service at {path}: {reason}; is it running?") from error
+    if not line.endswith(b"\n"):
+        raise ControlError(f"the service at {path} ended before it had answered")
+    answer: dict[str, Any] = json.loads(line)
+    if not answer.pop("ok"):
+        raise ControlError(str(answer["error"]))
+    return answer

@@ -1,0 +1,43 @@
+"""Orders from a child to the supervisor, and their answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel
+from mpchat.ipc.control import ControlError
+
+
+class Orders:
+    """The orders that wait for their answer; whoever reads the channel passes answers to ``done``."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._waiting: dict[int, asyncio.Future[messages.OrderDone]] = {}
+        self._next = 1
+
+    async def give(self, verb: str, *descriptors: int) -> messages.OrderDone:
+        """Give an order (see messages.Order) and wait until it is done everywhere.
+
+        Raises:
+            ControlError: It was not carried out; one reason per line.
+        """
+        number = self._next
+        self._next += 1
+        future: asyncio.Future[messages.OrderDone] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        messages.send(self._channel, messages.Order(number, verb), descriptors)
+        try:
+            done = await future
+        finally:
+            del self._waiting[number]
+        if done.error:
+            raise ControlError(done.error)
+        return done
+
+    def done(self, message: messages.OrderDone) -> None:
+        """Take an answer; whoever asked may have left."""
+        future = self._waiting.get(message.number)
+        if future is not None and not future.done():
+            future.set_result(message)

@@ -1,0 +1,129 @@
+"""The control socket's server: one JSON object a line in, one out.
+
+Rules. Whatever comes in is answered with an error or refused, and never stops the monitor: lines have
+a limit, so have the clients at a time and the time a client may take. A client that is slow waits for
+itself only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mpchat.ipc.control import LONGEST_REQUEST, ControlError
+from mpchat.ipc.orders import Orders
+from mpchat.monitor.status import SAMPLE_SECONDS, Status
+
+_CLIENTS = 64
+_IDLE_SECONDS = 30.0
+_REPORT_SECONDS = 2.0
+"""A worker that has not reported by then is busy or stuck; status tells which."""
+_PACKET = 128 * 1024
+
+
+class Control:
+    """Answers the verbs."""
+
+    def __init__(self, status: Status, orders: Orders) -> None:
+        self._status = status
+        self._orders = orders
+        self._clients: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def listening(self, sock: socket.socket) -> AsyncIterator[None]:
+        """Serve clients within the block."""
+        sampling = asyncio.create_task(self._sample())
+        server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LONGEST_REQUEST)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in (sampling, *self._clients):
+                task.cancel()
+            await asyncio.gather(sampling, *self._clients, return_exceptions=True)
+
+    async def answer(self, line: bytes) -> dict[str, Any]:
+        """Return the answer to one request, whatever it is."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return _error("a request is one line of JSON")
+        if not isinstance(request, dict):
+            return _error("a request is an object")
+        verb = request.get("verb")
+        try:
+            match verb:
+                case "status":
+                    return {"ok": True, **await asyncio.to_thread(self._status.collect)}
+                case "connections":
+                    return {"ok": True, **await self._connections()}
+                case "reload":
+                    done = await self._orders.give("reload")
+                    return {"ok": True, "generation": done.generation}
+        except ControlError as error:
+            return _error(str(error))
+        return _error("unknown verb; known are status, connections, reload")
+
+    async def _connections(self) -> dict[str, Any]:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near.setblocking(False)
+        connections: list[dict[str, Any]] = []
+        silent = self._status.ready_pids()
+        with near:
+            with far:
+                await self._orders.give("connections", far.fileno())
+            loop = asyncio.get_running_loop()
+            try:
+                async with asyncio.timeout(_REPORT_SECONDS):
+                    # It ends when the last worker has closed its copy of the other end.
+                    while packet := await loop.sock_recv(near, _PACKET):
+                        report = json.loads(packet)
+                        connections += report["connections"]
+                        silent.discard(report["pid"])
+            except TimeoutError:
+                pass  # Those who are silent are named in the answer.
+        return {"connections": connections, "silent": sorted(silent)}
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            if len(self._clients) > _CLIENTS:
+                await _write(writer, _error("too many clients"))
+                return
+            while True:
+                try:
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        line = await reader.readline()
+                except ValueError:
+                    text = f"a request has at most {LONGEST_REQUEST} bytes"
+                    await _write(writer, _error(text))
+                    return
+                if not line.endswith(b"\n"):
+                    return
+                await _write(writer, await self.answer(line))
+        except (ConnectionError, TimeoutError):
+            return
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _sample(self) -> None:
+        while True:
+            self._status.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+
+async def _write(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    async with asyncio.timeout(_IDLE_SECONDS):
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"ok": False, "error": text}

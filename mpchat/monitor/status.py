@@ -1,0 +1,145 @@
+"""What the service does, from the scoreboard and /proc: the answer to the verb status.
+
+Rules. Asks no process, so a service whose workers are all stuck still shows that. Counters are those of
+the slot, over all its workers, and never fall; gauges are those of the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from mpchat.ipc.counters import GAUGES, TOTALS
+from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+SAMPLE_SECONDS = 1.0
+"""How often the CPU time of each worker is looked at, for its share."""
+
+
+@dataclass
+class _Sample:
+    at: float
+    cpu: float
+    percent: float = 0.0
+
+
+class Status:
+    """Looks at the service; ``sample`` has to be called now and then for shares of CPU."""
+
+    def __init__(self, scoreboard: Scoreboard, address: str, pool: str, supervisor: int) -> None:
+        self._board = scoreboard
+        self._address = address
+        self._pool = pool
+        self._supervisor = supervisor
+        self._samples: dict[int, _Sample] = {}
+
+    def collect(self) -> dict[str, Any]:
+        """Return the whole status; docs/operations.md describes its fields."""
+        board = self._board
+        slots = board.service("slots")
+        now = time.monotonic()
+        return {
+            "version": version("mpchat"),
+            "pid": self._supervisor,
+            "address": self._address,
+            "uptime_seconds": _since(board.service("started"), now),
+            "generation": board.service("generation"),
+            "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
+            "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
+        }
+
+    def ready_pids(self) -> set[int]:
+        """Return the processes that serve clients."""
+        board = self._board
+        ready = WORKER_STATES.index("ready")
+        return {
+            board.slot(slot, f"pid_{row}")
+            for slot in range(board.service("slots"))
+            for row in range(ROWS)
+            if board.slot(slot, f"state_{row}") == ready
+        }
+
+    def sample(self) -> None:
+        """Note the CPU time of every worker."""
+        board, now = self._board, time.monotonic()
+        before, self._samples = self._samples, {}
+        for slot in range(board.service("slots")):
+            for row in range(ROWS):
+                pid = board.slot(slot, f"pid_{row}")
+                cpu = cpu_seconds(pid) if pid else None
+                if cpu is None:
+                    continue
+                sample = self._samples[pid] = _Sample(now, cpu)
+                last = before.get(pid)
+                if last is not None and now > last.at:
+                    sample.percent = 100 * max(0.0, cpu - last.cpu) / (now - last.at)
+
+    def _workers(self, slot: int, now: float) -> list[dict[str, Any]]:
+        board = self._board
+        totals = {name: sum(board.read(slot, row, name) for row in range(ROWS)) for name in TOTALS}
+        found = []
+        for row in range(ROWS):
+            state = WORKER_STATES[board.slot(slot, f"state_{row}")]
+            if state != "none":
+                found.append(self._worker(slot, row, state, now) | totals)
+        # A slot whose worker waits to be started again is shown, too.
+        return found or [
+            {"name": self._name(slot), "slot": slot, "state": "down"}
+            | totals
+            | {"restarts": board.slot(slot, "restarts")}
+        ]
+
+    def _worker(self, slot: int, row: int, state: str, now: float) -> dict[str, Any]:
+        board = self._board
+        pid = board.slot(slot, f"pid_{row}")
+        beat_at = board.read(slot, row, "beat_at")
+        sample = self._samples.get(pid)
+        return {
+            "name": self._name(slot),
+            "slot": slot,
+            "state": state,
+            "pid": pid,
+            "age_seconds": _since(board.slot(slot, f"since_{row}"), now),
+            "restarts": board.slot(slot, "restarts"),
+            "generation": board.read(slot, row, "generation"),
+            "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
+            "silent_seconds": _since(beat_at, now),
+            "cpu_seconds": cpu_seconds(pid),
+            "cpu_percent": round(sample.percent, 1) if sample is not None else None,
+            "pss_bytes": pss_bytes(pid),
+            **{name: board.read(slot, row, name) for name in GAUGES},
+        }
+
+    def _name(self, slot: int) -> str:
+        return f"{self._pool}/{slot}"
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def pss_bytes(pid: int) -> int | None:
+    """Return the memory of a process, shared pages divided among those who share them (PSS)."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    return None
+
+
+def _since(milliseconds: int, now: float) -> float | None:
+    """Return the seconds since a time on the scoreboard, None where none is noted."""
+    return round(max(0.0, now - milliseconds / 1000), 3) if milliseconds else None

@@ -1,0 +1,36 @@
+"""What the supervisor shows of slots and workers on the scoreboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.supervisor.children import Child
+from mpchat.supervisor.policy import Policy, Worker
+
+
+def show_slots(scoreboard: Scoreboard, policy: Policy, children: Mapping[int, Child]) -> None:
+    """Store the state, process and age of every worker, and the restarts of every slot."""
+    for index, slot in enumerate(policy.pool):
+        scoreboard.set_slot(index, "restarts", max(0, slot.spawned - 1))
+        by_row = {w.row: w for w in (slot.retiring, slot.current) if w is not None}
+        for row in range(ROWS):
+            _show_worker(scoreboard, index, row, by_row.get(row), children)
+
+
+def _show_worker(
+    scoreboard: Scoreboard,
+    slot: int,
+    row: int,
+    worker: Worker | None,
+    children: Mapping[int, Child],
+) -> None:
+    state, pid, since = 0, 0, 0
+    if worker is not None:
+        state = WORKER_STATES.index(worker.state.value)
+        child = children.get(worker.number)
+        pid = child.pid if child is not None else 0
+        since = int(worker.born * 1000)
+    scoreboard.set_slot(slot, f"state_{row}", state)
+    scoreboard.set_slot(slot, f"pid_{row}", pid)
+    scoreboard.set_slot(slot, f"since_{row}", since)

@@ -1,0 +1,282 @@
+"""The control socket and the verbs that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from mpchat.ipc.control import ControlError, ask
+from mpchat.ipc.counters import TOTALS
+from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.service import Service, wait_until
+
+Verb = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def control_socket(service_tmpdir: Path) -> Path:
+    return service_tmpdir / "control.sock"
+
+
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any, control_socket: Path) -> Any:
+    server = service_config_yaml["components_manager"]["components"]["server"]
+    server["control-socket"] = str(control_socket)
+    return service_config_yaml
+
+
+@pytest.fixture
+def verb(supervisor: Service, service_config_path_temp: Path) -> Verb:
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mpchat", name, "-c", str(service_config_path_temp)]
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def status(supervisor: Service, control_socket: Path) -> Callable[[], dict[str, Any]]:
+    return lambda: ask(str(control_socket), {"verb": "status"})
+
+
+Status = Callable[[], dict[str, Any]]
+
+
+async def test_status_counts_what_a_client_counted(
+    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, status: Status
+) -> None:
+    async with websocket_client.get("chat") as chat:
+        for number in range(100):
+            await chat.send("x" * number)
+            await chat.recv()
+        totals = status()["totals"]
+        assert (totals["messages_received"], totals["messages_sent"]) == (100, 100)
+        assert totals["bytes_received"] == totals["bytes_sent"] == sum(range(100))
+        assert totals["connections"] == 1
+        answer = json.loads((await asyncio.to_thread(verb, "status", "--json")).stdout)
+        assert {worker["pid"] for worker in answer["workers"]} == set(supervisor.pids("worker"))
+        assert all(worker["state"] == "ready" for worker in answer["workers"])
+        assert all(worker["pss_bytes"] > 1_000_000 for worker in answer["workers"])
+        shown = (await asyncio.to_thread(verb, "status")).stdout
+        assert supervisor.ready_line.removesuffix(", 4 workers") in shown
+        assert shown.count("main-task-processor/") == 4
+        (row,) = json.loads((await asyncio.to_thread(verb, "connections", "--json")).stdout)[
+            "connections"
+        ]
+        assert (row["messages_received"], row["bytes_sent"]) == (100, sum(range(100)))
+        assert row["path"] == "/chat"
+        assert row["id"] in (await asyncio.to_thread(verb, "connections")).stdout
+
+
+async def test_a_query_is_not_shown(websocket_client: WebsocketClient, verb: Verb) -> None:
+    async with websocket_client.get("chat?token=secret"):
+        result = await asyncio.to_thread(verb, "connections", "--json")
+    assert "/chat" in result.stdout
+    assert "secret" not in result.stdout
+
+
+async def test_totals_never_fall_while_workers_are_killed(
+    supervisor: Service, websocket_client: WebsocketClient, status: Status
+) -> None:
+    sent = 0
+    before = status()["totals"]
+    for _ in range(5):
+        async with websocket_client.get("chat") as chat:
+            for _ in range(20):
+                await chat.send("hello")
+                await chat.recv()
+                sent += 1
+            os.kill(random.choice(supervisor.pids("worker")), signal.SIGKILL)
+            for _ in range(20):
+                totals = status()["totals"]
+                assert all(totals[name] >= before[name] for name in TOTALS)
+                before = totals
+            with contextlib.suppress(ConnectionClosed):
+                await chat.close()
+        await asyncio.to_thread(
+            wait_until, lambda: len(supervisor.pids("worker")) == 4, "replacement"
+        )
+    # Every echo was published before its answer could be read: not one is missing.
+    assert status()["totals"]["messages_received"] == sent
+    assert sum(worker["restarts"] for worker in status()["workers"]) == 5
+
+
+async def test_a_frozen_worker_is_shown_and_the_others_report(
+    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, status: Status
+) -> None:
+    frozen = supervisor.pids("worker")[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+
+        def is_silent() -> bool:
+            workers = {worker["pid"]: worker for worker in status()["workers"]}
+            return bool(workers[frozen]["silent_seconds"] > 1)
+
+        await asyncio.to_thread(wait_until, is_silent, "silence of the worker")
+        result = await asyncio.to_thread(verb, "connections")
+        assert f"worker pid {frozen} did not answer" in result.stderr
+        result = await asyncio.to_thread(verb, "reload")
+        assert result.returncode == 1
+        assert f"pid {frozen} has not confirmed generation 2" in result.stderr
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
+def test_reload_says_how_it_went(verb: Verb, config_fallback_path: Path) -> None:
+    result = verb("reload")
+    assert result.returncode == 0
+    assert result.stdout == "dynamic config generation 2 is applied in every worker\n"
+    config_fallback_path.write_text('{"USERVER_LOG_REQUEST": 1, "MPCHAT_LIMITS": []}')
+    result = verb("reload")
+    assert result.returncode == 1
+    assert "USERVER_LOG_REQUEST: expected true or false, got 1" in result.stderr
+    assert "MPCHAT_LIMITS: expected a mapping, got []" in result.stderr
+    config_fallback_path.write_text("{}")
+    assert json.loads(verb("reload", "--json").stdout) == {"generation": 3}
+
+
+def test_many_reloads_at_once_are_all_answered(supervisor: Service, control_socket: Path) -> None:
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(30)]
+    for client in clients:
+        client.connect(str(control_socket))
+        client.sendall(b'{"verb": "reload"}\n')
+    generations = []
+    for client in clients:
+        with client, client.makefile() as lines:
+            answer = json.loads(lines.readline())
+            assert answer["ok"]
+            generations.append(answer["generation"])
+    assert max(generations) <= 31
+
+
+HOSTILE = {
+    "no json": b"status\n",
+    "no object": b"[]\n",
+    "no verb": b"{}\n",
+    "strange verb": b'{"verb": {"a": 1}}\n',
+    "nul": b"\0\n",
+    "deep": b"[" * 60_000 + b"\n",
+    "not utf-8": b'{"verb": "\xff"}\n',
+    "too long": b"x" * 200_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_requests_are_answered_with_an_error(
+    supervisor: Service, control_socket: Path, status: Status, kind: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(control_socket))
+        client.sendall(HOSTILE[kind])
+        with client.makefile("rb") as lines:
+            assert json.loads(lines.readline())["ok"] is False
+    assert len(status()["workers"]) == 4
+
+
+def test_many_clients_that_say_nothing_do_not_shut_others_out_for_ever(
+    supervisor: Service, control_socket: Path, status: Status
+) -> None:
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    for client in clients:
+        client.connect(str(control_socket))
+    for client in clients:
+        client.close()
+    assert wait_until(lambda: answers(status), "an answer")
+
+
+def answers(status: Status) -> bool:
+    try:
+        return len(status()["workers"]) == 4
+    except ControlError as error:
+        assert "too many clients" in str(error)
+        return False
+
+
+def test_a_killed_monitor_comes_back(supervisor: Service, status: Status) -> None:
+    workers = set(supervisor.pids("worker"))
+    for _ in range(2):
+        victim = supervisor.pids("monitor")[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda gone=victim: set(supervisor.pids("monitor")) - {gone}, "a monitor")  # type: ignore[misc]
+        wait_until(lambda: answers_at_all(status), "an answer of the new monitor")
+    assert set(supervisor.pids("worker")) == workers
+
+
+def answers_at_all(status: Status) -> bool:
+    try:
+        return bool(status()["workers"])
+    except ControlError as error:
+        assert "cannot ask" in str(error) or "ended before" in str(error)
+        return False
+
+
+def test_the_socket_is_private_and_goes_with_the_service(
+    supervisor: Service, control_socket: Path, verb: Verb
+) -> None:
+    assert stat.S_IMODE(control_socket.stat().st_mode) == 0o600
+    assert supervisor.stop() == 0
+    assert not control_socket.exists()
+    result = verb("status")
+    assert result.returncode == 1
+    assert "is it running?" in result.stderr
+
+
+def test_the_socket_goes_with_a_killed_supervisor(
+    supervisor: Service, control_socket: Path
+) -> None:
+    supervisor.process.kill()
+    supervisor.process.wait()
+    wait_until(lambda: not control_socket.exists(), "removed socket")
+
+
+def test_an_unusable_path_ends_the_start(
+    service_command: list[str], service_config_yaml: Any, tmp_path: Path
+) -> None:
+    server = service_config_yaml["components_manager"]["components"]["server"]
+    server["control-socket"] = "missing/control.sock"
+    config = tmp_path / "unusable.yaml"
+    config.write_text(json.dumps(service_config_yaml))
+    result = subprocess.run(
+        [*service_command, "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 78
+    assert "missing/control.sock: No such file or directory" in result.stderr
+
+
+def test_no_service_is_found_by_a_port_that_nobody_chose(
+    service_config_yaml: Any, tmp_path: Path
+) -> None:
+    del service_config_yaml["components_manager"]["components"]["server"]["control-socket"]
+    config = tmp_path / "chosen.yaml"
+    config.write_text(json.dumps(service_config_yaml))
+    command = [sys.executable, "-m", "mpchat", "status"]
+    for arguments, expected in (
+        (["-c", str(config)], "name the socket by --socket"),
+        ([], "Missing option '-c' / '--config' or '--socket'"),
+    ):
+        result = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert result.returncode == 64
+        assert expected in result.stderr

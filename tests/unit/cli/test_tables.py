@@ -1,0 +1,76 @@
+"""What the verbs print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpchat.cli.tables import connection_lines, status_lines, table
+from mpchat.ipc.counters import GAUGES, TOTALS
+
+TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
+WORKER: dict[str, Any] = {
+    "name": "main/0",
+    "pid": 7,
+    "state": "ready",
+    "age_seconds": 93_784.0,
+    "restarts": 2,
+    "generation": 4,
+    "loop_lag_ms": 1.25,
+    "silent_seconds": 0.1,
+    "cpu_percent": 12.5,
+    "pss_bytes": 10 * 1024 * 1024,
+    **dict.fromkeys(GAUGES, 5),
+    **TOTALS_SO_FAR,
+}
+STATUS: dict[str, Any] = {
+    "version": "1.2",
+    "pid": 6,
+    "address": "ws://localhost:80/chat",
+    "uptime_seconds": 61.5,
+    "generation": 4,
+    "workers": [
+        WORKER,
+        WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},
+        {"name": "main/2", "state": "down", "restarts": 9, **TOTALS_SO_FAR},
+    ],
+    "totals": {**TOTALS_SO_FAR, **dict.fromkeys(GAUGES, 5)},
+}
+
+
+def test_status() -> None:
+    lines = list(status_lines(STATUS))
+    assert lines[0] == (
+        "mpchat 1.2 pid 6: ws://localhost:80/chat, up 1m01s, dynamic config generation 4"
+    )
+    rows = [line.split() for line in lines[2:6]]
+    assert len({len(row) for row in rows}) == 1
+    assert rows[1][:6] == ["main/0", "7", "ready", "1d02h", "2", "5"]
+    assert rows[1][8:] == ["118MiB", "3B", "1.2ms", "12%", "10.0MiB", "4"]
+    assert rows[2][2] == "ready,silent:12.0s"
+    assert rows[3][:4] == ["main/2", "-", "down", "-"]
+    assert "log lines lost: 3" in lines[-1]
+
+
+def test_connections_are_sorted_by_age_and_have_one_word_a_column() -> None:
+    row = {
+        "id": "a-1",
+        "peer": "unix socket",
+        "path": "/chat",
+        "age_seconds": 1.0,
+        "messages_received": 1,
+        "messages_sent": 2,
+        "bytes_received": 1000,
+        "bytes_sent": 0,
+        "messages_waiting": 0,
+        "bytes_waiting": 70_000,
+    }
+    older = row | {"id": "a-0", "age_seconds": 9.0}
+    header, first, second = connection_lines({"connections": [row, older]})
+    assert first.split()[:6] == ["a-0", "unix-socket", "/chat", "9.0s", "1", "2"]
+    assert first.split()[6:] == ["1.0KiB", "0B", "0", "68.4KiB"]
+    assert second.split()[0] == "a-1"
+    assert len(header.split()) == len(first.split())
+
+
+def test_an_empty_table_is_its_header() -> None:
+    assert list(table(["A", "B"], [])) == ["A  B"]

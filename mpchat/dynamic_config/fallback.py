@@ -44,14 +44,15 @@ def read_file(path: str) -> str:
         raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
     except ValueError as error:
         raise _unusable(path, f"cannot be read: {error}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unusable(path, "expected a regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             content = file.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
+    except OSError as error:
+        raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST_FILE:
         raise _unusable(path, f"larger than {LARGEST_FILE} bytes")
     try:

@@ -18,6 +18,9 @@ from mpchat.supervisor.children import Child
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 
+_MOST_DEATHS = 2
+"""One template may die of something else while it is asked."""
+
 Asker: TypeAlias = Callable[[str], None]
 """Is told the reasons why a reload is not applied everywhere, one per line; none if it is."""
 
@@ -57,6 +60,7 @@ class Reload:
         self._loading = False
         self._applying = False
         self._again = False
+        self._deaths = 0
         self._askers: list[Asker] = []
         self._later_askers: list[Asker] = []
 
@@ -68,6 +72,7 @@ class Reload:
             return
         self._askers += askers
         self._loading = True
+        self._deaths = 0
         self.due = now + self._numbers.reload_limit
         self._begun()
         self._ask_template()
@@ -76,6 +81,14 @@ class Reload:
         """Repeat the question to a template that replaced a dead one."""
         if self._loading:
             self._ask_template()
+
+    def template_ended(self, how: str, now: float) -> None:
+        """Give up if the question itself seems to be what templates die of."""
+        if not self._loading:
+            return
+        self._deaths += 1
+        if self._deaths == _MOST_DEATHS:
+            self.failed(f"reading it ended the template {self._deaths} times: {how}", now)
 
     def loaded(self, memfd: int, now: float) -> bool:
         """Number a validated config and hand it to every worker; False if nobody waits for it."""

@@ -332,6 +332,8 @@ class Supervisor:
             self._exit_code = ExitCode.WORKERS
         else:
             self._log.error(f"{child.name} pid {child.pid}: {how}; starting another")
+            if single is self._template:
+                self._reload.template_ended(how, now)
 
     def _on_worker_gone(self, worker: Child, how: str, now: float) -> None:
         del self._workers[worker.number]

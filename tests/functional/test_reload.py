@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
@@ -57,8 +58,10 @@ def test_a_file_that_is_none(supervisor: Service, config_fallback_path: Path, ki
         os.mkfifo(config_fallback_path)
     elif kind == "folder":
         config_fallback_path.mkdir()
+    reason = "cannot be read" if kind == "missing" else "expected a regular file"
     status = supervisor.reload()
     assert "generation 1; the last reload failed: " in status
+    assert reason in status
 
 
 async def test_a_storm_of_reloads_closes_no_connection(
@@ -97,3 +100,53 @@ async def test_log_request_takes_effect(
         pass
     await asyncio.to_thread(wait_until, lambda: handshakes() >= 2, "line of the handshake")
     assert handshakes() == 2
+
+
+CRASHING_APP = """
+import os
+
+from pydantic import AfterValidator
+from typing import Annotated
+
+from mpchat import Key, WebsocketHandlerBase, minimal_server_component_list
+
+DEADLY = Key("DEADLY", Annotated[bool, AfterValidator(lambda value: value and os._exit(3))], False)
+
+
+class Chat(WebsocketHandlerBase):
+    name = "websocket-handler"
+    dynamic_config_keys = (DEADLY,)
+
+
+components = minimal_server_component_list().append(Chat)
+"""
+
+
+def test_a_file_that_templates_die_of_fails_soon(
+    service_command: list[str],
+    service_config_path_temp: Path,
+    config_fallback_path: Path,
+    service_tmpdir: Path,
+) -> None:
+    (service_tmpdir / "crashing.py").write_text(CRASHING_APP)
+    command = [
+        *service_command,
+        "--app",
+        "crashing:components",
+        "-c",
+        str(service_config_path_temp),
+    ]
+    config = yaml.safe_load(service_config_path_temp.read_text())
+    del config["components_manager"]["components"]["handler-ping"]
+    service_config_path_temp.write_text(yaml.safe_dump(config))
+    service = Service(command, service_tmpdir)
+    try:
+        service.wait_ready()
+        good = config_fallback_path.read_text()
+        config_fallback_path.write_text('{"DEADLY": true}')
+        status = service.reload()
+        assert "reading it ended the template 2 times: exit status 3" in status
+        config_fallback_path.write_text(good)
+        assert "generation 2" in service.reload()
+    finally:
+        service.close()

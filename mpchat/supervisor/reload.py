@@ -64,9 +64,14 @@ class Reload:
         self._askers: list[Asker] = []
         self._later_askers: list[Asker] = []
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a reload has begun and not ended."""
+        return self._loading or self._applying
+
     def ask(self, now: float, *askers: Asker) -> None:
         """Begin a reload, or note that one is wanted after the present one."""
-        if self._loading or self._applying:
+        if self.is_under_way:
             self._again = True
             self._later_askers += askers
             return

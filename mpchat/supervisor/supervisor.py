@@ -1,7 +1,6 @@
 """The loop around the policy: waits, gathers events, carries out actions.
 
-Rules. One thread, never blocks but in the one ``poll``. What a child said is read before its exit
-status is taken, so its last words come before its end. The policy decides about workers; this file
+Rules. One thread, never blocks but in the one ``poll``. The policy decides about workers; this file
 decides nothing but the order of things.
 """
 
@@ -14,12 +13,13 @@ import time
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.channel import ChannelClosed
 from mpchat.ipc.process import become_subreaper
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child, describe_status, exec_template
+from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
+from mpchat.supervisor.heartbeats import Heartbeats
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
@@ -36,7 +36,7 @@ from mpchat.supervisor.reload import Generation, Reload
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
-from mpchat.supervisor.systemd import Notifier
+from mpchat.supervisor.systemd import ServiceManager
 
 _UNSUPPORTED = {
     signal.SIGUSR1: "reopening log files",
@@ -53,22 +53,21 @@ class Supervisor:
         self._command = command
         self._numbers = numbers or Numbers()
         self._log = Log()
-        self._notifier = Notifier(os.environ)
+        self._manager = ServiceManager(os.environ)
+        self._heartbeats = Heartbeats()
         self._signals = Signals()
         self._scoreboard = Scoreboard.create()
         self._forks = Forks(self._scoreboard)
-        self._template = Single(self._numbers)
-        self._monitor = Single(self._numbers)
-        self._workers: dict[int, Child] = {}
+        self._family = Family(self._numbers, self._on_message)
         self._reload = Reload(
             self._numbers,
             self._log,
-            self._workers,
+            self._family.workers,
             self._ask_template,
-            self._notifier.reloading,
+            self._manager.reloading,
             self._on_reload_over,
         )
-        self._orders = Orders(self._reload, self._workers)
+        self._orders = Orders(self._reload, self._family.workers)
         self._running: Running | None = None
         self._static_config: int | None = None
         self._pool_is_up = False
@@ -76,6 +75,7 @@ class Supervisor:
         self._stopping = False
         self._exit_code: int | None = None
         self._last_words = ""
+        self._reload_failure = ""
 
     # The loop
 
@@ -99,24 +99,21 @@ class Supervisor:
         now = time.monotonic()
         for number in self._signals.take():
             self._on_signal(number, now)
-        for child in self._children():
-            self._read(child, now)
-        self._reap(now)
-        for child in self._children():
-            if not child.open and (child.status is not None or not child.pid):
-                self._on_gone(child, now)
+        for child in self._family:
+            self._family.read(child, now)
+        self._family.reap(now)
+        for child in self._family.gone():
+            self._on_gone(child, now)
         self._tick(now)
 
     def _wait(self) -> None:
         poller = select.poll()
         poller.register(self._signals.fileno(), select.POLLIN)
-        for child in self._children():
-            if child.open:
-                wanted = select.POLLIN | (select.POLLOUT if child.channel.has_waiting else 0)
-                poller.register(child.channel.fileno(), wanted)
+        self._family.register(poller)
         times = [
-            self._template.start_at,
-            self._monitor.start_at,
+            self._family.template.start_at,
+            self._family.monitor.start_at,
+            self._heartbeats.next_look,
             self._template_due(),
             self._reload.due,
         ]
@@ -127,46 +124,9 @@ class Supervisor:
         timeout = None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
         poller.poll(timeout)
 
-    def _children(self) -> list[Child]:
-        singles = [single.child for single in (self._template, self._monitor)]
-        return [child for child in singles if child is not None] + list(self._workers.values())
-
-    def _read(self, child: Child, now: float) -> None:
-        if not child.open:
-            return
-        try:
-            child.channel.flush()
-            while (received := messages.receive(child.channel)) is not None:
-                self._on_message(child, *received, now)
-        except ChannelClosed:
-            child.open = False
-
-    def _reap(self, now: float) -> None:
-        """Take the exit status of whoever has ended, strangers' orphans included."""
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            # It has said all it will ever say, perhaps only now its pid.
-            for child in self._children():
-                if child.pid in {0, ended.si_pid}:
-                    self._read(child, now)
-            _pid, status = os.waitpid(ended.si_pid, 0)
-            for child in self._children():
-                if child.pid == ended.si_pid:
-                    child.status = status
-                    # A process that it forked may hold the channel; it is not our child.
-                    child.open = False
-
     def _tick(self, now: float) -> None:
-        for child in self._children():
-            if not child.open and child.pid and child.status is None:
-                # It closed its channel and lives: nothing can reach it any more.
-                child.kill()
-        template = self._template.child
+        self._family.kill_unreachable()
+        template = self._family.template.child
         due = self._template_due()
         if template is not None and due is not None and due <= now:
             self._log.error("the template did not load in time: killed")
@@ -179,15 +139,29 @@ class Supervisor:
         self._reload.tick(now)
         if self._running is not None and self._running.policy.ready_count() == 0:
             # Without a template there will be no worker, and without a worker no service.
-            self._template.hurry(self._template.since + self._numbers.rescue_interval)
-        if self._template.is_due(now):
+            self._family.template.hurry(self._family.template.since + self._numbers.rescue_interval)
+        if self._family.template.is_due(now):
             self._start_template(now)
-        if self._monitor.is_due(now):
+        if self._family.monitor.is_due(now):
             self._start_monitor(now)
         if self._running is not None:
             self._do(self._running.policy.tick(now), now)
-            show_slots(self._scoreboard, self._running.policy, self._workers)
+            show_slots(self._scoreboard, self._running.policy, self._family.workers)
         self._announce_once(now)
+        if now >= self._heartbeats.next_look:
+            self._look_at_heartbeats(now)
+
+    def _look_at_heartbeats(self, now: float) -> None:
+        beats = {
+            worker.number: self._scoreboard.read(worker.slot, worker.row, "heartbeat")
+            for worker in self._family.workers.values()
+            if worker.ready and worker.open
+        }
+        self._heartbeats.look(beats, now)
+        numbers = self._numbers
+        healthy = self._heartbeats.longest() <= numbers.hang + numbers.recovery
+        status = self._status() if self._announced and not self._stopping else ""
+        self._manager.tick(now, status if not self._reload.is_under_way else "", healthy=healthy)
 
     # Signals
 
@@ -206,7 +180,7 @@ class Supervisor:
         else:
             self._log.info("stopping: draining connections")
         self._stopping = True
-        self._notifier.stopping()
+        self._manager.stopping()
         if self._running is None:
             self._exit_code = ExitCode.OK
             return
@@ -221,7 +195,7 @@ class Supervisor:
         match message:
             case messages.Hello():
                 child.identify(message.pid)
-                self._watch(child)
+                self._family.watch(child)
             case messages.Ready():
                 child.ready = True
                 if child.number:
@@ -269,7 +243,7 @@ class Supervisor:
         self._reload.template_is_ready()
 
     def _on_failure(self, child: Child, failure: messages.Failure) -> None:
-        if not self._announced and (self._running is None or child is self._monitor.child):
+        if not self._announced and (self._running is None or child is self._family.monitor.child):
             say(failure.text)
             self._exit_code = failure.exit_code
         else:
@@ -288,35 +262,25 @@ class Supervisor:
             self._running.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
 
     def _ask_template(self) -> None:
-        template = self._template.child
+        template = self._family.template.child
         if template is not None and template.ready:
             template.send(messages.ReloadRequest())
 
     def _on_reload_over(self, failure: str | None) -> None:
+        self._reload_failure = f"; the last reload failed: {failure}" if failure else ""
         if not self._stopping:
-            why = f"; the last reload failed: {failure}" if failure else ""
-            self._notifier.ready(self._status() + why)
-
-    def _watch(self, child: Child) -> None:
-        monitor = self._monitor.child
-        if monitor is None:
-            return
-        for target in self._children() if child is monitor else [child]:
-            if target.pid and target is not monitor:
-                monitor.send(messages.Watch(target.pid), (target.pidfd,))
+            self._manager.ready(self._status())
 
     # Ends of children
 
     def _on_gone(self, child: Child, now: float) -> None:
         how = describe_status(child.status)
         self._forks.forget(child)
-        monitor = self._monitor.child
-        if monitor is not None and monitor is not child and child.pid:
-            monitor.send(messages.Unwatch(child.pid))
-        if child is self._template.child:
-            self._on_single_gone(self._template, how, now)
-        elif child is monitor:
-            self._on_single_gone(self._monitor, how, now)
+        self._family.unwatch(child)
+        if child is self._family.template.child:
+            self._on_single_gone(self._family.template, how, now)
+        elif child is self._family.monitor.child:
+            self._on_single_gone(self._family.monitor, how, now)
         else:
             self._on_worker_gone(child, how, now)
         child.release()
@@ -332,11 +296,11 @@ class Supervisor:
             self._exit_code = ExitCode.WORKERS
         else:
             self._log.error(f"{child.name} pid {child.pid}: {how}; starting another")
-            if single is self._template:
+            if single is self._family.template:
                 self._reload.template_ended(how, now)
 
     def _on_worker_gone(self, worker: Child, how: str, now: float) -> None:
-        del self._workers[worker.number]
+        del self._family.workers[worker.number]
         self._scoreboard.zero_gauges(worker.slot, worker.row)
         text = f"{worker.name} pid {worker.pid}: {how}"
         words = worker.last_words()
@@ -359,9 +323,9 @@ class Supervisor:
                 case Spawn():
                     self._spawn(action)
                 case StopWorker():
-                    self._workers[action.worker].send(messages.Stop(action.now))
+                    self._family.workers[action.worker].send(messages.Stop(action.now))
                 case Kill():
-                    self._kill(self._workers[action.worker], action.reason)
+                    self._kill(self._family.workers[action.worker], action.reason)
                 case Announce():
                     self._pool_is_up = True
                 case Exit():
@@ -371,11 +335,11 @@ class Supervisor:
         assert self._running is not None
         name = f"worker {self._running.plan.pool}/{action.slot}"
         worker = self._forks.request_worker(name, action.worker, action.slot, action.row)
-        self._workers[action.worker] = worker
+        self._family.workers[action.worker] = worker
         self._send_forks()
 
     def _send_forks(self) -> None:
-        template = self._template.child
+        template = self._family.template.child
         if template is not None and template.ready and self._running is not None:
             self._forks.send(template, self._reload.generation, self._running.listeners)
 
@@ -390,26 +354,26 @@ class Supervisor:
 
     def _start_template(self, now: float) -> None:
         template = exec_template(self._command, os.environ)
-        self._template.started(template, now)
+        self._family.template.started(template, now)
         template.send(
             messages.Start(), () if self._static_config is None else (self._static_config,)
         )
-        self._watch(template)
+        self._family.watch(template)
 
     def _template_due(self) -> float | None:
-        template = self._template.child
+        template = self._family.template.child
         if template is None or template.ready:
             return None
-        return self._template.since + self._numbers.template_limit
+        return self._family.template.since + self._numbers.template_limit
 
     def _start_monitor(self, now: float) -> None:
         assert self._running is not None
-        self._monitor.started(self._forks.request_monitor(self._running), now)
+        self._family.monitor.started(self._forks.request_monitor(self._running), now)
         self._send_forks()
 
     def _announce_once(self, now: float) -> None:
         """Say that all is up, the monitor included, unless that one is in trouble of its own."""
-        monitor = self._monitor.child
+        monitor = self._family.monitor.child
         waits = monitor is not None and not monitor.ready
         if (
             self._announced
@@ -429,12 +393,15 @@ class Supervisor:
         except OSError as error:
             self._log.warning(f"cannot print the ready line: {error}")
         self._log.info(f"ready: {text}")
-        self._notifier.ready(self._status())
+        self._manager.ready(self._status())
 
     def _status(self) -> str:
-        count = self._running.policy.ready_count() if self._running is not None else 0
+        assert self._running is not None
+        ready = self._running.policy.ready_count()
+        clients = self._scoreboard.total("connections", self._running.plan.workers)
         number = self._reload.generation.number
-        return f"{count} workers ready, dynamic config generation {number}"
+        counts = f"{ready} workers ready, {clients} connections"
+        return f"{counts}, dynamic config generation {number}{self._reload_failure}"
 
     # The end
 
@@ -449,20 +416,7 @@ class Supervisor:
     def _end(self) -> None:
         """Let nothing outlive us: no process, no zombie, no socket file."""
         self._signals.close()
-        monitor = self._monitor.child
-        for child in self._children():
-            if child is monitor:
-                monitor.send(messages.Stop())
-            else:
-                child.kill()
-        deadline = time.monotonic() + self._numbers.now_limit
-        for child in self._children():
-            if child.pidfd >= 0:
-                poller = select.poll()
-                poller.register(child.pidfd, select.POLLIN)
-                poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
-                child.kill()
-        self._reap(time.monotonic())
+        self._family.end(self._numbers.now_limit)
         if self._running is not None:
             self._running.listeners.close()
             self._running.listeners.remove_file()

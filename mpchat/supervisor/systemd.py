@@ -1,4 +1,9 @@
-"""What the service manager is told: the datagrams of sd_notify(3). Does nothing without one."""
+"""What the service manager is told, and when: sd_notify(3) and its watchdog. Does nothing without one.
+
+Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. The watchdog
+is fed from the supervisor's loop, so it hears when that stands still, and not while a worker has been
+stuck for so long that the supervisor should have replaced it.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +12,59 @@ import socket
 import time
 from collections.abc import Mapping
 
+_STATUS_SECONDS = 1.0
+"""The status line follows what it counts this often at most."""
+_EXTEND_SECONDS = 1.0
+_EXTEND_USEC = 5_000_000
+"""While we drain, the manager is asked every second for five more."""
 
-class Notifier:
-    """One datagram socket to NOTIFY_SOCKET; never blocks, never fails the service."""
+
+class ServiceManager:
+    """The manager at NOTIFY_SOCKET, if there is one."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._socket: socket.socket | None = None
         self._address = environment.get("NOTIFY_SOCKET", "")
+        self._feed_every = _feed_interval(environment)
+        self._feed_at = 0.0
+        self._status = ""
+        self._status_at = 0.0
+        self._extend_at = 0.0
+        self._stopping = False
         if self._address[:1] in {"/", "@"}:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
 
     def ready(self, status: str) -> None:
         """The service is up, or a reload has ended."""
+        self._status = status
         self._send(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
     def reloading(self) -> None:
         """A reload begins; systemd tells it from an older READY by the clock it carries."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading the dynamic config")
+        self._status = "reloading the dynamic config"
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={self._status}")
 
     def stopping(self) -> None:
-        """The service has begun to stop."""
+        """The service has begun to stop, and may take as long as its drain does."""
+        self._stopping = True
         self._send("STOPPING=1\nSTATUS=stopping")
 
-    def status(self, text: str) -> None:
-        """Set the line that ``systemctl status`` shows."""
-        self._send(f"STATUS={text}")
+    def tick(self, now: float, status: str, *, healthy: bool) -> None:
+        """Send what has come due; ``status`` is empty while there is nothing new to say."""
+        if self._socket is None:
+            return
+        if self._feed_every and healthy and now >= self._feed_at:
+            self._feed_at = now + self._feed_every
+            self._send("WATCHDOG=1")
+        if self._stopping and now >= self._extend_at:
+            self._extend_at = now + _EXTEND_SECONDS
+            self._send(f"EXTEND_TIMEOUT_USEC={_EXTEND_USEC}")
+        if status and status != self._status and now >= self._status_at:
+            self._status_at = now + _STATUS_SECONDS
+            self._status = status
+            self._send(f"STATUS={status}")
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -49,5 +80,12 @@ class Notifier:
         try:
             self._socket.sendto(text.encode(), address)
         except OSError:
-            # The manager is gone or its queue is full: telling it is a courtesy, serving is the job.
+            # The manager is gone or its queue is full: telling it is not worth the service.
             return
+
+
+def _feed_interval(environment: Mapping[str, str]) -> float:
+    """Return seconds between two feedings, a third of what the manager allows; 0: none is wanted."""
+    wanted = environment.get("WATCHDOG_USEC", "")
+    for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(wanted) / 3_000_000 if wanted.isdigit() and for_us else 0.0

@@ -17,7 +17,7 @@ from mpchat.testsuite.service import Service, wait_until
 
 
 def test_a_good_file_is_a_new_generation(supervisor: Service) -> None:
-    assert supervisor.reload() == "4 workers ready, dynamic config generation 2"
+    assert supervisor.reload() == "4 workers ready, 0 connections, dynamic config generation 2"
     begun = [m for m in supervisor.notifications if m.get("RELOADING") == "1"]
     assert int(begun[0]["MONOTONIC_USEC"]) > 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.supervisor.sockets import Listeners
-from mpchat.supervisor.systemd import Notifier
 
 
 def plan(**more: Any) -> dict[str, Any]:
@@ -60,17 +58,3 @@ def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     with pytest.raises(StartError):
         Listeners(plan(port=None, unix_socket=str(path)), 1)
     assert path.read_text() == "important"
-
-
-def test_notifications_reach_both_kinds_of_address(tmp_path: Path) -> None:
-    for address in (str(tmp_path / "notify"), "\0mpchat-test-notify"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(address)
-            notifier = Notifier({"NOTIFY_SOCKET": address.replace("\0", "@")})
-            notifier.ready("fine")
-            assert manager.recv(1000) == f"READY=1\nMAINPID={os.getpid()}\nSTATUS=fine".encode()
-            notifier.reloading()
-            assert manager.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
-        notifier.ready("nobody listens any more")
-        notifier.close()
-    Notifier({}).ready("nobody asked")

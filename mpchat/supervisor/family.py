@@ -1,0 +1,120 @@
+"""All children of the supervisor: read, reaped, watched over by the monitor, ended.
+
+Rules. What a child said is read before its exit status is taken, so its last words come before its end.
+A child is gone when its channel is closed and its status is known. The monitor holds a pidfd of all
+others.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from mpchat.ipc import messages
+from mpchat.ipc.channel import ChannelClosed
+from mpchat.supervisor.children import Child
+from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.single import Single
+
+OnMessage: TypeAlias = Callable[[Child, messages.Message, list[int], float], None]
+
+
+class Family:
+    """The template, the monitor, and the workers by number."""
+
+    def __init__(self, numbers: Numbers, on_message: OnMessage) -> None:
+        self.template = Single(numbers)
+        self.monitor = Single(numbers)
+        self.workers: dict[int, Child] = {}
+        self._on_message = on_message
+
+    def __iter__(self) -> Iterator[Child]:
+        singles = [single.child for single in (self.template, self.monitor)]
+        return iter([child for child in singles if child is not None] + [*self.workers.values()])
+
+    def register(self, poller: select.poll) -> None:
+        """Have the poller wait for what children say, and for room for what waits to be said."""
+        for child in self:
+            if child.open:
+                wanted = select.POLLIN | (select.POLLOUT if child.channel.has_waiting else 0)
+                poller.register(child.channel.fileno(), wanted)
+
+    def read(self, child: Child, now: float) -> None:
+        """Pass on what a child has said."""
+        if not child.open:
+            return
+        try:
+            child.channel.flush()
+            while (received := messages.receive(child.channel)) is not None:
+                self._on_message(child, *received, now)
+        except ChannelClosed:
+            child.open = False
+
+    def reap(self, now: float) -> None:
+        """Take the exit status of whoever has ended, strangers' orphans included."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            # It has said all it will ever say, perhaps only now its pid.
+            for child in self:
+                if child.pid in {0, ended.si_pid}:
+                    self.read(child, now)
+            _pid, status = os.waitpid(ended.si_pid, 0)
+            for child in self:
+                if child.pid == ended.si_pid:
+                    child.status = status
+                    # A process that it forked may hold the channel; it is not our child.
+                    child.open = False
+
+    def gone(self) -> list[Child]:
+        """Return the children that have ended and are still listed."""
+        return [
+            child
+            for child in self
+            if not child.open and (child.status is not None or not child.pid)
+        ]
+
+    def kill_unreachable(self) -> None:
+        """End whoever closed its channel and lives: nothing can reach it any more."""
+        for child in self:
+            if not child.open and child.pid and child.status is None:
+                child.kill()
+
+    def watch(self, child: Child) -> None:
+        """Let the monitor hold a pidfd of the child; a new monitor, of all."""
+        monitor = self.monitor.child
+        if monitor is None:
+            return
+        for target in self if child is monitor else [child]:
+            if target.pid and target is not monitor:
+                monitor.send(messages.Watch(target.pid), (target.pidfd,))
+
+    def unwatch(self, child: Child) -> None:
+        """Let the monitor forget a child that has ended."""
+        monitor = self.monitor.child
+        if monitor is not None and monitor is not child and child.pid:
+            monitor.send(messages.Unwatch(child.pid))
+
+    def end(self, limit: float) -> None:
+        """Kill all but the monitor, which gets ``limit`` seconds to leave by itself; reap everyone."""
+        monitor = self.monitor.child
+        for child in self:
+            if child is monitor:
+                monitor.send(messages.Stop())
+            else:
+                child.kill()
+        deadline = time.monotonic() + limit
+        for child in self:
+            if child.pidfd >= 0:
+                poller = select.poll()
+                poller.register(child.pidfd, select.POLLIN)
+                poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                child.kill()
+        self.reap(time.monotonic())

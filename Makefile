@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 
 .PHONY: serve test lint docs wheel loadtest clean
 
+# At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
-	@exec $(BIN)/mpchat serve -c static_config.yaml
+	@if [ -t 0 ]; then sh -mc '$(BIN)/mpchat serve -c static_config.yaml; exit $$?'; \
+	else exec $(BIN)/mpchat serve -c static_config.yaml; fi
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n 4 tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

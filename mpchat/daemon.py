@@ -60,7 +60,10 @@ def daemon_main(components: ComponentList) -> NoReturn:
         print_dynamic_config_defaults(components)
     else:
         files = ConfigFiles(options.config, options.config_vars, options.config_vars_override)
-        run_service(files, lambda: components)
+        try:
+            run_service(files, lambda: components)
+        except StartError as error:
+            parser.exit(error.exit_code, f"{parser.prog}: error: {error}\n")
     sys.exit(ExitCode.OK)
 
 
@@ -163,9 +166,22 @@ def _exec_supervisor() -> NoReturn:
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # `-m` puts the current folder first in the supervisor's path, where an author's module could hide
     # one of the standard library; only where we were found there it has to stay.
-    safe = [] if home == os.getcwd() else ["-P"]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        safe = [] if home == os.getcwd() else ["-P"]
+    except FileNotFoundError as error:
+        text = "the current folder does not exist any more; start from another one"
+        raise StartError(text, ExitCode.USAGE) from error
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    _open_standard_descriptors()
     # A signal between here and the supervisor's own handlers waits instead of killing.
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     os.execv(python, [python, *safe, "-m", "mpchat.supervisor", *command])
+
+
+def _open_standard_descriptors() -> None:
+    """Fill what the caller has closed of 0, 1 and 2: a channel there would be printed into."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

@@ -58,7 +58,7 @@ class StaticConfig:
 
 def load_static(document: Document, names: UserverNames) -> StaticConfig:
     """Check the frame; all mistakes are in ``problems`` of the result."""
-    problems: list[Problem] = []
+    problems: list[Problem] = list(document.problems)
     ignored: list[str] = []
     if not isinstance(document.value, dict):
         problems.append(problem(document, (), "expected a mapping with components_manager"))
@@ -67,6 +67,9 @@ def load_static(document: Document, names: UserverNames) -> StaticConfig:
         if name not in {"components_manager", VARIABLES_OPTION}:
             known = f"components_manager, {VARIABLES_OPTION}"
             problems.append(problem(document, (name,), f"unknown option; known are {known}"))
+    if "components_manager" not in document.value:
+        problems.append(problem(document, (), "components_manager is required, but missing"))
+        return StaticConfig(document, {}, "", {}, tuple(problems), ())
     manager = validate(ManagerOptions, document, _MANAGER, problems, names.manager, ignored)
     raw = at(document.value, (*_MANAGER, "task_processors"))
     processors: dict[str, int] = {}

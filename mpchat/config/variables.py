@@ -44,14 +44,13 @@ class Variables:
 def substitute(document: Document, variables: Variables) -> Document:
     """Return the document with every ``$name`` replaced.
 
-    Raises:
-        ConfigError: A file that ``#file`` names cannot be read, or is not YAML.
+    A file that ``#file`` names and that cannot be read, or is not YAML, is among its ``problems``.
     """
     work = _Substitution(document, variables)
     value = work.value(document.value, ())
-    if work.problems:
-        raise ConfigError(work.problems)
-    return Document(document.file, value, work.places, work.origins)
+    found = [*document.problems, *work.problems]
+    found += [mistake for source in variables.documents for mistake in source.problems]
+    return Document(document.file, value, work.places, work.origins, work.undefined, tuple(found))
 
 
 @dataclass
@@ -60,6 +59,7 @@ class _Substitution:
     variables: Variables
     places: dict[Path, tuple[int, int]] = field(init=False)
     origins: dict[Path, str] = field(default_factory=dict)
+    undefined: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,6 +106,8 @@ class _Substitution:
             result[name] = found
             if origin:
                 self.origins[*path, name] = origin
+        elif value is not _MISSING:
+            self.undefined[*path, name] = value
 
     def _instead(self, name: str, mapping: dict[str, Any], path: Path) -> tuple[Any, str]:
         variable = mapping.get(f"{name}#env")
@@ -128,13 +130,16 @@ class _Substitution:
 
     def _parse(self, text: str, origin: str, path: Path) -> tuple[Any, str]:
         """Read a value as YAML does: `8080` is a number."""
+        value = _MISSING
         try:
-            return read_yaml(text, origin).value, origin
+            document = read_yaml(text, origin)
+            value, mistakes = document.value, document.problems
         except ConfigError as error:
-            self.problems += [
-                problem(self.document, path, f"{origin}: {found.text}") for found in error.problems
-            ]
-            return _MISSING, ""
+            mistakes = error.problems
+        self.problems += [
+            problem(self.document, path, f"{origin}: {found.text}") for found in mistakes
+        ]
+        return (_MISSING, "") if mistakes else (value, origin)
 
 
 def _is_variable(value: Any) -> bool:

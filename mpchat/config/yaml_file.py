@@ -28,13 +28,17 @@ class Document:
     places: Mapping[Path, tuple[int, int]]
     origins: Mapping[Path, str] = field(default_factory=dict)
     """For values that a variable gave: which, and where"""
+    undefined: Mapping[Path, str] = field(default_factory=dict)
+    """Options that are missing because their variable is not defined"""
+    problems: tuple[Problem, ...] = ()
+    """Mistakes that leave the rest readable, such as a key given twice"""
 
 
 def read_yaml(text: str, file: str) -> Document:
-    """Parse one document.
+    """Parse one document; what is wrong with single keys or values is in its ``problems``.
 
     Raises:
-        ConfigError: The text is not one YAML document with string keys.
+        ConfigError: The text is not one YAML document.
     """
     loader = yaml.SafeLoader("")
     try:
@@ -54,9 +58,7 @@ def read_yaml(text: str, file: str) -> Document:
         raise ConfigError([Problem(file, 0, 0, "", "nested too deeply")]) from error
     finally:
         loader.dispose()
-    if reader.problems:
-        raise ConfigError(reader.problems)
-    return Document(file, value, reader.places)
+    return Document(file, value, reader.places, problems=tuple(reader.problems))
 
 
 def problem(document: Document, path: Path, text: str) -> Problem:
@@ -70,6 +72,9 @@ def problem(document: Document, path: Path, text: str) -> Problem:
         if origin:
             text += f" ({origin})"
             break
+    for missing, variable in document.undefined.items():
+        if len(path) > 1 and missing[: len(path)] == path:
+            text += f" ({dotted(missing[len(path) - 1 :])}: {variable} is not defined)"
     return Problem(document.file, line, column, dotted(path), text)
 
 

@@ -74,6 +74,7 @@ def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[
     problems: list[Problem] = []
     unknown: set[str] = set()
     for layer in layers:
+        problems += layer.problems
         for name, value in layer.value.items():
             values[name] = value
             key = declared.get(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import NoReturn
 
 from mpchat.config.yaml_file import Document, Path, dotted
@@ -16,11 +17,12 @@ from mpchat.errors import ConfigError, Problem
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ATOM = re.compile(r"[^\s,\]}]+")
+_REFUSED = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)|\d{1000,}')
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def read_json(text: str, file: str) -> Document:
-    """Parse a JSON object.
+    """Parse a JSON object; names given twice are in its ``problems``.
 
     Raises:
         ConfigError: The text is not one JSON object.
@@ -35,7 +37,10 @@ def read_json(text: str, file: str) -> Document:
     except RecursionError as error:
         raise ConfigError([Problem(file, 0, 0, "", "nested too deeply")]) from error
     except ValueError as error:
-        raise ConfigError([Problem(file, 0, 0, "", f"not valid JSON: {error}")]) from error
+        # A constant or a number that Python refuses, which tells no place.
+        walker = _Walker(text)
+        place = next((walker.place(at) for at in _refused(text)), (0, 0))
+        raise ConfigError([Problem(file, *place, "", f"not valid JSON: {error}")]) from error
     walker = _Walker(text)
     walker.value(0, ())
     problems = [
@@ -43,15 +48,19 @@ def read_json(text: str, file: str) -> Document:
         for path, index in walker.repeated
     ]
     if not isinstance(value, dict):
-        problems.append(Problem(file, 1, 1, "", "expected an object of variables"))
-    if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*problems, Problem(file, 1, 1, "", "expected an object of variables")])
     places = {path: walker.place(index) for path, index in walker.found.items()}
-    return Document(file, value, places)
+    return Document(file, value, places, problems=tuple(problems))
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _refused(text: str) -> Iterator[int]:
+    for found in _REFUSED.finditer(text):
+        if not found[0].startswith('"'):
+            yield found.start()
 
 
 class _Walker:

@@ -4,7 +4,8 @@ Rules. SOCK_SEQPACKET keeps message borders and tells when the other end is gone
 JSON object with a ``kind``. A message too large for a socket buffer travels in a memfd instead, so
 there is no size that works in tests and fails with somebody's real config. Both ends never block:
 what the socket does not take now waits in the sender and goes out with the next ``send`` or ``flush``.
-Received descriptors are close-on-exec and belong to the receiver.
+Received descriptors are close-on-exec and belong to the receiver. A process that has no descriptor left
+loses those that come with a message: a child keeps a spare one for that moment (Spare).
 """
 
 from __future__ import annotations
@@ -108,12 +109,14 @@ class Channel:
     def receive(self) -> tuple[str, dict[str, Any], list[int]] | None:
         """Return the next message as (kind, body, descriptors), or None when none is there now.
 
+        All its descriptors are there, or none if the process could not take them all.
+
         Raises:
             ChannelClosed: The other end is gone and everything it sent has been received.
         """
         rights = array.array("i")
         try:
-            content, ancillary, _flags, _address = self._socket.recvmsg(
+            content, ancillary, flags, _address = self._socket.recvmsg(
                 INLINE_BYTES * 2,
                 socket.CMSG_SPACE(MAX_DESCRIPTORS * rights.itemsize),
                 socket.MSG_CMSG_CLOEXEC,
@@ -128,6 +131,11 @@ class Channel:
         descriptors = list(rights)
         if not content:
             raise ChannelClosed("end of file")
+        if flags & socket.MSG_CTRUNC:
+            _close_all(descriptors)
+            if content == b"memfd":
+                raise ChannelClosed("no descriptor left to receive a message with")
+            descriptors = []
         if content == b"memfd":
             memfd = descriptors.pop()
             content = read_memfd(memfd)
@@ -141,6 +149,25 @@ class Channel:
             _close_all(descriptors)
         self._waiting.clear()
         self._socket.close()
+
+
+class Spare:
+    """A descriptor kept for nothing but to be let go of when one is needed to receive another."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            # Somebody else took it; the next message has to do without.
+            self._descriptor = None
 
 
 def _close_all(descriptors: Sequence[int]) -> None:

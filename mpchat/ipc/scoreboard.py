@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 
 from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, Counters
+from mpchat.ipc.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0002
+MAGIC = 0x6D70_6368_6174_0003
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -28,21 +30,27 @@ SLOT_NAMES = ("restarts", "state_0", "pid_0", "since_0", "state_1", "pid_1", "si
 """What the supervisor says of a slot: workers started after the first, then of each row's worker."""
 WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping")
 """Meaning of state_0 and state_1, by number."""
-STATE_NAMES = ("pid", "heartbeat", "beat_at", "lag_us", "generation")
-"""What a row says of its worker beside the counters: beats of its loop, when the last one was, and the
-longest that the loop was late within the last second, in microseconds."""
-HANDLERS = 16
-"""Handlers of one service that are counted each for itself."""
-_HANDLER_NAMES = tuple(
-    f"handler_{what}_{index}" for what in ("connections", "handshakes") for index in range(HANDLERS)
+STATE_NAMES = (
+    "pid",
+    "heartbeat",  # beats of its loop
+    "beat_at",  # when the last one was
+    "lag_us",  # the longest that the loop was late within the last second, microseconds
+    "generation",
+    "admitted",  # WebSocket connections that are open or whose handshake was let in
+    "messages_in_second",  # see seconds
 )
-NAMES = STATE_NAMES + TOTALS + GAUGES + _HANDLER_NAMES
+"""What a row says of its worker beside the counters."""
+HANDLERS = 256
+"""Handlers that a service may have; each is counted for itself."""
+NAMES = STATE_NAMES + TOTALS + GAUGES
 _WIDTH = 64
 _FIRST_COUNTER = len(STATE_NAMES)
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _SLOT_WIDTH = 8
 _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
-_TABLES = _SLOT_AREA + SLOTS * _SLOT_WIDTH
+_HANDLER_AREA = _SLOT_AREA + SLOTS * _SLOT_WIDTH
+_HANDLER_WIDTH = 2 * HANDLERS
+_TABLES = _HANDLER_AREA + SLOTS * ROWS * _HANDLER_WIDTH
 _SIZE = 8 * (_TABLES + SLOTS * ROWS * ITEMS)
 _KEY_BYTES = 32
 _SERVICE = 1 + _KEY_BYTES // 8
@@ -95,7 +103,12 @@ class Scoreboard:
     def row(self, slot: int, row: int) -> Row:
         """Return the row to write; only its owner may ask for it."""
         start = _start(slot, row)
-        return Row(self._items[start : start + _WIDTH])
+        handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
+        return Row(
+            self._items[start : start + _WIDTH],
+            self._items[handlers : handlers + HANDLERS],
+            self._items[handlers + HANDLERS : handlers + _HANDLER_WIDTH],
+        )
 
     def read(self, slot: int, row: int, name: str) -> int:
         """Return one value of one row."""
@@ -106,13 +119,34 @@ class Scoreboard:
         first = _HEADER + _INDEX[name]
         return sum(self._items[first : first + slots * ROWS * _WIDTH : _WIDTH])
 
+    def in_second(self, name: str, slots: int, second: int) -> int:
+        """Return the sum of an item of ``seconds`` over the first ``slots`` slots."""
+        first = _HEADER + _INDEX[name]
+        items = self._items[first : first + slots * ROWS * _WIDTH : _WIDTH]
+        return sum(count_in(item, second) for item in items)
+
+    def handler_connections(self, handler: int, slots: int) -> int:
+        """Return how many connections a handler has, those included whose handshake was let in."""
+        first = _HANDLER_AREA + handler
+        return sum(self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH])
+
+    def handler_handshakes(self, handler: int, slots: int, second: int) -> int:
+        """Return how many handshakes of a handler were let in within that second."""
+        first = _HANDLER_AREA + HANDLERS + handler
+        items = self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH]
+        return sum(count_in(item, second) for item in items)
+
     def zero_gauges(self, slot: int, row: int) -> None:
         """Forget what a dead worker held open; its totals stay."""
         start = _start(slot, row)
-        for name in ("pid", "beat_at", "lag_us", *GAUGES, *_HANDLER_NAMES[:HANDLERS]):
+        for name in ("pid", "beat_at", "lag_us", "admitted", *GAUGES):
             self._items[start + _INDEX[name]] = 0
-        table = _TABLES + (slot * ROWS + row) * ITEMS
-        self._items[table : table + ITEMS] = memoryview(bytes(8 * ITEMS)).cast("Q")
+        handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
+        self._zero(handlers, HANDLERS)
+        self._zero(_TABLES + (slot * ROWS + row) * ITEMS, ITEMS)
+
+    def _zero(self, start: int, count: int) -> None:
+        self._items[start : start + count] = memoryview(bytes(8 * count)).cast("Q")
 
     def close(self) -> None:
         """Unmap; rows handed out must not be used any more."""
@@ -124,21 +158,33 @@ class Scoreboard:
 class Row:
     """One worker's row: it continues the totals that it finds there."""
 
-    def __init__(self, items: memoryview) -> None:
+    def __init__(self, items: memoryview, connections: memoryview, handshakes: memoryview) -> None:
         self._items = items
+        self._connections = connections
+        self._handshakes = handshakes
         self._totals = tuple(items[_INDEX[name]] for name in TOTALS)
+        self._second = 0
+        self._before_second = 0
+        self._received = 0
 
     def release(self) -> None:
         """Let go of the memory; the row is not used any more."""
-        self._items.release()
+        for items in (self._items, self._connections, self._handshakes):
+            items.release()
 
     def set(self, name: str, value: int) -> None:
-        """Store one of STATE_NAMES."""
+        """Store one of STATE_NAMES, or a gauge that others have to see before the turn ends."""
         self._items[_INDEX[name]] = value
 
-    def add(self, name: str, change: int) -> None:
-        """Change one value that is not among the counters."""
-        self._items[_INDEX[name]] += change
+    def count_connection(self, handler: int, change: int) -> None:
+        """Count a connection of a handler in (1) or out (-1)."""
+        self._items[_INDEX["admitted"]] += change
+        self._connections[handler] += change
+
+    def count_handshake(self, handler: int, second: int, change: int) -> None:
+        """Count a handshake of a handler within this second, or take it back (-1)."""
+        count = count_in(self._handshakes[handler], second)
+        self._handshakes[handler] = pack(second, max(0, count + change))
 
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of what the row held before."""
@@ -150,6 +196,11 @@ class Row:
         for name in GAUGES:
             items[index] = getattr(counters, name)
             index += 1
+        second, received = int(time.time()), counters.messages_received
+        if second != self._second:
+            self._second, self._before_second = second, self._received
+        self._received = received
+        items[_INDEX["messages_in_second"]] = pack(second, received - self._before_second)
 
 
 def _start(slot: int, row: int) -> int:

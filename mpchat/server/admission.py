@@ -1,8 +1,9 @@
 """Who is let in: limits of the listener, of the service and of each handler.
 
 Rules. A limit counts the whole service: every worker shows its part in the scoreboard, and whoever asks
-sums up. Handshakes over a limit get 503. A rate is counted in seconds of the system's clock, the same in
-all workers, so a limit of ten a second means ten in each of them together.
+sums up. A handshake is counted before it is decided on, so that workers which decide at the same moment
+never let in too many together; what is refused is taken back and gets 503. A rate is counted in seconds
+of the system's clock, the same in all workers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
 from mpchat.ipc.addresses import AddressTable, hash_address
-from mpchat.ipc.scoreboard import HANDLERS, ROWS, Row, Scoreboard
+from mpchat.ipc.scoreboard import ROWS, Row, Scoreboard
 
 
 @dataclass
@@ -35,31 +36,9 @@ class ServiceBoard:
             for row in range(ROWS)
         ]
 
-    def total(self, name: str) -> int:
-        """Return the sum of a counter or gauge over the service."""
-        return self.scoreboard.total(name, self.slots)
-
     def of_address(self, hashed: int) -> int:
         """Return how many connections an address has."""
         return sum(table.count(hashed) for table in self._tables)
-
-
-class RateWindow:
-    """How far a total has come within the present second."""
-
-    def __init__(self, total: Callable[[], int], clock: Callable[[], float] = time.time) -> None:
-        self._total = total
-        self._clock = clock
-        self._second = 0
-        self._base = 0
-
-    def used(self) -> int:
-        """Return the increase since this second began, as far as anybody asked."""
-        total = self._total()
-        second = int(self._clock())
-        if second != self._second:
-            self._second, self._base = second, total
-        return total - self._base
 
 
 class Admission:
@@ -76,59 +55,60 @@ class Admission:
         self._max_sockets = max_sockets
         self._snapshot = snapshot
         self._key = board.scoreboard.address_key
-        self._indexes = {handler.name: index for index, handler in enumerate(handlers[:HANDLERS])}
-        self._messages = RateWindow(lambda: board.total("messages_received"))
-        self._handshakes = [
-            RateWindow(lambda name=f"handler_handshakes_{index}": board.total(name))  # type: ignore[misc]
-            for index in range(len(self._indexes))
-        ]
+        self._indexes = {handler.name: index for index, handler in enumerate(handlers)}
 
-    def refuses_socket(self) -> bool:
-        """Whether the service has as many sockets as its listener allows."""
-        return self._board.total("sockets") >= self._max_sockets
+    def admits_socket(self, own: int) -> bool:
+        """Whether the listener allows one more; ``own`` are this worker's sockets with it."""
+        board = self._board
+        board.row.set("sockets", own)
+        return board.scoreboard.total("sockets", board.slots) <= self._max_sockets
 
-    def sample(self) -> None:
-        """Note where the rates stand; called on every heartbeat."""
-        self._messages.used()
-        for window in self._handshakes:
-            window.used()
+    def admit(self, handler: HandlerBase, address: str | None) -> str | None:
+        """Count a handshake in, to be released at the connection's end; or return why it is refused."""
+        second = int(time.time())
+        index = self._indexes[handler.name]
+        self._count(index, address, 1)
+        self._board.row.count_handshake(index, second, 1)
+        reason = self._refusal(handler, address, second)
+        if reason is not None:
+            self._board.row.count_handshake(index, second, -1)
+            self._count(index, address, -1)
+        return reason
 
-    def refusal(self, handler: HandlerBase, address: str | None) -> str | None:
-        """Return why a handshake is turned away, or None if it is not."""
-        board, limits = self._board, self._snapshot()[LIMITS]
-        if _reached(limits.max_connections, lambda: board.total("connections")):
+    def release(self, handler: HandlerBase, address: str | None) -> None:
+        """Count a connection out: it has ended, or did not come about."""
+        self._count(self._indexes[handler.name], address, -1)
+
+    def _refusal(self, handler: HandlerBase, address: str | None, second: int) -> str | None:
+        board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
+        index, options = self._indexes[handler.name], handler.options
+        if _over(limits.max_connections, lambda: board.total("admitted", slots)):
             return "too many connections to the service"
-        if address is not None and _reached(
-            limits.max_connections_per_address,
-            lambda: board.of_address(hash_address(address, self._key)),
+        if address is not None and _over(
+            limits.max_connections_per_address, lambda: self._board.of_address(self._hash(address))
         ):
             return "too many connections from this address"
-        if _reached(limits.max_messages_per_second, self._messages.used):
+        most = limits.max_messages_per_second
+        if most is not None and board.in_second("messages_in_second", slots, second) >= most:
             return "too many messages per second"
-        index = self._indexes[handler.name]
-        options = handler.options
-        if _reached(
-            options.max_requests_in_flight, lambda: board.total(f"handler_connections_{index}")
-        ):
+        if _over(options.max_requests_in_flight, lambda: board.handler_connections(index, slots)):
             return "too many connections to this handler"
-        if _reached(options.max_requests_per_second, self._handshakes[index].used):
+        if _over(
+            options.max_requests_per_second,
+            lambda: board.handler_handshakes(index, slots, second),
+        ):
             return "too many handshakes per second"
         return None
 
-    def opened(self, handler: HandlerBase, address: str | None) -> None:
-        """Count a connection that was let in."""
-        self._count(handler, address, 1)
-        self._board.row.add(f"handler_handshakes_{self._indexes[handler.name]}", 1)
-
-    def closed(self, handler: HandlerBase, address: str | None) -> None:
-        """Count a connection that has ended."""
-        self._count(handler, address, -1)
-
-    def _count(self, handler: HandlerBase, address: str | None, change: int) -> None:
-        self._board.row.add(f"handler_connections_{self._indexes[handler.name]}", change)
+    def _count(self, index: int, address: str | None, change: int) -> None:
+        self._board.row.count_connection(index, change)
         if address is not None:
-            self._board.own_addresses.add(hash_address(address, self._key), change)
+            self._board.own_addresses.add(self._hash(address), change)
+
+    def _hash(self, address: str) -> int:
+        return hash_address(address, self._key)
 
 
-def _reached(limit: int | None, used: Callable[[], int]) -> bool:
-    return limit is not None and used() >= limit
+def _over(limit: int | None, used: Callable[[], int]) -> bool:
+    """Whether this one is beyond a limit: it is among those counted."""
+    return limit is not None and used() > limit

@@ -47,6 +47,8 @@ class HttpProtocol(asyncio.Protocol):
         self._head: Head | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._is_fresh = True
+        self._is_lost = False
         self.wheel_tick = 0
 
     @property
@@ -61,6 +63,7 @@ class HttpProtocol(asyncio.Protocol):
         self._expire_in(self.server.options.handshake_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self.server.shared.wheel.discard(self)
         self.server.waiting.discard(self)
         self.server.socket_closed()
@@ -70,6 +73,7 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        self._is_fresh = False
         if self.idle:
             # From its first byte on; those that follow do not stretch it.
             self._expire_in(self.server.options.handshake_timeout)
@@ -79,9 +83,13 @@ class HttpProtocol(asyncio.Protocol):
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
 
-    def end_if_idle(self) -> None:
-        """The service stops: a keep-alive connection without a request ends."""
-        if self.idle:
+    def end_if_idle(self, fresh_seconds: float) -> None:
+        """The worker ends: a connection without a request ends; a new one may send its first, soon."""
+        if not self.idle:
+            return
+        if self._is_fresh and fresh_seconds:
+            self._expire_in(fresh_seconds)
+        else:
             self._half_close()
 
     def abort(self) -> None:
@@ -137,13 +145,17 @@ class HttpProtocol(asyncio.Protocol):
             answer.headers["Allow"] = error.allow
         except HttpError as error:
             answer = response(error.status, error.text + "\n")
-        except Exception:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            # A client that has left cancels us; any other end is the handler's own.
+            if isinstance(error, asyncio.CancelledError) and self._is_lost:
+                raise
             logger = handler.logger if handler is not None else log
             logger.exception("the handler failed", extra={"connection": context.id})
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         server.shared.counters.requests += 1
         self._log(handler, request, answer, context)
         close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        close = close or server.ending is not None
         self._respond(answer, close=close, head_only=request.method == "HEAD")
         self._task = None
         if not self._closing:
@@ -162,11 +174,23 @@ class HttpProtocol(asyncio.Protocol):
     async def _upgrade(
         self, handler: WebsocketHandlerBase, request: Request, context: Context
     ) -> None:
-        server = self.server
-        reason = server.admission.refusal(handler, self._address())
+        server, address = self.server, self._address()
+        reason = server.admission.admit(handler, address)
         if reason is not None:
             server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        upgraded = False
+        try:
+            upgraded = await self._shake_hands(handler, request, context)
+        finally:
+            if not upgraded:
+                server.admission.release(handler, address)
+
+    async def _shake_hands(
+        self, handler: WebsocketHandlerBase, request: Request, context: Context
+    ) -> bool:
+        """Answer a handshake; return whether the connection is a WebSocket now."""
+        server = self.server
         handshake = ServerProtocol(
             subprotocols=handler.options.subprotocols or None, logger=_SILENT
         )
@@ -179,12 +203,11 @@ class HttpProtocol(asyncio.Protocol):
         self._log(handler, request, answer, context)
         transport = self.transport
         if transport is None or transport.is_closing():
-            return
+            return False
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._respond(answer, close=True, head_only=False)
-            return
+            return False
         transport.write(answer.serialize())
-        server.admission.opened(handler, self._address())
         protocol = WebSocketProtocol(
             transport,
             server.shared,
@@ -200,6 +223,9 @@ class HttpProtocol(asyncio.Protocol):
         transport.resume_reading()
         protocol.start(bytes(self._data))
         self._data.clear()
+        if server.ending is not None:
+            protocol.drain(server.ending)
+        return True
 
     @staticmethod
     async def _ask(

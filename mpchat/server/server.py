@@ -31,6 +31,8 @@ from mpchat.websocket.shared import Shared
 _SPACING = 0.01
 """Seconds between two closes at the most: a few clients are done at once."""
 _NOW_SECONDS = 0.5
+_FRESH_SECONDS = 0.5
+"""Time for the request of a client that has only just connected when its worker begins to end."""
 
 log = logging.getLogger("mpchat.server")
 
@@ -59,6 +61,8 @@ class Server:
         self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
         self.stopping = stopping
         self.refusing = False
+        self.ending: int | None = None
+        """The close code of connections, from when this worker has begun to end"""
         self.waiting: set[HttpProtocol] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._loop = loop
@@ -99,7 +103,7 @@ class Server:
         self.connections.discard(protocol)
         self.socket_closed()
         address = protocol.address()
-        self.admission.closed(protocol.handler, address)
+        self.admission.release(protocol.handler, address)
         seconds = time.monotonic() - protocol.since
         code, connection = protocol.close_code(), protocol.context.id
         log_closed(self.snapshot(), protocol.handler, code, seconds, connection)
@@ -122,18 +126,17 @@ class Server:
     async def close_all_now(self, code: int) -> None:
         """Say goodbye to all at once, wait a moment for their answers, and cut off the rest."""
         self.refusing = True
+        self.ending = code
         self._acceptor.close()
-        for protocol in list(self.connections):
-            protocol.close(code, "")
         for waiting in list(self.waiting):
-            waiting.end_if_idle()
-        await self._wait_empty(self._loop.time() + _NOW_SECONDS)
-        await self._abort_all()
+            waiting.end_if_idle(0.0)
+        await self._cancel_all(code)
 
     async def _close_connections(self, code: int, window: float, deadline: float) -> None:
         end = self._loop.time() + deadline
+        self.ending = code
         for waiting in list(self.waiting):
-            waiting.end_if_idle()
+            waiting.end_if_idle(_FRESH_SECONDS)
         connections = list(self.connections)
         spacing = min(window / len(connections), _SPACING) if connections else 0.0
         begun = self._loop.time()
@@ -144,7 +147,9 @@ class Server:
                 await asyncio.sleep(wait)
             protocol.drain(code)
         await self._wait_empty(end)
-        await self._abort_all()
+        if self.connections:
+            log.warning("%d connections had not ended by the deadline", len(self.connections))
+        await self._cancel_all(code)
 
     async def _wait_empty(self, end: float) -> None:
         while self.connections or self.waiting:
@@ -155,10 +160,11 @@ class Server:
             except TimeoutError:
                 return
 
-    async def _abort_all(self) -> None:
-        left = len(self.connections)
-        if left:
-            log.warning("%d connections had not ended by the deadline", left)
+    async def _cancel_all(self, code: int) -> None:
+        """Say goodbye to all that are left, wait a moment for their answers, and cut off the rest."""
+        for protocol in list(self.connections):
+            protocol.cancel(code)
+        await self._wait_empty(self._loop.time() + _NOW_SECONDS)
         for protocol in list(self.connections):
             protocol.abort()
         for waiting in list(self.waiting):
@@ -171,7 +177,7 @@ class Server:
         counters.sockets += 1
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        admitted = not self.admission.refuses_socket()
+        admitted = self.admission.admits_socket(counters.sockets)
         task = self._loop.create_task(self._adopt(client, admitted))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
 from mpchat.ipc.messages import Message, send
@@ -35,7 +35,8 @@ class Child:
     status: int | None = None
     sent_generation: int = 0
     applied_generation: int = 0
-    open: bool = field(default=True)
+    open: bool = True
+    closed_at: float = 0.0
 
     def identify(self, pid: int) -> None:
         """Note the process behind the channel; it is ours and not yet waited for."""

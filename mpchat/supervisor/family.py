@@ -52,6 +52,7 @@ class Family:
                 self._on_message(child, *received, now)
         except ChannelClosed:
             child.open = False
+            child.closed_at = now
 
     def reap(self, now: float) -> None:
         """Take the exit status of whoever has ended, strangers' orphans included."""
@@ -81,10 +82,11 @@ class Family:
             if not child.open and (child.status is not None or not child.pid)
         ]
 
-    def kill_unreachable(self) -> None:
-        """End whoever closed its channel and lives: nothing can reach it any more."""
+    def kill_unreachable(self, before: float) -> None:
+        """End whoever closed its channel before that time and lives: nothing can reach it any more."""
         for child in self:
-            if not child.open and child.pid and child.status is None:
+            lives = child.pid and child.status is None
+            if not child.open and lives and child.closed_at <= before:
                 child.kill()
 
     def watch(self, child: Child) -> None:

@@ -37,7 +37,7 @@ class Numbers:
     )
     reload_limit: float = _number(30, "s", "A template that does not answer a reload is replaced")
     apply_limit: float = _number(5, "s", "Who has not confirmed a generation by then is named")
-    stop_grace: float = _number(1, "s", "Beyond the drain's deadline, before SIGKILL")
+    stop_grace: float = _number(2, "s", "Beyond the drain's deadline, before SIGKILL")
     now_limit: float = _number(1, "s", "A stop in a hurry, before SIGKILL")
     orphan_limit: float = _number(
         1.5, "s", "After the supervisor's death the monitor kills what is left"

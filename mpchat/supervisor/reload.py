@@ -129,9 +129,14 @@ class Reload:
             worker.send(message, (self.generation.memfd,))
 
     def applied(self, worker: Child, number: int, now: float) -> None:
-        """A worker confirmed a generation; it may be owed a newer one."""
-        worker.applied_generation = number
-        self.offer(worker)
+        """A worker confirmed a generation; it may be owed a newer one.
+
+        An older number than the one it was sent means that it could not take that one now.
+        """
+        refused = number < worker.sent_generation
+        worker.applied_generation = worker.sent_generation = number
+        if not refused:
+            self.offer(worker)
         self.settle(now)
 
     def settle(self, now: float) -> None:

@@ -71,9 +71,8 @@ def _child(
         try:
             body(request, channel, descriptors)
             status = 0
-        except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else 1
         except BaseException:  # noqa: BLE001 - the last frame of a process: told to the supervisor
+            # SystemExit, too: the process did not end because it was asked to.
             os.write(fault, traceback.format_exc().encode("utf-8", "backslashreplace"))
         sys.stdout.flush()
         sys.stderr.flush()

@@ -26,6 +26,7 @@ from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ConfigError, Problem
+from mpchat.ipc.scoreboard import HANDLERS
 from mpchat.logs.options import LoggingOptions
 from mpchat.server.options import ServerOptions
 from mpchat.worker.service import ComponentPlan, Service
@@ -153,6 +154,9 @@ class _Loader:
         self.absent: list[str] = []
 
     def service(self) -> Service:
+        if not self.static.task_processors and not self.static.sections and self.problems:
+            # Without the frame, whatever is missing within it is no news.
+            raise self._error()
         frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
         plans = self._component_plans()
         self._unknown_sections()
@@ -164,7 +168,7 @@ class _Loader:
             text = "no handler to serve: none of the component list has a section"
             self._problem(("components_manager", "components"), text)
         if self.problems or server is None:
-            raise ConfigError(self.problems)
+            raise self._error()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
         layers, files = self._dynamic(frame["dynamic-config"], frame["dynamic-config-fallbacks"])
         warnings = []
@@ -196,8 +200,15 @@ class _Loader:
     def server(self) -> ServerOptions:
         server: ServerOptions | None = self._section("server", ServerOptions)
         if self.problems or server is None:
-            raise ConfigError(self.problems)
+            raise self._error()
         return self._with_socket_paths(server)
+
+    def _error(self) -> ConfigError:
+        """Return all mistakes; of a value that could not even be read, nothing else is said."""
+        unread = self.static.document.problems
+        places = {(mistake.line, mistake.column) for mistake in unread}
+        others = [found for found in self.problems if (found.line, found.column) not in places]
+        return ConfigError([*unread, *others])
 
     def _beside(self, path: str) -> str:
         """Paths are relative to the file that names them."""
@@ -299,9 +310,10 @@ class _Loader:
 
     def _check_paths(self, plans: tuple[ComponentPlan, ...]) -> None:
         seen: dict[str, str] = {}
-        for plan in plans:
-            if not issubclass(plan.cls, HandlerBase):
-                continue
+        handlers = [plan for plan in plans if issubclass(plan.cls, HandlerBase)]
+        for plan in handlers[HANDLERS:]:
+            self._problem(self._path(plan.name), f"a service has at most {HANDLERS} handlers")
+        for plan in handlers:
             path = plan.options.path
             if path in seen:
                 self._problem(self._path(plan.name, "path"), f"{path} is {seen[path]}'s already")

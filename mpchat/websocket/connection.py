@@ -59,12 +59,18 @@ class WebSocketConnection:
         return messages.popleft()
 
     def try_recv(self) -> Message | None:
-        """Return a message that has arrived already, or None; never waits, never raises."""
+        """Return a message that has arrived already, or None; never waits.
+
+        Raises:
+            ConnectionClosed: The connection has ended and all its messages were taken.
+        """
         if not self._messages:
             self._protocol.pull()
         if not self._messages:
             self._protocol.unanswered = False
             self._protocol.caught_up()
+            if self._protocol.finished:
+                raise self._protocol.closed_error()
             return None
         self._protocol.unanswered = True
         return self._messages.popleft()

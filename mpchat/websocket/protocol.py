@@ -40,6 +40,7 @@ class WebSocketProtocol(asyncio.Protocol):
     """One connection from the 101 response to the end of its socket."""
 
     __slots__ = (
+        "_cancelled",
         "_counted_out",
         "_drain_code",
         "_eof",
@@ -124,6 +125,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._drain_code: int | None = None
         self._eof = False
         self._counted_out = False
+        self._cancelled = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, leftover: bytes) -> None:
@@ -323,10 +325,15 @@ class WebSocketProtocol(asyncio.Protocol):
             else:
                 self.caught_up()
 
-    def abort(self) -> None:
-        """End now, without waiting for anybody."""
+    def cancel(self, code: int) -> None:
+        """Close now, whatever the handler is at, and cancel it."""
+        self.close(code, "")
         if self._task is not None and not self._task.done():
+            self._cancelled = True
             self._task.cancel()
+
+    def abort(self) -> None:
+        """End now, without waiting for the client."""
         self._abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -379,7 +386,9 @@ class WebSocketProtocol(asyncio.Protocol):
         code = 1000
         try:
             await self.handler.handle(self.chat, self.context)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if self._cancelled and isinstance(error, asyncio.CancelledError):
+                raise
             logger, extra = self.handler.logger, {"connection": self.context.id}
             if _is_closed(error):
                 logger.debug("connection ended: %s", error, extra=extra)
@@ -463,7 +472,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._half_close()
 
 
-def _is_closed(error: Exception) -> bool:
+def _is_closed(error: BaseException) -> bool:
     """Whether nothing but the connection's end is told, be it by several tasks of a TaskGroup."""
     if isinstance(error, ExceptionGroup):
         return error.split(ConnectionClosed)[1] is None

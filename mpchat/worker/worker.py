@@ -24,7 +24,7 @@ from mpchat.components.running import START_LIMIT, Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
-from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
+from mpchat.ipc.channel import Channel, ChannelClosed, Spare, read_memfd
 from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
@@ -97,6 +97,7 @@ class _Worker:
         self.levels = DynamicLevels()
         self.server: Server | None = None
         self.orders = Orders(channel)
+        self.spare = Spare()
         self.name = f"{service.pool}/{request.slot}"
         self.background: set[asyncio.Task[None]] = set()
         self.beats = 0
@@ -167,8 +168,9 @@ class _Worker:
 
     def _read(self) -> None:
         try:
-            while (received := messages.receive(self.channel)) is not None:
-                self._on_message(*received)
+            with self.spare:
+                while (received := messages.receive(self.channel)) is not None:
+                    self._on_message(*received)
         except ChannelClosed:
             self.loop.remove_reader(self.channel.fileno())
             self.in_a_hurry.set()
@@ -176,13 +178,16 @@ class _Worker:
 
     def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
+            case messages.Generation() if not descriptors:
+                # Out of descriptors: the supervisor names us and offers the next one.
+                messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Generation():
                 values = from_bytes(read_memfd(descriptors[0]))
                 os.close(descriptors[0])
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
-            case messages.Report():
+            case messages.Report() if descriptors:
                 connections = self.server.connections_now() if self.server is not None else []
                 report = report_connections(descriptors[0], self.name, connections)
                 task = self.loop.create_task(report)
@@ -194,6 +199,8 @@ class _Worker:
                 if message.now:
                     self.in_a_hurry.set()
                 self._finish(None if message.now else _GOING_AWAY)
+            case messages.Report():
+                pass  # Out of descriptors: the monitor names those who are silent.
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
 
@@ -231,7 +238,5 @@ class _Worker:
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
         self.row.publish(self.counters)
-        if self.server is not None:
-            self.server.admission.sample()
         due = now + self.heartbeat
         self.loop.call_at(due, self._beat, due)

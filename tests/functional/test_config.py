@@ -71,11 +71,52 @@ def test_every_mistake_in_one_run(service_command: list[str], tmp_path: Path, ve
     assert result.returncode == 78
 
 
+SEVERAL = """
+components_manager:
+    task_processors:
+        main-task-processor:
+            worker_threads: !!int many
+    default_task_processor: main-task-processor
+    components:
+        server:
+            listener:
+                port: $port
+        websocket-handler:
+            path: /chat
+            path: /talk
+            [a]: 1
+            fragment-size: -1
+"""
+ALL_OF_THEM = """\
+several.yaml:5:29: task_processors.main-task-processor.worker_threads: expected a value of type int, got 'many'
+several.yaml:10:17: components.server.listener: expected either port or unix-socket, got {} (listener.port: $port is not defined)
+several.yaml:13:13: components.websocket-handler.path: given twice, first in line 12
+several.yaml:14:13: components.websocket-handler: expected a name as key
+several.yaml:15:28: components.websocket-handler.fragment-size: expected at least 0, got -1
+"""  # noqa: E501
+
+
+def test_mistakes_of_all_stages_come_together(service_command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "several.yaml").write_text(SEVERAL)
+    command = [*service_command[:-1], "check", "-c", "several.yaml"]
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stderr.splitlines() == ALL_OF_THEM.splitlines()
+    assert result.returncode == 78
+
+
+def test_a_folder_is_no_config(service_command: list[str], tmp_path: Path) -> None:
+    command = [*service_command[:-1], "check", "-c", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.stderr, result.returncode) == (f"{tmp_path}: expected a regular file\n", 78)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("a: [", "broken.yaml:1:5: not valid YAML: "),
-        ("a: 1\na: 2\n", "broken.yaml:2:1: a: given twice, first in line 1"),
+        ("a: 1\na: 2\n", "broken.yaml:1:1: components_manager is required, but missing\n"),
         ("", "broken.yaml:1:1: expected a mapping with components_manager"),
         ("\tx: 1", "broken.yaml:1:1: not valid YAML: "),
     ],

@@ -35,6 +35,7 @@ BAD = {
     ),
     "ours": ('{"MPCHAT_LIMIT": {}}', ":1:18: MPCHAT_LIMIT: unknown variable; known are "),
     "twice": ('{"A": 1, "A": 2}', ":1:10: A: given twice"),
+    "constant": ('{"A": "NaN",\n "B": [NaN]}', ":2:8: not valid JSON: NaN is not a JSON number"),
     "no object": ("[]", ":1:1: expected an object of variables"),
 }
 

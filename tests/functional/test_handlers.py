@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -14,10 +15,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.raw import HANDLERS, raw_connect
 
-NAMES = ("slow", "sleeper", "ticker", "duplex", "returner", "failing", "closer")
+NAMES = ("slow", "sleeper", "ticker", "duplex", "returner", "failing", "closer", "quitter")
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 
@@ -195,3 +197,53 @@ async def test_a_second_signal_ends_at_once(
         await chat.wait_closed()
         assert await asyncio.to_thread(supervisor.stop, second) == 0
         assert "stopping now" in supervisor.stderr()
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("exit", "SystemExit: 3"), ("cancel", "CancelledError")]
+)
+async def test_a_handler_that_quits_ends_its_connection_only(
+    supervisor: Service, websocket_client: WebsocketClient, word: str, told: str
+) -> None:
+    workers = set(supervisor.pids("worker"))
+    async with websocket_client.get("quitter") as chat:
+        await chat.send(word)
+        with pytest.raises(ConnectionClosedError) as caught:
+            await chat.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1011
+    await asyncio.to_thread(wait_until, lambda: told in supervisor.stderr(), "traceback")
+    assert supervisor.stderr().count("the handler failed") == 1
+    assert set(supervisor.pids("worker")) == workers
+
+
+async def test_whoever_is_cut_off_at_the_deadline_is_told(
+    supervisor: Service, websocket_client: WebsocketClient, dynamic_config: DynamicConfig
+) -> None:
+    dynamic_config.set(MPCHAT_DRAIN={"window_ms": 1, "deadline_ms": 100})
+    async with websocket_client.get("sleeper") as chat:
+        await chat.send("a")
+        await chat.recv()
+        await chat.send("never taken")
+        supervisor.send_signal(signal.SIGTERM)
+        await chat.wait_closed()
+        assert chat.close_code == 1001
+    assert await asyncio.to_thread(supervisor.stop) == 0
+
+
+async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Service) -> None:
+    workers = supervisor.pids("worker")
+    connections = [await asyncio.open_connection("localhost", supervisor.port) for _ in range(8)]
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    await asyncio.to_thread(
+        wait_until, lambda: supervisor.stderr().count("was asked to end") == 4, "retirements"
+    )
+    for _reader, writer in connections:
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for reader, writer in connections:
+        answer = await asyncio.wait_for(reader.read(), 30)
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert b"Connection: close" in answer
+        writer.close()
+        await writer.wait_closed()

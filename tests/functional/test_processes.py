@@ -133,6 +133,45 @@ def test_signals_during_the_end_do_not_change_it(supervisor: Service) -> None:
     assert supervisor.process.returncode == 0
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors_stay_unused(
+    service_command: list[str], service_config_path_temp: Path, tmp_path: Path, closed: str
+) -> None:
+    command = [*service_command, "-c", str(service_config_path_temp)]
+    service = Service(["sh", "-c", f'exec "$@" {closed}', "sh", *command], tmp_path)
+    try:
+        service.wait_notified(lambda message: message.get("READY") == "1")
+        assert len(service.pids("worker")) == 4
+        assert "generation 2" in service.reload()
+        assert service.stop() == 0
+    finally:
+        service.close()
+
+
+@pytest.mark.parametrize(("code", "told"), [("import sys; sys.exit(4)", "exit status 4")])
+def test_a_template_that_leaves_is_told_as_it_is(
+    service_command: list[str], service_config_path_temp: Path, tmp_path: Path, code: str, told: str
+) -> None:
+    (tmp_path / "leaving.py").write_text(code)
+    command = [*service_command, "--app", "leaving:x", "-c", str(service_config_path_temp)]
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 70
+    assert result.stderr == f"mpchat: the service could not be loaded: {told}\n"
+
+
+def test_a_folder_that_is_gone_is_told(service_command: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = ["sh", "-c", 'rmdir ../gone; exec "$@"', "sh", *service_command, "-c", "x.yaml"]
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 64
+    assert result.stderr.startswith("mpchat: the current folder does not exist any more")
+
+
 FAILING_APP = """
 from mpchat import WebsocketHandlerBase, minimal_server_component_list
 

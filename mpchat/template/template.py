@@ -22,7 +22,7 @@ import setproctitle
 
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
-from mpchat.dynamic_config.snapshot import Snapshot, to_bytes
+from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
 from mpchat.ipc import messages
@@ -55,6 +55,8 @@ def run_template(
 class _Template:
     channel: Channel
     service: Service | None = None
+    snapshot: Snapshot | None = None
+    """Of the generation that the last worker was forked with"""
     numbers: Numbers = field(default_factory=Numbers)
 
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
@@ -121,13 +123,14 @@ class _Template:
                     lambda request, channel, rest: run_monitor(request, channel, rest, pool, limit),
                 )
             else:
+                snapshot = self._snapshot_of(service, request.generation, descriptors[3])
                 fork_child(
                     request,
                     descriptors,
                     mine,
                     f"mpchat: worker {service.pool}/{request.slot}",
                     lambda request, channel, rest: run_worker(
-                        request, channel, rest, service, self.numbers.heartbeat
+                        request, channel, rest, service, snapshot, self.numbers.heartbeat
                     ),
                 )
         except OSError as error:
@@ -135,6 +138,12 @@ class _Template:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def _snapshot_of(self, service: Service, generation: int, memfd: int) -> Snapshot:
+        """Build a generation once, for all workers that are forked with it."""
+        if self.snapshot is None or self.snapshot.generation != generation:
+            self.snapshot = Snapshot(generation, from_bytes(read_memfd(memfd)), service.keys)
+        return self.snapshot
 
     def _reload(self) -> None:
         assert self.service is not None

@@ -51,11 +51,11 @@ def run_worker(
     channel: Channel,
     descriptors: list[int],
     service: Service,
+    snapshot: Snapshot,
     heartbeat: float,
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
     scoreboard = Scoreboard(descriptors[1])
-    snapshot = Snapshot(request.generation, from_bytes(read_memfd(descriptors[3])), service.keys)
     os.close(descriptors[3])
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]
     counters = Counters()
@@ -66,7 +66,6 @@ def run_worker(
 
     writer = set_up(service.logging, name, count_dropped)
     loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
     try:
         worker = _Worker(request, channel, scoreboard, snapshot, counters, service, heartbeat, loop)
         loop.run_until_complete(worker.run(sockets, descriptors[2]))

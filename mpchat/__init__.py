@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed as ConnectionClosed
     from websockets.exceptions import ConnectionClosedError as ConnectionClosedError
     from websockets.exceptions import ConnectionClosedOK as ConnectionClosedOK
+    from websockets.exceptions import ProtocolError as ProtocolError
     from websockets.http11 import Request as Request
     from websockets.http11 import Response as Response
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from mpchat.components.list import ComponentList as ComponentList
     from mpchat.components.running import ComponentError as ComponentError
     from mpchat.components.running import Components as Components
+    from mpchat.config.types import Duration as Duration
+    from mpchat.config.types import OptionsModel as OptionsModel
     from mpchat.daemon import daemon_main as daemon_main
     from mpchat.dynamic_config.keys import Key as Key
+    from mpchat.dynamic_config.snapshot import Snapshot as Snapshot
     from mpchat.handlers.lists import default_component_list as default_component_list
     from mpchat.handlers.lists import (
         minimal_server_component_list as minimal_server_component_list,
@@ -47,10 +51,14 @@ _HOMES = {
     "ConnectionClosedOK": "websockets.exceptions",
     "Context": "mpchat.websocket.context",
     "ControlError": "mpchat.ipc.control",
+    "Duration": "mpchat.config.types",
     "HandlerBase": "mpchat.components.handler_base",
     "Key": "mpchat.dynamic_config.keys",
+    "OptionsModel": "mpchat.config.types",
+    "ProtocolError": "websockets.exceptions",
     "Request": "websockets.http11",
     "Response": "websockets.http11",
+    "Snapshot": "mpchat.dynamic_config.snapshot",
     "WebSocketConnection": "mpchat.websocket.connection",
     "WebsocketHandlerBase": "mpchat.websocket.handler",
     "daemon_main": "mpchat.daemon",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -13,12 +13,23 @@ from mpchat.dynamic_config.snapshot import Snapshot
 if TYPE_CHECKING:
     from mpchat.components.running import Components
 
+O_co = TypeVar("O_co", bound=OptionsModel, covariant=True)
+
+
+class HasOptions(Protocol[O_co]):
+    """What a type checker needs to know ``self.options`` as an instance of the class's own Options."""
+
+    _options: Any
+
+    @property
+    def Options(self) -> type[O_co]: ...  # noqa: N802 - the nested class of that name
+
 
 class Component:
     """Base of components (userver's ComponentBase).
 
     Derive and set ``name``, by which its section is found. For options of its own a class has a class
-    ``Options`` derived from its base's ``Options``; ``self.options`` is an instance of it.
+    ``Options`` derived from its base's ``Options``.
     """
 
     name: str
@@ -36,8 +47,14 @@ class Component:
     def __init__(self, options: Any, components: Components) -> None:
         """Override to find other components; blocking work belongs into ``start``."""
         self.name = components.name_under_construction
-        self.options = options
+        self._options = options
         self._snapshot = components.snapshot
+
+    @property
+    def options(self: HasOptions[O_co]) -> O_co:
+        """The component's section, validated: an instance of its class's ``Options``."""
+        options: O_co = self._options
+        return options
 
     @property
     def config(self) -> Snapshot:

@@ -17,6 +17,7 @@ from mpchat.logs.setup import LEVELS
 
 if TYPE_CHECKING:
     from mpchat.components.running import Components
+    from mpchat.websocket.context import Context
 
 
 def _check_path(path: str) -> str:
@@ -73,7 +74,7 @@ class HandlerBase(Component):
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
 
-    async def handle_non_websocket_request(self, request: Request, context: Any) -> Response:
+    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
         """Override to answer plain HTTP requests on the handler's path; 400 by default."""
         return response(400, "this path speaks WebSocket: send an Upgrade request\n")
 

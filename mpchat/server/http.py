@@ -18,6 +18,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, InvalidHeaderValue
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.server.access_log import log_request
@@ -191,9 +192,8 @@ class HttpProtocol(asyncio.Protocol):
     ) -> bool:
         """Answer a handshake; return whether the connection is a WebSocket now."""
         server = self.server
-        handshake = ServerProtocol(
-            subprotocols=handler.options.subprotocols or None, logger=_SILENT
-        )
+        subprotocols = [Subprotocol(name) for name in handler.options.subprotocols]
+        handshake = ServerProtocol(subprotocols=subprotocols or None, logger=_SILENT)
         answer = handshake.accept(request)
         _name_version(answer, handshake.handshake_exc)
         if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from websockets.http11 import Request, Response
@@ -82,6 +82,3 @@ class WebsocketHandlerBase(HandlerBase):
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
         """Override to refuse a handshake with a response, or to add response headers."""
         return None
-
-    if TYPE_CHECKING:
-        options: Any

@@ -101,3 +101,12 @@ async def test_a_main_of_its_own(start: list[str], tmp_path: Path) -> None:
     assert json.loads(printed.stdout)["USERVER_LOG_REQUEST"] is True
     wrong = run(*start, "--nonsense", cwd=tmp_path)
     assert (wrong.returncode, "usage:" in wrong.stderr) == (64, True)
+
+
+def test_the_schema_knows_the_options_of_authors() -> None:
+    printed = run(str(FIXTURES / "typing" / "author.py"), "--print-config-schema")
+    sections = json.loads(printed.stdout)["properties"]["components_manager"]["properties"][
+        "components"
+    ]["properties"]
+    assert "forget-after" in sections["second-store"]["properties"]
+    assert {"greeting", "quota", "path"} <= set(sections["websocket-handler"]["properties"])

@@ -32,20 +32,27 @@ async def reload() -> int:
     return 2
 
 
-class Base(Component):
+class Teller(Component):
+    """Tells in the list that it has for options what happens to it."""
+
+    def tell(self, what: str) -> None:
+        self._options.append(f"{what} {self.name}")
+
+
+class Base(Teller):
     name = "base"
 
     async def start(self) -> None:
-        self.options.append("start base")
+        self.tell("start")
 
     async def stop(self) -> None:
-        self.options.append("stop base")
+        self.tell("stop")
 
     def on_all_components_loaded(self) -> None:
-        self.options.append("loaded base")
+        self.tell("loaded")
 
 
-class User(Component):
+class User(Teller):
     name = "user"
 
     def __init__(self, options: Any, components: Components) -> None:
@@ -53,13 +60,13 @@ class User(Component):
         self.base = components.find(Base)
 
     async def start(self) -> None:
-        self.options.append("start user")
+        self.tell("start")
 
     async def stop(self) -> None:
-        self.options.append("stop user")
+        self.tell("stop")
 
     def on_all_components_are_stopping(self) -> None:
-        self.options.append("stopping user")
+        self.tell("stopping")
 
 
 class Left(Component):

@@ -13,10 +13,11 @@ from mpchat.server.routes import MethodNotAllowed, Routes
 
 
 def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HandlerBase:
-    options: Any = SimpleNamespace(path=path, method=method, url_trailing_slash=slash)
-    found = HandlerBase.__new__(HandlerBase)
-    found.options = options
-    return found
+    options = HandlerBase.Options.model_validate(
+        {"path": path, "method": method, "url_trailing_slash": slash}
+    )
+    components: Any = SimpleNamespace(name_under_construction="handler", snapshot=None)
+    return HandlerBase(options, components)
 
 
 CHAT, ROOM, LOBBY = handler("/chat"), handler("/rooms/{room}", "GET,PUT"), handler("/rooms/lobby")

@@ -3,6 +3,9 @@
 It starts the real service from the real config on a free port and gives tests fixtures with the names
 that userver's plugin has. Each fixture can be overridden by one of the same name. It runs the command
 and looks at it from outside; of the package it knows config and errors only.
+
+PYTEST_DONT_REWRITE (pytest's word): nothing is asserted here, and a test module may well import from this
+package before pytest reads the module's ``pytest_plugins``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""A component with a periodic task and a dynamic variable of its own, and a handler that uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from mpchat import (
+    Component,
+    Components,
+    Context,
+    Key,
+    WebSocketConnection,
+    WebsocketHandlerBase,
+    daemon_main,
+    minimal_server_component_list,
+)
+
+INTERVAL = Key("CLOCK_INTERVAL_MS", Annotated[int, Field(ge=1)], default=1000)
+
+
+class Clock(Component):
+    """Looks at the time as often as the dynamic config says; there is one in every worker."""
+
+    name = "clock"
+    dynamic_config_keys = (INTERVAL,)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            self.now = datetime.datetime.now().isoformat()
+            await asyncio.sleep(self.config[INTERVAL] / 1000)
+
+
+class Times(WebsocketHandlerBase):
+    """Answers whatever it is sent with the time that the clock has seen last."""
+
+    name = "handler-times"
+
+    def __init__(self, options: WebsocketHandlerBase.Options, components: Components) -> None:
+        super().__init__(options, components)
+        self._clock = components.find(Clock)
+
+    async def handle(self, chat: WebSocketConnection, context: Context) -> None:
+        async for _question in chat:
+            await chat.send(self._clock.now)
+
+
+if __name__ == "__main__":
+    daemon_main(minimal_server_component_list().append(Clock).append(Times))

@@ -1,0 +1,140 @@
+"""The examples of the documentation, run as readers would: own file, own config, a real client."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+
+from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.service import Service
+
+EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
+MOST_LINES = 60
+PYTEST_INI = """[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+
+
+@pytest.fixture
+def service_binary(example: str) -> str:
+    path = EXAMPLES / example
+    return str(path / "main.py" if path.is_dir() else path.with_suffix(".py"))
+
+
+@pytest.fixture
+def service_config_path(example: str) -> Path:
+    path = EXAMPLES / example
+    return path / "static_config.yaml" if path.is_dir() else path.with_suffix(".yaml")
+
+
+@pytest.fixture
+def service_env() -> dict[str, str]:
+    return {"CHAT_TOKEN": "secret"}
+
+
+@pytest.mark.parametrize("example", ["echo", "websocket_service"])
+async def test_echo(websocket_client: WebsocketClient) -> None:
+    async with websocket_client.get("chat") as chat:
+        for message in ("hello", b"\x00\xff", "", "x" * 50_000):
+            await chat.send(message)
+            assert await chat.recv() == message
+    assert chat.close_code == 1000
+
+
+@pytest.mark.parametrize("example", ["websocket_service"])
+async def test_the_sample_is_the_service_of_its_configs(
+    supervisor: Service, dynamic_config: DynamicConfig, websocket_client: WebsocketClient
+) -> None:
+    assert supervisor.ready_line.endswith("/chat, 4 workers")
+    assert dynamic_config.get("USERVER_LOG_REQUEST") is True
+    async with websocket_client.get("chat") as chat:
+        await chat.send("x" * 100_001)
+        with pytest.raises(ConnectionClosedError) as caught:
+            await chat.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1009
+    assert "WARNING" not in supervisor.stderr()
+
+
+@pytest.mark.parametrize("example", ["auth"])
+async def test_auth(websocket_client: WebsocketClient, supervisor: Service) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+        with pytest.raises(InvalidStatus) as caught:
+            await websocket_client.get("rooms/blue", additional_headers=headers).__aenter__()
+        refusal = caught.value.response
+        assert (refusal.status_code, refusal.body) == (401, b"a token is needed\n")
+        assert refusal.headers["WWW-Authenticate"] == 'Bearer realm="members"'
+    headers = {"Authorization": "Bearer secret", "X-Member": "Ada"}
+    async with websocket_client.get("rooms/blue", additional_headers=headers) as chat:
+        assert chat.response is not None
+        assert chat.response.headers["X-Room"] == "blue"
+        assert await chat.recv() == "welcome to blue, Ada"
+        await chat.send("hello")
+        assert await chat.recv() == "hello"
+    assert "secret" not in supervisor.stderr()
+
+
+@pytest.mark.parametrize("example", ["ticker"])
+async def test_ticker(websocket_client: WebsocketClient, supervisor: Service) -> None:
+    async with websocket_client.get("ticks") as chat, asyncio.timeout(30):
+        await chat.send("0.01")
+        assert [await chat.recv() for _ in range(20)] == [str(number) for number in range(1, 21)]
+        await chat.send("soon")
+        with pytest.raises(ConnectionClosedError) as caught:
+            while True:
+                await chat.recv()
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (
+        1008,
+        "expected a number of seconds",
+    )
+    async with websocket_client.get("ticks") as chat:
+        assert await chat.recv() == "1"
+    assert await asyncio.to_thread(supervisor.stop) == 0
+    # Nobody waits for the next tick of a client that has left.
+    assert supervisor.stderr().count("closed 1000 after") == 1
+    assert "Traceback" not in supervisor.stderr()
+
+
+@pytest.mark.parametrize("example", ["blocking"])
+async def test_blocking_work(websocket_client: WebsocketClient) -> None:
+    digest = hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 200_000)
+    async with websocket_client.get("digests") as text, websocket_client.get("digests") as binary:
+        await text.send("password")
+        await binary.send(b"password")
+        assert await text.recv() == await binary.recv() == digest.hex()
+
+
+def test_an_authors_test(tmp_path: Path) -> None:
+    for path in EXAMPLES.glob("*clock.*"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "pytest.ini").write_text(PYTEST_INI)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_clock.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
+
+
+def test_each_is_small() -> None:
+    files = [path for path in EXAMPLES.rglob("*") if path.suffix in {".py", ".yaml", ".json"}]
+    assert len(files) >= 13
+    for path in files:
+        lines = path.read_text().count("\n")
+        assert lines <= MOST_LINES, f"{path} has {lines} lines"

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,24 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.component import Component
+from mpchat.components.handler_base import HandlerBase, response
+from mpchat.components.list import ComponentList
+from mpchat.components.running import Components
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
+from mpchat.config.types import OptionsModel
+from mpchat.daemon import daemon_main
+from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
+from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ExitCode
+from mpchat.handlers.lists import default_component_list, minimal_server_component_list
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
+from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 FOLDER = Path(__file__).parent
@@ -49,6 +62,40 @@ SIGNALS = (
     ("TERM, INT", "Drain and stop; a second one: stop now"),
     ("QUIT", "Stop now"),
     ("USR1, USR2, TTIN, TTOU", "Logged as not supported yet"),
+)
+
+# Classes with their members that are not for authors, and functions, in the order of reading.
+REFERENCE: tuple[tuple[Any, set[str]], ...] = (
+    (WebsocketHandlerBase, set()),
+    (WebSocketConnection, {"queued", "waiting", "wake"}),
+    (Context, set()),
+    (HandlerBase, set()),
+    (response, set()),
+    (Component, set()),
+    (Components, {"build", "name_under_construction", "start", "stop"}),
+    (OptionsModel, set()),
+    (Key, {"default_json", "validate"}),
+    (Snapshot, {"__init__"}),
+    (ComponentList, {"items"}),
+    (minimal_server_component_list, set()),
+    (default_component_list, set()),
+    (daemon_main, set()),
+)
+
+HANDLERS_INTRODUCTION = """\
+All names are imported from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
+programs in [examples](examples/README.md). `Request` and `Response` are those of `websockets.http11`, a
+`Message` is `str | bytes`, and a `Duration` is an option that is written as `500ms` and read in seconds.
+"""
+
+EXCEPTIONS = (
+    ("ConnectionClosed", "The connection has ended; `rcvd` and `sent` are the two Closes, or None"),
+    ("ConnectionClosedOK", "The same, with 1000, 1001 or no code each way"),
+    ("ConnectionClosedError", "The same, with another code, or without a Close"),
+    ("ConcurrencyError", "A second `recv` at the same time, or a second ping with the same data"),
+    ("ProtocolError", "`close` with a code that must not be sent, or with too long a reason"),
+    ("ComponentError", "A component is not there, needs itself, or did not start"),
+    ("ControlError", "A reload that a component asked for failed; says why"),
 )
 
 
@@ -107,6 +154,72 @@ def operations() -> str:
     return "\n".join(lines) + "\n"
 
 
+def handlers() -> str:
+    """Return the page of what authors derive from and call."""
+    lines = [NOTE.replace("models", "docstrings"), "# Handlers and components", ""]
+    lines += [HANDLERS_INTRODUCTION]
+    for item, internal in REFERENCE:
+        if inspect.isfunction(item):
+            lines += [f"## `{_signature(item)}`", "", *_docstring(item)]
+            continue
+        bases = [base.__name__ for base in item.__bases__ if base.__module__.startswith("mpchat.")]
+        lines += [f"## `{item.__name__}`", ""]
+        lines += [f"Derived from {', '.join(f'`{base}`' for base in bases)}.", ""] if bases else []
+        lines += _docstring(item)
+        for name, member in vars(item).items():
+            function = member.fget if isinstance(member, property) else member
+            if name in internal or not inspect.isfunction(function) or not _is_told(name, function):
+                continue
+            title = name if isinstance(member, property) else _signature(function)
+            lines += [f"### `{title}`", "", *_docstring(function)]
+    lines += ["## Exceptions", "", "All but the last two are those of `websockets`.", ""]
+    lines += ["| Exception | Raised when |", "| --- | --- |"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
+    return "\n".join(lines) + "\n"
+
+
+def _is_told(name: str, function: Callable[..., Any]) -> bool:
+    """Whether a member is for readers: public ones, and special ones that say what they mean."""
+    special = name in {"__init__", "__getitem__", "__aiter__"} and function.__doc__ is not None
+    return special or not name.startswith("_")
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    parameters = [
+        item.replace(annotation=_Annotation(item.annotation))
+        for item in signature.parameters.values()
+        if item.name != "self"
+    ]
+    result = _Annotation(signature.return_annotation)
+    text = signature.replace(parameters=parameters, return_annotation=result)
+    return f"{'async ' if inspect.iscoroutinefunction(function) else ''}{function.__name__}{text}"
+
+
+class _Annotation(str):
+    """A type as the source has it, which ``inspect`` would show in quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _docstring(item: Any) -> list[str]:
+    """Return a docstring as Markdown: sections become lists, ``code`` becomes `code`."""
+    lines: list[str] = []
+    in_section = False
+    for line in (inspect.getdoc(item) or "").replace("``", "`").splitlines():
+        if re.fullmatch(r"(Raises|Attributes):", line):
+            in_section = True
+            lines += [line, ""]
+        elif in_section and (found := re.match(r"    ([\w.]+): (.*)", line)):
+            lines.append(f"- `{found[1]}`: {found[2]}")
+        elif in_section and line:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return [*lines, ""]
+
+
 def _default(info: Any) -> str:
     if info.is_required():
         return "required"
@@ -124,7 +237,7 @@ def _default(info: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-PAGES = {"configuration.md": configuration, "operations.md": operations}
+PAGES = {"configuration.md": configuration, "operations.md": operations, "handlers.md": handlers}
 
 
 def main() -> int:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 def daemon_main(components: ComponentList) -> NoReturn:
     """Run a service of these components by the process's own command line (userver's DaemonMain).
 
-    The options are userver's: see ``--help``. Does not return.
+    The options are userver's: ``--config FILE`` (without it ``config_dev.yaml`` in the current folder),
+    ``--config_vars FILE``, ``--config_vars_override FILE``, ``--print-config-schema`` and
+    ``--print-dynamic-config-defaults``. It does not return: the process becomes the supervisor, and
+    leaves with its exit code.
     """
     parser = _Parser(description="A service built with mpchat.")
     parser.add_argument(

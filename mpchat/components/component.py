@@ -26,16 +26,21 @@ class HasOptions(Protocol[O_co]):
 
 
 class Component:
-    """Base of components (userver's ComponentBase).
+    """Base of components (userver's ComponentBase): derive, set ``name``, append the class to the list.
 
-    Derive and set ``name``, by which its section is found. For options of its own a class has a class
-    ``Options`` derived from its base's ``Options``.
+    Each worker builds one object of each class in the list that has a section in the static config.
+    For options of its own a class has a class ``Options`` derived from its base's ``Options``.
+
+    Attributes:
+        name: The section in the static config. An object has the name that its class is listed under.
+        dynamic_config_keys: Dynamic variables that it reads. Declared here they are validated with
+            every reload; a variable that nobody declares is the default of its key.
+        section_optional: True: it is left out without a word where the config has no section for it.
     """
 
     name: str
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
     section_optional: ClassVar[bool] = False
-    """True: nothing is said where the config has no section for it, and it is left out."""
 
     class Options(OptionsModel):
         """Options that every component has."""
@@ -45,7 +50,11 @@ class Component:
         ] = True
 
     def __init__(self, options: Any, components: Components) -> None:
-        """Override to find other components; blocking work belongs into ``start``."""
+        """Override to find the components that this one needs; call the base's with both arguments first.
+
+        Runs on the worker's event loop, which must not be held up: what takes time belongs into
+        ``start``.
+        """
         self.name = components.name_under_construction
         self._options = options
         self._snapshot = components.snapshot
@@ -58,17 +67,25 @@ class Component:
 
     @property
     def config(self) -> Snapshot:
-        """The dynamic config as it is now; read once per operation."""
+        """The dynamic config as it is now: read it once per operation, keep nothing of it."""
         return self._snapshot()
 
     async def start(self) -> None:
-        """Override to connect or to start background tasks; the order is that of construction."""
+        """Override to connect to something or to begin background tasks.
+
+        Called in the order of construction, so what this component has found is started already. An
+        exception, or more than 20 seconds, ends the worker with the component's name in the log.
+        """
 
     async def stop(self) -> None:
-        """Override to end what ``start`` began; the order is the reverse."""
+        """Override to end what ``start`` began.
+
+        Called in reverse order, when all connections of the worker have ended. What takes longer than
+        the drain's deadline and a second is killed with the worker.
+        """
 
     def on_all_components_loaded(self) -> None:
-        """Override for work that needs every component started, just before clients come."""
+        """Override for what needs every component started; the first client comes after it."""
 
     def on_all_components_are_stopping(self) -> None:
-        """Override to stop using other components: they end soon."""
+        """Override to stop using other components: after it they are stopped one by one."""

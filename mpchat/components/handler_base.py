@@ -34,7 +34,14 @@ def _check_method(method: str) -> str:
 
 
 class HandlerBase(Component):
-    """Base of handlers."""
+    """Base of handlers for plain HTTP (userver's HttpHandlerBase): derive and answer requests.
+
+    One object serves all requests of its worker at once.
+
+    Attributes:
+        logger: A ``logging.Logger`` of the handler's own, ``mpchat.handlers.NAME``; the option
+            ``log-level`` and the logger's name in the logging config are for it.
+    """
 
     class Options(Component.Options):
         """Options that every handler has."""
@@ -68,23 +75,30 @@ class HandlerBase(Component):
         ] = None
 
     def __init__(self, options: Any, components: Components) -> None:
-        """As Component's; a handler has a ``logger``, which log-level is for."""
+        """Override as Component's."""
         super().__init__(options, components)
         self.logger = logging.getLogger(f"mpchat.handlers.{self.name}")
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
-        """Override to answer plain HTTP requests on the handler's path; 400 by default."""
+        """Override to answer plain HTTP requests on the handler's path; the default is 400.
+
+        The body is ``context.body``. HEAD comes where GET is allowed, and the body of the answer is
+        left out. An exception is answered with 500 and logged with its traceback.
+        """
         return response(400, "this path speaks WebSocket: send an Upgrade request\n")
 
 
 def response(
     status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
 ) -> Response:
-    """Return a response; the server adds the framing headers.
+    """Return a response with ``text`` in UTF-8; headers are added by ``answer.headers[name] = value``.
 
-    ``text`` is sent as UTF-8. More headers: ``answer.headers["Name"] = "value"``.
+    The server adds Date, Content-Length and, where it applies, Connection.
+
+    Raises:
+        ValueError: There is no such status.
     """
     headers = Headers()
     if text:

@@ -8,13 +8,17 @@ from mpchat.components.component import Component
 
 
 class ComponentList:
-    """An ordered list of component classes (userver's ComponentList)."""
+    """An ordered list of component classes (userver's ComponentList).
+
+    A class without a section in the static config is left out, and named in a warning; a section
+    without a class is an error.
+    """
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Component]] = {}
 
     def append(self, cls: type[Component], name: str | None = None) -> ComponentList:
-        """Add a class under its own or another name, and return the list.
+        """Add a class under its own or another name, and return the list for the next one.
 
         Raises:
             ValueError: The name is taken.

@@ -32,7 +32,7 @@ class ComponentError(MpchatError):
 
 
 class Components:
-    """What a component's constructor is given to find others by."""
+    """The components of one worker: what a component's constructor is given to find others by."""
 
     def __init__(
         self,
@@ -58,10 +58,14 @@ class Components:
         return list(self._built.values())
 
     def find(self, cls: type[C], name: str | None = None) -> C:
-        """Return the component of a class, constructed if it is not yet.
+        """Return the component of a class, constructed now if it is not yet.
+
+        Where several in the list are of the class, or derived from it, ``name`` tells them apart;
+        without it the first one is meant. Use it in constructors: starts and stops follow their order.
 
         Raises:
-            ComponentError: It is not in the list, or is under construction itself.
+            ComponentError: It is not in the list, has no section, or is under construction itself:
+                the text names the chain.
         """
         names = [
             plan.name
@@ -76,9 +80,9 @@ class Components:
         return component
 
     async def reload_dynamic_config(self) -> int:
-        """Have the dynamic config read again, as SIGHUP does; return when every worker uses it.
+        """Have the dynamic config read again, as SIGHUP does, and return the number of its generation.
 
-        Returns the number of its generation.
+        When it returns every worker uses it.
 
         Raises:
             ControlError: It is bad (the old one stays), or a worker does not confirm it.

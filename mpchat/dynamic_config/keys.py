@@ -13,9 +13,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Key(Generic[T]):
-    """A dynamic variable of type ``type``: ``RATE = Key("MY_RATE", int, default=10)``.
+    """A dynamic variable: ``RATE = Key("MY_RATE", int, default=10)``.
 
-    Declared in a component's ``dynamic_config_keys``; read as ``context.config[RATE]``.
+    Declare it in a component's ``dynamic_config_keys``; read it as ``context.config[RATE]`` in a
+    handler, as ``self.config[RATE]`` in any component.
+
+    Attributes:
+        name: Its name in the dynamic config, in capitals; ``MPCHAT_…`` and ``USERVER_…`` are taken.
+        type: What the value is validated as: whatever pydantic knows, such as an OptionsModel or
+            ``Annotated[int, Field(ge=1)]``. A file with another value is refused as a whole.
+        default: The value where the config has none. It is not validated.
     """
 
     name: str

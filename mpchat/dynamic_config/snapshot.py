@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Snapshot:
-    """The values of all declared keys at one generation; read once per operation.
+    """The dynamic config of one generation: all values belong together and never change.
 
-    Raises:
-        pydantic.ValidationError: A value is not of its key's type (the template checks before).
+    Attributes:
+        generation: Its number: 1 at the start of the service, one more with each successful reload.
     """
 
     __slots__ = ("_keys", "_raw", "_typed", "generation")
@@ -23,6 +23,11 @@ class Snapshot:
     def __init__(
         self, generation: int, values: Mapping[str, Any], keys: Iterable[Key[Any]]
     ) -> None:
+        """Make it of JSON values.
+
+        Raises:
+            pydantic.ValidationError: A value is not of its key's type (the template checks before).
+        """
         self.generation = generation
         self._keys = tuple(keys)
         self._raw = dict(values)
@@ -31,12 +36,12 @@ class Snapshot:
         }
 
     def __getitem__(self, key: Key[T]) -> T:
-        """Return the typed value, the key's default where the config does not have it."""
+        """Return a variable's value, of the key's type; the key's default where the config has none."""
         value: T = self._typed.get(key.name, key.default)
         return value
 
     def raw(self, name: str) -> Any:
-        """Return the JSON value of any variable, declared or not; None if absent."""
+        """Return the JSON value of any variable, declared or not, by its name; None if absent."""
         return self._raw.get(name)
 
     def as_json(self) -> dict[str, Any]:

@@ -9,10 +9,17 @@ from mpchat.handlers.tests_control import TestsControl
 
 
 def minimal_server_component_list() -> ComponentList:
-    """Return a list for a server without handlers, but for tests-control where it is configured."""
+    """Return a list without handlers; append yours.
+
+    The server, logging and the dynamic config are in every service and need no place in it;
+    ``tests-control`` is in it, and does nothing where it is not configured.
+    """
     return ComponentList().append(TestsControl)
 
 
 def default_component_list() -> ComponentList:
-    """Return a list with the echo and the ping handler: what ``mpchat serve`` runs without ``--app``."""
+    """Return a list with ``websocket-handler``, the echo, and ``handler-ping``.
+
+    It is what ``mpchat serve`` runs without ``--app``.
+    """
     return minimal_server_component_list().append(Chat).append(Ping)

@@ -24,7 +24,16 @@ _TAKEN_BEFORE_YIELD = 32
 
 
 class WebSocketConnection:
-    """One open connection; ``handle`` is given it as ``chat``."""
+    """One connection; ``handle`` is given it as ``chat``.
+
+    One task at a time may receive; any number may send. Cancelling any of its methods loses no message,
+    so ``asyncio.timeout`` around them is safe.
+
+    Attributes:
+        id: The connection's name in the log.
+        request: The handshake, a ``websockets.http11.Request``: ``path`` with its query, ``headers``.
+        path_params: Values of ``{name}`` parts of the path, percent-decoded.
+    """
 
     __slots__ = ("_messages", "_protocol", "_taken", "_waiter", "id", "path_params", "request")
 
@@ -40,10 +49,14 @@ class WebSocketConnection:
         self._taken = 0
 
     async def recv(self) -> Message:
-        """Return the next message: str for text, bytes for binary.
+        """Return the next message, waiting for it if need be: str for text, bytes for binary.
+
+        To wait is also to say that all messages so far are answered: the answer to a client's Close is
+        held back until then (for ``close-timeout`` at the longest), and so is ours at a worker's end.
 
         Raises:
-            ConnectionClosed: The connection has ended and all its messages were taken.
+            ConnectionClosed: The connection has ended and all its messages were taken:
+                ConnectionClosedOK with 1000, 1001 or no code, else ConnectionClosedError.
             ConcurrencyError: Another ``recv`` is waiting.
         """
         messages = self._messages
@@ -61,6 +74,8 @@ class WebSocketConnection:
     def try_recv(self) -> Message | None:
         """Return a message that has arrived already, or None; never waits.
 
+        Between two calls the task has to await something, or no message can arrive.
+
         Raises:
             ConnectionClosed: The connection has ended and all its messages were taken.
         """
@@ -76,7 +91,11 @@ class WebSocketConnection:
         return self._messages.popleft()
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
-        """Send a text (str) or binary message; waits while the client reads slowly.
+        """Send a text (str) or binary message.
+
+        Waits while more than ``write-limit`` bytes are unsent because the client reads slowly; one that
+        makes it wait longer than ``write-timeout`` is cut off. A message longer than ``fragment-size``
+        goes out in fragments.
 
         Raises:
             ConnectionClosed: The connection has ended.
@@ -98,7 +117,10 @@ class WebSocketConnection:
             await protocol.output.wait_writable(protocol.options.write_timeout)
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
-        """Send a ping; the result, awaited, is the seconds until the client's answer.
+        """Send a ping; the result, awaited, is the time in seconds until the client's answer.
+
+        Keepalive needs none: ``ping-interval`` and ``ping-timeout`` see to that. Without ``data`` the
+        payload is random. Awaiting the result raises ConnectionClosed when no answer can come any more.
 
         Raises:
             ConnectionClosed: The connection has ended.
@@ -117,6 +139,8 @@ class WebSocketConnection:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until the client has confirmed, ``close-timeout`` at the longest.
 
+        Messages that arrive meanwhile are dropped. Nothing happens if the connection is closed already.
+
         Raises:
             ProtocolError: The code must not be sent, or the reason is longer than 123 bytes.
         """
@@ -124,7 +148,12 @@ class WebSocketConnection:
         await self._protocol.wait_finished()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        """Iterate over messages; ends on a normal close (1000, 1001), raises on another."""
+        """Iterate over messages with ``async for``; ends where ``recv`` raises ConnectionClosedOK.
+
+        Raises:
+            ConnectionClosedError: The connection ended in another way.
+            ConcurrencyError: Another ``recv`` is waiting.
+        """
         try:
             while True:
                 yield await self.recv()
@@ -133,22 +162,22 @@ class WebSocketConnection:
 
     @property
     def remote_address(self) -> Any:
-        """The client's address as the socket gives it, None on a Unix socket."""
+        """The client's address as the socket gives it, ``(host, port, …)``; None on a Unix socket."""
         return self._protocol.peer
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on in the handshake, None without one."""
+        """The subprotocol that the handshake agreed on (option ``subprotocols``), None without one."""
         return self._protocol.subprotocol
 
     @property
     def close_code(self) -> int | None:
-        """The code the connection ended with: 1006 without a Close, None while it is open."""
+        """The code of the client's Close: 1005 if it had none, 1006 without a Close, None while open."""
         return self._protocol.close_code()
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that came with the client's Close, or ours."""
+        """The reason in the client's Close: empty without one, None while the connection is open."""
         return self._protocol.close_reason()
 
     # For the protocol

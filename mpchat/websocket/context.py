@@ -12,15 +12,15 @@ from mpchat.dynamic_config.snapshot import Snapshot
 
 @dataclass(slots=True)
 class Context:
-    """One connection's surroundings, from handshake to end.
+    """What belongs to one connection or plain request, from its beginning to its end.
 
     Attributes:
-        id: The connection's name in the log.
-        data: The author's own, nothing of ours looks into it.
-        stopping: Set when the worker begins to end.
-        path_params: Values of ``{name}`` parts of the path.
-        body: The body of a plain request, empty for a handshake.
-        response_headers: Headers to add to the handshake's response.
+        id: Its name in the log.
+        stopping: An ``asyncio.Event``, set when the worker begins to end: begin nothing long any more.
+        path_params: Values of ``{name}`` parts of the path, percent-decoded.
+        body: The body of a plain request, bytes; empty for a handshake.
+        data: A dict of the author's own; nothing of ours looks into it.
+        response_headers: A list of names with values, added to the handshake's response.
     """
 
     id: str
@@ -33,5 +33,5 @@ class Context:
 
     @property
     def config(self) -> Snapshot:
-        """The dynamic config as it is now; read once per operation."""
+        """The dynamic config as it is now: read it once per operation, keep nothing of it."""
         return self.snapshot()

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class WebsocketHandlerBase(HandlerBase):
-    """Derive, set ``name``, write ``handle``; list the class in the component list."""
+    """Base of WebSocket handlers: derive, set ``name``, write ``handle``.
+
+    One object serves all connections of its worker at once, each in a task of its own. What belongs to
+    one connection is kept in local variables or in ``context.data``.
+    """
 
     class Options(HandlerBase.Options):
         """Options of a WebSocket handler; the first two are userver's."""
@@ -72,13 +76,20 @@ class WebsocketHandlerBase(HandlerBase):
         ] = ()
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
-        """Serve one connection; override it. It runs as a task of its own.
+        """Override always: serve one connection, from the end of its handshake on.
 
-        Returning closes with 1000; an exception closes with 1011 and is logged; ConnectionClosed
-        that leaves it is a normal end.
+        Returning closes with 1000. ConnectionClosed that leaves it, also out of a TaskGroup, is a
+        normal end. Any other exception closes with 1011 and is logged once with its traceback. When
+        the worker ends, ``context.stopping`` is set, then ``recv`` raises (code 1001, or 1012 where
+        another worker takes over), and at the drain's deadline the task is cancelled.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define handle")
 
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
-        """Override to refuse a handshake with a response, or to add response headers."""
+        """Override to look at a request before it becomes a connection.
+
+        Return a response to refuse it, for example ``response(401, "who are you?")``; None lets it in.
+        ``context.response_headers`` go out with either answer, and ``context.data`` comes to
+        ``handle``. Longer than ``handshake-timeout`` is answered with 504, an exception with 500.
+        """
         return None

@@ -22,6 +22,11 @@ def test_every_name_for_authors_can_be_had() -> None:
         _ = mpchat.no_such_name
 
 
+def test_every_name_for_authors_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "handlers.md").read_text()
+    assert [name for name in mpchat.__all__ if f"`{name}" not in page] == []
+
+
 def test_our_handlers_use_what_authors_can() -> None:
     allowed = {*mpchat.__all__, "Chat", "Ping", "TestsControl"}
     for path in HANDLERS.glob("*.py"):

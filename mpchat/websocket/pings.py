@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosed
 
@@ -25,14 +26,15 @@ class Pings:
         if payload in self._waiting:
             raise ConcurrencyError("already waiting for a pong with the same data")
         future: asyncio.Future[float] = self._loop.create_future()
-        self._waiting[payload] = (future, self._loop.time())
+        # Not the loop's clock: it stands still for a turn, and an answer may come within one.
+        self._waiting[payload] = (future, time.monotonic())
         return payload, future
 
     def answer(self, payload: bytes) -> None:
         """Take a pong: it answers the ping of that payload and all before it."""
         if payload not in self._waiting:
             return
-        now = self._loop.time()
+        now = time.monotonic()
         for waiting in list(self._waiting):
             future, sent = self._waiting.pop(waiting)
             if not future.done():

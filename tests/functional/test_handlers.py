@@ -19,7 +19,19 @@ from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.raw import HANDLERS, raw_connect
 
-NAMES = ("slow", "sleeper", "ticker", "duplex", "returner", "failing", "closer", "quitter")
+NAMES = (
+    "slow",
+    "sleeper",
+    "ticker",
+    "duplex",
+    "impatient",
+    "poller",
+    "prober",
+    "returner",
+    "failing",
+    "closer",
+    "quitter",
+)
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 
@@ -99,6 +111,39 @@ async def test_a_group_of_tasks_ends_as_one_task_does(
     await asyncio.to_thread(
         wait_until, lambda: "told to fail" in supervisor.stderr(), "traceback of the handler"
     )
+
+
+async def test_a_cancelled_recv_loses_nothing(websocket_client: WebsocketClient) -> None:
+    async with websocket_client.get("impatient") as chat:
+        messages = [str(number) for number in range(200)]
+        for message in messages:
+            await chat.send(message)
+        assert [await chat.recv() for _ in messages] == messages
+
+
+async def test_try_recv_and_what_is_raised_after_the_end(
+    websocket_client: WebsocketClient, supervisor: Service
+) -> None:
+    async with websocket_client.get("poller") as chat:
+        for message in ("one", "two"):
+            await chat.send(message)
+            assert await chat.recv() == message
+        await chat.close(4001, "enough")
+    name = "ConnectionClosedError 4001"
+    text = f"{[name] * 4} enough"
+    await asyncio.to_thread(wait_until, lambda: text in supervisor.stderr(), "end of the handler")
+
+
+async def test_a_second_recv_is_refused_and_a_ping_tells_the_latency(
+    websocket_client: WebsocketClient,
+) -> None:
+    async with websocket_client.get("prober") as chat:
+        latency = str(await chat.recv()).removeprefix("latency ")
+        assert 0 < float(latency) < 30
+        assert await chat.recv() == "another recv is waiting on this connection"
+        await chat.send("done")
+        with pytest.raises(ConnectionClosedOK):
+            await chat.recv()
 
 
 async def test_return_is_1000_and_fragments_are_as_configured(service_port: int) -> None:

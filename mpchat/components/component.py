@@ -80,8 +80,9 @@ class Component:
     async def stop(self) -> None:
         """Override to end what ``start`` began.
 
-        Called in reverse order, when all connections of the worker have ended. What takes longer than
-        the drain's deadline and a second is killed with the worker.
+        Called in reverse order, when all connections of the worker have ended. An exception is logged
+        and keeps nobody else from being stopped. What takes longer than the drain's deadline and a
+        second is killed with the worker.
         """
 
     def on_all_components_loaded(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +15,8 @@ START_LIMIT = 20.0
 """Seconds for the start of one component: less than the supervisor gives a worker, so it is named."""
 
 C = TypeVar("C", bound=Component)
+
+log = logging.getLogger("mpchat.components")
 
 
 class Planned(Protocol):
@@ -108,12 +111,21 @@ class Components:
             component.on_all_components_loaded()
 
     async def stop(self) -> None:
-        """Tell all that the end is near, then stop them in reverse order."""
-        components = list(reversed(self._built.values()))
-        for component in components:
-            component.on_all_components_are_stopping()
-        for component in components:
-            await component.stop()
+        """Tell all that the end is near, then stop them in reverse order.
+
+        One that fails is named in the log, and those after it are stopped all the same.
+        """
+        components = list(reversed(self._built.items()))
+        for name, component in components:
+            try:
+                component.on_all_components_are_stopping()
+            except Exception:
+                log.exception("component %s failed when all were about to stop", name)
+        for name, component in components:
+            try:
+                await component.stop()
+            except Exception:
+                log.exception("component %s failed to stop", name)
 
     def _get(self, name: str) -> Component:
         if name in self._built:

@@ -115,6 +115,32 @@ async def test_one_that_hangs_is_named() -> None:
         await components.start(0.05)
 
 
+class FailsAtTheEnd(Component):
+    name = "fails-at-the-end"
+
+    def on_all_components_are_stopping(self) -> None:
+        raise LookupError("nothing to tell")
+
+    async def stop(self) -> None:
+        raise LookupError("nothing to stop")
+
+
+async def test_one_that_fails_to_stop_keeps_no_other_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+    components = components_of(
+        Plan("user", User, told), Plan("base", Base, told), Plan("fails", FailsAtTheEnd, None)
+    )
+    components.build()
+    await components.stop()
+    assert told == ["stopping user", "stop user", "stop base"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "component fails failed when all were about to stop",
+        "component fails failed to stop",
+    ]
+
+
 class FailsInTime(Component):
     name = "fails"
 

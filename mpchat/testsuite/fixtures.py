@@ -135,6 +135,12 @@ def service_config_yaml(
     fallbacks = components.setdefault("dynamic-config-fallbacks", {}) or {}
     components["dynamic-config-fallbacks"] = fallbacks
     fallbacks["fallback-path"] = str(config_fallback_path)
+    dynamic = components.get("dynamic-config") or {}
+    if not dynamic.get("defaults-path", "$").startswith("$"):
+        # Relative to the file that names it, which is written anew in another folder.
+        dynamic["defaults-path"] = str(
+            service_config_path.resolve().parent / dynamic["defaults-path"]
+        )
     default = (
         components.setdefault("logging", {}).setdefault("loggers", {}).setdefault("default", {})
     )

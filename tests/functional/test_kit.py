@@ -123,6 +123,8 @@ components_manager:
         server:
             listener:
                 port: $port
+        dynamic-config:
+            defaults-path: defaults.json
         websocket-handler:
             path: /talk
 """
@@ -133,6 +135,7 @@ def test_an_authors_project(pytester: pytest.Pytester, tmp_path: Path) -> None:
     (pytester.path / "config.yaml").write_text(AUTHOR_CONFIG)
     (pytester.path / "vars.yaml").write_text("workers: 1\nport: 8080\n")
     (pytester.path / "fallback.json").write_text("{}")
+    (pytester.path / "defaults.json").write_text('{"MPCHAT_LIMITS": {"max_connections": 1}}')
     (pytester.path / "test_greeting.py").write_text(AUTHOR_TEST)
     (pytester.path / "conftest.py").write_text('pytest_plugins = ["mpchat.testsuite"]\n')
     result = pytester.runpytest_subprocess(

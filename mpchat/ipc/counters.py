@@ -12,12 +12,14 @@ TOTALS = (
     "requests",  # plain HTTP requests answered
     "handshakes",  # WebSocket connections opened
     "closed",  # WebSocket connections that ended, in whatever way
+    "log_lines_dropped",
     "messages_received",
     "messages_sent",
     "bytes_received",  # payload bytes of those messages
     "bytes_sent",
-    "log_lines_dropped",
 )
+TRAFFIC = 4
+"""The last of them, which change with every message"""
 GAUGES = (
     "sockets",  # open client sockets, plain HTTP included
     "connections",  # open WebSocket connections

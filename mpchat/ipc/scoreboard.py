@@ -15,7 +15,7 @@ import os
 import time
 
 from mpchat.ipc.addresses import ITEMS, AddressTable
-from mpchat.ipc.counters import GAUGES, TOTALS, Counters
+from mpchat.ipc.counters import GAUGES, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
 
 MAGIC = 0x6D70_6368_6174_0003
@@ -44,8 +44,9 @@ HANDLERS = 256
 """Handlers that a service may have; each is counted for itself."""
 NAMES = STATE_NAMES + TOTALS + GAUGES
 _WIDTH = 64
-_FIRST_COUNTER = len(STATE_NAMES)
 _INDEX = {name: index for index, name in enumerate(NAMES)}
+_FIRST_TRAFFIC = len(STATE_NAMES) + len(TOTALS) - TRAFFIC
+_IN_SECOND = _INDEX["messages_in_second"]
 _SLOT_WIDTH = 8
 _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
 _HANDLER_AREA = _SLOT_AREA + SLOTS * _SLOT_WIDTH
@@ -162,7 +163,8 @@ class Row:
         self._items = items
         self._connections = connections
         self._handshakes = handshakes
-        self._totals = tuple(items[_INDEX[name]] for name in TOTALS)
+        totals = [items[_INDEX[name]] for name in TOTALS]
+        self._totals, self._traffic = totals[:-TRAFFIC], totals[-TRAFFIC:]
         self._second = 0
         self._before_second = 0
         self._received = 0
@@ -189,18 +191,26 @@ class Row:
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of what the row held before."""
         items = self._items
-        index = _FIRST_COUNTER
-        for name, base in zip(TOTALS, self._totals, strict=True):
-            items[index] = base + getattr(counters, name)
-            index += 1
+        for name, base in zip(TOTALS[:-TRAFFIC], self._totals, strict=False):
+            items[_INDEX[name]] = base + getattr(counters, name)
         for name in GAUGES:
-            items[index] = getattr(counters, name)
-            index += 1
-        second, received = int(time.time()), counters.messages_received
+            items[_INDEX[name]] = getattr(counters, name)
+        self.publish_traffic(counters)
+
+    def publish_traffic(self, counters: Counters) -> None:
+        """Store the totals that change with every message: at the end of each turn of the loop."""
+        items, index = self._items, _FIRST_TRAFFIC
+        received_before, sent_before, bytes_received_before, bytes_sent_before = self._traffic
+        received = counters.messages_received
+        items[index] = received_before + received
+        items[index + 1] = sent_before + counters.messages_sent
+        items[index + 2] = bytes_received_before + counters.bytes_received
+        items[index + 3] = bytes_sent_before + counters.bytes_sent
+        second = int(time.time())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received
-        items[_INDEX["messages_in_second"]] = pack(second, received - self._before_second)
+        items[_IN_SECOND] = pack(second, received - self._before_second)
 
 
 def _start(slot: int, row: int) -> int:

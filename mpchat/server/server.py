@@ -105,7 +105,7 @@ class Server:
         address = protocol.address()
         self.admission.release(protocol.handler, address)
         seconds = time.monotonic() - protocol.since
-        code, connection = protocol.close_code(), protocol.context.id
+        code, connection = protocol.chat.close_code, protocol.context.id
         log_closed(self.snapshot(), protocol.handler, code, seconds, connection)
 
     async def stop(self, lameduck: float, window: float, deadline: float) -> None:

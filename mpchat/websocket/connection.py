@@ -7,18 +7,19 @@ idle connection would keep. Only one ``recv`` at a time; ``send`` may come from 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Self
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
+from mpchat.websocket.closing import ABNORMAL
 from mpchat.websocket.scanner import Message
 
 if TYPE_CHECKING:
     from mpchat.websocket.protocol import WebSocketProtocol
 
+_TEXT, _BINARY = 0x1, 0x2
 _TAKEN_BEFORE_YIELD = 32
 """Messages that one handler takes without a wait before others get their turn of the loop."""
 
@@ -35,7 +36,19 @@ class WebSocketConnection:
         path_params: Values of ``{name}`` parts of the path, percent-decoded.
     """
 
-    __slots__ = ("_messages", "_protocol", "_taken", "_waiter", "id", "path_params", "request")
+    __slots__ = (
+        "_loop",
+        "_messages",
+        "_output",
+        "_protocol",
+        "_taken",
+        "attention",
+        "id",
+        "path_params",
+        "polled",
+        "request",
+        "waiter",
+    )
 
     def __init__(
         self, protocol: WebSocketProtocol, request: Request, connection: str, params: dict[str, str]
@@ -44,9 +57,15 @@ class WebSocketConnection:
         self.request = request
         self.path_params = params
         self._protocol = protocol
-        self._messages: deque[Message] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._output = protocol.output
+        self._messages: list[Message] = []
+        self._loop = asyncio.get_running_loop()
         self._taken = 0
+        # For the protocol: what a recv waits for; whether the next wait has to look at it first; how
+        # many messages had been taken when the handler last found that there were no more.
+        self.waiter: asyncio.Future[None] | None = None
+        self.attention = False
+        self.polled = 0
 
     async def recv(self) -> Message:
         """Return the next message, waiting for it if need be: str for text, bytes for binary.
@@ -60,16 +79,24 @@ class WebSocketConnection:
             ConcurrencyError: Another ``recv`` is waiting.
         """
         messages = self._messages
-        if not messages:
-            self._taken = 0
-            await self._wait()
-        else:
+        if messages:
             self._taken += 1
             if self._taken >= _TAKEN_BEFORE_YIELD:
                 self._taken = 0
                 await asyncio.sleep(0)
-        self._protocol.unanswered = True
-        return messages.popleft()
+            return messages.pop(0)
+        self._taken = 0
+        while not messages:
+            if self.attention or self.waiter is not None:
+                self._look()
+                if messages:
+                    break
+            waiter = self.waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self.waiter = None
+        return messages.pop(0)
 
     def try_recv(self) -> Message | None:
         """Return a message that has arrived already, or None; never waits.
@@ -79,16 +106,16 @@ class WebSocketConnection:
         Raises:
             ConnectionClosed: The connection has ended and all its messages were taken.
         """
-        if not self._messages:
-            self._protocol.pull()
-        if not self._messages:
-            self._protocol.unanswered = False
-            self._protocol.caught_up()
-            if self._protocol.finished:
-                raise self._protocol.closed_error()
-            return None
-        self._protocol.unanswered = True
-        return self._messages.popleft()
+        protocol, messages = self._protocol, self._messages
+        if not messages:
+            protocol.pull()
+        if messages:
+            return messages.pop(0)
+        self.polled = protocol.scanner.received
+        protocol.caught_up()
+        if protocol.finished:
+            raise protocol.closed_error()
+        return None
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
         """Send a text (str) or binary message.
@@ -101,20 +128,23 @@ class WebSocketConnection:
             ConnectionClosed: The connection has ended.
             TypeError: The message is of another type.
         """
-        protocol = self._protocol
-        if protocol.sent is not None or protocol.lost:
+        protocol, output = self._protocol, self._output
+        if output.is_closed:
             await protocol.wait_finished()
             raise protocol.closed_error()
         if isinstance(message, str):
-            protocol.send_message(0x1, message.encode())
+            opcode, payload = _TEXT, message.encode()
         elif isinstance(message, bytes):
-            protocol.send_message(0x2, message)
+            opcode, payload = _BINARY, message
         elif isinstance(message, (bytearray, memoryview)):
-            protocol.send_message(0x2, bytes(message))
+            opcode, payload = _BINARY, bytes(message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        if protocol.output.paused:
-            await protocol.output.wait_writable(protocol.options.write_timeout)
+        protocol.sent_message(
+            output.send_message(opcode, payload, not (self._messages or protocol.more))
+        )
+        if output.paused:
+            await output.wait_writable(protocol.options.write_timeout)
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the time in seconds until the client's answer.
@@ -128,7 +158,7 @@ class WebSocketConnection:
             ValueError: The data is longer than 125 bytes.
         """
         protocol = self._protocol
-        if protocol.sent is not None or protocol.lost:
+        if self._output.is_closed:
             await protocol.wait_finished()
             raise protocol.closed_error()
         payload = data.encode() if isinstance(data, str) else data
@@ -147,18 +177,15 @@ class WebSocketConnection:
         self._protocol.close(code, reason)
         await self._protocol.wait_finished()
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
-        """Iterate over messages with ``async for``; ends where ``recv`` raises ConnectionClosedOK.
+    def __aiter__(self) -> Self:
+        """Iterate over messages; ends on a normal close (1000, 1001), raises on another."""
+        return self
 
-        Raises:
-            ConnectionClosedError: The connection ended in another way.
-            ConcurrencyError: Another ``recv`` is waiting.
-        """
+    async def __anext__(self) -> Message:
         try:
-            while True:
-                yield await self.recv()
+            return await self.recv()
         except ConnectionClosedOK:
-            return
+            raise StopAsyncIteration from None
 
     @property
     def remote_address(self) -> Any:
@@ -173,48 +200,41 @@ class WebSocketConnection:
     @property
     def close_code(self) -> int | None:
         """The code of the client's Close: 1005 if it had none, 1006 without a Close, None while open."""
-        return self._protocol.close_code()
+        protocol = self._protocol
+        if not protocol.finished:
+            return None
+        return int(protocol.received.code) if protocol.received is not None else ABNORMAL
 
     @property
     def close_reason(self) -> str | None:
         """The reason in the client's Close: empty without one, None while the connection is open."""
-        return self._protocol.close_reason()
+        protocol = self._protocol
+        if not protocol.finished:
+            return None
+        return protocol.received.reason if protocol.received is not None else ""
 
     # For the protocol
 
-    def wake(self) -> None:
-        """Let a waiting ``recv`` look again."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
     @property
-    def queued(self) -> deque[Message]:
+    def queued(self) -> list[Message]:
         """Messages that have arrived and were not taken."""
         return self._messages
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a ``recv`` waits."""
-        return self._waiter is not None
+    def wake(self) -> None:
+        """Let a waiting ``recv`` look again."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    async def _wait(self) -> None:
-        if self._waiter is not None:
+    def _look(self) -> None:
+        """Before a wait: take what is there already; tell the protocol that all is answered."""
+        if self.waiter is not None:
             raise ConcurrencyError("another recv is waiting on this connection")
         protocol = self._protocol
-        loop = asyncio.get_running_loop()
-        while True:
-            protocol.pull()
-            if self._messages:
-                return
-            protocol.unanswered = False
+        protocol.pull()
+        if not self._messages:
+            self.polled = protocol.scanner.received
             protocol.caught_up()
             if protocol.finished:
                 raise protocol.closed_error()
-            self._waiter = loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-            if self._messages:
-                return
+            self.attention = protocol.more

@@ -12,6 +12,7 @@ import asyncio
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.scanner import frame_header
 
+_SHORT = {opcode: [frame_header(opcode, length) for length in range(126)] for opcode in (0x1, 0x2)}
 _GATHERED_BYTES = 64 * 1024
 """Replies gathered beyond this are written before the turn's end."""
 _SEPARATE_BYTES = 16 * 1024
@@ -30,6 +31,7 @@ class Output:
         "_gathered_bytes",
         "_transport",
         "_waiters",
+        "is_closed",
         "paused",
         "sent",
         "sent_bytes",
@@ -40,6 +42,8 @@ class Output:
     ) -> None:
         transport.set_write_buffer_limits(high=limit)
         self.paused = False
+        self.is_closed = False
+        """Our Close has been sent, or the connection is gone"""
         self.sent = 0
         self.sent_bytes = 0
         self._transport = transport
@@ -49,7 +53,7 @@ class Output:
         self._gathered_bytes = 0
         self._waiters: list[asyncio.Future[None]] | None = None
 
-    def send_message(self, opcode: int, payload: bytes, *, at_once: bool) -> bool:
+    def send_message(self, opcode: int, payload: bytes, at_once: bool) -> bool:
         """Send one message, or gather it; False if the turn's end has to flush it.
 
         Messages longer than ``fragment-size`` go out in fragments.
@@ -57,28 +61,36 @@ class Output:
         length = len(payload)
         self.sent += 1
         self.sent_bytes += length
-        self._counters.messages_sent += 1
-        self._counters.bytes_sent += length
+        counters = self._counters
+        counters.messages_sent += 1
+        counters.bytes_sent += length
         size = self._fragment_size
-        if size and length > size:
-            for start in range(0, length, size):
-                part = payload[start : start + size]
-                final = start + size >= length
-                self.gather(frame_header(opcode, len(part), final=final))
-                self.gather(part)
-                opcode = 0
-        elif length >= _SEPARATE_BYTES:
-            self.gather(frame_header(opcode, length))
-            self.gather(payload)
-        elif at_once and not self._gathered:
-            self._transport.write(frame_header(opcode, length) + payload)
-            return True
+        if length < _SEPARATE_BYTES and (length <= size or not size):
+            header = _SHORT[opcode][length] if length < 126 else frame_header(opcode, length)
+            frame = header + payload
+            if at_once and not self._gathered:
+                self._transport.write(frame)
+                return True
+            self._gathered.append(frame)
+            self._gathered_bytes += length + 4
         else:
-            self.gather(frame_header(opcode, length) + payload)
+            self._gather_large(opcode, payload, size)
         if at_once or self._gathered_bytes >= _GATHERED_BYTES:
             self.flush()
             return True
         return False
+
+    def _gather_large(self, opcode: int, payload: bytes, size: int) -> None:
+        length = len(payload)
+        if not size or length <= size:
+            self.gather(frame_header(opcode, length))
+            self.gather(payload)
+            return
+        for start in range(0, length, size):
+            part = payload[start : start + size]
+            self.gather(frame_header(opcode, len(part), final=start + size >= length))
+            self.gather(part)
+            opcode = 0
 
     @property
     def backlog(self) -> int:

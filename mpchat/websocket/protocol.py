@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-from websockets.frames import OK_CLOSE_CODES, Close
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close
 from websockets.http11 import Request
 
+from mpchat.websocket.closing import closed_error
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.output import Output
 from mpchat.websocket.pings import Pings
+from mpchat.websocket.running import run_handler
 from mpchat.websocket.scanner import Ending, Message, Scanner, close_frame, frame_header
 from mpchat.websocket.shared import Shared
 
@@ -33,22 +34,21 @@ _BUDGET = 128
 """Frames parsed for one connection before others get their turn."""
 _FULL_READ = 256 * 1024
 """uvloop's read buffer: a read of this size is followed by another in the same turn."""
-_ABNORMAL = 1006
 
 
 class WebSocketProtocol(asyncio.Protocol):
     """One connection from the 101 response to the end of its socket."""
 
     __slots__ = (
-        "_cancelled",
         "_counted_out",
         "_drain_code",
         "_eof",
         "_finished_waiters",
         "_in_turn",
         "_input_paused",
+        "_is_handled",
         "_keepalive",
-        "_more",
+        "_messages",
         "_on_end",
         "_pings",
         "_task",
@@ -60,8 +60,10 @@ class WebSocketProtocol(asyncio.Protocol):
         "counters",
         "finished",
         "handler",
+        "is_cancelled",
         "is_reading",
         "lost",
+        "more",
         "options",
         "output",
         "peer",
@@ -73,7 +75,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "subprotocol",
         "suspected",
         "transport",
-        "unanswered",
         "wheel_action",
         "wheel_tick",
     )
@@ -100,12 +101,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self.counters = counters
         self.scanner = Scanner(options.max_remote_payload)
         self.chat = WebSocketConnection(self, request, context.id, context.path_params)
+        self._messages = self.chat.queued
         self.sent: Close | None = None
         self.received: Close | None = None
         self.received_first = False
         self.lost = False
         self.finished = False
-        self.unanswered = False
+        self._is_handled = False
         self.since = time.monotonic()
         self.handler = handler
         self._turn = shared.turn
@@ -113,7 +115,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._keepalive = shared.keepalive
         self._on_end = on_end
         self._in_turn = False
-        self._more = False
+        self.more = False
         self.is_reading = True
         self._input_paused = False
         self._finished_waiters: list[asyncio.Future[None]] | None = None
@@ -121,11 +123,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self.awaiting_pong = False
         self.suspected = False
         self.wheel_tick = 0
-        self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol._abort
+        self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol.abort
         self._drain_code: int | None = None
         self._eof = False
         self._counted_out = False
-        self._cancelled = False
+        self.is_cancelled = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, leftover: bytes) -> None:
@@ -133,7 +135,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.counters.handshakes += 1
         self.counters.connections += 1
         self._turn.publish_now()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(run_handler(self))
         self._keepalive.begin(self)
         if leftover:
             self.data_received(leftover)
@@ -146,41 +148,42 @@ class WebSocketProtocol(asyncio.Protocol):
     # Input
 
     def data_received(self, data: bytes) -> None:
-        if self.finished:
-            return
-        if self.sent is not None:
-            self._look_for_close(data)
+        if self.sent is not None or self.finished:
+            if not self.finished:
+                self._look_for_close(data)
             return
         if self.awaiting_pong:
             self._keepalive.begin(self)
-        messages = self.chat.queued
-        scanner = self.scanner
-        self._feed(data)
-        if messages:
-            self.chat.wake()
+        chat, messages, scanner, counters = self.chat, self._messages, self.scanner, self.counters
+        received, received_bytes = scanner.received, scanner.received_bytes
+        more = scanner.feed(data, messages, _BUDGET)
+        counters.messages_received += scanner.received - received
+        counters.bytes_received += scanner.received_bytes - received_bytes
         if scanner.has_control:
             self._on_control()
-        if self._more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
+        waiter = chat.waiter
+        if waiter is not None and messages and not waiter.done():
+            waiter.set_result(None)
+        if more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
+            chat.attention = True
+            self.more = more
             self._input_paused = True
             self._set_reading()
             self._join_turn()
-        else:
-            self._turn.touch()
-
-    def _feed(self, data: bytes) -> None:
-        scanner, counters = self.scanner, self.counters
-        received, received_bytes = scanner.received, scanner.received_bytes
-        self._more = scanner.feed(data, self.chat.queued, _BUDGET)
-        counters.messages_received += scanner.received - received
-        counters.bytes_received += scanner.received_bytes - received_bytes
+        elif not self._turn.is_scheduled:
+            self._turn.schedule()
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
-        if self._more:
-            self._feed(b"")
-            if self.scanner.has_control:
+        if self.more:
+            scanner, counters = self.scanner, self.counters
+            received, received_bytes = scanner.received, scanner.received_bytes
+            self.more = scanner.feed(b"", self._messages, _BUDGET)
+            counters.messages_received += scanner.received - received
+            counters.bytes_received += scanner.received_bytes - received_bytes
+            if scanner.has_control:
                 self._on_control()
-        if self._input_paused and not self._more and not self.chat.queued:
+        if self._input_paused and not self.more and not self._messages:
             self._input_paused = False
             self._set_reading()
 
@@ -191,13 +194,14 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _look_for_close(self, data: bytes) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
-        dropped: deque[Message] = deque()
+        dropped: list[Message] = []
         scanner = self.scanner
         more = scanner.feed(data, dropped, _BUDGET)
         while more:
             dropped.clear()
             more = scanner.feed(b"", dropped, _BUDGET)
         scanner.replies.clear()
+        scanner.has_control = False
         if scanner.closed is not None:
             self.received = scanner.closed.close
             self._half_close()
@@ -206,6 +210,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _on_control(self) -> None:
         scanner = self.scanner
+        scanner.has_control = False
         if scanner.pongs:
             if self._pings is not None:
                 for payload in scanner.pongs:
@@ -222,10 +227,17 @@ class WebSocketProtocol(asyncio.Protocol):
         elif scanner.closed is not None and self.received is None:
             self.received = scanner.closed.close
             self.received_first = self.sent is None
-            if self.chat.queued or self.unanswered:
+            self.chat.attention = True
+            if self._messages or self._is_unanswered():
                 self._expire_in_close_timeout(WebSocketProtocol._answer_close)
             else:
                 self._answer_close()
+
+    def _is_unanswered(self) -> bool:
+        """Whether the handler has taken a message and not come back for more."""
+        taken = self.scanner.received - len(self._messages)
+        idle = self.chat.waiter is not None or self.chat.polled == taken
+        return taken > 0 and not idle and not self._is_handled
 
     def _set_reading(self) -> None:
         want = not (self._input_paused or self.output.paused or self._drain_code is not None)
@@ -240,11 +252,12 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # Output
 
-    def send_message(self, opcode: int, payload: bytes) -> None:
-        """Send one message: at once, or at the end of the turn if more input is queued."""
-        if self.output.send_message(opcode, payload, at_once=not (self._more or self.chat.queued)):
-            self._turn.touch()
-        else:
+    def sent_message(self, flushed: bool) -> None:
+        """Have the turn's end publish what was sent and, if it was gathered, write it."""
+        if flushed:
+            if not self._turn.is_scheduled:
+                self._turn.schedule()
+        elif not self._in_turn:
             self._join_turn()
 
     def send_control(self, frame: bytes) -> None:
@@ -265,11 +278,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._in_turn = False
         if not self.lost:
             self.output.flush()
-        if self.sent is None and not self.lost and self.chat.waiting:
+        if self.sent is None and not self.lost and self.chat.waiter is not None:
             self.pull()
-            if self.chat.queued:
+            if self._messages:
                 self.chat.wake()
-            elif self._more:
+            elif self.more:
                 self._join_turn()
 
     def pause_writing(self) -> None:
@@ -306,10 +319,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._answer_close()
             return
         self._write_close(Close(code, reason), close_frame(code, reason))
-        self._expire_in_close_timeout(WebSocketProtocol._abort)
+        self._expire_in_close_timeout(WebSocketProtocol.abort)
         self._set_reading()
-        if self._more:
-            self._more = False
+        if self.more:
+            self.more = False
             self._look_for_close(b"")
 
     def drain(self, code: int) -> None:
@@ -317,10 +330,11 @@ class WebSocketProtocol(asyncio.Protocol):
         if self.sent is not None or self.lost or self._drain_code is not None:
             return
         self._drain_code = code
+        self.chat.attention = True
         self._set_reading()
-        if self.chat.waiting or not self.unanswered:
+        if self.chat.waiter is not None or not self._is_unanswered():
             self.pull()
-            if self.chat.queued:
+            if self._messages:
                 self.chat.wake()
             else:
                 self.caught_up()
@@ -329,15 +343,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """Close now, whatever the handler is at, and cancel it."""
         self.close(code, "")
         if self._task is not None and not self._task.done():
-            self._cancelled = True
+            self.is_cancelled = True
             self._task.cancel()
 
-    def abort(self) -> None:
-        """End now, without waiting for the client."""
-        self._abort()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self.lost = self.output.is_closed = True
         self._wheel.discard(self)
         self._finish()
         self.output.resume()
@@ -350,28 +360,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells how the connection ended."""
-        received, sent = self.received, self.sent
-        normal = (
-            received is not None
-            and sent is not None
-            and received.code in OK_CLOSE_CODES
-            and sent.code in OK_CLOSE_CODES
-        )
-        order = self.received_first if received is not None and sent is not None else None
-        cls = ConnectionClosedOK if normal else ConnectionClosedError
-        return cls(received, sent, order)
-
-    def close_code(self) -> int | None:
-        """Return what ``chat.close_code`` says."""
-        if not self.finished:
-            return None
-        return int(self.received.code) if self.received is not None else _ABNORMAL
-
-    def close_reason(self) -> str | None:
-        """Return what ``chat.close_reason`` says."""
-        if not self.finished:
-            return None
-        return self.received.reason if self.received is not None else ""
+        return closed_error(self.received, self.sent, self.received_first)
 
     async def wait_finished(self) -> None:
         """Wait for the end of the connection as its handler sees it."""
@@ -382,25 +371,13 @@ class WebSocketProtocol(asyncio.Protocol):
             self._finished_waiters.append(waiter)
             await waiter
 
-    async def _run(self) -> None:
-        code = 1000
-        try:
-            await self.handler.handle(self.chat, self.context)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if self._cancelled and isinstance(error, asyncio.CancelledError):
-                raise
-            logger, extra = self.handler.logger, {"connection": self.context.id}
-            if _is_closed(error):
-                logger.debug("connection ended: %s", error, extra=extra)
-            else:
-                code = 1011
-                logger.exception("the handler failed", extra=extra)
-        finally:
-            self.unanswered = False
-            self.chat.queued.clear()
-            self.close(code, "")
-            if self.lost:
-                self._on_end(self)
+    def handler_ended(self, code: int) -> None:
+        """``handle`` is over: close, unless that has begun."""
+        self._is_handled = True
+        self._messages.clear()
+        self.close(code, "")
+        if self.lost:
+            self._on_end(self)
 
     def _answer_close(self) -> None:
         closed = self.scanner.closed
@@ -411,6 +388,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _write_close(self, close: Close, frame: bytes) -> None:
         self.sent = close
+        self.output.is_closed = True
         self.send_control(frame)
 
     def _half_close(self) -> None:
@@ -421,7 +399,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._eof:
             self.transport.close()
             return
-        self._expire_in_close_timeout(WebSocketProtocol._abort)
+        self._expire_in_close_timeout(WebSocketProtocol.abort)
         self._set_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -429,7 +407,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _finish(self) -> None:
         if self.finished:
             return
-        self.finished = True
+        self.finished = self.chat.attention = True
         self._count_out()
         if self._pings is not None:
             self._pings.end(self.closed_error())
@@ -454,7 +432,8 @@ class WebSocketProtocol(asyncio.Protocol):
         """What the wheel calls when this connection's time has come."""
         self.wheel_action(self)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """End now, without waiting for the client."""
         self._count_out()
         if not self.lost:
             self.transport.abort()
@@ -470,10 +449,3 @@ class WebSocketProtocol(asyncio.Protocol):
         self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
         self._write_close(close, ending.frame)
         self._half_close()
-
-
-def _is_closed(error: BaseException) -> bool:
-    """Whether nothing but the connection's end is told, be it by several tasks of a TaskGroup."""
-    if isinstance(error, ExceptionGroup):
-        return error.split(ConnectionClosed)[1] is None
-    return isinstance(error, ConnectionClosed)

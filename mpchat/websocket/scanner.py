@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import codecs
 import logging
-from collections import deque
+import struct
 from dataclasses import dataclass
 
 from websockets.exceptions import ProtocolError
@@ -31,6 +31,7 @@ except ImportError:  # no compiler where websockets was built
 Message = str | bytes
 _TEXT, _BINARY = 0x1, 0x2
 _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
+_PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
 _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 _SILENT = logging.getLogger("mpchat.websocket.control")
@@ -63,6 +64,8 @@ class Scanner:
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
         received, received_bytes: Messages so far, and the bytes of their payloads.
+        has_control: Something of the above has to be looked at.
+        is_over: After the client's Close or a mistake nothing further is parsed.
     """
 
     __slots__ = (
@@ -73,6 +76,8 @@ class Scanner:
         "_missing",
         "closed",
         "failure",
+        "has_control",
+        "is_over",
         "pongs",
         "received",
         "received_bytes",
@@ -91,20 +96,16 @@ class Scanner:
         self.pongs: list[bytes] = []
         self.closed: Ending | None = None
         self.failure: Ending | None = None
+        self.has_control = False
+        self.is_over = False
 
-    @property
-    def has_control(self) -> bool:
-        """Whether control frames or a mistake ask for something to be done."""
-        return bool(
-            self.replies or self.pongs or self.closed is not None or self.failure is not None
-        )
-
-    def feed(self, data: bytes, messages: deque[Message], budget: int) -> bool:
+    def feed(self, data: bytes, messages: list[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
 
-        Returns whether bytes are left that may hold further messages: call again with ``b""``.
+        Returns whether bytes are left that may hold further messages: call again with ``b""``. Control
+        frames and a mistake of the client raise ``has_control``; whoever has looked at them lowers it.
         """
-        if self.closed is not None or self.failure is not None:
+        if self.is_over:
             return False
         if self._missing:
             # A large frame: only count until it is whole, then join once.
@@ -118,69 +119,70 @@ class Scanner:
         elif self._backlog:
             data = self._backlog + data if data else self._backlog
             self._backlog = b""
-        return self._scan(data, messages, budget)
-
-    def _scan(self, data: bytes, messages: deque[Message], budget: int) -> bool:
         position = 0
         end = len(data)
         max_size = self._max_size
-        while end - position >= 2:
-            if budget <= 0:
-                self._backlog = data[position:]
-                return True
-            first = data[position]
-            second = data[position + 1]
-            length = second & 0x7F
-            start = position + 6
-            if length >= 126:
-                start = position + (8 if length == 126 else 14)
-                if end < start - 4:
-                    break
-                length = int.from_bytes(data[position + 2 : start - 4], "big")
-            if first not in {_FINAL_TEXT, _FINAL_BINARY} or self._fragments is not None:
-                wrong = self._check_header(first, second, length)
-                if wrong is not None:
-                    self._fail(*wrong)
+        received = received_bytes = 0
+        try:
+            while end - position >= 2:
+                if budget <= 0:
+                    self._backlog = data[position:]
+                    return True
+                budget -= 1
+                first = data[position]
+                second = data[position + 1]
+                length = second & 0x7F
+                start = position + 6
+                if length >= 126:
+                    start += 2 if length == 126 else 8
+                    if end < start - 4:
+                        break
+                    length = int.from_bytes(data[position + 2 : start - 4], "big")
+                plain = first in _PLAIN and self._fragments is None
+                if not plain or second < 0x80 or length > max_size:
+                    wrong = self._check_header(first, second, length)
+                    if wrong is not None:
+                        self._fail(*wrong)
+                        return False
+                stop = start + length
+                if stop > end:
+                    # Between the header and its end: wait for exactly what is missing.
+                    self._chunks = [data[position:]]
+                    self._missing = stop - end
                     return False
-            elif second < 0x80:
-                self._fail(CloseCode.PROTOCOL_ERROR, "a client's frames must be masked")
-                return False
-            elif length > max_size:
-                self._fail(CloseCode.MESSAGE_TOO_BIG, f"message of {length} bytes")
-                return False
-            stop = start + length
-            if stop > end:
-                # Between the header and its end: wait for exactly what is missing.
-                self._chunks = [data[position:]]
-                self._missing = stop - end
-                return False
-            payload = apply_mask(data[start:stop], data[start - 4 : start])
-            if first == _FINAL_TEXT and self._fragments is None:
-                try:
-                    messages.append(payload.decode())
-                except UnicodeDecodeError:
-                    self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
-                    return False
-                self.received += 1
-                self.received_bytes += length
-            elif first == _FINAL_BINARY and self._fragments is None:
-                messages.append(payload)
-                self.received += 1
-                self.received_bytes += length
-            elif first & _CONTROL:
-                self._control(data[position:stop])
-                if self.closed is not None or self.failure is not None:
-                    return False
-            else:
-                message = self._fragment(first, payload)
-                if self.failure is not None:
-                    return False
-                if message is not None:
-                    messages.append(message)
-            position = stop
-            budget -= 1
-        self._backlog = data[position:]
-        return False
+                payload = apply_mask(data[start:stop], data[start - 4 : start])
+                if not plain:
+                    message = self._uncommon(first, payload, data[position:stop])
+                    if self.is_over:
+                        return False
+                    if message is not None:
+                        messages.append(message)
+                elif first == _FINAL_TEXT:
+                    try:
+                        messages.append(payload.decode())
+                    except UnicodeDecodeError:
+                        self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                        return False
+                    received += 1
+                    received_bytes += length
+                else:
+                    messages.append(payload)
+                    received += 1
+                    received_bytes += length
+                position = stop
+            self._backlog = data[position:]
+            return False
+        finally:
+            self.received += received
+            self.received_bytes += received_bytes
+
+    def _uncommon(self, first: int, payload: bytes, frame: bytes) -> Message | None:
+        """Take a control frame or a fragment; return the message that it completes, if it does."""
+        if first & _CONTROL:
+            self.has_control = True
+            self._control(frame)
+            return None
+        return self._fragment(first, payload)
 
     def _check_header(self, first: int, second: int, length: int) -> tuple[CloseCode, str] | None:
         """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4)."""
@@ -249,11 +251,13 @@ class Scanner:
                 code = CloseCode.INVALID_DATA
             sent = control.close_sent or Close(code, "")
             self.failure = Ending(sent, answer)
-            return
-        self.closed = Ending(control.close_rcvd, answer)
+        else:
+            self.closed = Ending(control.close_rcvd, answer)
+        self.is_over = True
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
+        self.has_control = self.is_over = True
         self._fragments = None
 
 
@@ -268,11 +272,15 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return b"".join(control.data_to_send())
 
 
+_MEDIUM = struct.Struct(">BBH").pack
+_LONG = struct.Struct(">BBQ").pack
+
+
 def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
     """Return the header of an unmasked frame (RFC 6455, section 5.2)."""
-    first = opcode | (0x80 if final else 0)
+    first = opcode | 0x80 if final else opcode
     if length < 126:
         return bytes((first, length))
     if length < 65536:
-        return bytes((first, 126)) + length.to_bytes(2, "big")
-    return bytes((first, 127)) + length.to_bytes(8, "big")
+        return _MEDIUM(first, 126, length)
+    return _LONG(first, 127, length)

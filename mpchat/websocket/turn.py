@@ -19,25 +19,48 @@ class HasTurnWork(Protocol):
 
 
 class Turn:
-    """The end of the present turn, shared by all connections of a worker."""
+    """The end of the present turn, shared by all connections of a worker.
 
-    __slots__ = ("_loop", "_members", "_publish", "_scheduled")
+    Counters of traffic change in every turn and are published at its end; the rest is if it was touched.
+    ``is_scheduled`` is for callers on the hot path, who save themselves a call.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None]) -> None:
+    __slots__ = (
+        "_loop",
+        "_members",
+        "_publish",
+        "_publish_traffic",
+        "_touched",
+        "is_scheduled",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        publish: Callable[[], None],
+        publish_traffic: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._publish = publish
+        self._publish_traffic = publish_traffic
         self._members: list[HasTurnWork] = []
-        self._scheduled = False
+        self._touched = False
+        self.is_scheduled = False
 
     def join(self, member: HasTurnWork) -> None:
         """Have ``member.end_turn`` called when this turn ends."""
         self._members.append(member)
-        self.touch()
+        self.schedule()
 
     def touch(self) -> None:
-        """Have the counters published when this turn ends."""
-        if not self._scheduled:
-            self._scheduled = True
+        """Have all counters published when this turn ends."""
+        self._touched = True
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Have the counters of traffic published when this turn ends."""
+        if not self.is_scheduled:
+            self.is_scheduled = True
             self._loop.call_soon(self._end)
 
     def publish_now(self) -> None:
@@ -45,8 +68,14 @@ class Turn:
         self._publish()
 
     def _end(self) -> None:
-        self._scheduled = False
-        members, self._members = self._members, []
-        for member in members:
-            member.end_turn()
-        self._publish()
+        self.is_scheduled = False
+        members = self._members
+        if members:
+            self._members = []
+            for member in members:
+                member.end_turn()
+        if self._touched:
+            self._touched = False
+            self._publish()
+        else:
+            self._publish_traffic()

@@ -115,7 +115,8 @@ class _Worker:
         self.loop.set_default_executor(
             ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
         )
-        turn = Turn(self.loop, lambda: self.row.publish(self.counters))
+        row, counters = self.row, self.counters
+        turn = Turn(self.loop, lambda: row.publish(counters), lambda: row.publish_traffic(counters))
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
         shared = Shared(self.counters, turn, wheel, keepalive)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +22,7 @@ def scan(
     stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
 ) -> tuple[Scanner, list[Message]]:
     scanner = Scanner(limit)
-    messages: deque[Message] = deque()
+    messages: list[Message] = []
     borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
     for start, stop in itertools.pairwise(borders):
         more = scanner.feed(stream[start:stop], messages, budget)
@@ -135,6 +134,6 @@ def test_close_is_answered_with_its_own_code() -> None:
 
 def test_the_budget_bounds_what_is_parsed() -> None:
     scanner = Scanner(1000)
-    messages: deque[Message] = deque()
+    messages: list[Message] = []
     assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10

@@ -290,3 +290,10 @@ def test_no_service_is_found_by_a_port_that_nobody_chose(
         )
         assert result.returncode == 64
         assert expected in result.stderr
+
+
+def test_every_field_is_described(supervisor: Service, status: Status) -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "control-socket.md").read_text()
+    answer = status()
+    names = {*answer, *answer["totals"], *answer["workers"][0]}
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []

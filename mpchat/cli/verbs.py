@@ -126,7 +126,11 @@ def check(app: str, **options: Any) -> None:
 @commands.command()
 @_operator_options
 def status(as_json: bool, **options: Any) -> None:
-    """Show every worker of a running service: its state, connections, counters, lag, CPU, memory."""
+    """Show every worker of a running service.
+
+    State, process, age, restarts, connections, messages and bytes each way, lag of its event loop, CPU,
+    memory (PSS), generation of the dynamic config; and the totals of the service.
+    """
     _print(_ask("status", options), as_json, status_lines)
 
 

@@ -75,6 +75,8 @@ class ForkRequest:
     generation: int = 0
     socket_file: dict[str, Any] | None = None
     """For the monitor: the SocketFile to remove when the supervisor is gone"""
+    supervisor: int = 0
+    """For the monitor: the supervisor's pid, which need not be its parent's yet"""
     address: str = ""
     """For the monitor: what clients connect to"""
     control_socket: str = ""

@@ -38,7 +38,7 @@ def run_monitor(
     files = [SocketFile.of(request.control_socket)]
     watched = _Watched()
     orders = Orders(channel)
-    status = Status(Scoreboard(descriptors[1]), request.address, pool, os.getppid())
+    status = Status(Scoreboard(descriptors[1]), request.address, pool, request.supervisor)
     try:
         asyncio.run(_serve(channel, watched, orders, Control(status, orders), listening))
     except ChannelClosed:

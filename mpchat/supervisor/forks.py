@@ -45,6 +45,7 @@ class Forks:
         request = ForkRequest(
             "monitor",
             socket_file=asdict(file) if file is not None else None,
+            supervisor=os.getpid(),
             address=running.address(),
             control_socket=running.control_socket(),
         )

@@ -116,11 +116,7 @@ class Channel:
         """
         rights = array.array("i")
         try:
-            content, ancillary, flags, _address = self._socket.recvmsg(
-                INLINE_BYTES * 2,
-                socket.CMSG_SPACE(MAX_DESCRIPTORS * rights.itemsize),
-                socket.MSG_CMSG_CLOEXEC,
-            )
+            content, ancillary, flags, _address = self._recvmsg()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -142,6 +138,15 @@ class Channel:
             os.close(memfd)
         body: dict[str, Any] = json.loads(content)
         return body.pop("kind"), body, descriptors
+
+    def _recvmsg(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+        try:
+            return self._socket.recvmsg(INLINE_BYTES * 2, space, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            # The other end has closed with something of ours unread. That is told once, and before
+            # what it sent itself, which is still there.
+            return self._socket.recvmsg(INLINE_BYTES * 2, space, socket.MSG_CMSG_CLOEXEC)
 
     def close(self) -> None:
         """Close this end and whatever still waited to be sent."""

@@ -7,6 +7,7 @@ others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
@@ -46,8 +47,10 @@ class Family:
         """Pass on what a child has said."""
         if not child.open:
             return
-        try:
+        with contextlib.suppress(ChannelClosed):
+            # An end that is closed may have said something before.
             child.channel.flush()
+        try:
             while (received := messages.receive(child.channel)) is not None:
                 self._on_message(child, *received, now)
         except ChannelClosed:

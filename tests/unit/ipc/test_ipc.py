@@ -49,6 +49,20 @@ def test_what_does_not_fit_waits_and_keeps_its_order() -> None:
     other.close()
 
 
+def test_last_words_are_heard_though_ours_were_not() -> None:
+    near, far = Channel.pair()
+    other = Channel(far)
+    messages.send(near, messages.Stop())
+    messages.send(other, messages.Failure(78, "why"))
+    other.close()
+    received = messages.receive(near)
+    assert received is not None
+    assert received[0] == messages.Failure(78, "why")
+    with pytest.raises(ChannelClosed):
+        messages.receive(near)
+    near.close()
+
+
 def test_totals_go_on_and_gauges_end_with_their_worker() -> None:
     board = Scoreboard.create()
     counters = Counters()

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint docs wheel loadtest clean
+.PHONY: serve test lint docs wheel loadtest bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -26,6 +26,9 @@ docs: $(VENV)/.test
 
 loadtest: $(VENV)/.load
 	$(BIN)/python loadtests/run.py
+
+bench-quick: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -50,6 +53,10 @@ $(VENV)/.load: pyproject.toml | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[load]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.bench: pyproject.toml | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@ $(VENV)/.serve
+
 $(VENV)/.dev: pyproject.toml | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,dev]'
-	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,bench,dev]'
+	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench

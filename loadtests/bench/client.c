@@ -1,0 +1,498 @@
+/* The load client of the benchmark: one thread on epoll, far cheaper than the servers it measures.
+ *
+ * Rules. Every byte that comes back is compared with what was sent. All frames are built and masked once,
+ * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
+ * connection, is a mismatch. The first mistake, of a server or of a socket, ends the program with a line on
+ * stderr that says what was wrong. Pings are answered whenever the program waits.
+ *
+ * Connects and says "ready"; for each line on stdin, a number of seconds, works that long and prints one
+ * line of JSON; at the end of stdin closes every connection in order and leaves. In between everything rests,
+ * and the caller reads /proc.
+ *
+ *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw]
+ *               [--handshakes | --in-turn | --never-read]
+ *
+ * --raw        the server is a bare TCP echo: the same frames, expected back as they went
+ * --upper      text, expected back in capitals
+ * --handshakes connect, upgrade, close, and again; no messages
+ * --in-turn    one message on each connection, one connection after the other
+ * --never-read sends and sends, and never reads
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
+enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
+
+/* The key of RFC 6455's example, and the answer that it must get. */
+static const char REQUEST[] =
+    "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+struct connection {
+    int fd;
+    enum { ABSENT, UPGRADING, OPEN, CLOSING } state;
+    bool wants_out;         /* registered for EPOLLOUT */
+    uint64_t first;         /* the ring's message that this connection begins with */
+    uint64_t sent, allowed; /* bytes of frames: written, and to be written */
+    uint64_t received;      /* bytes of the expected answer that came */
+    uint64_t left;          /* bytes of the current frame's payload still to come */
+    unsigned opcode;
+    bool final, in_message;
+    size_t have;            /* bytes in `head` */
+    unsigned char head[1024]; /* the response head, then frame headers and control frames */
+    size_t pong_length;     /* a frame in `pong` waits for the end of the frame being sent */
+    unsigned char pong[131];
+    uint64_t *since;        /* when each message in flight was sent, ns */
+};
+
+static struct {
+    int port, connections, in_flight;
+    size_t size;
+    bool text, upper, raw, handshakes, in_turn, never_read;
+} options = {.connections = 1, .in_flight = 1, .size = 32};
+
+static int poller;
+static struct connection *all;
+static int upgraded, closed, turn; /* connections so far; whose turn it is */
+static bool stopping;              /* nothing further begins */
+static uint64_t messages, reads;   /* messages of this run; reads so far, to see progress */
+static unsigned char *frames, *answers; /* the ring: what is sent, what must come back */
+static uint64_t ring, frame_size, answer_size;
+static uint32_t *latencies;
+static size_t latency_room;
+static unsigned char buffer[BUFFER];
+
+static void fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("client: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static uint64_t now(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* ---- frames ---- */
+
+static size_t put_header(unsigned char *out, unsigned opcode, uint64_t size) {
+    size_t length = size < 126 ? 2 : size < 65536 ? 4 : 10;
+    out[0] = (unsigned char)(0x80 | opcode);
+    out[1] = (unsigned char)(0x80 | (length == 2 ? size : length == 4 ? 126 : 127));
+    for (size_t index = length - 1; index > 1; index--, size >>= 8) out[index] = (unsigned char)size;
+    return length;
+}
+
+static size_t put_frame(unsigned char *out, unsigned opcode, const unsigned char *data, size_t size) {
+    size_t length = put_header(out, opcode, size);
+    for (size_t index = 0; index < 4; index++) out[length + index] = (unsigned char)rand();
+    for (size_t index = 0; index < size; index++)
+        out[length + 4 + index] = data[index] ^ out[length + (index & 3)];
+    return length + 4 + size;
+}
+
+static void build_ring(void) {
+    unsigned char *payload = malloc(options.size), *scratch = malloc(options.size + 14);
+    ring = RING_BYTES / options.size;
+    ring = ring > RING_MESSAGES ? RING_MESSAGES : ring < 3 ? 3 : ring;
+    frame_size = put_header(scratch, BINARY, options.size) + 4 + options.size;
+    answer_size = options.raw ? frame_size : options.size;
+    frames = malloc(ring * frame_size);
+    answers = options.raw ? frames : malloc(ring * answer_size);
+    for (uint64_t message = 0; message < ring; message++) {
+        for (size_t index = 0; index < options.size; index++)
+            payload[index] = (unsigned char)(options.text ? 'a' + rand() % 26 : rand());
+        put_frame(frames + message * frame_size, options.text ? TEXT : BINARY, payload, options.size);
+        for (size_t index = 0; !options.raw && index < options.size; index++)
+            answers[message * answer_size + index] =
+                options.upper ? (unsigned char)toupper(payload[index]) : payload[index];
+    }
+    free(payload);
+    free(scratch);
+}
+
+/* ---- sending ---- */
+
+static void watch(struct connection *self, bool out) {
+    struct epoll_event event = {.events = out ? EPOLLOUT : 0, .data.ptr = self};
+    if (!options.never_read) event.events |= EPOLLIN;
+    if (epoll_ctl(poller, EPOLL_CTL_MOD, self->fd, &event)) fail("epoll_ctl: %m");
+    self->wants_out = out;
+}
+
+static void push(struct connection *self) {
+    bool blocked = false;
+    while (!blocked) {
+        uint64_t place = (self->first * frame_size + self->sent) % (ring * frame_size);
+        uint64_t size = self->allowed - self->sent, to_end = ring * frame_size - place;
+        if (self->pong_length && self->sent % frame_size == 0) {
+            if (send(self->fd, self->pong, self->pong_length, 0) != (ssize_t)self->pong_length)
+                fail("no room for a pong");
+            self->pong_length = 0;
+        }
+        if (self->pong_length) size = frame_size - self->sent % frame_size;
+        if (size > to_end) size = to_end;
+        if (!size) break;
+        ssize_t count = send(self->fd, frames + place, size, 0);
+        if (count < 0 && errno != EAGAIN) fail("send: %m");
+        if (count > 0) self->sent += (uint64_t)count;
+        blocked = count < (ssize_t)size;
+    }
+    if (blocked != self->wants_out) watch(self, blocked);
+}
+
+static void send_more(struct connection *self, int count, uint64_t time) {
+    for (; count > 0; count--, self->allowed += frame_size)
+        self->since[self->allowed / frame_size % (uint64_t)options.in_flight] = time;
+    push(self);
+}
+
+static void start_handshake(struct connection *self) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %m");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    uint64_t *since = self->since ? self->since : calloc((size_t)options.in_flight, sizeof *since);
+    *self = (struct connection){.fd = fd, .state = UPGRADING, .since = since};
+    self->first = (uint64_t)(self - all) % ring;
+    if (send(fd, REQUEST, sizeof REQUEST - 1, 0) != sizeof REQUEST - 1) fail("send: %m");
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = self};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl: %m");
+}
+
+static void start_close(struct connection *self) {
+    static const unsigned char normal[] = {1000 >> 8, 1000 & 255};
+    unsigned char frame[8];
+    size_t size = put_frame(frame, CLOSE, normal, sizeof normal);
+    self->state = CLOSING;
+    if (options.raw) shutdown(self->fd, SHUT_WR);
+    else if (send(self->fd, frame, size, 0) != (ssize_t)size) fail("send of Close: %m");
+}
+
+/* ---- receiving ---- */
+
+static void upgrade_done(struct connection *self) {
+    self->state = OPEN;
+    self->have = 0;
+    upgraded++;
+    if (options.handshakes) start_close(self);
+    else if (options.never_read) watch(self, false);
+}
+
+/* Returns how many bytes of `data` belonged to the response head. */
+static size_t take_head(struct connection *self, const unsigned char *data, size_t size) {
+    size_t used = 0;
+    while (used < size) {
+        if (self->have == sizeof self->head - 1) fail("the response head is too long");
+        self->head[self->have++] = data[used++];
+        self->head[self->have] = 0;
+        if (options.raw ? self->have < sizeof REQUEST - 1
+                        : self->have < 4 || memcmp(self->head + self->have - 4, "\r\n\r\n", 4))
+            continue;
+        if (options.raw ? memcmp(self->head, REQUEST, self->have) != 0
+                        : strncmp((char *)self->head, "HTTP/1.1 101 ", 13) != 0
+                              || !strstr((char *)self->head, ACCEPT))
+            fail("the handshake was answered with:\n%s", self->head);
+        upgrade_done(self);
+        break;
+    }
+    return used;
+}
+
+static void note_latency(uint64_t time) {
+    if (messages == latency_room) {
+        latency_room = latency_room ? 2 * latency_room : 1 << 16;
+        latencies = realloc(latencies, latency_room * sizeof *latencies);
+        if (!latencies) fail("no memory");
+    }
+    latencies[messages++] = (uint32_t)(time > UINT32_MAX ? UINT32_MAX : time);
+}
+
+/* Compares; returns how many messages were completed. */
+static int take_payload(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
+    int completed = 0;
+    while (size) {
+        uint64_t place = (self->first * answer_size + self->received) % (ring * answer_size);
+        uint64_t part = answer_size - place % answer_size;
+        if (part > size) part = size;
+        if (self->received / answer_size >= self->allowed / frame_size) fail("an answer to nothing");
+        if (memcmp(answers + place, data, part)) fail("an answer differs from what was sent");
+        self->received += part;
+        data += part;
+        size -= part;
+        if (self->received % answer_size) continue;
+        uint64_t index = self->received / answer_size - 1;
+        note_latency(time - self->since[index % (uint64_t)options.in_flight]);
+        completed++;
+    }
+    return completed;
+}
+
+static void take_control(struct connection *self, const unsigned char *payload, size_t size) {
+    if (self->opcode == PING) {
+        self->pong_length = put_frame(self->pong, PONG, payload, size);
+        push(self);
+    } else if (self->opcode == CLOSE && self->state != CLOSING) {
+        unsigned code = size < 2 ? 1005 : (unsigned)payload[0] << 8 | payload[1];
+        fail("closed by the server with code %u", code);
+    }
+}
+
+static void begin_frame(struct connection *self, unsigned first) {
+    self->opcode = first & 15;
+    self->final = first & 0x80;
+    if (first & 0x70) fail("a reserved bit is set");
+    if (self->opcode >= CLOSE) return;
+    unsigned wanted = self->in_message ? CONTINUATION : options.text ? TEXT : BINARY;
+    if (self->opcode != wanted) fail("opcode %u instead of %u", self->opcode, wanted);
+    self->in_message = true;
+}
+
+static void end_data_frame(struct connection *self) {
+    if (!self->final) return;
+    self->in_message = false;
+    if (self->received % answer_size) fail("a message ended early");
+}
+
+static int take_frames(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
+    int completed = 0;
+    while (size) {
+        if (self->left) { /* inside the payload of a data frame */
+            size_t part = self->left < size ? self->left : size;
+            completed += take_payload(self, data, part, time);
+            data += part;
+            size -= part;
+            if (!(self->left -= part)) end_data_frame(self);
+            continue;
+        }
+        self->head[self->have++] = *data++;
+        size--;
+        if (self->have < 2) continue;
+        unsigned short_size = self->head[1] & 127;
+        if (self->head[1] & 0x80) fail("a masked frame from the server");
+        size_t header = short_size < 126 ? 2 : short_size == 126 ? 4 : 10;
+        if (self->have < header) continue;
+        if (self->have == header) begin_frame(self, self->head[0]);
+        if (self->opcode >= CLOSE) {
+            if (short_size > 125) fail("a control frame that is too long");
+            if (self->have < header + short_size) continue;
+            take_control(self, self->head + header, short_size);
+        } else {
+            self->left = short_size < 126 ? short_size : 0;
+            for (size_t index = 2; index < header; index++)
+                self->left = self->left << 8 | self->head[index];
+            if (!self->left) end_data_frame(self);
+        }
+        self->have = 0;
+    }
+    return completed;
+}
+
+static void gone(struct connection *self) {
+    if (self->state != CLOSING) fail("the server ended the connection");
+    close(self->fd);
+    self->state = ABSENT;
+    closed++;
+    if (!stopping) start_handshake(self);
+}
+
+static void readable(struct connection *self) {
+    ssize_t count = recv(self->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (count < 0 && errno == EAGAIN) return;
+    reads++;
+    if (count < 0 && !(self->state == CLOSING && errno == ECONNRESET)) fail("recv: %m");
+    if (count <= 0) {
+        gone(self);
+        return;
+    }
+    size_t used = self->state == UPGRADING ? take_head(self, buffer, (size_t)count) : 0;
+    uint64_t time = now(CLOCK_MONOTONIC);
+    int completed = options.raw ? take_payload(self, buffer + used, (size_t)count - used, time)
+                                : take_frames(self, buffer + used, (size_t)count - used, time);
+    if (!completed || stopping) return;
+    if (!options.in_turn) send_more(self, completed, time);
+    else if (++turn < options.connections) send_more(&all[turn], 1, time);
+}
+
+/* One wait and its events; true when stdin has a line or its end. */
+static bool step(int milliseconds) {
+    struct epoll_event events[256];
+    bool told = false;
+    int count = epoll_wait(poller, events, 256, milliseconds);
+    if (count < 0 && errno != EINTR) fail("epoll_wait: %m");
+    for (int index = 0; index < count; index++) {
+        struct connection *self = events[index].data.ptr;
+        if (!self) told = true;
+        else if (events[index].events & EPOLLIN) readable(self);
+        else if (events[index].events & EPOLLOUT) push(self);
+        else readable(self); /* an error or a hang-up: recv says which */
+    }
+    return told;
+}
+
+static void step_or_fail(const char *what) {
+    static uint64_t seen, when;
+    uint64_t time = now(CLOCK_MONOTONIC);
+    if (reads != seen || !when) seen = reads, when = time;
+    if (time - when > 20u * 1000000000u) fail("no progress for 20 s: %s", what);
+    step(1000);
+}
+
+/* ---- the run ---- */
+
+static void watch_stdin(int operation) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (epoll_ctl(poller, operation, STDIN_FILENO, &event)) fail("stdin: %m");
+}
+
+/* Returns the seconds of the next run; 0 at the end of stdin. */
+static double wait_for_caller(void) {
+    char line[64] = "";
+    watch_stdin(EPOLL_CTL_ADD);
+    while (!step(-1)) {}
+    watch_stdin(EPOLL_CTL_DEL);
+    if (read(STDIN_FILENO, line, sizeof line - 1) < 0) fail("stdin: %m");
+    return atof(line);
+}
+
+static void connect_all(void) {
+    int begun = 0;
+    while (upgraded < options.connections) {
+        while (begun < options.connections && begun - upgraded < HANDSHAKES_AT_ONCE)
+            start_handshake(&all[begun++]);
+        step_or_fail("handshakes");
+    }
+}
+
+static void echo(uint64_t begin, uint64_t end) {
+    int first = options.in_turn ? 1 : options.connections;
+    uint64_t before = 0, expected = 0;
+    for (int index = 0; index < options.connections; index++)
+        before += all[index].allowed / frame_size;
+    for (int index = 0; index < first; index++)
+        send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
+    while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end)
+        step_or_fail("echoes");
+    stopping = true;
+    for (int index = 0; index < options.connections; index++)
+        expected += all[index].allowed / frame_size;
+    while (messages < expected - before) step_or_fail("the last echoes");
+}
+
+static uint64_t shake_hands(uint64_t end) {
+    int before = closed;
+    for (int index = 0; index < options.connections; index++) start_handshake(&all[index]);
+    while (now(CLOCK_MONOTONIC) < end) step_or_fail("handshakes");
+    stopping = true;
+    for (int index = 0; index < options.connections; index++)
+        while (all[index].state != ABSENT) step_or_fail("the last handshakes");
+    return (uint64_t)(closed - before);
+}
+
+static uint64_t flood(uint64_t end) {
+    uint64_t sent = 0;
+    for (int index = 0; index < options.connections; index++) {
+        all[index].allowed = UINT64_MAX / 2;
+        push(&all[index]);
+    }
+    while (now(CLOCK_MONOTONIC) < end) step(100);
+    for (int index = 0; index < options.connections; index++) sent += all[index].sent;
+    return sent / frame_size;
+}
+
+static void close_all(void) {
+    stopping = true;
+    for (int index = 0; index < options.connections; index++) start_close(&all[index]);
+    while (closed < options.connections) step_or_fail("closes");
+}
+
+static int compare(const void *one, const void *other) {
+    uint32_t left = *(const uint32_t *)one, right = *(const uint32_t *)other;
+    return (left > right) - (left < right);
+}
+
+static double percentile_us(double part) {
+    return messages ? latencies[(size_t)((double)(messages - 1) * part)] / 1e3 : 0;
+}
+
+static void run(double seconds) {
+    uint64_t begin = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID), done = 0;
+    uint64_t end = begin + (uint64_t)(seconds * 1e9);
+    stopping = false;
+    messages = 0;
+    turn = 0;
+    if (options.handshakes) done = shake_hands(end);
+    else if (options.never_read) done = flood(end);
+    else echo(begin, end), done = messages;
+    seconds = (double)(now(CLOCK_MONOTONIC) - begin) / 1e9;
+    double cpu_us = (double)(now(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e3;
+    if (messages) qsort(latencies, messages, sizeof *latencies, compare);
+    printf("{\"done\": %lu, \"seconds\": %.6f, \"client_cpu_us\": %.3f, \"p50_us\": %.1f, "
+           "\"p99_us\": %.1f}\n", done, seconds, done ? cpu_us / (double)done : 0,
+           percentile_us(0.50), percentile_us(0.99));
+    fflush(stdout);
+}
+
+static void parse(int count, char **words) {
+    static const struct option names[] = {
+        {"connections", 1, 0, 'c'}, {"in-flight", 1, 0, 'k'}, {"size", 1, 0, 's'},
+        {"text", 0, 0, 'x'},        {"upper", 0, 0, 'u'},     {"raw", 0, 0, 'r'},
+        {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'}, {0}};
+    for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) switch (option) {
+        case 'c': options.connections = atoi(optarg); break;
+        case 'k': options.in_flight = atoi(optarg); break;
+        case 's': options.size = (size_t)atoll(optarg); break;
+        case 'x': options.text = true; break;
+        case 'u': options.upper = options.text = true; break;
+        case 'r': options.raw = true; break;
+        case 'h': options.handshakes = true; break;
+        case 'o': options.in_turn = true; break;
+        case 'n': options.never_read = true; break;
+        default: exit(64);
+    }
+    if (optind != count - 1) fail("one port is needed");
+    options.port = atoi(words[optind]);
+    if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.size < 1)
+        fail("numbers must be positive");
+}
+
+int main(int count, char **words) {
+    parse(count, words);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    build_ring();
+    all = calloc((size_t)options.connections, sizeof *all);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (poller < 0) fail("epoll_create1: %m");
+
+    if (!options.handshakes) connect_all();
+    puts("ready");
+    fflush(stdout);
+    for (double seconds; (seconds = wait_for_caller()) > 0;) run(seconds);
+    if (!options.handshakes && !options.never_read) close_all();
+    return 0;
+}

@@ -1,9 +1,10 @@
-# Every target does its own set-up: a machine needs python3 (with venv and pip) and make, no more.
+# Every target does its own set-up: a machine needs python3 (with venv and pip) and make, no more; the
+# benchmark a C compiler, too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint docs wheel loadtest bench-quick clean
+.PHONY: serve test lint docs wheel loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -27,8 +28,13 @@ docs: $(VENV)/.test
 loadtest: $(VENV)/.load
 	$(BIN)/python loadtests/run.py
 
+# Half an hour on a quiet machine; writes docs/benchmark.md, .json and .svg.
+bench: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench --write ../docs
+
+# Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench
-	cd loadtests && ../$(BIN)/python -m bench
+	cd loadtests && ../$(BIN)/python -m bench --quick
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -141,23 +141,22 @@ static void watch(struct connection *self, bool out) {
     self->wants_out = out;
 }
 
+/* Writes as much as the socket takes. A pong goes between two frames. */
 static void push(struct connection *self) {
     bool blocked = false;
     while (!blocked) {
+        bool between = self->sent % frame_size == 0, pong = self->pong_length && between;
         uint64_t place = (self->first * frame_size + self->sent) % (ring * frame_size);
         uint64_t size = self->allowed - self->sent, to_end = ring * frame_size - place;
-        if (self->pong_length && self->sent % frame_size == 0) {
-            if (send(self->fd, self->pong, self->pong_length, 0) != (ssize_t)self->pong_length)
-                fail("no room for a pong");
-            self->pong_length = 0;
-        }
-        if (self->pong_length) size = frame_size - self->sent % frame_size;
-        if (size > to_end) size = to_end;
+        if (self->pong_length) size = pong ? self->pong_length : frame_size - self->sent % frame_size;
+        else if (size > to_end) size = to_end;
         if (!size) break;
-        ssize_t count = send(self->fd, frames + place, size, 0);
+        ssize_t count = send(self->fd, pong ? self->pong : frames + place, size, MSG_DONTWAIT);
         if (count < 0 && errno != EAGAIN) fail("send: %m");
-        if (count > 0) self->sent += (uint64_t)count;
         blocked = count < (ssize_t)size;
+        if (!pong && count > 0) self->sent += (uint64_t)count;
+        else if (pong && !blocked) self->pong_length = 0;
+        else if (pong && count > 0) fail("a pong was cut short");
     }
     if (blocked != self->wants_out) watch(self, blocked);
 }

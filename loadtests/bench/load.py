@@ -14,12 +14,12 @@ SOURCE = Path(__file__).with_name("client.c")
 
 
 class LoadFailed(Exception):
-    """The client found a mistake; the message is its own."""
+    """The client found a mistake; its own words are on stderr."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of the client saw; latencies and its own CPU time in µs."""
+    """What one run of the client saw; latencies, and its own CPU time for each message, in µs."""
 
     done: int
     seconds: float
@@ -28,30 +28,32 @@ class Outcome:
     p99_us: float
 
 
-def compile_client(folder: Path) -> list[list[str]]:
-    """Compile client.c into ``folder``; return the command lines to start and compile it."""
-    program = folder / "client"
-    command = [os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(SOURCE)]
-    subprocess.run(command, check=True)
-    return [[str(program)], command]
+def compile_command(program: Path) -> list[str]:
+    """Return the command line that makes ``program`` of client.c."""
+    return [os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(SOURCE)]
+
+
+def compile_client(program: Path) -> None:
+    """Make ``program`` of client.c."""
+    try:
+        subprocess.run(compile_command(program), check=True)
+    except FileNotFoundError as error:
+        raise SystemExit(
+            f"{error.filename}: no such C compiler; the load client needs one, named in CC"
+        ) from error
 
 
 class Load:
-    """One client process, connected when the ``with`` block begins, closed in order at its end."""
+    """One client process: connected when its ``with`` block begins, closed in order at the end."""
 
     def __init__(self, command: list[str], core: int) -> None:
-        self._command = command
-        self._core = core
+        self._command = ["taskset", "-c", str(core), *command]
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(
-            ["taskset", "-c", str(self._core), *self._command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        if self._line() != "ready\n":
-            raise LoadFailed(f"no ready line from {self._command}")
+        self._line()
         return self
 
     def run(self, seconds: float) -> Outcome:
@@ -66,9 +68,15 @@ class Load:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stdin.close()
-        if self._process.wait(60) != 0 and error is None:
-            raise LoadFailed(f"{self._command} left with {self._process.returncode}")
+        code = self._leave()
+        if code != 0 and error is None:
+            raise LoadFailed(f"{self._command} left with {code}")
+
+    def _leave(self) -> int:
+        """Let it close its connections and leave; return its exit code."""
+        with self._process:  # closes the pipes and waits
+            pass
+        return self._process.returncode
 
     @property
     def _stdin(self) -> IO[str]:
@@ -76,8 +84,9 @@ class Load:
         return self._process.stdin
 
     def _line(self) -> str:
+        """Return its next line; the first one only says that it is connected."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise LoadFailed(f"{self._command} left with {self._process.wait(60)}")
+            raise LoadFailed(f"{self._command} left with {self._leave()}")
         return line

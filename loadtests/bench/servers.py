@@ -1,4 +1,9 @@
-"""The servers: a name, and a command line as their authors give it. One worker process each."""
+"""The servers: what they are called, and their command lines, as their authors give them.
+
+Rules. One worker process each. Shipped defaults, except what is said here: uvloop, no compression (the
+client does not offer it either), no access log, log level warning; and for messages beyond 64 KiB two
+limits of mpchat are raised.
+"""
 
 from __future__ import annotations
 
@@ -38,66 +43,81 @@ components_manager:
                     file_path: '@stderr'
                     level: warning
         websocket-handler:
-            path: /chat{limits}
+            path: /chat
 """
-LARGE_MESSAGES = """
+LARGE_MESSAGES = """\
             max-remote-payload: 2097152
-            fragment-size: 0"""
+            fragment-size: 2097152
+"""
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server of the benchmark."""
+    """One server of the benchmark.
+
+    Attributes:
+        name: As it is printed.
+        command: The words after ``python``; PORT stands for the port, PEERS for that folder.
+        package: The distribution whose version is reported.
+        coroutine: Whether the author writes a coroutine for each connection.
+        raw: Whether it echoes TCP instead of speaking WebSocket.
+        upper: Whether it answers in capitals.
+        quick: Whether ``make bench-quick`` has it.
+    """
 
     name: str
-    command: Callable[[int], list[str]]
+    command: str
+    package: str
+    coroutine: bool = True
     raw: bool = False
     upper: bool = False
-    mpchat: bool = False
+    quick: bool = False
+
+    @property
+    def mpchat(self) -> bool:
+        """Whether it is ours."""
+        return self.package == "mpchat"
+
+    def command_line(self, port: int | str) -> list[str]:
+        """Return its command line for a port."""
+        words = self.command.replace("PEERS", str(PEERS)).replace("PORT", str(port)).split()
+        return [sys.executable, *words]
 
 
-def _script(name: str) -> Callable[[int], list[str]]:
-    return lambda port: [sys.executable, str(PEERS / f"{name}.py"), str(port)]
+UVICORN = (
+    "-m uvicorn --app-dir PEERS asgi_echo:app --port PORT --loop uvloop --http httptools"
+    " --ws websockets-sansio --ws-per-message-deflate false --log-level warning"
+)
+GRANIAN = (
+    "-m granian --interface rsgi --working-dir PEERS rsgi_echo:app --port PORT --loop uvloop"
+    " --workers 1 --log-level warning"
+)
+MPCHAT = "-m mpchat serve -c static_config.yaml"
 
-
-def _mpchat(*arguments: str) -> Callable[[int], list[str]]:
-    command = [sys.executable, "-m", "mpchat", "serve", "-c", "static_config.yaml", *arguments]
-    return lambda _port: command
-
-
-def _uvicorn(port: int) -> list[str]:
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(PEERS), "asgi_echo:app"]
-    command += ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
-    command += ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
-    return [*command, "--log-level", "warning"]
-
-
-def _granian(port: int) -> list[str]:
-    command = [sys.executable, "-m", "granian", "--interface", "rsgi", "--workers", "1"]
-    command += ["--working-dir", str(PEERS), "--port", str(port), "--loop", "uvloop"]
-    return [*command, "--log-level", "warning", "rsgi_echo:app"]
-
-
+BASE = Server(
+    "uvloop TCP", "PEERS/tcp_echo.py PORT", "uvloop", coroutine=False, raw=True, quick=True
+)
 SERVERS = (
-    Server("uvloop TCP", _script("tcp_echo"), raw=True),
-    Server("mpchat", _mpchat(), mpchat=True),
-    Server("mpchat, upper", _mpchat("--app", "mpchat_upper:components"), upper=True, mpchat=True),
-    Server("picows, callbacks", _script("picows_callbacks_echo")),
-    Server("picows.websockets", _script("picows_websockets_echo")),
-    Server("aiohttp", _script("aiohttp_echo")),
-    Server("websockets", _script("websockets_echo")),
-    Server("uvicorn", _uvicorn),
-    Server("granian", _granian),
+    BASE,
+    Server("mpchat", MPCHAT, "mpchat", quick=True),
+    Server("mpchat, upper", f"{MPCHAT} --app mpchat_upper:components", "mpchat", upper=True),
+    Server("picows callbacks", "PEERS/picows_callbacks_echo.py PORT", "picows", False, quick=True),
+    Server("picows.websockets", "PEERS/picows_websockets_echo.py PORT", "picows", quick=True),
+    Server("aiohttp", "PEERS/aiohttp_echo.py PORT", "aiohttp"),
+    Server("websockets", "PEERS/websockets_echo.py PORT", "websockets"),
+    Server("uvicorn", UVICORN, "uvicorn"),
+    Server("granian", GRANIAN, "granian"),
 )
 
 
 class Running:
-    """A server that accepts connections."""
+    """A server that is ready."""
 
-    def __init__(self, server: Server, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, server: Server, pid: int, port: int, seconds: float) -> None:
         self.server = server
         self.port = port
-        self._pid = process.pid
+        self.ready_seconds = seconds
+        self._pid = pid
 
     def cpu_ns(self) -> int:
         """Return the CPU time that all its processes have used."""
@@ -110,35 +130,34 @@ class Running:
 
 @contextmanager
 def running(
-    server: Server, folder: Path, core: int, *, large: bool = False, workers: int = 1
+    server: Server, folder: Path, cores: str, *, large: bool = False, workers: int = 1
 ) -> Iterator[Running]:
-    """Run a server on one core; its files go to ``folder``.
+    """Run a server until the end of the ``with`` block.
 
     Args:
         server: Which.
-        folder: A folder for its config and its log.
-        core: The only CPU that it may use.
-        large: Whether messages are larger than mpchat's default limit of 64 KiB.
-        workers: How many worker processes of mpchat.
+        folder: An empty folder for its config and its log.
+        cores: The only CPUs that it may use, as taskset takes them.
+        large: Whether messages exceed mpchat's default limits.
+        workers: The worker processes of mpchat.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    if server.mpchat:
-        limits = LARGE_MESSAGES if large else ""
-        config = MPCHAT_CONFIG.format(port=port, workers=workers, limits=limits)
-        (folder / "static_config.yaml").write_text(config)
+    config = MPCHAT_CONFIG.format(port=port, workers=workers) + (LARGE_MESSAGES if large else "")
+    (folder / "static_config.yaml").write_text(config)
     log = folder / "log"
+    begun = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *server.command(port)],
+            ["taskset", "-c", cores, *server.command_line(port)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PEERS)} if server.upper else None,
+            env={**os.environ, "PYTHONPATH": str(PEERS)},
             stdout=output,
             stderr=output,
         )
     try:
-        _wait_ready(server, port, process, log)
-        yield Running(server, process, port)
+        _wait_ready(_ready_line(log) if server.mpchat else _open_port(port), process, log)
+        yield Running(server, process.pid, port, time.monotonic() - begun)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -148,15 +167,21 @@ def running(
             process.wait()
 
 
-def _wait_ready(server: Server, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for mpchat's ready line, and for any other server's open port."""
+def _wait_ready(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + DEADLINE
-    while not (", 1 worker" in log.read_text() if server.mpchat else _listens(port)):
+    while not ready():
         if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"{server.name} did not start:\n{log.read_text()}")
-        time.sleep(0.01)
+            raise SystemExit(f"{process.args!r} did not start:\n{log.read_text()}")
+        time.sleep(0.001)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _ready_line(log: Path) -> Callable[[], bool]:
+    return lambda: ": ws://" in log.read_text()
+
+
+def _open_port(port: int) -> Callable[[], bool]:
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return listens

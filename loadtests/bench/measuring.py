@@ -1,0 +1,108 @@
+"""One sample: one server under one load."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .load import Load
+from .rows import EACH_READY, EACH_SIZE, ONE_READY, ONE_SIZE, Row
+from .servers import Running, Server, running
+
+WARM_UP_SECONDS = 0.2
+FLOOD_SECONDS = 3.0
+FURTHER_WORKERS = 4
+SETTLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one round found for one server in one row.
+
+    Attributes:
+        row: The row's name.
+        server: The server's name.
+        round: Ratios are taken between samples of the same round.
+        value: In the row's unit.
+        p50_us: Median time from sending a message to its answer, where messages are measured.
+        p99_us: The 99th percentile of that.
+        per_second: Messages or handshakes per second.
+        client_us: CPU time of the load client for each of them.
+    """
+
+    row: str
+    server: str
+    round: int
+    value: float
+    p50_us: float = 0
+    p99_us: float = 0
+    per_second: float = 0
+    client_us: float = 0
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to start the load client: its program, and the core that it has for itself."""
+
+    program: str
+    core: int
+
+    def connect(self, row: Row, target: Running, connections: int | None = None) -> Load:
+        """Return a load for a ``with`` statement."""
+        arguments = row.arguments(target.server, connections)
+        return Load([self.program, *arguments, str(target.port)], self.core)
+
+
+def cpu_sample(row: Row, target: Running, client: Client, number: int, seconds: float) -> Sample:
+    """Measure the CPU time of a message, or of a handshake."""
+    with client.connect(row, target) as load:
+        load.run(WARM_UP_SECONDS)
+        before = target.cpu_ns()
+        outcome = load.run(seconds)
+        used = target.cpu_ns() - before
+    return Sample(
+        row.name,
+        target.server.name,
+        number,
+        used / outcome.done / 1000,
+        outcome.p50_us,
+        outcome.p99_us,
+        outcome.done / outcome.seconds,
+        outcome.client_cpu_us,
+    )
+
+
+def memory_sample(row: Row, target: Running, client: Client, number: int) -> Sample:
+    """Measure memory per connection, without what the first connection of a process costs once."""
+    with client.connect(row, target, connections=1) as load:
+        if row.kind == "held":
+            load.run(WARM_UP_SECONDS)
+    time.sleep(SETTLE_SECONDS)
+    before = target.pss_kib()
+    with client.connect(row, target) as load:
+        if row.kind != "idle":
+            before = target.pss_kib()
+            load.run(FLOOD_SECONDS)
+        time.sleep(SETTLE_SECONDS)
+        held = target.pss_kib() - before
+    return Sample(row.name, target.server.name, number, held / row.connections)
+
+
+def worker_samples(server: Server, folder: Path, cores: str, number: int) -> list[Sample]:
+    """Measure what a service of one worker takes until it is ready, and each further worker."""
+    seconds, kib = [], []
+    for workers in (1, 1 + FURTHER_WORKERS):
+        place = folder / f"{number} {workers}"
+        place.mkdir()
+        with running(server, place, cores, workers=workers) as target:
+            time.sleep(SETTLE_SECONDS)
+            seconds.append(target.ready_seconds)
+            kib.append(target.pss_kib())
+    found = {
+        ONE_READY: seconds[0] * 1000,
+        EACH_READY: (seconds[1] - seconds[0]) * 1000 / FURTHER_WORKERS,
+        ONE_SIZE: kib[0] / 1024,
+        EACH_SIZE: (kib[1] - kib[0]) / 1024 / FURTHER_WORKERS,
+    }
+    return [Sample(row, server.name, number, value) for row, value in found.items()]

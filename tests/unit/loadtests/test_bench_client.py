@@ -1,0 +1,215 @@
+"""The load client finds what a server does wrong: servers here answer with bytes written by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from bench.load import Load, LoadFailed, compile_client
+from websockets.frames import Close, Frame, Opcode
+from websockets.server import ServerProtocol
+
+Answer = Callable[[Frame], list[bytes]]
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the client is written in C")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> str:
+    program = tmp_path_factory.mktemp("client") / "client"
+    compile_client(program)
+    return str(program)
+
+
+def frame(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=False)
+
+
+def echo(received: Frame) -> list[bytes]:
+    return [frame(received.opcode, bytes(received.data))]
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[int]:
+    """Serve connections one after the other; every data frame is answered as ``answer`` says."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection, suppress(BrokenPipeError, ConnectionResetError):
+                    converse(connection, answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def converse(connection: socket.socket, answer: Answer) -> None:
+    protocol = ServerProtocol(max_size=None)
+    while data := connection.recv(65536):
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if not isinstance(event, Frame):
+                protocol.send_response(protocol.accept(event))  # type: ignore[arg-type]
+            elif event.opcode in {Opcode.TEXT, Opcode.BINARY}:
+                for part in answer(event):
+                    connection.sendall(part)
+        for part in protocol.data_to_send():
+            connection.sendall(part)
+        if protocol.close_expected():
+            return
+
+
+def run(client: str, port: int, *arguments: str) -> int:
+    core = min(os.sched_getaffinity(0))
+    with Load([client, *arguments, str(port)], core) as load:
+        return load.run(0.05).done
+
+
+@pytest.mark.parametrize("size", ["1", "125", "126", "65535", "65536", "300000"])
+def test_an_honest_echo(client: str, size: str) -> None:
+    with serving(echo) as port:
+        assert run(client, port, "--size", size) > 0
+
+
+def test_text_in_capitals(client: str) -> None:
+    def upper(received: Frame) -> list[bytes]:
+        return [frame(received.opcode, bytes(received.data).upper())]
+
+    with serving(upper) as port:
+        assert run(client, port, "--upper") > 0
+
+
+def test_fragments_and_pings_are_welcome(client: str) -> None:
+    def fragments(received: Frame) -> list[bytes]:
+        data = bytes(received.data)
+        return [
+            frame(received.opcode, data[:5], fin=False),
+            frame(Opcode.PING, b"there?"),
+            frame(Opcode.CONT, data[5:], fin=False),
+            frame(Opcode.CONT, b""),
+        ]
+
+    with serving(fragments) as port:
+        assert run(client, port) > 0
+
+
+def test_handshakes(client: str) -> None:
+    with serving(echo) as port:
+        assert run(client, port, "--handshakes") > 1
+
+
+def flipped(received: Frame) -> list[bytes]:
+    data = bytearray(received.data)
+    data[-1] ^= 1
+    return [frame(received.opcode, bytes(data))]
+
+
+def shorter(received: Frame) -> list[bytes]:
+    return [frame(received.opcode, bytes(received.data)[:-1])]
+
+
+def twice(received: Frame) -> list[bytes]:
+    return echo(received) * 2
+
+
+def other_kind(received: Frame) -> list[bytes]:
+    other = Opcode.TEXT if received.opcode is Opcode.BINARY else Opcode.BINARY
+    return [frame(other, bytes(received.data))]
+
+
+def masked(received: Frame) -> list[bytes]:
+    return [Frame(received.opcode, received.data).serialize(mask=True)]
+
+
+def reserved(received: Frame) -> list[bytes]:
+    answer = bytearray(*echo(received))
+    answer[0] |= 0x40
+    return [bytes(answer)]
+
+
+def closing(_received: Frame) -> list[bytes]:
+    return [frame(Opcode.CLOSE, Close(1011, "").serialize())]
+
+
+class Swapped:
+    """Answers in pairs, the second message first."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+
+    def __call__(self, received: Frame) -> list[bytes]:
+        self._waiting += echo(received)
+        if len(self._waiting) < 2:
+            return []
+        first, second = self._waiting
+        self._waiting.clear()
+        return [second, first]
+
+
+@pytest.mark.parametrize(
+    ("answer", "in_flight", "complaint"),
+    [
+        (flipped, 1, "an answer differs from what was sent"),
+        (shorter, 1, "a message ended early"),
+        (twice, 1, "client: an answer "),
+        (other_kind, 1, "opcode 1 instead of 2"),
+        (masked, 1, "a masked frame from the server"),
+        (reserved, 1, "a reserved bit is set"),
+        (closing, 1, "closed by the server with code 1011"),
+        (Swapped(), 2, "an answer differs from what was sent"),
+    ],
+)
+def test_a_wrong_answer_is_found(
+    client: str,
+    answer: Answer,
+    in_flight: int,
+    complaint: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with serving(answer) as port, pytest.raises(LoadFailed):
+        run(client, port, "--in-flight", str(in_flight))
+    assert complaint in capfd.readouterr().err
+
+
+def test_a_refused_handshake_is_found(client: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(LoadFailed):
+            run(client, listening.getsockname()[1])
+        thread.join()
+    assert "503 Service Unavailable" in capfd.readouterr().err
+
+
+def test_a_raw_echo(client: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while data := connection.recv(65536):
+                    connection.sendall(data)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert run(client, listening.getsockname()[1], "--raw") > 0
+        thread.join()

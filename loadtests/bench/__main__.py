@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import resource
+import shlex
 import sys
 import tempfile
 import timeit
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import report
-from .load import compile_client, compile_command
+from .load import SOURCE, LoadFailed, compile_client, compile_command
 from .measuring import Client, Sample, cpu_sample, memory_sample, worker_samples
 from .plot import plot
 from .report import OURS
 from .rows import ROWS, Row
-from .servers import BASE, SERVERS, Server, running
+from .servers import BASE, LARGE_MESSAGES, MPCHAT_CONFIG, SERVERS, Server, running
 
 MOST_CONNECTIONS = max(row.connections for row in ROWS)
 
@@ -33,12 +34,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few rows and servers, short rounds")
     parser.add_argument("--rows", nargs="*", help="rows whose name contains one of these")
     parser.add_argument("--servers", nargs="*", help="servers, likewise; uvloop TCP is always in")
-    parser.add_argument("--rounds", type=int, help="default 5, quick 3")
-    parser.add_argument("--seconds", type=float, help="of load in a round; default 1, quick 0.5")
+    parser.add_argument("--rounds", type=int, help="default 7, quick 5; for memory 3 and 1")
+    parser.add_argument("--seconds", type=float, help="of load in a round; default 0.8, quick 0.4")
     parser.add_argument("--write", type=Path, help="folder for benchmark.md, .json and .svg")
     parser.add_argument("--again", type=Path, help="report that benchmark.json, measure nothing")
     options = parser.parse_args()
-    document = json.loads(options.again.read_text()) if options.again else measure(options)
+    try:
+        document = json.loads(options.again.read_text()) if options.again else measure(options)
+    except LoadFailed as error:
+        raise SystemExit(str(error)) from error
     print(f"\n{report.tables(document)}")
     if options.write:
         (options.write / "benchmark.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -56,32 +60,40 @@ def measure(options: argparse.Namespace) -> report.Document:
     rows = chosen(ROWS, options.rows, options.quick)
     servers = chosen(SERVERS, options.servers, options.quick)
     servers = [BASE, *(server for server in servers if server is not BASE)]
+    fit = {row: [server for server in servers if row.suits(server)] for row in rows}
     samples: list[Sample] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        compile_client(folder / "client")
-        client = Client(str(folder / "client"), cores[1])
+        compile_client(Path(name) / "client")
+        client = Client(f"{name}/client", cores[1])
         for row in rows:
-            taking_part = [server for server in servers if row.suits(server)]
-            samples += run_row(row, taking_part, folder / row.name, client, cores[0], options)
+            print(row.name, end=" ", file=sys.stderr, flush=True)
+            folder = Path(name) / row.name
+            measure_row = memory_row if row.memory else cpu_row
+            samples += measure_row(row, fit[row], folder, client, cores[0], options)
+            print(file=sys.stderr)
         if not options.quick and not options.rows:
-            for number in range(options.rounds or 5):
-                samples += worker_samples(OURS, folder, f"{cores[0]},{cores[1]}", number)
+            for number in range(options.rounds or 3):
+                samples += worker_samples(OURS, Path(name), f"{cores[0]},{cores[1]}", number)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": report.machine(),
         "versions": report.versions(),
-        "commands": {
-            "client, compiled": compile_command(Path("client")),
-            **{server.name: server.command_line("PORT") for server in servers},
+        "compiler": shlex.join([*compile_command(Path("client"))[:-1], SOURCE.name]),
+        "servers": {server.name: server.shown for server in servers},
+        "static_config.yaml": MPCHAT_CONFIG + "            # above 64 KiB:\n" + LARGE_MESSAGES,
+        "loads": {
+            row.name: {
+                server.name: shlex.join(["client", *row.arguments(server), "PORT"])
+                for server in fit[row]
+            }
+            for row in rows
         },
-        "rows": {row.name: row.arguments(servers[-1]) for row in rows},
         "upper_us": {row.name: upper_us(row.size) for row in rows if row.text},
         "samples": [dataclasses.asdict(sample) for sample in samples],
     }
 
 
-def run_row(
+def cpu_row(
     row: Row,
     servers: list[Server],
     folder: Path,
@@ -89,29 +101,41 @@ def run_row(
     core: int,
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
-    """Measure a row: the servers take turns in every round."""
-    rounds = options.rounds or (3 if options.quick else 5)
-    seconds = options.seconds or (0.5 if options.quick else 1.0)
-    print(row.name, end=" ", file=sys.stderr, flush=True)
-    folders = {server: folder / server.name for server in servers}
-    for place in folders.values():
-        place.mkdir(parents=True)
+    """Measure CPU time: all servers run, and take turns in every round."""
+    seconds = options.seconds or (0.4 if options.quick else 0.8)
     with ExitStack() as stack:
-        if not row.memory:
-            up = [
-                stack.enter_context(running(server, place, str(core), large=row.large))
-                for server, place in folders.items()
-            ]
-        for number in range((rounds + 1) // 2 if row.memory else rounds):
+        up = []
+        for server in servers:
+            place = new_folder(folder, server.name)
+            up.append(stack.enter_context(running(server, place, str(core), large=row.large)))
+        for number in range(options.rounds or (5 if options.quick else 7)):
             print(".", end="", file=sys.stderr, flush=True)
-            if not row.memory:
-                for target in up:
-                    yield cpu_sample(row, target, client, number, seconds)
-                continue
-            for server, place in folders.items():
-                with running(server, place, str(core), large=row.large) as target:
-                    yield memory_sample(row, target, client, number)
-    print(file=sys.stderr)
+            for target in up:
+                yield cpu_sample(row, target, client, number, seconds)
+
+
+def memory_row(
+    row: Row,
+    servers: list[Server],
+    folder: Path,
+    client: Client,
+    core: int,
+    options: argparse.Namespace,
+) -> Iterator[Sample]:
+    """Measure memory: a server is started for each sample."""
+    for number in range(options.rounds or (1 if options.quick else 3)):
+        print(".", end="", file=sys.stderr, flush=True)
+        for server in servers:
+            place = new_folder(folder, f"{server.name} {number}")
+            with running(server, place, str(core), large=row.large) as target:
+                yield memory_sample(row, target, client, number)
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder, and its parent where there is none."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    return folder
 
 
 Choice = TypeVar("Choice", Row, Server)
@@ -128,9 +152,9 @@ def chosen(everything: Iterable[Choice], wanted: list[str] | None, quick: bool) 
 
 
 def upper_us(size: int) -> float:
-    """Return what ``.upper()`` of a text of that size takes, µs."""
-    text = "a" * size
-    return min(timeit.repeat(text.upper, number=100, repeat=5)) / 100 * 1e6
+    """Return what ``.upper()`` of a text of that size takes, µs: the least of many short tries."""
+    number = max(1, 2**17 // size)
+    return min(timeit.repeat(("a" * size).upper, number=number, repeat=300)) / number * 1e6
 
 
 def allow_open_files(number: int) -> None:

@@ -1,4 +1,4 @@
-/* The load client of the benchmark: one thread on epoll, far cheaper than the servers it measures.
+/* The load client of the benchmark: one thread on epoll, cheaper than any server that it measures.
  *
  * Rules. Every byte that comes back is compared with what was sent. All frames are built and masked once,
  * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
@@ -53,13 +53,14 @@ struct connection {
     uint64_t sent, allowed; /* bytes of frames: written, and to be written */
     uint64_t received;      /* bytes of the expected answer that came */
     uint64_t left;          /* bytes of the current frame's payload still to come */
+    uint64_t message_end;   /* where in `received` the current message must end */
     unsigned opcode;
     bool final, in_message;
+    uint64_t *since;        /* when each message in flight was sent, ns */
+    size_t pong_length;     /* the frame in `pong` waits for the end of the frame being sent */
+    unsigned char pong[131];
     size_t have;            /* bytes in `head` */
     unsigned char head[1024]; /* the response head, then frame headers and control frames */
-    size_t pong_length;     /* a frame in `pong` waits for the end of the frame being sent */
-    unsigned char pong[131];
-    uint64_t *since;        /* when each message in flight was sent, ns */
 };
 
 static struct {
@@ -250,7 +251,7 @@ static int take_payload(struct connection *self, const unsigned char *data, size
 }
 
 static void take_control(struct connection *self, const unsigned char *payload, size_t size) {
-    if (self->opcode == PING) {
+    if (self->opcode == PING && self->state == OPEN) {
         self->pong_length = put_frame(self->pong, PONG, payload, size);
         push(self);
     } else if (self->opcode == CLOSE && self->state != CLOSING) {
@@ -266,13 +267,14 @@ static void begin_frame(struct connection *self, unsigned first) {
     if (self->opcode >= CLOSE) return;
     unsigned wanted = self->in_message ? CONTINUATION : options.text ? TEXT : BINARY;
     if (self->opcode != wanted) fail("opcode %u instead of %u", self->opcode, wanted);
+    if (!self->in_message) self->message_end = self->received + answer_size;
     self->in_message = true;
 }
 
 static void end_data_frame(struct connection *self) {
     if (!self->final) return;
     self->in_message = false;
-    if (self->received % answer_size) fail("a message ended early");
+    if (self->received != self->message_end) fail("an answer of another length");
 }
 
 static int take_frames(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {

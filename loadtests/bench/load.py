@@ -14,7 +14,7 @@ SOURCE = Path(__file__).with_name("client.c")
 
 
 class LoadFailed(Exception):
-    """The client found a mistake; its own words are on stderr."""
+    """A server made a mistake, or the client did; what the client found is on stderr."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def compile_client(program: Path) -> None:
 class Load:
     """One client process: connected when its ``with`` block begins, closed in order at the end."""
 
-    def __init__(self, command: list[str], core: int) -> None:
+    def __init__(self, server: str, command: list[str], core: int) -> None:
+        self._server = server
         self._command = ["taskset", "-c", str(core), *command]
 
     def __enter__(self) -> Load:
@@ -70,7 +71,10 @@ class Load:
     ) -> None:
         code = self._leave()
         if code != 0 and error is None:
-            raise LoadFailed(f"{self._command} left with {code}")
+            raise self._failed(code)
+
+    def _failed(self, code: int) -> LoadFailed:
+        return LoadFailed(f"under load, {self._server}: {self._command} left with {code}")
 
     def _leave(self) -> int:
         """Let it close its connections and leave; return its exit code."""
@@ -88,5 +92,5 @@ class Load:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise LoadFailed(f"{self._command} left with {self._leave()}")
+            raise self._failed(self._leave())
         return line

@@ -10,7 +10,7 @@ from .load import Load
 from .rows import EACH_READY, EACH_SIZE, ONE_READY, ONE_SIZE, Row
 from .servers import Running, Server, running
 
-WARM_UP_SECONDS = 0.2
+WARM_UP_SECONDS = 0.1
 FLOOD_SECONDS = 3.0
 FURTHER_WORKERS = 4
 SETTLE_SECONDS = 0.5
@@ -37,7 +37,7 @@ class Sample:
     value: float
     p50_us: float = 0
     p99_us: float = 0
-    per_second: float = 0
+    per_second: int = 0
     client_us: float = 0
 
 
@@ -51,7 +51,8 @@ class Client:
     def connect(self, row: Row, target: Running, connections: int | None = None) -> Load:
         """Return a load for a ``with`` statement."""
         arguments = row.arguments(target.server, connections)
-        return Load([self.program, *arguments, str(target.port)], self.core)
+        command = [self.program, *arguments, str(target.port)]
+        return Load(target.server.name, command, self.core)
 
 
 def cpu_sample(row: Row, target: Running, client: Client, number: int, seconds: float) -> Sample:
@@ -65,10 +66,10 @@ def cpu_sample(row: Row, target: Running, client: Client, number: int, seconds: 
         row.name,
         target.server.name,
         number,
-        used / outcome.done / 1000,
+        round(used / outcome.done / 1000, 3),
         outcome.p50_us,
         outcome.p99_us,
-        outcome.done / outcome.seconds,
+        round(outcome.done / outcome.seconds),
         outcome.client_cpu_us,
     )
 
@@ -86,7 +87,7 @@ def memory_sample(row: Row, target: Running, client: Client, number: int) -> Sam
             load.run(FLOOD_SECONDS)
         time.sleep(SETTLE_SECONDS)
         held = target.pss_kib() - before
-    return Sample(row.name, target.server.name, number, held / row.connections)
+    return Sample(row.name, target.server.name, number, round(held / row.connections, 3))
 
 
 def worker_samples(server: Server, folder: Path, cores: str, number: int) -> list[Sample]:
@@ -105,4 +106,4 @@ def worker_samples(server: Server, folder: Path, cores: str, number: int) -> lis
         ONE_SIZE: kib[0] / 1024,
         EACH_SIZE: (kib[1] - kib[0]) / 1024 / FURTHER_WORKERS,
     }
-    return [Sample(row, server.name, number, value) for row, value in found.items()]
+    return [Sample(row, server.name, number, round(value, 3)) for row, value in found.items()]

@@ -1,7 +1,7 @@
 """From samples to tables and to docs/benchmark.md: pure functions of the JSON document.
 
-A document holds ``date``, ``machine``, ``versions``, ``commands`` (a command line by name), ``rows`` (the
-client's arguments by row), ``upper_us`` (what ``.upper()`` alone takes, by row of text) and ``samples``.
+What they use of a document: ``date``, ``machine``, ``versions``, ``samples``, and ``upper_us``: what
+``.upper()`` takes by itself, by row of text. The rest tells how to measure again.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Results:
         found = [sample[field] for sample in self._of(row, server).values()]
         return median(found) if found else None
 
-    def ratio(self, row: str, server: Server) -> float | None:
-        """Return the median of the ratios to bare TCP, each taken within one round."""
-        base = self._of(row, BASE)
+    def ratio(self, row: str, server: Server, base: Server = BASE) -> float | None:
+        """Return the median of the ratios to another server, each taken within one round."""
+        others = self._of(row, base)
         found = [
-            sample["value"] / base[number]["value"]
+            sample["value"] / others[number]["value"]
             for number, sample in self._of(row, server).items()
-            if number in base
+            if number in others
         ]
         return median(found) if found else None
 
@@ -60,18 +60,14 @@ class Results:
         ]
         return median(found) if found else None
 
-    def ahead(self, row: Row) -> list[Server]:
-        """Return the WebSocket servers that cost less than mpchat's echo, the best one first."""
-        costs = {
-            server: cost
-            for server in self.servers
-            if server is not BASE and (cost := self.median(row.name, server)) is not None
-        }
-        ours = costs.get(OURS)
-        if ours is None:
-            return []
-        better = [s for s, cost in costs.items() if cost < ours and not s.mpchat]
-        return sorted(better, key=costs.__getitem__)
+    def ahead(self, row: Row) -> dict[Server, float]:
+        """Return the peers that cost less than mpchat's echo, with their ratio to it, best first."""
+        found = {}
+        for server in self.servers:
+            ratio = self.ratio(row.name, server, OURS)
+            if ratio is not None and ratio < 1 and not server.mpchat and server is not BASE:
+                found[server] = ratio
+        return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def _of(self, row: str, server: Server) -> dict[int, Sample]:
         """Return the samples of one server in one row, by round."""
@@ -168,16 +164,13 @@ def _outside(results: Results, upper_us: dict[str, float]) -> str:
 
 
 def _behind(results: Results) -> str:
-    """Say where a peer is ahead, of those with a coroutine and of the others."""
-    found = []
-    for row in results.rows:
-        for server in results.ahead(row):
-            theirs, ours = (results.median(row.name, s) for s in (server, OURS))
-            kind = "" if server.coroutine else " (no coroutine)"
-            found.append(
-                f"- {row.name}: {server.name}{kind} {number(theirs)}, mpchat {number(ours)} {row.unit}"
-            )
-    return "\n".join(found) or "Nowhere in this run."
+    """Say in which rows a peer is ahead, and by how much."""
+    lines = [
+        f"- {row.name}: " + ", ".join(f"{peer.name} {number(part)}" for peer, part in ahead.items())
+        for row in results.rows
+        if (ahead := results.ahead(row))
+    ]
+    return "\n".join(lines) or "Nowhere in this run."
 
 
 def page(document: Document) -> str:
@@ -218,7 +211,7 @@ sample.
 - The others run as their authors write an echo, on uvloop, without compression and access log.
 - uvloop TCP speaks no WebSocket: it returns the same bytes as they came, and is what all are
   compared with.
-- picows callbacks runs no coroutine, and returns each frame from within the callback.
+- picows callbacks runs no coroutine: it answers each frame from within the callback.
 - mpchat, upper is a handler from outside the package that answers in capitals.
 
 Payloads are random bytes, and ASCII where it says text. A handshake is connect, upgrade, and close
@@ -230,6 +223,8 @@ with its handshake. All samples and every command line are in [benchmark.json](b
 {tables}
 
 ## Where another server is ahead
+
+What it costs, as a part of what mpchat's echo costs in the same rounds.
 
 {behind}
 """

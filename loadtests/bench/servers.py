@@ -78,10 +78,16 @@ class Server:
         """Whether it is ours."""
         return self.package == "mpchat"
 
-    def command_line(self, port: int | str) -> list[str]:
+    @property
+    def shown(self) -> str:
+        """Its command line as it would be typed in a checkout."""
+        setting = "PYTHONPATH=PEERS " if self.upper else ""
+        return f"{setting}python {self.command}".replace("PEERS", "loadtests/bench/peers")
+
+    def command_line(self, port: int) -> list[str]:
         """Return its command line for a port."""
-        words = self.command.replace("PEERS", str(PEERS)).replace("PORT", str(port)).split()
-        return [sys.executable, *words]
+        words = self.command.replace("PORT", str(port)).split()
+        return [sys.executable, *(word.replace("PEERS", str(PEERS)) for word in words)]
 
 
 UVICORN = (

@@ -73,7 +73,7 @@ def converse(connection: socket.socket, answer: Answer) -> None:
 
 def run(client: str, port: int, *arguments: str) -> int:
     core = min(os.sched_getaffinity(0))
-    with Load([client, *arguments, str(port)], core) as load:
+    with Load("a test's server", [client, *arguments, str(port)], core) as load:
         return load.run(0.05).done
 
 
@@ -143,26 +143,40 @@ def closing(_received: Frame) -> list[bytes]:
     return [frame(Opcode.CLOSE, Close(1011, "").serialize())]
 
 
-class Swapped:
-    """Answers in pairs, the second message first."""
+class Pairs:
+    """Waits for two messages and answers both."""
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
 
     def __call__(self, received: Frame) -> list[bytes]:
-        self._waiting += echo(received)
+        self._waiting.append(bytes(received.data))
         if len(self._waiting) < 2:
             return []
         first, second = self._waiting
         self._waiting.clear()
-        return [second, first]
+        return self.answers(received.opcode, first, second)
+
+    def answers(self, opcode: Opcode, first: bytes, second: bytes) -> list[bytes]:
+        raise NotImplementedError
+
+
+class Swapped(Pairs):
+    def answers(self, opcode: Opcode, first: bytes, second: bytes) -> list[bytes]:
+        return [frame(opcode, second), frame(opcode, first)]
+
+
+class Merged(Pairs):
+    def answers(self, opcode: Opcode, first: bytes, second: bytes) -> list[bytes]:
+        return [frame(opcode, first + second)]
 
 
 @pytest.mark.parametrize(
     ("answer", "in_flight", "complaint"),
     [
         (flipped, 1, "an answer differs from what was sent"),
-        (shorter, 1, "a message ended early"),
+        (shorter, 1, "an answer of another length"),
+        (Merged(), 2, "an answer of another length"),
         (twice, 1, "client: an answer "),
         (other_kind, 1, "opcode 1 instead of 2"),
         (masked, 1, "a masked frame from the server"),

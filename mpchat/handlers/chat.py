@@ -8,10 +8,11 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 
 
 class Chat(WebsocketHandlerBase):
-    """Sends every message back as it came."""
+    """Sends every message back as it came; ends when the connection does."""
 
     name = "websocket-handler"
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
-        async for message in chat:
-            await chat.send(message)
+        # Not a loop over `chat`: its variable would hold the last message while the client is idle.
+        while True:
+            await chat.send(await chat.recv())

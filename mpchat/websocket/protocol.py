@@ -32,7 +32,7 @@ from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
 """Frames parsed for one connection before others get their turn."""
-_FULL_READ = 256 * 1024
+_FULL_READ = 256_000
 """uvloop's read buffer: a read of this size is followed by another in the same turn."""
 
 

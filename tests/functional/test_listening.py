@@ -10,9 +10,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from websockets.asyncio.client import unix_connect
 
+from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
 
 HANDSHAKE = (
@@ -52,7 +54,16 @@ async def test_a_unix_socket(
             service.close()
 
 
-def test_a_client_that_never_reads_is_not_read_from(supervisor: Service) -> None:
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any, service_tmpdir: Path) -> Any:
+    server = service_config_yaml["components_manager"]["components"]["server"]
+    server["control-socket"] = str(service_tmpdir / "control.sock")
+    return service_config_yaml
+
+
+def test_a_client_that_never_reads_is_not_read_from(
+    supervisor: Service, service_tmpdir: Path
+) -> None:
     frame = b"\x82\xff" + (65_536).to_bytes(8, "big") + b"\0\0\0\0" + b"x" * 65_536
     with socket.create_connection(("localhost", supervisor.port)) as client:
         client.sendall(HANDSHAKE)
@@ -66,6 +77,11 @@ def test_a_client_that_never_reads_is_not_read_from(supervisor: Service) -> None
             pass
         # What fits into the socket buffers of both sides and our limits, and no more.
         assert sent < 64 * 1024 * 1024
+        answer = ask(str(service_tmpdir / "control.sock"), {"verb": "connections"})
+        (row,) = answer["connections"]
+        # One read of the loop's, and the write limit with the message that exceeded it.
+        assert row["messages_waiting"] * 65_536 <= 256 * 1024
+        assert row["bytes_waiting"] <= 3 * 65_536
 
 
 def test_a_frozen_worker_is_named_and_others_go_on(supervisor: Service) -> None:

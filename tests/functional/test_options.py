@@ -9,50 +9,17 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import wait_until
+from tests.functional.conftest import Serve
 from tests.functional.raw import HANDLERS, handshake, raw_connect
-
-Serve = Callable[..., Any]
-
-
-@pytest.fixture
-def serve(
-    service_command: list[str], service_config: Any, service_tmpdir: Path
-) -> Callable[[dict[str, Any]], Any]:
-    """Start the service with options changed: ``serve({"server.listener.port": 1})``."""
-
-    @contextmanager
-    def start(changes: dict[str, Any], *more: str) -> Iterator[Service]:
-        for dotted, value in changes.items():
-            *parents, last = dotted.split(".")
-            section = service_config["components_manager"]
-            if dotted.partition(".")[0] not in section:
-                section = section["components"]
-            for parent in parents:
-                section = section.setdefault(parent, {})
-            section[last] = value
-            if value is None:
-                del section[last]
-        path = service_tmpdir / "changed.yaml"
-        path.write_text(yaml.safe_dump(service_config))
-        service = Service([*service_command, "-c", str(path), *more], service_tmpdir)
-        try:
-            service.wait_ready()
-            yield service
-        finally:
-            service.close()
-
-    return start
 
 
 async def test_worker_threads_and_task_processor(serve: Serve) -> None:

@@ -61,7 +61,8 @@ SIGNALS = (
     ("HUP", "Read the dynamic config again; no connection is touched"),
     ("TERM, INT", "Drain and stop; a second one: stop now"),
     ("QUIT", "Stop now"),
-    ("USR1, USR2, TTIN, TTOU", "Logged as not supported yet"),
+    ("USR1", "Open log files again, in every process: logrotate sends it when it has moved them"),
+    ("USR2, TTIN, TTOU", "Logged as not supported yet"),
 )
 
 # Classes with their members that are not for authors, and functions, in the order of reading.

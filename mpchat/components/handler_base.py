@@ -12,8 +12,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from mpchat.components.component import Component
+from mpchat.logs.levels import LEVELS
 from mpchat.logs.options import Level
-from mpchat.logs.setup import LEVELS
 
 if TYPE_CHECKING:
     from mpchat.components.running import Components

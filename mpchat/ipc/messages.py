@@ -1,9 +1,9 @@
 """The messages on a channel: who sends what to whom.
 
-    supervisor -> template   Start, ForkRequest, ReloadRequest
+    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, Report, OrderDone, Stop
-    supervisor -> monitor    Watch, Unwatch, OrderDone, Stop
+    supervisor -> worker     Generation, Report, OrderDone, ReopenLogs, Stop
+    supervisor -> monitor    Watch, Unwatch, OrderDone, ReopenLogs, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
@@ -118,6 +118,11 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class ReopenLogs:
+    """Log files have been moved: begin those that are now at their paths."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """End in an orderly way, or at once."""
 
@@ -198,6 +203,7 @@ Message: TypeAlias = (
     | Snapshot
     | ReloadFailed
     | Generation
+    | ReopenLogs
     | Stop
     | Watch
     | Unwatch

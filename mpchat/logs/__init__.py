@@ -1,1 +1,1 @@
-"""Logging: the standard library's loggers, formats of userver, a queue and a thread per process."""
+"""Logging: the standard library's loggers, userver's formats, queues and a thread per worker."""

@@ -18,14 +18,19 @@ class LoggerOptions(OptionsModel):
     file_path: Annotated[str, Field(description="@stderr, @stdout, @null, or a file")]
     level: Annotated[Level, Field(description="Less important lines are left out")] = "info"
     format: Annotated[
-        Literal["tskv", "ltsv", "json", "raw"], Field(description="How a line is written")
+        Literal["tskv", "ltsv", "json", "raw"],
+        Field(description="How a line is written; raw: its text alone"),
     ] = "tskv"
+    flush_level: Annotated[
+        Level,
+        Field(description="From this level on a line is written at once; others wait up to 20 ms"),
+    ] = "warning"
     overflow_behavior: Annotated[
         Literal["discard", "block"],
         Field(description="When the queue is full: drop the line, or hold the event loop up"),
     ] = "discard"
     message_queue_size: Annotated[
-        int, Field(ge=1, description="Lines that may wait to be written")
+        int, Field(ge=1, description="Lines of each worker that may wait to be written")
     ] = 65536
 
 

@@ -1,115 +1,119 @@
 """From options to working loggers, in each process after its fork.
 
-Rules. Nothing waits for a disk or a pipe but one thread of ours: a record is formatted by who logs it,
-queued, and written by that thread, one write for each line. A full queue drops the line (counted) or, as
-the option ``block`` says, holds the caller. Threads do not survive a fork, so ``set_up`` comes after it.
+Rules. In a worker nothing waits for a disk or a pipe but one thread of ours; threads do not survive a
+fork, so setting up comes after it. Processes of one thread (template, monitor) write directly, and never
+wait either. A file that cannot be opened is a mistake in the config when the service starts, later it is
+a disk that fails. What libraries say of each of their steps is heard by name only.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import queue
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.logline import to_line
-from mpchat.logs.formats import FORMATTERS, TRACE
+from mpchat.ipc.logfile import DirectLog, LogFile
+from mpchat.ipc.logline import FORMATS
+from mpchat.logs.handlers import DirectHandler, QueueHandler
+from mpchat.logs.levels import LEVELS, Levels, find_logger
 from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.logs.records import Origin, line_of, own_record
+from mpchat.logs.writer import LineQueue, LogWriter
 
-_STANDARD = {"@stderr": 2, "@stdout": 1}
-_FLUSH_SECONDS = 1.0
-LEVELS = {
-    "trace": TRACE,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-    "none": logging.CRITICAL + 10,
-}
+_QUIET = {"asyncio": logging.INFO, "mpchat.websocket.control": logging.WARNING}
 
 
-class LogWriter:
-    """The queue of lines and the thread that writes them."""
+@dataclass
+class WorkerLogs:
+    """The logging of a worker: its thread, what its lines say of it, and the levels of its loggers."""
 
-    def __init__(self, size: int) -> None:
-        self.queue: queue.Queue[tuple[int, bytes] | None] = queue.Queue(size)
-        self._thread = threading.Thread(target=self._run, name="mpchat-log", daemon=True)
-        self._thread.start()
+    writer: LogWriter
+    origin: Origin
+    levels: Levels = field(default_factory=Levels)
 
-    def stop(self) -> None:
-        """Write what is queued, for at most a second."""
-        try:
-            self.queue.put(None, timeout=_FLUSH_SECONDS)
-        except queue.Full:
-            return
-        self._thread.join(_FLUSH_SECONDS)
+    def reopen(self) -> None:
+        """Begin the files that are now at the paths of all loggers; does not wait for it."""
+        self.writer.reopen()
 
-    def _run(self) -> None:
-        while (item := self.queue.get()) is not None:
-            descriptor, line = item
+
+@dataclass
+class DirectLogs:
+    """The logging of a process of one thread."""
+
+    handlers: list[DirectHandler]
+
+    def open(self) -> None:
+        """Open all files now: a config that names one that cannot be is to fail at once.
+
+        Raises:
+            StartError: Names the file.
+        """
+        for handler in self.handlers:
             try:
-                os.write(descriptor, line)
-            except OSError:
-                # A full or failing disk costs log lines, never a connection.
-                continue
+                handler.file.open()
+            except OSError as error:
+                text = f"cannot write the log {handler.file.path}: {describe_os_error(error)}"
+                raise StartError(text, ExitCode.CONFIG) from error
+
+    def reopen(self) -> None:
+        """Begin the files that are now at the paths of all loggers."""
+        for handler in self.handlers:
+            handler.reopen()
 
 
-class _QueueHandler(logging.Handler):
-    def __init__(
-        self, descriptor: int, writer: LogWriter, *, block: bool, on_drop: Callable[[], None]
-    ) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._queue = writer.queue
-        self._block = block
-        self._on_drop = on_drop
+def set_up_worker(options: LoggingOptions, origin: Origin) -> WorkerLogs:
+    """Install handlers for all loggers of the section, and start the thread."""
+    queues = {name: _queue(logger, origin) for name, logger in options.loggers.items()}
+    writer = LogWriter(list(queues.values()))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        item = (self._descriptor, to_line(self.format(record)))
-        try:
-            self._queue.put(item, block=self._block)
-        except queue.Full:
-            self._on_drop()
+    def handler(name: str, logger: LoggerOptions) -> logging.Handler:
+        encode, flush = FORMATS[logger.format], LEVELS[logger.flush_level]
+        return QueueHandler(queues[name], writer, origin, encode, flush)
+
+    _install(options, handler)
+    return WorkerLogs(writer, origin)
 
 
-def set_up(options: LoggingOptions, worker: str, on_drop: Callable[[], None]) -> LogWriter:
-    """Install handlers for all loggers of the section; ``on_drop`` counts each lost line.
+def set_up_direct(options: LoggingOptions, origin: Origin) -> DirectLogs:
+    """Install handlers for all loggers of the section that write at once or not at all."""
+    handlers = []
 
-    Raises:
-        StartError: A log file cannot be opened.
-    """
-    size = max(logger.message_queue_size for logger in options.loggers.values())
-    writer = LogWriter(size)
+    def handler(_name: str, logger: LoggerOptions) -> logging.Handler:
+        direct = DirectHandler(DirectLog(logger.file_path, logger.format), origin)
+        handlers.append(direct)
+        return direct
+
+    _install(options, handler)
+    return DirectLogs(handlers)
+
+
+def _install(
+    options: LoggingOptions, handler: Callable[[str, LoggerOptions], logging.Handler]
+) -> None:
     for name, logger_options in options.loggers.items():
-        logger = logging.getLogger() if name == "default" else logging.getLogger(name)
+        logger = find_logger(name)
+        for former in logger.handlers:
+            if isinstance(former, DirectHandler):
+                # Of the process that forked us: a file it had open is none of ours.
+                former.close()
         logger.handlers.clear()
         logger.setLevel(LEVELS[logger_options.level])
         logger.propagate = False
-        descriptor = _open(logger_options)
-        if descriptor is None:
+        if logger_options.file_path == "@null":
             logger.addHandler(logging.NullHandler())
-            continue
-        block = logger_options.overflow_behavior == "block"
-        handler = _QueueHandler(descriptor, writer, block=block, on_drop=on_drop)
-        handler.setFormatter(FORMATTERS[logger_options.format](worker))
-        logger.addHandler(handler)
-    # What libraries say of each of their steps says nothing about the service; raised by name only.
-    logging.getLogger("asyncio").setLevel(logging.INFO)
-    logging.getLogger("mpchat.websocket.control").setLevel(logging.WARNING)
-    return writer
+        else:
+            logger.addHandler(handler(name, logger_options))
+    for name, level in _QUIET.items():
+        if name not in options.loggers:
+            logging.getLogger(name).setLevel(level)
 
 
-def _open(options: LoggerOptions) -> int | None:
-    path = options.file_path
-    if path == "@null":
-        return None
-    if path in _STANDARD:
-        return _STANDARD[path]
-    try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        text = f"cannot write the log {path}: {describe_os_error(error)}"
-        raise StartError(text, ExitCode.CONFIG) from error
+def _queue(options: LoggerOptions, origin: Origin) -> LineQueue:
+    encode = FORMATS[options.format]
+    return LineQueue(
+        LogFile(options.file_path),
+        options.message_queue_size,
+        lambda level, text: line_of(own_record(level, text), origin, encode),
+        block=options.overflow_behavior == "block",
+    )

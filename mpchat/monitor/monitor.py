@@ -8,6 +8,7 @@ lives is killed (a stuck worker would keep the port), and socket files go.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
 import signal
@@ -21,15 +22,26 @@ from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.ipc.socket_file import SocketFile
+from mpchat.logs.options import LoggingOptions
+from mpchat.logs.records import Origin
+from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.monitor.status import Status
 
+log = logging.getLogger("mpchat.monitor")
+
 
 def run_monitor(
-    request: ForkRequest, channel: Channel, descriptors: list[int], pool: str, orphan_limit: float
+    request: ForkRequest,
+    channel: Channel,
+    descriptors: list[int],
+    pool: str,
+    logging_options: LoggingOptions,
+    orphan_limit: float,
 ) -> None:
     """Be the monitor; the caller has forked, closed what is not ours and set the title."""
+    logs = set_up_direct(logging_options, Origin("monitor"))
     try:
         listening = listen(request.control_socket)
     except StartError as error:
@@ -40,7 +52,7 @@ def run_monitor(
     orders = Orders(channel)
     status = Status(Scoreboard(descriptors[1]), request.address, pool, request.supervisor)
     try:
-        asyncio.run(_serve(channel, watched, orders, Control(status, orders), listening))
+        asyncio.run(_serve(channel, watched, orders, logs, Control(status, orders), listening))
     except ChannelClosed:
         watched.kill_after(orphan_limit)
         if request.socket_file is not None:
@@ -50,7 +62,12 @@ def run_monitor(
 
 
 async def _serve(
-    channel: Channel, watched: _Watched, orders: Orders, control: Control, listening: socket.socket
+    channel: Channel,
+    watched: _Watched,
+    orders: Orders,
+    logs: DirectLogs,
+    control: Control,
+    listening: socket.socket,
 ) -> None:
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
@@ -70,6 +87,8 @@ async def _serve(
                         watched.forget(message.pid)
                     case messages.OrderDone():
                         orders.done(message)
+                    case messages.ReopenLogs():
+                        logs.reopen()
         except ChannelClosed as error:
             loop.remove_reader(channel.fileno())
             end.set_exception(error)
@@ -96,12 +115,15 @@ class _Watched:
             os.close(pidfd)
 
     def kill_after(self, seconds: float) -> None:
-        """Wait for all to end, and kill who has not."""
+        """The supervisor is gone: wait for all to end, and kill who has not."""
+        log.error("the supervisor is gone: what lives in %g s is killed", seconds)
         deadline = time.monotonic() + seconds
-        for pidfd in self._pidfds.values():
+        for pid, pidfd in self._pidfds.items():
             poller = select.poll()
             poller.register(pidfd, select.POLLIN)
-            poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            if poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                continue
+            log.warning("pid %d is killed: it outlived the supervisor", pid)
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             except ProcessLookupError:

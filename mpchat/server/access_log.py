@@ -1,14 +1,16 @@
-"""The line per request and the line per closed connection.
+"""The connection lines: one for each request, refused head, and closed connection.
 
 Rules. Written if USERVER_LOG_REQUEST says so, left out by the span's name (``http/`` and the component's
 name) if USERVER_NO_LOG_SPANS lists it or a prefix of it. Values of headers are ``***`` unless their name
 is on the whitelist: nothing secret gets into a log by accident. Each handler has a logger of its own, so
-its lines can be made more or less without touching others.
+its lines can be made more or less without touching others; where ``logger_access`` names a logger it
+takes those that the handler's lets through.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from websockets.http11 import Request
@@ -21,39 +23,67 @@ from mpchat.dynamic_config.variables import (
     LOG_REQUEST_HEADERS_WHITELIST,
     NO_LOG_SPANS,
 )
+from mpchat.logs.levels import find_logger
+from mpchat.server.head import HttpError
 
 _nowhere = logging.getLogger("mpchat.handlers")
 
 
-def log_request(
-    snapshot: Snapshot,
-    handler: HandlerBase | None,
-    request: Request,
-    status: int,
-    peer: Any,
-    connection: str,
-) -> None:
-    """Write the line of a request; ``handler`` is None where no path was found."""
-    if not _wanted(snapshot, handler):
-        return
-    text = f"{request.method} {request.path} {status} from {describe_peer(peer)}"
-    if snapshot[LOG_REQUEST_HEADERS]:
-        shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
-        headers = (
-            f"{name}: {value if name.lower() in shown else '***'}"
-            for name, value in request.headers.raw_items()
-        )
-        text += "; " + ", ".join(headers)
-    _logger(handler).info("%s", text, extra={"connection": connection})
+class AccessLog:
+    """The connection lines of one worker."""
 
+    def __init__(self, snapshot: Callable[[], Snapshot], name: str | None) -> None:
+        self._snapshot = snapshot
+        self._access = find_logger(name) if name else None
 
-def log_closed(
-    snapshot: Snapshot, handler: HandlerBase, code: int | None, seconds: float, connection: str
-) -> None:
-    """Write the line of a WebSocket connection that has ended."""
-    if _wanted(snapshot, handler):
-        text = "closed %s after %.3f s"
-        _logger(handler).info(text, code, seconds, extra={"connection": connection})
+    def request(
+        self, handler: HandlerBase | None, request: Request, status: int, peer: Any
+    ) -> None:
+        """Write the line of a request; ``handler`` is None where no path was found."""
+        snapshot = self._snapshot()
+        logger = self._logger(snapshot, handler)
+        if logger is None:
+            return
+        text = f"{request.method} {request.path} {status} from {describe_peer(peer)}"
+        if snapshot[LOG_REQUEST_HEADERS]:
+            shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
+            headers = (
+                f"{name}: {value if name.lower() in shown else '***'}"
+                for name, value in request.headers.raw_items()
+            )
+            text += "; " + ", ".join(headers)
+        logger.info("%s", text)
+
+    def refused(self, error: HttpError, peer: Any, connection: str) -> None:
+        """Write the line of bytes that were no request."""
+        logger = self._logger(self._snapshot(), None)
+        if logger is not None:
+            text = "no request: %d, %s, from %s"
+            extra = {"connection": connection}
+            logger.info(text, error.status, error.text, describe_peer(peer), extra=extra)
+
+    def closed(
+        self, handler: HandlerBase, code: int | None, seconds: float, connection: str
+    ) -> None:
+        """Write the line of a WebSocket connection that has ended."""
+        logger = self._logger(self._snapshot(), handler)
+        if logger is not None:
+            extra = {"connection": connection}
+            logger.info("closed %s after %.3f s", code, seconds, extra=extra)
+
+    def _logger(self, snapshot: Snapshot, handler: HandlerBase | None) -> logging.Logger | None:
+        """Return what a line goes to, or None if it is not wanted."""
+        if not snapshot[LOG_REQUEST]:
+            return None
+        logger = handler.logger if handler is not None else _nowhere
+        if not logger.isEnabledFor(logging.INFO):
+            return None
+        if handler is not None:
+            span = f"http/{handler.name}"
+            left_out = snapshot[NO_LOG_SPANS]
+            if span in left_out.names or span.startswith(tuple(left_out.prefixes)):
+                return None
+        return self._access or logger
 
 
 def describe_peer(peer: Any) -> str:
@@ -62,17 +92,3 @@ def describe_peer(peer: Any) -> str:
         return "unix socket"
     host = peer[0].removeprefix("::ffff:")
     return f"[{host}]:{peer[1]}" if ":" in host else f"{host}:{peer[1]}"
-
-
-def _logger(handler: HandlerBase | None) -> logging.Logger:
-    return handler.logger if handler is not None else _nowhere
-
-
-def _wanted(snapshot: Snapshot, handler: HandlerBase | None) -> bool:
-    if not snapshot[LOG_REQUEST]:
-        return False
-    if handler is None:
-        return True
-    span = f"http/{handler.name}"
-    left_out = snapshot[NO_LOG_SPANS]
-    return span not in left_out.names and not span.startswith(tuple(left_out.prefixes))

@@ -12,7 +12,7 @@ import asyncio
 import email.utils
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, InvalidHeaderValue
@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mpchat.components.handler_base import HandlerBase, response
-from mpchat.server.access_log import log_request
+from mpchat.logs.connection import CONNECTION
 from mpchat.server.head import Head, HttpError, find_end, parse_head
 from mpchat.server.routes import MethodNotAllowed
 from mpchat.websocket.context import Context
@@ -130,6 +130,8 @@ class HttpProtocol(asyncio.Protocol):
         server = self.server
         request = head.request
         context = Context(server.next_id(), server.stopping, {}, server.snapshot, body)
+        # The handler's task is made in this one and inherits it, as do tasks and threads that it starts.
+        CONNECTION.set(context.id)
         handler: HandlerBase | None = None
         try:
             route = server.routes.find(request.method, request.path)
@@ -151,10 +153,10 @@ class HttpProtocol(asyncio.Protocol):
             if isinstance(error, asyncio.CancelledError) and self._is_lost:
                 raise
             logger = handler.logger if handler is not None else log
-            logger.exception("the handler failed", extra={"connection": context.id})
+            logger.exception("the handler failed")
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         server.shared.counters.requests += 1
-        self._log(handler, request, answer, context)
+        server.access.request(handler, request, answer.status_code, self._peer())
         close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         close = close or server.ending is not None
         self._respond(answer, close=close, head_only=request.method == "HEAD")
@@ -200,7 +202,7 @@ class HttpProtocol(asyncio.Protocol):
             answer = await self._ask(handler, request, context) or answer
         for name, value in context.response_headers:
             answer.headers[name] = value
-        self._log(handler, request, answer, context)
+        server.access.request(handler, request, answer.status_code, self._peer())
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
@@ -236,22 +238,19 @@ class HttpProtocol(asyncio.Protocol):
                 return await handler.handle_handshake(request, context)
         except TimeoutError:
             text = "handle_handshake took longer than handshake-timeout"
-            handler.logger.exception(text, extra={"connection": context.id})
+            handler.logger.exception(text)
             return response(HTTPStatus.GATEWAY_TIMEOUT, "the service took too long to decide\n")
 
-    def _address(self) -> str | None:
-        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
-        return peer[0] if isinstance(peer, tuple) else None
+    def _peer(self) -> Any:
+        return self.transport.get_extra_info("peername") if self.transport is not None else None
 
-    def _log(
-        self, handler: HandlerBase | None, request: Request, answer: Response, context: Context
-    ) -> None:
-        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
-        snapshot = self.server.snapshot()
-        log_request(snapshot, handler, request, answer.status_code, peer, context.id)
+    def _address(self) -> str | None:
+        peer = self._peer()
+        return peer[0] if isinstance(peer, tuple) else None
 
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
+        self.server.access.refused(error, self._peer(), self.server.next_id())
         self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
 
     def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:

@@ -71,6 +71,13 @@ class ServerOptions(OptionsModel):
     """The server itself."""
 
     listener: Annotated[ListenerOptions, Field(description="The port for clients")]
+    logger_access: Annotated[
+        str | None,
+        Field(
+            description="The logger, one of logging.loggers, that takes a line for each request and "
+            "closed connection; by default each handler's own"
+        ),
+    ] = None
     handshake_timeout: Annotated[
         Duration,
         Field(alias="handshake-timeout", description="Time for a request head from its first byte"),

@@ -19,7 +19,7 @@ from typing import Any
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
-from mpchat.server.access_log import describe_peer, log_closed
+from mpchat.server.access_log import AccessLog, describe_peer
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
@@ -54,6 +54,7 @@ class Server:
         self.routes = Routes(handlers)
         self.shared = shared
         self.snapshot = snapshot
+        self.access = AccessLog(snapshot, options.logger_access)
         limits = options.listener.handler_defaults
         self.head_limits = HeadLimits(
             limits.max_url_size, limits.max_headers_size, limits.max_request_size
@@ -106,7 +107,7 @@ class Server:
         self.admission.release(protocol.handler, address)
         seconds = time.monotonic() - protocol.since
         code, connection = protocol.chat.close_code, protocol.context.id
-        log_closed(self.snapshot(), protocol.handler, code, seconds, connection)
+        self.access.closed(protocol.handler, code, seconds, connection)
 
     async def stop(self, lameduck: float, window: float, deadline: float) -> None:
         """End everything for a stop of the service (1001)."""

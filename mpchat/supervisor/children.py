@@ -18,6 +18,8 @@ from mpchat.ipc.process import IGNORED_BY_CHILDREN, die_with_parent
 CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
 """Tells a command line that it runs as the template, and on which descriptor its channel is."""
 
+_WORDS_BYTES = 64 * 1024
+
 
 @dataclass
 class Child:
@@ -59,8 +61,10 @@ class Child:
                 return
 
     def last_words(self) -> str:
-        """Return what the child wrote into its fault file."""
-        return read_memfd(self.fault).decode("utf-8", "replace").strip() if self.fault >= 0 else ""
+        """Return what the child wrote into its fault file, as far as anybody would read it."""
+        if self.fault < 0:
+            return ""
+        return read_memfd(self.fault)[:_WORDS_BYTES].decode("utf-8", "replace").strip()
 
     def release(self) -> None:
         """Close everything the supervisor holds of it."""

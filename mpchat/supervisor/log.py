@@ -1,32 +1,35 @@
-"""The supervisor's own log lines: written directly, after a look whether the file takes them.
+"""The supervisor's own log lines: written directly, after a look whether the log takes them.
 
-Rules. Never waits: a full pipe costs the line, and the next line that goes through says how many were
-lost. Plain lines to stderr until the plan says where the service logs; then the same place and tskv.
-The flags of an inherited stderr are never changed, it belongs to others, too.
+Rules. Never waits: a full pipe costs the line, and the next one that goes through says how many were
+lost. Plain lines to stderr until the plan says where and how the service logs. A text of several lines,
+such as the traceback of a worker, becomes as many log lines, so that nothing of it is cut out.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
+from collections.abc import Callable
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.logline import timestamp, to_line, tskv
+from mpchat.ipc.logfile import DirectLog
+from mpchat.ipc.logline import timestamp
 
-LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-_STANDARD = {"@stderr": 2, "@stdout": 1}
+_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
 class Log:
-    """Where the supervisor says what it does."""
+    """Where the supervisor says what it does; ``generation`` tells the newest dynamic config.
 
-    def __init__(self) -> None:
-        self._descriptor = 2
-        self._level = 20
-        self._plain = True
-        self._dropped = 0
+    Attributes:
+        level: Less important lines are left out; the numbers are those of ``logging``.
+    """
+
+    def __init__(self, generation: Callable[[], int]) -> None:
+        self.level = _LEVELS["INFO"]
+        self._generation = generation
+        self._direct = DirectLog("@stderr", "raw")
 
     def follow(self, path: str, log_format: str, level: int) -> None:
         """Log from now on as the plan says.
@@ -34,22 +37,21 @@ class Log:
         Raises:
             StartError: The file cannot be opened.
         """
-        if path == "@null":
-            self._level = 1000
-            return
-        if path in _STANDARD:
-            self._descriptor = _STANDARD[path]
-        else:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            try:
-                self._descriptor = os.open(path, flags, 0o644)
-            except OSError as error:
-                reason = describe_os_error(error)
-                raise StartError(
-                    f"cannot write the log {path}: {reason}", ExitCode.CONFIG
-                ) from error
-        self._level = level
-        self._plain = log_format == "raw"
+        direct = DirectLog(path, log_format)
+        try:
+            direct.file.open()
+        except OSError as error:
+            text = f"cannot write the log {path}: {describe_os_error(error)}"
+            raise StartError(text, ExitCode.CONFIG) from error
+        self._direct.file.close()
+        self._direct = direct
+        self.level = level
+
+    def reopen(self) -> None:
+        """Begin the file that is now at the log's path (SIGUSR1)."""
+        trouble = self._direct.file.reopen()
+        if trouble is not None:
+            self.error(trouble)
 
     def debug(self, text: str) -> None:
         self._write("DEBUG", text)
@@ -64,33 +66,18 @@ class Log:
         self._write("ERROR", text)
 
     def _write(self, level: str, text: str) -> None:
-        if LEVELS[level] < self._level:
+        if _LEVELS[level] < self.level:
             return
-        if self._dropped:
-            lost, self._dropped = self._dropped, 0
-            self._write("WARNING", f"{lost} log lines lost: the log did not take them")
-        if self._plain:
-            line = text
-        else:
-            line = tskv(
-                {
-                    "timestamp": timestamp(time.time()),
-                    "level": level,
-                    "module": "mpchat.supervisor",
-                    "pid": os.getpid(),
-                    "worker": "supervisor",
-                    "text": text,
-                }
-            )
-        poller = select.poll()
-        poller.register(self._descriptor, select.POLLOUT)
-        try:
-            if not poller.poll(0):
-                self._dropped += 1
-                return
-            os.write(self._descriptor, to_line(line))
-        except OSError:
-            self._dropped += 1
+        fields: dict[str, str | int] = {
+            "timestamp": timestamp(time.time()),
+            "level": level,
+            "module": "mpchat.supervisor",
+            "pid": os.getpid(),
+            "worker": "supervisor",
+            "generation": self._generation(),
+        }
+        for line in text.splitlines():
+            self._direct.write(fields, line)
 
 
 def say(text: str) -> None:

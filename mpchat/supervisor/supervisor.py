@@ -39,7 +39,6 @@ from mpchat.supervisor.single import Single
 from mpchat.supervisor.systemd import ServiceManager
 
 _UNSUPPORTED = {
-    signal.SIGUSR1: "reopening log files",
     signal.SIGUSR2: "a rolling restart",
     signal.SIGTTIN: "one worker more",
     signal.SIGTTOU: "one worker fewer",
@@ -52,7 +51,7 @@ class Supervisor:
     def __init__(self, command: list[str], numbers: Numbers | None = None) -> None:
         self._command = command
         self._numbers = numbers or Numbers()
-        self._log = Log()
+        self._log = Log(lambda: self._reload.generation.number)
         self._manager = ServiceManager(os.environ)
         self._heartbeats = Heartbeats()
         self._signals = Signals()
@@ -171,8 +170,17 @@ class Supervisor:
         elif number is signal.SIGHUP:
             if self._running is not None and not self._stopping:
                 self._reload.ask(now)
+        elif number is signal.SIGUSR1:
+            self._reopen_logs()
         elif number is not signal.SIGCHLD:
             self._stop(now, at_once=self._stopping or number is signal.SIGQUIT)
+
+    def _reopen_logs(self) -> None:
+        self._log.reopen()
+        # To those that are still starting, too: they may have opened the old files already.
+        for child in self._family:
+            child.send(messages.ReopenLogs())
+        self._log.info("every process opens its log files again")
 
     def _stop(self, now: float, *, at_once: bool) -> None:
         if at_once:

@@ -163,6 +163,7 @@ class _Loader:
         server = frame["server"]
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
+        self._check_logger(server, frame["logging"])
         self._check_paths(plans)
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
             text = "no handler to serve: none of the component list has a section"
@@ -307,6 +308,13 @@ class _Loader:
     def _unknown_processor(self, path: tuple[str | int, ...], name: str) -> None:
         known = ", ".join(sorted(self.static.task_processors))
         self._problem(path, f"expected one of {known}, got {name}")
+
+    def _check_logger(self, server: ServerOptions | None, logging: LoggingOptions | None) -> None:
+        named = server.logger_access if server is not None else None
+        if named and logging is not None and named not in logging.loggers:
+            known = ", ".join(sorted(logging.loggers))
+            path = self._path("server", "logger_access")
+            self._problem(path, f"expected one of {known}, got {named}")
 
     def _check_paths(self, plans: tuple[ComponentPlan, ...]) -> None:
         seen: dict[str, str] = {}

@@ -27,7 +27,9 @@ from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
-from mpchat.logs.setup import LEVELS
+from mpchat.logs.levels import LEVELS
+from mpchat.logs.records import Origin
+from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
 from mpchat.supervisor.numbers import Numbers
 from mpchat.template.forking import fork_child
@@ -57,6 +59,7 @@ class _Template:
     service: Service | None = None
     snapshot: Snapshot | None = None
     """Of the generation that the last worker was forked with"""
+    logs: DirectLogs | None = None
     numbers: Numbers = field(default_factory=Numbers)
 
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
@@ -65,6 +68,9 @@ class _Template:
         sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
         try:
             service = load_service(files, components(), sources)
+            self.logs = set_up_direct(service.logging, Origin("template"))
+            if not descriptors:
+                self.logs.open()
             answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
             limit = 0.0
             warnings = list(service.warnings)
@@ -93,6 +99,9 @@ class _Template:
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
                     self._reload()
+                case messages.ReopenLogs():
+                    assert self.logs is not None
+                    self.logs.reopen()
                 case _:
                     raise ValueError(f"the supervisor sent {type(message).__name__}")
 
@@ -120,7 +129,9 @@ class _Template:
                     descriptors,
                     mine,
                     "mpchat: monitor",
-                    lambda request, channel, rest: run_monitor(request, channel, rest, pool, limit),
+                    lambda request, channel, rest: run_monitor(
+                        request, channel, rest, pool, service.logging, limit
+                    ),
                 )
             else:
                 snapshot = self._snapshot_of(service, request.generation, descriptors[3])

@@ -48,7 +48,7 @@ class CaptureLogs:
 
     def select(self, **fields: str) -> list[dict[str, str]]:
         """Return the records so far that have these fields, ``text`` by a part of it."""
-        lines = self._service.stderr()[self._begin :].splitlines()
+        lines = self._service.stderr()[self._begin :].split("\n")[:-1]
         records = [parse_tskv(line) for line in lines]
         return [record for record in records if _matches(record, fields)]
 

@@ -21,19 +21,18 @@ async def run_handler(protocol: WebSocketProtocol) -> None:
         CancelledError: The protocol cancelled the task. One of the handler's own is a failure, and so
             is SystemExit: a handler may end its connection, not the worker.
     """
-    handler, context = protocol.handler, protocol.context
+    handler = protocol.handler
     code = _NORMAL
     try:
-        await handler.handle(protocol.chat, context)
+        await handler.handle(protocol.chat, protocol.context)
     except (Exception, asyncio.CancelledError, SystemExit) as error:
         if protocol.is_cancelled and isinstance(error, asyncio.CancelledError):
             raise
-        extra = {"connection": context.id}
         if _is_closed(error):
-            handler.logger.debug("connection ended: %s", error, extra=extra)
+            handler.logger.debug("connection ended: %s", error)
         else:
             code = _INTERNAL_ERROR
-            handler.logger.exception("the handler failed", extra=extra)
+            handler.logger.exception("the handler failed")
     finally:
         protocol.handler_ended(code)
 

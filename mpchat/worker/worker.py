@@ -29,8 +29,9 @@ from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.scoreboard import Scoreboard
-from mpchat.logs.dynamic import DynamicLevels, forced_levels
-from mpchat.logs.setup import set_up
+from mpchat.logs.levels import forced_levels
+from mpchat.logs.records import Origin
+from mpchat.logs.setup import WorkerLogs, set_up_worker
 from mpchat.server.admission import ServiceBoard
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
@@ -60,17 +61,15 @@ def run_worker(
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
-
-    def count_dropped() -> None:
-        counters.log_lines_dropped += 1
-
-    writer = set_up(service.logging, name, count_dropped)
+    logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
     loop = uvloop.new_event_loop()
     try:
-        worker = _Worker(request, channel, scoreboard, snapshot, counters, service, heartbeat, loop)
+        worker = _Worker(
+            request, channel, scoreboard, snapshot, counters, service, logs, heartbeat, loop
+        )
         loop.run_until_complete(worker.run(sockets, descriptors[2]))
     finally:
-        writer.stop()
+        logs.writer.stop()
 
 
 class _Worker:
@@ -82,6 +81,7 @@ class _Worker:
         snapshot: Snapshot,
         counters: Counters,
         service: Service,
+        logs: WorkerLogs,
         heartbeat: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -93,7 +93,7 @@ class _Worker:
         self.row = scoreboard.row(request.slot, request.row)
         addresses = scoreboard.addresses(request.slot, request.row)
         self.board = ServiceBoard(scoreboard, self.row, addresses, service.workers)
-        self.levels = DynamicLevels()
+        self.logs = logs
         self.server: Server | None = None
         self.orders = Orders(channel)
         self.spare = Spare()
@@ -124,6 +124,8 @@ class _Worker:
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
+        # Their constructors set levels, too, and the dynamic config goes before them.
+        self.logs.levels.apply()
         await components.start()
         faulthandler.cancel_dump_traceback_later()
         server = Server(
@@ -143,6 +145,7 @@ class _Worker:
         self.stopping.set()
         await self._drain(server, code)
         await components.stop()
+        self.counters.log_lines_dropped = self.logs.writer.lost
         turn.publish_now()
 
     async def _drain(self, server: Server, code: int | None) -> None:
@@ -195,6 +198,8 @@ class _Worker:
                 task.add_done_callback(self.background.discard)
             case messages.OrderDone():
                 self.orders.done(message)
+            case messages.ReopenLogs():
+                self.logs.reopen()
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
@@ -206,7 +211,7 @@ class _Worker:
 
     def _follow_config(self) -> None:
         wanted = self.snapshot[LOG_DYNAMIC_DEBUG]
-        self.levels.apply(
+        self.logs.levels.force(
             forced_levels(
                 wanted.force_enabled,
                 wanted.force_disabled,
@@ -216,6 +221,7 @@ class _Worker:
         )
         if self.server is not None:
             self.server.config_changed()
+        self.logs.origin.generation = self.snapshot.generation
         self.row.set("generation", self.snapshot.generation)
 
     def _retire(self) -> None:
@@ -237,6 +243,7 @@ class _Worker:
         self.row.set("heartbeat", self.beats)
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
+        self.counters.log_lines_dropped = self.logs.writer.lost
         self.row.publish(self.counters)
         due = now + self.heartbeat
         self.loop.call_at(due, self._beat, due)

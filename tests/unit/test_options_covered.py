@@ -55,6 +55,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
                 "x",
                 "control::test_the_socket_is_private_and_goes_with_the_service",
             ),
+            "logger_access": ("a", "logs::test_lines_of_connections_go_to_the_access_log"),
         },
     ),
     ListenerOptions: (
@@ -95,8 +96,12 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "file_path": ("x", "options::test_loggers_file_format_and_level"),
             "level": ("warning", "options::test_loggers_file_format_and_level"),
             "format": ("json", "options::test_loggers_file_format_and_level"),
+            "flush_level": ("error", "logs::test_lines_below_the_flush_level_wait_for_company"),
             "overflow_behavior": ("block", "options::test_a_log_that_blocks_loses_no_line"),
-            "message_queue_size": (1, "options::test_a_log_that_blocks_loses_no_line"),
+            "message_queue_size": (
+                1,
+                "log_files::test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else",
+            ),
         },
     ),
     DynamicConfigOptions: (

@@ -1,0 +1,72 @@
+"""From records of ``logging`` to the fields and the text of a line.
+
+Rules. A call that logs never raises: what cannot be formatted is told with the place of the call. The
+traceback is part of the text. The connection is what the record says (``extra``), else what the task is
+about.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+
+from mpchat.ipc.logline import Encode, timestamp, to_line
+from mpchat.logs.connection import CONNECTION
+
+_formatter = logging.Formatter()
+
+
+@dataclass
+class Origin:
+    """The process that a line comes from.
+
+    Attributes:
+        worker: The worker's place in the pool, or what else the process is.
+        generation: The dynamic config that it uses; None where it uses none.
+    """
+
+    worker: str
+    generation: int | None = None
+    pid: int = field(default_factory=os.getpid)
+
+
+def line_of(record: logging.LogRecord, origin: Origin, encode: Encode) -> bytes:
+    """Return the line of a record."""
+    return to_line(encode, fields_of(record, origin), text_of(record))
+
+
+def own_record(level: int, text: str) -> logging.LogRecord:
+    """Return a record of what the logging itself has to say."""
+    return logging.LogRecord("mpchat.logs", level, "", 0, text, None, None)
+
+
+def fields_of(record: logging.LogRecord, origin: Origin) -> dict[str, str | int]:
+    """Return what a line says beside its text."""
+    fields: dict[str, str | int] = {
+        "timestamp": timestamp(record.created),
+        "level": "TRACE" if record.levelno < logging.DEBUG else record.levelname,
+        "module": record.name,
+        "pid": origin.pid,
+        "worker": origin.worker,
+    }
+    connection = getattr(record, "connection", None) or CONNECTION.get()
+    if connection is not None:
+        fields["connection"] = str(connection)
+    if origin.generation is not None:
+        fields["generation"] = origin.generation
+    return fields
+
+
+def text_of(record: logging.LogRecord) -> str:
+    """Return the message with its traceback, if it has one."""
+    try:
+        text = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - whatever an author's arguments raise, a line costs no connection
+        place = f"{record.pathname}:{record.lineno}"
+        text = f"the log call at {place} cannot be formatted: {type(error).__name__}"
+    if record.exc_info:
+        text += "\n" + _formatter.formatException(record.exc_info)
+    if record.stack_info:
+        text += "\n" + record.stack_info
+    return text

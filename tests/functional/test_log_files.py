@@ -246,3 +246,14 @@ async def test_a_disk_that_is_full_for_a_while_tears_no_line(
         )
         assert await asyncio.to_thread(service.stop) == 0
     assert logged(path) + told(path.read_text(), FULL) == talk.logged
+
+
+async def test_a_closed_stderr_leads_nowhere(serve: Serve) -> None:
+    closed = ("sh", "-c", 'exec "$@" 2>&-', "sh")
+    with serve(talkers(file_path="@stderr"), *APP, wrapper=closed) as service:
+        for pid in (service.pid, *service.children()):
+            assert str(Path(f"/proc/{pid}/fd/2").readlink()) == "/dev/null"
+        talk = Talk(service.port)
+        async with talk.going_on():
+            await talk.said(100)
+        assert lost(service) == 0

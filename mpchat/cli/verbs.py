@@ -157,9 +157,24 @@ def reload(as_json: bool, **options: Any) -> None:
     _print(_ask("reload", options), as_json, lambda answer: iter([text.format(**answer)]))
 
 
-def _ask(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+@commands.command("log-level")
+@click.argument("logger")
+@click.argument("level", required=False)
+@_operator_options
+def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> None:
+    """Change the level of LOGGER in all processes of a running service, without LEVEL back to its own.
+
+    LOGGER is a name of Python's loggers, or default. LEVEL is trace, debug, info, warning, error,
+    critical or none. Workers that start later have it, too; a new start of the service has not.
+    """
+    answer = _ask("log-level", options, logger=logger, level=level)
+    text = f"{logger}: {level or 'its own level again'}"
+    _print(answer, as_json, lambda _answer: iter([text]))
+
+
+def _ask(verb: str, options: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     path = options["socket"] or find_control_socket(_files(options))
-    return ask(path, {"verb": verb})
+    return ask(path, {"verb": verb, **arguments})
 
 
 def _print(

@@ -1,9 +1,9 @@
 """The messages on a channel: who sends what to whom.
 
-    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
+    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs, LogLevel
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, Report, OrderDone, ReopenLogs, Stop
-    supervisor -> monitor    Watch, Unwatch, OrderDone, ReopenLogs, Stop
+    supervisor -> worker     Generation, ReopenLogs, LogLevel, Report, OrderDone, Stop
+    supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
@@ -171,12 +171,14 @@ class Retiring:
 class Order:
     """Somebody asks the service for something: an operator at the monitor, a test at a worker.
 
-    Answered with OrderDone of the same number, when it is done everywhere. Verbs: ``reload``;
-    ``connections`` (descriptor: the socket that workers report on).
+    Answered with OrderDone of the same number: ``reload`` when it is done everywhere; ``connections``
+    (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of LogLevel) when
+    every process has been told.
     """
 
     number: int
     verb: str
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,17 @@ class OrderDone:
     number: int
     generation: int
     error: str = ""
+
+
+@dataclass(frozen=True)
+class LogLevel:
+    """Give a logger another level until told otherwise; no level means its own again."""
+
+    logger: str
+    level: str | None
+    """A name of userver's levels"""
+    number: int | None
+    """The same as a number of ``logging``, for the supervisor, which does not know the names"""
 
 
 @dataclass(frozen=True)
@@ -203,6 +216,7 @@ Message: TypeAlias = (
     | Snapshot
     | ReloadFailed
     | Generation
+    | LogLevel
     | ReopenLogs
     | Stop
     | Watch

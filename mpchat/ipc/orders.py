@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
@@ -17,7 +18,9 @@ class Orders:
         self._waiting: dict[int, asyncio.Future[messages.OrderDone]] = {}
         self._next = 1
 
-    async def give(self, verb: str, *descriptors: int) -> messages.OrderDone:
+    async def give(
+        self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
+    ) -> messages.OrderDone:
         """Give an order (see messages.Order) and wait until it is done everywhere.
 
         Raises:
@@ -27,7 +30,8 @@ class Orders:
         self._next += 1
         future: asyncio.Future[messages.OrderDone] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        messages.send(self._channel, messages.Order(number, verb), descriptors)
+        order = messages.Order(number, verb, arguments or {})
+        messages.send(self._channel, order, descriptors)
         try:
             done = await future
         finally:

@@ -42,6 +42,7 @@ class DirectLogs:
     """The logging of a process of one thread."""
 
     handlers: list[DirectHandler]
+    levels: Levels = field(default_factory=Levels)
 
     def open(self) -> None:
         """Open all files now: a config that names one that cannot be is to fail at once.

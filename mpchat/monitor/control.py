@@ -16,6 +16,7 @@ from typing import Any
 
 from mpchat.ipc.control import LONGEST_REQUEST, ControlError
 from mpchat.ipc.orders import Orders
+from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
 
 _CLIENTS = 64
@@ -61,12 +62,25 @@ class Control:
                     return {"ok": True, **await asyncio.to_thread(self._status.collect)}
                 case "connections":
                     return {"ok": True, **await self._connections()}
+                case "log-level":
+                    return {"ok": True, **await self._log_level(request)}
                 case "reload":
                     done = await self._orders.give("reload")
                     return {"ok": True, "generation": done.generation}
         except ControlError as error:
             return _error(str(error))
-        return _error("unknown verb; known are status, connections, reload")
+        return _error("unknown verb; known are status, connections, reload, log-level")
+
+    async def _log_level(self, request: dict[str, Any]) -> dict[str, Any]:
+        logger, level = request.get("logger"), request.get("level")
+        if not isinstance(logger, str) or not logger:
+            raise ControlError("log-level needs the name of a logger")
+        if level is not None and (not isinstance(level, str) or level not in LEVELS):
+            raise ControlError(f"expected a level, one of {', '.join(LEVELS)}, or null")
+        number = LEVELS[level] if level is not None else None
+        order = {"logger": logger, "level": level, "number": number}
+        await self._orders.give("log-level", arguments=order)
+        return {"logger": logger, "level": level}
 
     async def _connections(self) -> dict[str, Any]:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -89,6 +89,8 @@ async def _serve(
                         orders.done(message)
                     case messages.ReopenLogs():
                         logs.reopen()
+                    case messages.LogLevel():
+                        logs.levels.order(message.logger, message.level)
         except ChannelClosed as error:
             loop.remove_reader(channel.fileno())
             end.set_exception(error)

@@ -27,7 +27,7 @@ class Log:
     """
 
     def __init__(self, generation: Callable[[], int]) -> None:
-        self.level = _LEVELS["INFO"]
+        self.level = self._own_level = _LEVELS["INFO"]
         self._generation = generation
         self._direct = DirectLog("@stderr", "raw")
 
@@ -45,7 +45,11 @@ class Log:
             raise StartError(text, ExitCode.CONFIG) from error
         self._direct.file.close()
         self._direct = direct
-        self.level = level
+        self.level = self._own_level = level
+
+    def order(self, level: int | None) -> None:
+        """Have another level for the operator; None: the plan's again."""
+        self.level = self._own_level if level is None else level
 
     def reopen(self) -> None:
         """Begin the file that is now at the log's path (SIGUSR1)."""

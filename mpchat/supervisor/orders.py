@@ -1,25 +1,31 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
-Rules. An order is answered when it is done everywhere. Bulk does not pass through here: workers write
+Rules. A reload is answered when it is done everywhere, other orders when every process was told. Bulk does not pass through here: workers write
 what was asked for into the socket that came with the order.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from mpchat.ipc import messages
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.log import Log
 from mpchat.supervisor.reload import Reload
+
+_DEFAULT_LOGGER = "default"
+"""The one whose level our own lines have, too"""
 
 
 class Orders:
     """Carries out what is asked, and answers whoever asked."""
 
-    def __init__(self, reload: Reload, workers: Mapping[int, Child]) -> None:
+    def __init__(self, reload: Reload, log: Log, family: Family) -> None:
         self._reload = reload
-        self._workers = workers
+        self._log = log
+        self._family = family
+        self._levels: dict[str, messages.LogLevel] = {}
 
     def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
@@ -31,11 +37,30 @@ class Orders:
         if order.verb == "reload":
             self._reload.ask(now, answer)
         elif order.verb == "connections":
-            for worker in self._workers.values():
+            for worker in self._family.workers.values():
                 if worker.ready:
                     worker.send(messages.Report(), tuple(descriptors))
+            answer("")
+        elif order.verb == "log-level":
+            self._set_level(messages.LogLevel(**order.arguments))
             answer("")
         else:
             answer(f"there is no order {order.verb}")
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def on_ready(self, child: Child) -> None:
+        """Let a child that has only just started follow the orders that still hold."""
+        for level in self._levels.values():
+            child.send(level)
+
+    def _set_level(self, level: messages.LogLevel) -> None:
+        self._levels[level.logger] = level
+        if level.level is None:
+            del self._levels[level.logger]
+        if level.logger == _DEFAULT_LOGGER:
+            self._log.order(level.number)
+        for child in self._family:
+            if child.ready:
+                child.send(level)
+        self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")

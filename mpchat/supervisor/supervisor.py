@@ -66,7 +66,7 @@ class Supervisor:
             self._manager.reloading,
             self._on_reload_over,
         )
-        self._orders = Orders(self._reload, self._family.workers)
+        self._orders = Orders(self._reload, self._log, self._family)
         self._running: Running | None = None
         self._static_config: int | None = None
         self._pool_is_up = False
@@ -206,6 +206,7 @@ class Supervisor:
                 self._family.watch(child)
             case messages.Ready():
                 child.ready = True
+                self._orders.on_ready(child)
                 if child.number:
                     self._on_worker_ready(child, now)
             case messages.Applied():
@@ -232,6 +233,7 @@ class Supervisor:
         self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
     ) -> None:
         template.ready = True
+        self._orders.on_ready(template)
         if self._running is None:
             self._static_config, generation = descriptors
             self._reload.generation = Generation(1, generation)

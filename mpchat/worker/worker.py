@@ -200,6 +200,8 @@ class _Worker:
                 self.orders.done(message)
             case messages.ReopenLogs():
                 self.logs.reopen()
+            case messages.LogLevel():
+                self.logs.levels.order(message.logger, message.level)
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()

@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mpchat.ipc.control import ControlError, ask
 from mpchat.ipc.counters import TOTALS
-from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 
 Verb = Callable[..., subprocess.CompletedProcess[str]]
@@ -297,3 +298,41 @@ def test_every_field_is_described(supervisor: Service, status: Status) -> None:
     answer = status()
     names = {*answer, *answer["totals"], *answer["workers"][0]}
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+async def test_a_level_changes_everywhere_and_comes_back(
+    supervisor: Service, service_client: ServiceClient, verb: Verb
+) -> None:
+    assert verb("log-level", "mpchat.handlers", "warning").returncode == 0
+    result = verb("log-level", "default", "error")
+    assert result.stdout == "default: error\n"
+    # Workers that start now have the level, too.
+    workers = set(supervisor.pids("worker"))
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(
+        wait_until, lambda: len(set(supervisor.pids("worker")) - workers) == 4, "new workers"
+    )
+    await service_client.get("/ping?quiet")
+    assert json.loads(verb("log-level", "default", "--json").stdout) == {
+        "logger": "default",
+        "level": None,
+    }
+    await service_client.get("/ping?still-quiet")
+    assert verb("log-level", "mpchat.handlers").returncode == 0
+    # The order has been passed on; each worker follows it when its loop turns.
+    deadline = time.monotonic() + 30
+    while "/ping?loud" not in supervisor.stderr():
+        assert time.monotonic() < deadline
+        await service_client.get("/ping?loud")
+    # The crash is an error; that a worker is ready is no more than an information.
+    text = supervisor.stderr()
+    assert text.count("killed by SIGKILL") == 4
+    assert text.count(" is ready, pid ") == 4
+    assert "quiet" not in text
+
+
+def test_wrong_levels_are_refused(verb: Verb) -> None:
+    result = verb("log-level", "default", "loud")
+    assert result.returncode == 1
+    assert "expected a level, one of trace, debug, info" in result.stderr

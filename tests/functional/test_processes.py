@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,19 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def can_listen(port: int) -> bool:
+    """Whether the port is free."""
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("::", port))
+            sock.listen()
+        except OSError as error:
+            assert error.errno == errno.EADDRINUSE
+            return False
+    return True
 
 
 def kill_template(supervisor: Service) -> None:
@@ -92,10 +106,8 @@ def test_nothing_outlives_a_killed_supervisor(supervisor: Service, stuck: bool) 
     supervisor.process.kill()
     supervisor.process.wait()
     wait_until(lambda: not [pid for pid in children if alive(pid)], "end of all", deadline=10)
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("::", supervisor.port))
-        sock.listen()
+    # Another test's client may have been given the port for a moment.
+    wait_until(lambda: can_listen(supervisor.port), "free port", deadline=10)
 
 
 def test_a_second_instance_is_refused(

@@ -1,6 +1,6 @@
 """The messages on a channel: who sends what to whom.
 
-    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs, LogLevel
+    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
     supervisor -> worker     Generation, ReopenLogs, LogLevel, Report, OrderDone, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Stop

@@ -1,7 +1,7 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
-Rules. A reload is answered when it is done everywhere, other orders when every process was told. Bulk does not pass through here: workers write
-what was asked for into the socket that came with the order.
+Rules. A reload is answered when it is done everywhere, other orders when every process was told. Bulk
+does not pass through here: workers write what was asked for into the socket that came with the order.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Orders:
             del self._levels[level.logger]
         if level.logger == _DEFAULT_LOGGER:
             self._log.order(level.number)
+        template = self._family.template.child
         for child in self._family:
-            if child.ready:
+            # Workers are forked from the template and would take its levels for their own.
+            if child.ready and child is not template:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")

@@ -233,7 +233,6 @@ class Supervisor:
         self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
     ) -> None:
         template.ready = True
-        self._orders.on_ready(template)
         if self._running is None:
             self._static_config, generation = descriptors
             self._reload.generation = Generation(1, generation)

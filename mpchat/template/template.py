@@ -102,9 +102,6 @@ class _Template:
                 case messages.ReopenLogs():
                     assert self.logs is not None
                     self.logs.reopen()
-                case messages.LogLevel():
-                    assert self.logs is not None
-                    self.logs.levels.order(message.logger, message.level)
                 case _:
                     raise ValueError(f"the supervisor sent {type(message).__name__}")
 

@@ -36,7 +36,8 @@ class WebsocketHandlerBase(HandlerBase):
             ByteSize,
             Field(
                 alias="fragment-size",
-                description="Messages to the client go out in fragments of this size; 0: never",
+                description="Messages to the client go out in fragments of this size, larger ones "
+                "where it would be more than 4,096; 0: never",
             ),
         ] = 65536
         close_timeout: Annotated[

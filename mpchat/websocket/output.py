@@ -17,6 +17,8 @@ _GATHERED_BYTES = 64 * 1024
 """Replies gathered beyond this are written before the turn's end."""
 _SEPARATE_BYTES = 16 * 1024
 """From this size on, header and payload are written without being joined."""
+_MOST_FRAGMENTS = 4096
+"""Into more fragments than this no message is cut: the fragments get larger instead."""
 _MOST_PARTS = 64
 """With more parts than this, joining them is cheaper than handing them over one by one."""
 
@@ -86,6 +88,8 @@ class Output:
             self.gather(frame_header(opcode, length))
             self.gather(payload)
             return
+        # The default limit of websockets' clients; with a tiny size its messages would never arrive.
+        size = max(size, -(-length // _MOST_FRAGMENTS))
         for start in range(0, length, size):
             part = payload[start : start + size]
             self.gather(frame_header(opcode, len(part), final=start + size >= length))

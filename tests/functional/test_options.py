@@ -253,6 +253,15 @@ async def test_log_level_of_a_handler(serve: Serve) -> None:
         assert "GET /ping" not in service.stderr()
 
 
+async def test_a_tiny_fragment_size_stays_within_what_clients_take(serve: Serve) -> None:
+    with serve({"websocket-handler.fragment-size": 10}) as service:
+        async with WebsocketClient(service.port).get("chat") as chat:
+            # The client of websockets takes 4,096 fragments.
+            message = "hello" * 10_000
+            await chat.send(message)
+            assert await chat.recv() == message
+
+
 async def test_subprotocols(serve: Serve) -> None:
     with serve({"websocket-handler.subprotocols": ["v2.chat", "v1.chat"]}) as service:
         client = WebsocketClient(service.port)

@@ -82,6 +82,15 @@ async def test_levels_of_named_loggers_change_and_come_back(
         USERVER_LOG_DYNAMIC_DEBUG={"force-disabled-level": {"mpchat.handlers": "ERROR"}},
     )
     await service_client.get("/ping?three")
+    await set_values(
+        dynamic_config,
+        USERVER_LOG_DYNAMIC_DEBUG={
+            "force-disabled": ["mpchat.handlers"],
+            "force-enabled": ["mpchat.handlers.handler-ping"],
+        },
+    )
+    await service_client.get("/ping?more")
+    await seen(supervisor, "GET /ping?more")
     await set_values(dynamic_config, USERVER_LOG_DYNAMIC_DEBUG={})
     await service_client.get("/ping?four")
     await seen(supervisor, "GET /ping?four")

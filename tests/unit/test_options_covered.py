@@ -12,13 +12,29 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
+from mpchat.config.types import OptionsModel
 from mpchat.config.validation import validate
 from mpchat.config.yaml_file import Document
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
-from mpchat.dynamic_config.variables import BUILT_IN_KEYS, Drain, Keepalive, Limits
+from mpchat.dynamic_config.variables import (
+    BUILT_IN_KEYS,
+    DefaultService,
+    DefaultTaskProcessor,
+    Drain,
+    DynamicDebug,
+    Keepalive,
+    Limits,
+    NoLogSpans,
+    ProfilerDebug,
+    RpsCongestionControl,
+    TaskProcessorQos,
+    WaitQueueOverload,
+)
 from mpchat.errors import Problem
+from mpchat.handlers import tests_control
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import (
     ConnectionOptions,
@@ -31,6 +47,7 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 FUNCTIONAL = Path(__file__).parent.parent / "functional"
 LOGGERS = {"default": {"file_path": "x"}}
 LISTENER = {"port": 1}
+LEVELS = "dynamic_variables::test_levels_of_named_loggers_change_and_come_back"
 
 # Model: (what it needs anyway, {option: (changed value, "file::test")})
 TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] = {
@@ -146,6 +163,24 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "subprotocols": (["a"], "options::test_subprotocols"),
         },
     ),
+    NoLogSpans: (
+        {},
+        {
+            "names": (("a",), "dynamic_variables::test_lines_are_left_out_by_span"),
+            "prefixes": (("a",), "dynamic_variables::test_lines_are_left_out_by_span"),
+        },
+    ),
+    DynamicDebug: (
+        {},
+        {
+            "force-enabled": (("a",), LEVELS),
+            "force-disabled": (("a",), LEVELS),
+            "force-enabled-level": ({"a": "INFO"}, LEVELS),
+            "force-disabled-level": ({"a": "INFO"}, LEVELS),
+        },
+    ),
+    # Another default for an inherited option, and no option of its own.
+    tests_control.TestsControl.Options: ({"path": "/tests/{action}"}, {}),
     Limits: (
         {},
         {
@@ -180,6 +215,14 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
     ),
 }
 
+MODELS_WITHOUT_EFFECT_YET = {
+    RpsCongestionControl,
+    WaitQueueOverload,
+    DefaultTaskProcessor,
+    DefaultService,
+    TaskProcessorQos,
+    ProfilerDebug,
+}
 WITHOUT_EFFECT_YET = {
     "USERVER_RPS_CCONTROL",
     "USERVER_RPS_CCONTROL_ENABLED",
@@ -215,6 +258,16 @@ def exists(test: str) -> bool:
 
 def names_of(model: type[BaseModel]) -> set[str]:
     return {info.alias or name for name, info in model.model_fields.items()}
+
+
+def models(base: type[BaseModel]) -> set[type[BaseModel]]:
+    return {base} | {found for cls in base.__subclasses__() for found in models(cls)}
+
+
+def test_every_model_has_a_table() -> None:
+    ours = {model for model in models(OptionsModel) if model.__module__.startswith("mpchat.")}
+    # What every component has is tested with each that derives from it.
+    assert ours - {OptionsModel, Component.Options} == {*TABLE, *MODELS_WITHOUT_EFFECT_YET}
 
 
 @pytest.mark.parametrize("model", TABLE, ids=lambda model: model.__qualname__)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,12 +34,15 @@ def default_path(environment: Mapping[str, str], listener: str) -> str:
     if ours:
         return os.path.join(ours, "control.sock")
     name = f"mpchat-{os.path.basename(listener)}.sock"
-    return os.path.join(environment.get("XDG_RUNTIME_DIR") or own_folder(), name)
+    return os.path.join(environment.get("XDG_RUNTIME_DIR") or own_folder(environment), name)
 
 
-def own_folder() -> str:
-    """Return the folder of this user where the system provides none; the monitor makes it."""
-    return os.path.join(tempfile.gettempdir(), f"mpchat-{os.getuid()}")
+def own_folder(environment: Mapping[str, str]) -> str:
+    """Return the folder of this user where the system provides none; the monitor makes it.
+
+    Not by tempfile.gettempdir(), which writes to find out where it can: a container may be read-only.
+    """
+    return os.path.join(environment.get("TMPDIR") or "/tmp", f"mpchat-{os.getuid()}")
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def listen(path: str) -> socket.socket:
     folder = os.path.dirname(path) or "."
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if folder == own_folder():
+        if folder == own_folder(os.environ):
             _make_own_folder(folder)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

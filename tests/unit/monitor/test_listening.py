@@ -64,4 +64,5 @@ def test_where_it_is_by_default() -> None:
     session = {"XDG_RUNTIME_DIR": "/run/user/5"}
     assert default_path(session, "8080") == "/run/user/5/mpchat-8080.sock"
     assert default_path(session, "/srv/chat.sock") == "/run/user/5/mpchat-chat.sock.sock"
-    assert default_path({}, "80").endswith(f"/mpchat-{os.getuid()}/mpchat-80.sock")
+    assert default_path({}, "80") == f"/tmp/mpchat-{os.getuid()}/mpchat-80.sock"
+    assert default_path({"TMPDIR": "/t"}, "80") == f"/t/mpchat-{os.getuid()}/mpchat-80.sock"

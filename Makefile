@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint docs wheel loadtest bench bench-quick clean
+.PHONY: serve test systemd-test lint docs wheel loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -13,6 +13,10 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 tests
+
+# The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
+systemd-test: wheel
+	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -75,6 +75,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
         yield "  ".join(cells).rstrip()
 
 
+def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
+    """Return whether a worker takes clients: it is ready, and its loop is not stuck."""
+    silent: float | None = worker.get("silent_seconds")
+    return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
+
+
 def _worker_row(worker: dict[str, Any]) -> list[str]:
     silent = worker.get("silent_seconds")
     state = worker["state"]

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mpchat.cli.tables import connection_lines, status_lines
+from mpchat.cli.tables import connection_lines, serves, status_lines
 from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
     check_service,
@@ -25,6 +25,7 @@ from mpchat.daemon import (
 )
 from mpchat.errors import ConfigError, ExitCode, StartError
 from mpchat.ipc.control import ControlError, ask
+from mpchat.supervisor.numbers import Numbers
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -129,9 +130,13 @@ def status(as_json: bool, **options: Any) -> None:
     """Show every worker of a running service.
 
     State, process, age, restarts, connections, messages and bytes each way, lag of its event loop, CPU,
-    memory (PSS), generation of the dynamic config; and the totals of the service.
+    memory (PSS), generation of the dynamic config; and the totals of the service. Exits 1 if no worker
+    serves, so it can be a health check.
     """
-    _print(_ask("status", options), as_json, status_lines)
+    answer = _ask("status", options)
+    _print(answer, as_json, status_lines)
+    if not any(serves(worker, Numbers().hang) for worker in answer["workers"]):
+        raise ControlError("no worker serves")
 
 
 @commands.command()

@@ -76,9 +76,13 @@ class Unit:
         wait_until(lambda: text in self.journal(), f"{text!r} in the journal")
 
     def status(self) -> dict[str, Any]:
-        """Return what ``mpchat status`` tells, asked as root."""
-        result = self._box.run(COMMAND, "status", "--json", "--socket", CONTROL_SOCKET)
+        """Return what ``mpchat status`` tells, asked as root; its exit code has to fit."""
+        command = (COMMAND, "status", "--json", "--socket", CONTROL_SOCKET)
+        result = self._box.run(*command, check=False)
+        if not result.stdout:
+            raise RuntimeError(result.stderr)
         status: dict[str, Any] = json.loads(result.stdout)
+        assert result.returncode == (not any(w["state"] == "ready" for w in status["workers"]))
         return status
 
     def workers(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpchat.cli.tables import connection_lines, status_lines, table
+from mpchat.cli.tables import connection_lines, serves, status_lines, table
 from mpchat.ipc.counters import GAUGES, TOTALS
 
 TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
@@ -49,6 +49,15 @@ def test_status() -> None:
     assert rows[2][2] == "ready,silent:12.0s"
     assert rows[3][:4] == ["main/2", "-", "down", "-"]
     assert "log lines lost: 3" in lines[-1]
+
+
+def test_who_serves() -> None:
+    assert serves(WORKER, 15)
+    assert serves(WORKER | {"silent_seconds": 14.0}, 15)
+    assert not serves(WORKER | {"silent_seconds": 15.5}, 15)
+    assert not serves(WORKER | {"silent_seconds": None}, 15)
+    for state in ("starting", "retiring", "stopping", "down"):
+        assert not serves(WORKER | {"state": state}, 15)
 
 
 def test_connections_are_sorted_by_age_and_have_one_word_a_column() -> None:

@@ -23,7 +23,7 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield (
         f"mpchat {answer['version']} pid {answer['pid']}: {answer['address']}, "
         f"up {_duration(answer['uptime_seconds'])}, "
-        f"dynamic config generation {answer['generation']}"
+        f"dynamic config generation {answer['generation']}" + _silence(answer["silent_seconds"])
     )
     yield ""
     header = (*_WORKER_COLUMNS, *_COUNTER_COLUMNS, *_PROCESS_COLUMNS)
@@ -84,8 +84,8 @@ def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
 def _worker_row(worker: dict[str, Any]) -> list[str]:
     silent = worker.get("silent_seconds")
     state = worker["state"]
-    if silent is not None and silent > _SILENT_SECONDS and state != "starting":
-        state = f"{state},silent:{_duration(silent)}"
+    if state != "starting":
+        state += _silence(silent)
     lag = worker.get("loop_lag_ms")
     cpu = worker.get("cpu_percent")
     return [
@@ -104,6 +104,13 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
         _size(worker.get("pss_bytes")),
         _or_dash(worker.get("generation")),
     ]
+
+
+def _silence(seconds: float | None) -> str:
+    """Return what is said of a process that has not turned its loop for so long."""
+    if seconds is None or seconds <= _SILENT_SECONDS:
+        return ""
+    return f",silent:{_duration(seconds)}"
 
 
 def _is_number(rows: Sequence[Sequence[str]], index: int) -> bool:

@@ -131,10 +131,12 @@ def status(as_json: bool, **options: Any) -> None:
 
     State, process, age, restarts, connections, messages and bytes each way, lag of its event loop, CPU,
     memory (PSS), generation of the dynamic config; and the totals of the service. Exits 1 if no worker
-    serves, so it can be a health check.
+    serves or the supervisor is stuck, so it can be a health check.
     """
     answer = _ask("status", options)
     _print(answer, as_json, status_lines)
+    if answer["silent_seconds"] > Numbers().hang:
+        raise ControlError(f"the supervisor is stuck since {answer['silent_seconds']:.0f} s")
     if not any(serves(worker, Numbers().hang) for worker in answer["workers"]):
         raise ControlError("no worker serves")
 

@@ -18,14 +18,15 @@ from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0003
+MAGIC = 0x6D70_6368_6174_0004
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
 
-_HEADER = 8
-SERVICE_NAMES = ("slots", "generation", "started")
-"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready."""
+_HEADER = 16
+SERVICE_NAMES = ("slots", "generation", "started", "beat_at")
+"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready, and
+when it last looked after its workers."""
 SLOT_NAMES = ("restarts", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
 """What the supervisor says of a slot: workers started after the first, then of each row's worker."""
 WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping")

@@ -47,6 +47,7 @@ class Status:
             "pid": self._supervisor,
             "address": self._address,
             "uptime_seconds": _since(board.service("started"), now),
+            "silent_seconds": _since(board.service("beat_at"), now),
             "generation": board.service("generation"),
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},

@@ -151,6 +151,7 @@ class Supervisor:
             self._look_at_heartbeats(now)
 
     def _look_at_heartbeats(self, now: float) -> None:
+        self._scoreboard.set_service("beat_at", int(now * 1000))
         beats = {
             worker.number: self._scoreboard.read(worker.slot, worker.row, "heartbeat")
             for worker in self._family.workers.values()

@@ -149,6 +149,16 @@ async def test_a_frozen_worker_is_shown_and_the_others_report(
         os.kill(frozen, signal.SIGCONT)
 
 
+def test_a_frozen_supervisor_is_shown(supervisor: Service, verb: Verb, status: Status) -> None:
+    supervisor.freeze(supervisor.pid)
+    try:
+        wait_until(lambda: status()["silent_seconds"] > 1, "silence of the supervisor")
+        result = verb("status")
+        assert ",silent:" in result.stdout.splitlines()[0]
+    finally:
+        supervisor.thaw(supervisor.pid)
+
+
 def test_reload_says_how_it_went(verb: Verb, config_fallback_path: Path) -> None:
     result = verb("reload")
     assert result.returncode == 0

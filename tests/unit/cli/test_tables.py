@@ -27,6 +27,7 @@ STATUS: dict[str, Any] = {
     "pid": 6,
     "address": "ws://localhost:80/chat",
     "uptime_seconds": 61.5,
+    "silent_seconds": 0.2,
     "generation": 4,
     "workers": [
         WORKER,

@@ -288,7 +288,7 @@ async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Ser
         writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
     for reader, writer in connections:
         answer = await asyncio.wait_for(reader.read(), 30)
+        # Then the connection ends: it is idle, or was told that it is the last answer.
         assert answer.startswith(b"HTTP/1.1 404 ")
-        assert b"Connection: close" in answer
         writer.close()
         await writer.wait_closed()

@@ -156,7 +156,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._keepalive.begin(self)
         chat, messages, scanner, counters = self.chat, self._messages, self.scanner, self.counters
         received, received_bytes = scanner.received, scanner.received_bytes
-        more = scanner.feed(data, messages, _BUDGET)
+        more = self.more = scanner.feed(data, messages, _BUDGET)
         counters.messages_received += scanner.received - received
         counters.bytes_received += scanner.received_bytes - received_bytes
         if scanner.has_control:
@@ -166,7 +166,6 @@ class WebSocketProtocol(asyncio.Protocol):
             waiter.set_result(None)
         if more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
             chat.attention = True
-            self.more = more
             self._input_paused = True
             self._set_reading()
             self._join_turn()

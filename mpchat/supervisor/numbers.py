@@ -39,6 +39,9 @@ class Numbers:
     apply_limit: float = _number(5, "s", "Who has not confirmed a generation by then is named")
     stop_grace: float = _number(2, "s", "Beyond the drain's deadline, before SIGKILL")
     now_limit: float = _number(1, "s", "A stop in a hurry, before SIGKILL")
+    unreachable_limit: float = _number(
+        5, "s", "A child that has closed its channel and not ended by then is killed"
+    )
     orphan_limit: float = _number(
         1.5, "s", "After the supervisor's death the monitor kills what is left"
     )

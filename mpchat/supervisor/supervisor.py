@@ -124,7 +124,7 @@ class Supervisor:
         poller.poll(timeout)
 
     def _tick(self, now: float) -> None:
-        self._family.kill_unreachable(now - self._numbers.now_limit)
+        self._family.kill_unreachable(now - self._numbers.unreachable_limit)
         template = self._family.template.child
         due = self._template_due()
         if template is not None and due is not None and due <= now:

@@ -17,7 +17,7 @@ from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
 from tests.functional.raw import HANDLERS
-from tests.functional.talk import APP, WORKERS, Talk, check_lines, talkers
+from tests.functional.talk import APP, LINES, WORKERS, Talk, check_lines, talkers
 from tests.lines import read_line
 
 
@@ -116,7 +116,8 @@ async def test_a_removed_folder_costs_no_line_and_no_worker(
         await asyncio.to_thread(replace_a_worker, service)
         again = Talk(service.port)
         async with again.going_on():
-            await asyncio.to_thread(wait_until, lambda: lost(service) > 0, "lost lines")
+            await again.said(LINES)
+        await asyncio.to_thread(wait_until, lambda: lost(service) > 0, "lost lines")
         path.parent.mkdir()
         service.send_signal(signal.SIGUSR1)
         await asyncio.to_thread(

@@ -66,19 +66,15 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Return aligned columns: the first to the left, numbers to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = [index > 0 and _are_numbers(column[1:]) for index, column in enumerate(columns)]
     for row in (header, *rows):
         cells = [
-            cell.rjust(width) if index and _is_number(rows, index) else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, numbers, strict=True)
         ]
         yield "  ".join(cells).rstrip()
-
-
-def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
-    """Return whether a worker takes clients: it is ready, and its loop is not stuck."""
-    silent: float | None = worker.get("silent_seconds")
-    return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
 
 
 def _worker_row(worker: dict[str, Any]) -> list[str]:
@@ -113,8 +109,14 @@ def _silence(seconds: float | None) -> str:
     return f",silent:{_duration(seconds)}"
 
 
-def _is_number(rows: Sequence[Sequence[str]], index: int) -> bool:
-    return all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
+def _are_numbers(cells: Sequence[str]) -> bool:
+    return all(cell[:1].isdigit() or cell == "-" for cell in cells)
+
+
+def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
+    """Return whether a worker takes clients: it is ready, and its loop is not stuck."""
+    silent: float | None = worker.get("silent_seconds")
+    return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
 
 
 def _or_dash(value: int | None) -> str:

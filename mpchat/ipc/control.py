@@ -7,6 +7,7 @@ describes the verbs. Whoever may open the socket may give orders, so its mode is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -52,18 +53,40 @@ def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
         ControlError: Nobody answers there, or the answer is an error.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_PATIENCE)
-            connection.connect(path)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                line = lines.readline()
+        line = _exchange(path, json.dumps(request).encode() + b"\n")
+    except BlockingIOError as error:
+        raise ControlError(f"the service at {path} has too many clients that wait") from error
     except OSError as error:
         reason = describe_os_error(error) if error.strerror else str(error)
         raise ControlError(f"cannot ask the service at {path}: {reason}; is it running?") from error
     if not line.endswith(b"\n"):
         raise ControlError(f"the service at {path} ended before it had answered")
-    answer: dict[str, Any] = json.loads(line)
-    if not answer.pop("ok"):
-        raise ControlError(str(answer["error"]))
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        succeeded, error_text = answer.pop("ok"), answer.get("error", "")
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ControlError(f"what answers at {path} is no service of mpchat") from error
+    if not succeeded:
+        raise ControlError(str(error_text))
     return answer
+
+
+def _exchange(path: str, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+        with contextlib.suppress(BrokenPipeError):
+            # Whoever turns us away has said why before.
+            connection.sendall(request)
+        line = b""
+        while not line.endswith(b"\n") and (part := _receive(connection)):
+            line += part
+        return line
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(LONGEST_REQUEST)
+    except ConnectionResetError:
+        # The other side left something of ours unread; what it sent before is still there.
+        return connection.recv(LONGEST_REQUEST)

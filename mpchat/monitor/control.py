@@ -97,7 +97,8 @@ class Control:
                     while packet := await loop.sock_recv(near, _PACKET):
                         report = json.loads(packet)
                         connections += report["connections"]
-                        silent.discard(report["pid"])
+                        if report["last"]:
+                            silent.discard(report["pid"])
             except TimeoutError:
                 pass  # Those who are silent are named in the answer.
         return {"connections": connections, "silent": sorted(silent)}

@@ -120,11 +120,11 @@ class Status:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it is gone."""
+    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it cannot be had."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -136,7 +136,7 @@ def pss_bytes(pid: int) -> int | None:
             for line in file:
                 if line.startswith(b"Pss:"):
                     return int(line.split()[1]) * 1024
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except OSError:
         return None
     return None
 

@@ -148,7 +148,7 @@ class HttpProtocol(asyncio.Protocol):
             answer.headers["Allow"] = error.allow
         except HttpError as error:
             answer = response(error.status, error.text + "\n")
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
+        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
             # A client that has left cancels us; any other end is the handler's own.
             if isinstance(error, asyncio.CancelledError) and self._is_lost:
                 raise

@@ -31,6 +31,8 @@ from mpchat.websocket.shared import Shared
 _SPACING = 0.01
 """Seconds between two closes at the most: a few clients are done at once."""
 _NOW_SECONDS = 0.5
+_SHOWN_PATH = 256
+"""Characters of a path that an operator is shown."""
 _FRESH_SECONDS = 0.5
 """Time for the request of a client that has only just connected when its worker begins to end."""
 
@@ -206,7 +208,7 @@ def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, An
         "id": protocol.context.id,
         "peer": describe_peer(protocol.peer),
         # Queries carry tokens; they are nobody's business here.
-        "path": request.path.partition("?")[0],
+        "path": request.path.partition("?")[0][:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
         "messages_received": scanner.received,
         "messages_sent": output.sent,

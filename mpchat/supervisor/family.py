@@ -120,6 +120,7 @@ class Family:
             if child.pidfd >= 0:
                 poller = select.poll()
                 poller.register(child.pidfd, select.POLLIN)
-                poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
-                child.kill()
+                if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    child.kill()
+                    poller.poll(limit * 1000)
         self.reap(time.monotonic())

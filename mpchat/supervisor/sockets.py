@@ -77,7 +77,7 @@ class Listeners:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            _remove_stale(path)
+            remove_stale(path)
             sock.bind(path)
             sock.listen(self._backlog)
         except OSError as error:
@@ -103,7 +103,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove the file of a dead service; one that answers is left and makes ``bind`` fail."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):

@@ -36,6 +36,7 @@ from mpchat.supervisor.reload import Generation, Reload
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
+from mpchat.supervisor.sockets import remove_stale
 from mpchat.supervisor.systemd import ServiceManager
 
 _UNSUPPORTED = {
@@ -430,3 +431,5 @@ class Supervisor:
         if self._running is not None:
             self._running.listeners.close()
             self._running.listeners.remove_file()
+            # The monitor has removed it, unless it had to be killed.
+            remove_stale(self._running.control_socket())

@@ -19,13 +19,13 @@ async def run_handler(protocol: WebSocketProtocol) -> None:
 
     Raises:
         CancelledError: The protocol cancelled the task. One of the handler's own is a failure, and so
-            is SystemExit: a handler may end its connection, not the worker.
+            are SystemExit and KeyboardInterrupt: a handler may end its connection, not the worker.
     """
     handler = protocol.handler
     code = _NORMAL
     try:
         await handler.handle(protocol.chat, protocol.context)
-    except (Exception, asyncio.CancelledError, SystemExit) as error:
+    except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
         if protocol.is_cancelled and isinstance(error, asyncio.CancelledError):
             raise
         if _is_closed(error):

@@ -1,38 +1,54 @@
 """A worker's list of connections, sent to the monitor past the supervisor.
 
-Rules. Many workers write to the same socket: a packet is one worker's, whole, and never waits in the
-loop's way. Closing our end says that there is nothing more.
+Rules. Many workers write to the same socket: a packet is one worker's, whole, small enough for any socket
+buffer, and never waits in the loop's way. The last one says so, or a worker that stops in between would
+seem to have told all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
+import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-_PER_PACKET = 100
-"""Connections in one packet: well below what a socket takes at once."""
+PACKET_BYTES = 32 * 1024
+"""A packet has at least one connection, and no more than fit."""
+
+log = logging.getLogger("mpchat.server")
 
 
-async def report_connections(
-    descriptor: int, worker: str, connections: Iterable[dict[str, Any]]
-) -> None:
-    """Send what is there in packets, and close the descriptor; a reader that has left is no error."""
+async def report_connections(descriptor: int, connections: Iterable[dict[str, Any]]) -> None:
+    """Send all connections and close the descriptor; a reader that has left is no error."""
     loop = asyncio.get_running_loop()
     with socket.socket(fileno=descriptor) as sock:
         sock.setblocking(False)
-        rows = iter(connections)
-        batch = list(itertools.islice(rows, _PER_PACKET))
-        while True:
-            packet = {"worker": worker, "pid": os.getpid(), "connections": batch}
-            try:
-                await loop.sock_sendall(sock, json.dumps(packet).encode())
-            except ConnectionError:
-                return
-            batch = list(itertools.islice(rows, _PER_PACKET))
-            if not batch:
-                return
+        try:
+            for packet in packets(connections):
+                await loop.sock_sendall(sock, packet)
+        except ConnectionError:
+            return
+        except OSError as error:
+            log.warning("the list of connections could not be sent: %s", error)
+
+
+def packets(connections: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Return what is sent: JSON objects with ``pid``, ``connections`` and, in the last, ``last``."""
+    rows: list[str] = []
+    size = 0
+    for connection in connections:
+        row = json.dumps(connection)
+        if rows and size + len(row) > PACKET_BYTES:
+            yield _packet(rows, last=False)
+            rows, size = [], 0
+        rows.append(row)
+        size += len(row) + 2
+    yield _packet(rows, last=True)
+
+
+def _packet(rows: list[str], *, last: bool) -> bytes:
+    head = json.dumps({"pid": os.getpid(), "last": last})
+    return f'{head[:-1]}, "connections": [{", ".join(rows)}]}}'.encode()

@@ -97,7 +97,6 @@ class _Worker:
         self.server: Server | None = None
         self.orders = Orders(channel)
         self.spare = Spare()
-        self.name = f"{service.pool}/{request.slot}"
         self.background: set[asyncio.Task[None]] = set()
         self.beats = 0
         self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
@@ -192,7 +191,7 @@ class _Worker:
                 messages.send(self.channel, messages.Applied(message.number))
             case messages.Report() if descriptors:
                 connections = self.server.connections_now() if self.server is not None else []
-                report = report_connections(descriptors[0], self.name, connections)
+                report = report_connections(descriptors[0], connections)
                 task = self.loop.create_task(report)
                 self.background.add(task)
                 task.add_done_callback(self.background.discard)

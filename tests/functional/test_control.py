@@ -259,6 +259,14 @@ def test_the_socket_is_private_and_goes_with_the_service(
     assert "is it running?" in result.stderr
 
 
+def test_the_socket_goes_though_the_monitor_is_stuck(
+    supervisor: Service, control_socket: Path
+) -> None:
+    supervisor.freeze(supervisor.pids("monitor")[0])
+    assert supervisor.stop() == 0
+    assert not control_socket.exists()
+
+
 def test_the_socket_goes_with_a_killed_supervisor(
     supervisor: Service, control_socket: Path
 ) -> None:

@@ -245,7 +245,8 @@ async def test_a_second_signal_ends_at_once(
 
 
 @pytest.mark.parametrize(
-    ("word", "told"), [("exit", "SystemExit: 3"), ("cancel", "CancelledError")]
+    ("word", "told"),
+    [("exit", "SystemExit: 3"), ("interrupt", "KeyboardInterrupt"), ("cancel", "CancelledError")],
 )
 async def test_a_handler_that_quits_ends_its_connection_only(
     supervisor: Service, websocket_client: WebsocketClient, word: str, told: str

@@ -73,6 +73,8 @@ class ForkRequest:
     slot: int = 0
     row: int = 0
     generation: int = 0
+    log_levels: dict[str, str] = field(default_factory=dict)
+    """By logger, as operators ordered"""
     socket_file: dict[str, Any] | None = None
     """For the monitor: the SocketFile to remove when the supervisor is gone"""
     supervisor: int = 0

@@ -48,6 +48,11 @@ class Levels:
             self._ordered[name] = LEVELS[level]
         self.apply()
 
+    def order_all(self, levels: Mapping[str, str]) -> None:
+        """Follow the orders that were given before this process began."""
+        for name, level in levels.items():
+            self.order(name, level)
+
     def force(self, levels: Mapping[str, int]) -> None:
         """Follow the dynamic config: these loggers have these levels, all others their own."""
         self._forced = dict(levels)

@@ -42,6 +42,7 @@ def run_monitor(
 ) -> None:
     """Be the monitor; the caller has forked, closed what is not ours and set the title."""
     logs = set_up_direct(logging_options, Origin("monitor"))
+    logs.levels.order_all(request.log_levels)
     try:
         listening = listen(request.control_socket)
     except StartError as error:

@@ -51,11 +51,17 @@ class Forks:
         )
         return self._request(Child("monitor", channel), far.detach(), request)
 
-    def send(self, template: Child, generation: Generation, listeners: Listeners) -> None:
+    def send(
+        self,
+        template: Child,
+        generation: Generation,
+        listeners: Listeners,
+        log_levels: dict[str, str],
+    ) -> None:
         """Hand all requests to a template that is ready."""
         waiting, self._waiting = self._waiting, []
         for fork in waiting:
-            child, request = fork.child, fork.request
+            child, request = fork.child, replace(fork.request, log_levels=log_levels)
             descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
             if request.role == "worker":
                 child.sent_generation = child.applied_generation = generation.number

@@ -25,7 +25,8 @@ class Orders:
         self._reload = reload
         self._log = log
         self._family = family
-        self._levels: dict[str, messages.LogLevel] = {}
+        self.levels: dict[str, str] = {}
+        """Of loggers, for processes that are forked from now on"""
 
     def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
@@ -49,20 +50,15 @@ class Orders:
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def on_ready(self, child: Child) -> None:
-        """Let a child that has only just started follow the orders that still hold."""
-        for level in self._levels.values():
-            child.send(level)
-
     def _set_level(self, level: messages.LogLevel) -> None:
-        self._levels[level.logger] = level
-        if level.level is None:
-            del self._levels[level.logger]
+        self.levels.pop(level.logger, None)
+        if level.level is not None:
+            self.levels[level.logger] = level.level
         if level.logger == _DEFAULT_LOGGER:
             self._log.order(level.number)
         template = self._family.template.child
         for child in self._family:
             # Workers are forked from the template and would take its levels for their own.
-            if child.ready and child is not template:
+            if child is not template:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")

@@ -208,7 +208,6 @@ class Supervisor:
                 self._family.watch(child)
             case messages.Ready():
                 child.ready = True
-                self._orders.on_ready(child)
                 if child.number:
                     self._on_worker_ready(child, now)
             case messages.Applied():
@@ -352,7 +351,8 @@ class Supervisor:
     def _send_forks(self) -> None:
         template = self._family.template.child
         if template is not None and template.ready and self._running is not None:
-            self._forks.send(template, self._reload.generation, self._running.listeners)
+            generation, listeners = self._reload.generation, self._running.listeners
+            self._forks.send(template, generation, listeners, self._orders.levels)
 
     def _kill(self, worker: Child, reason: str) -> None:
         self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")

@@ -62,6 +62,7 @@ def run_worker(
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
+    logs.levels.order_all(request.log_levels)
     loop = uvloop.new_event_loop()
     try:
         worker = _Worker(

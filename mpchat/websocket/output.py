@@ -14,7 +14,7 @@ from mpchat.websocket.scanner import frame_header
 
 _SHORT = {opcode: [frame_header(opcode, length) for length in range(126)] for opcode in (0x1, 0x2)}
 _GATHERED_BYTES = 64 * 1024
-"""Replies gathered beyond this are written before the turn's end."""
+"""Replies with more payload than this are written before the turn's end."""
 _SEPARATE_BYTES = 16 * 1024
 """From this size on, header and payload are written without being joined."""
 _MOST_FRAGMENTS = 4096
@@ -30,8 +30,9 @@ class Output:
         "_counters",
         "_fragment_size",
         "_gathered",
-        "_gathered_bytes",
+        "_payload_bytes",
         "_transport",
+        "_uncounted",
         "_waiters",
         "is_closed",
         "paused",
@@ -52,7 +53,9 @@ class Output:
         self._counters = counters
         self._fragment_size = fragment_size
         self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
+        # Of the messages among them: bytes of payload, and how many have not been counted yet.
+        self._payload_bytes = 0
+        self._uncounted = 0
         self._waiters: list[asyncio.Future[None]] | None = None
 
     def send_message(self, opcode: int, payload: bytes, at_once: bool) -> bool:
@@ -61,26 +64,35 @@ class Output:
         Messages longer than ``fragment-size`` go out in fragments.
         """
         length = len(payload)
-        self.sent += 1
-        self.sent_bytes += length
-        counters = self._counters
-        counters.messages_sent += 1
-        counters.bytes_sent += length
         size = self._fragment_size
         if length < _SEPARATE_BYTES and (length <= size or not size):
             header = _SHORT[opcode][length] if length < 126 else frame_header(opcode, length)
             frame = header + payload
             if at_once and not self._gathered:
+                # As _count does: a call would cost as much as the counting.
+                self.sent += 1
+                self.sent_bytes += length
+                counters = self._counters
+                counters.messages_sent += 1
+                counters.bytes_sent += length
                 self._transport.write(frame)
                 return True
             self._gathered.append(frame)
-            self._gathered_bytes += length + 4
         else:
             self._gather_large(opcode, payload, size)
-        if at_once or self._gathered_bytes >= _GATHERED_BYTES:
+        self._uncounted += 1
+        self._payload_bytes += length
+        if at_once or self._payload_bytes >= _GATHERED_BYTES:
             self.flush()
             return True
         return False
+
+    def _count(self, messages: int, payload_bytes: int) -> None:
+        self.sent += messages
+        self.sent_bytes += payload_bytes
+        counters = self._counters
+        counters.messages_sent += messages
+        counters.bytes_sent += payload_bytes
 
     def _gather_large(self, opcode: int, payload: bytes, size: int) -> None:
         length = len(payload)
@@ -99,20 +111,21 @@ class Output:
     @property
     def backlog(self) -> int:
         """Bytes that wait here until the client reads."""
-        return self._gathered_bytes + self._transport.get_write_buffer_size()
+        return self._payload_bytes + self._transport.get_write_buffer_size()
 
     def gather(self, data: bytes) -> None:
         """Add bytes to what the next flush writes."""
         self._gathered.append(data)
-        self._gathered_bytes += len(data)
 
     def flush(self) -> None:
         """Write what was gathered."""
         gathered = self._gathered
         if not gathered:
             return
-        size = self._gathered_bytes
-        self._gathered, self._gathered_bytes = [], 0
+        size = self._payload_bytes
+        if self._uncounted:
+            self._count(self._uncounted, size)
+        self._gathered, self._payload_bytes, self._uncounted = [], 0, 0
         if size < _SEPARATE_BYTES or len(gathered) > _MOST_PARTS:
             self._transport.write(b"".join(gathered))
         else:

@@ -99,7 +99,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.output = Output(transport, counters, options.fragment_size, options.write_limit)
         self.context = context
         self.counters = counters
-        self.scanner = Scanner(options.max_remote_payload)
+        self.scanner = Scanner(options.max_remote_payload, counters)
         self.chat = WebSocketConnection(self, request, context.id, context.path_params)
         self._messages = self.chat.queued
         self.sent: Close | None = None
@@ -154,11 +154,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         if self.awaiting_pong:
             self._keepalive.begin(self)
-        chat, messages, scanner, counters = self.chat, self._messages, self.scanner, self.counters
-        received, received_bytes = scanner.received, scanner.received_bytes
+        chat, messages, scanner = self.chat, self._messages, self.scanner
         more = self.more = scanner.feed(data, messages, _BUDGET)
-        counters.messages_received += scanner.received - received
-        counters.bytes_received += scanner.received_bytes - received_bytes
         if scanner.has_control:
             self._on_control()
         waiter = chat.waiter
@@ -175,11 +172,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
         if self.more:
-            scanner, counters = self.scanner, self.counters
-            received, received_bytes = scanner.received, scanner.received_bytes
+            scanner = self.scanner
             self.more = scanner.feed(b"", self._messages, _BUDGET)
-            counters.messages_received += scanner.received - received
-            counters.bytes_received += scanner.received_bytes - received_bytes
             if scanner.has_control:
                 self._on_control()
         if self._input_paused and not self.more and not self._messages:

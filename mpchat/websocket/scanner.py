@@ -23,6 +23,8 @@ from websockets.frames import Close, CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from mpchat.ipc.counters import Counters
+
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # no compiler where websockets was built
@@ -63,7 +65,8 @@ class Scanner:
         pongs: Payloads of pongs that have arrived, in order.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
-        received, received_bytes: Messages so far, and the bytes of their payloads.
+        received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
+            are kept as well.
         has_control: Something of the above has to be looked at.
         is_over: After the client's Close or a mistake nothing further is parsed.
     """
@@ -71,6 +74,7 @@ class Scanner:
     __slots__ = (
         "_backlog",
         "_chunks",
+        "_counters",
         "_fragments",
         "_max_size",
         "_missing",
@@ -84,8 +88,9 @@ class Scanner:
         "replies",
     )
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, counters: Counters) -> None:
         self._max_size = max_size
+        self._counters = counters
         self.received = 0
         self.received_bytes = 0
         self._backlog: bytes = b""
@@ -175,6 +180,9 @@ class Scanner:
         finally:
             self.received += received
             self.received_bytes += received_bytes
+            counters = self._counters
+            counters.messages_received += received
+            counters.bytes_received += received_bytes
 
     def _uncommon(self, first: int, payload: bytes, frame: bytes) -> Message | None:
         """Take a control frame or a fragment; return the message that it completes, if it does."""
@@ -230,6 +238,8 @@ class Scanner:
         self._fragments = None
         self.received += 1
         self.received_bytes += fragments.size
+        self._counters.messages_received += 1
+        self._counters.bytes_received += fragments.size
         if fragments.text:
             return "".join(fragments.parts)  # type: ignore[arg-type]
         return b"".join(fragments.parts)  # type: ignore[arg-type]

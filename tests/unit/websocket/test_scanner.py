@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 
+from mpchat.ipc.counters import Counters
 from mpchat.websocket.scanner import Message, Scanner
 
 MASK = b"\x01\x02\x03\x04"
@@ -21,7 +22,7 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 def scan(
     stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
 ) -> tuple[Scanner, list[Message]]:
-    scanner = Scanner(limit)
+    scanner = Scanner(limit, Counters())
     messages: list[Message] = []
     borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
     for start, stop in itertools.pairwise(borders):
@@ -133,7 +134,7 @@ def test_close_is_answered_with_its_own_code() -> None:
 
 
 def test_the_budget_bounds_what_is_parsed() -> None:
-    scanner = Scanner(1000)
+    scanner = Scanner(1000, Counters())
     messages: list[Message] = []
     assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10

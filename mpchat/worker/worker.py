@@ -38,6 +38,7 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from mpchat.worker.memory import keep_freed_memory
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 
@@ -56,6 +57,7 @@ def run_worker(
     heartbeat: float,
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
+    keep_freed_memory()
     scoreboard = Scoreboard(descriptors[1])
     os.close(descriptors[3])
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]

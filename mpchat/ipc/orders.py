@@ -21,7 +21,7 @@ class Orders:
     async def give(
         self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
     ) -> messages.OrderDone:
-        """Give an order (see messages.Order) and wait until it is done everywhere.
+        """Give an order and wait for its answer; messages.Order says when that comes.
 
         Raises:
             ControlError: It was not carried out; one reason per line.

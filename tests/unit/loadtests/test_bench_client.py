@@ -16,7 +16,10 @@ from websockets.server import ServerProtocol
 
 Answer = Callable[[Frame], list[bytes]]
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the client is written in C")
+# In CI a missing compiler is a failure; a machine with Python and make only has no benchmark to test.
+pytestmark = pytest.mark.skipif(
+    shutil.which("cc") is None and "CI" not in os.environ, reason="the client is written in C"
+)
 
 
 @pytest.fixture(scope="module")

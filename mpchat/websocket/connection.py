@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
+from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.closing import ABNORMAL
 from mpchat.websocket.scanner import Message
 
@@ -37,17 +38,16 @@ class WebSocketConnection:
     """
 
     __slots__ = (
-        "_loop",
         "_messages",
         "_output",
         "_protocol",
         "_taken",
+        "arrival",
         "attention",
         "id",
         "path_params",
         "polled",
         "request",
-        "waiter",
     )
 
     def __init__(
@@ -59,11 +59,10 @@ class WebSocketConnection:
         self._protocol = protocol
         self._output = protocol.output
         self._messages: list[Message] = []
-        self._loop = asyncio.get_running_loop()
         self._taken = 0
         # For the protocol: what a recv waits for; whether the next wait has to look at it first; how
         # many messages had been taken when the handler last found that there were no more.
-        self.waiter: asyncio.Future[None] | None = None
+        self.arrival = Arrival(asyncio.get_running_loop())
         self.attention = False
         self.polled = 0
 
@@ -86,16 +85,13 @@ class WebSocketConnection:
                 await asyncio.sleep(0)
             return messages.pop(0)
         self._taken = 0
+        arrival = self.arrival
         while not messages:
-            if self.attention or self.waiter is not None:
+            if self.attention or arrival.callback is not None:
                 self._look()
                 if messages:
                     break
-            waiter = self.waiter = self._loop.create_future()
-            try:
-                await waiter
-            finally:
-                self.waiter = None
+            await arrival
         return messages.pop(0)
 
     def try_recv(self) -> Message | None:
@@ -220,15 +216,9 @@ class WebSocketConnection:
         """Messages that have arrived and were not taken."""
         return self._messages
 
-    def wake(self) -> None:
-        """Let a waiting ``recv`` look again."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
     def _look(self) -> None:
         """Before a wait: take what is there already; tell the protocol that all is answered."""
-        if self.waiter is not None:
+        if self.arrival.callback is not None:
             raise ConcurrencyError("another recv is waiting on this connection")
         protocol = self._protocol
         protocol.pull()

@@ -158,9 +158,6 @@ class WebSocketProtocol(asyncio.Protocol):
         more = self.more = scanner.feed(data, messages, _BUDGET)
         if scanner.has_control:
             self._on_control()
-        waiter = chat.waiter
-        if waiter is not None and messages and not waiter.done():
-            waiter.set_result(None)
         if more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
             chat.attention = True
             self._input_paused = True
@@ -168,6 +165,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._join_turn()
         elif not self._turn.is_scheduled:
             self._turn.schedule()
+        if messages and chat.arrival.callback is not None:
+            chat.arrival.resume()
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
@@ -176,7 +175,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self.more = scanner.feed(b"", self._messages, _BUDGET)
             if scanner.has_control:
                 self._on_control()
-        if self._input_paused and not self.more and not self._messages:
+        # Not in the turn of a full read: libuv would go on with this connection before all others.
+        if self._input_paused and not (self._in_turn or self.more or self._messages):
             self._input_paused = False
             self._set_reading()
 
@@ -229,7 +229,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _is_unanswered(self) -> bool:
         """Whether the handler has taken a message and not come back for more."""
         taken = self.scanner.received - len(self._messages)
-        idle = self.chat.waiter is not None or self.chat.polled == taken
+        idle = self.chat.arrival.callback is not None or self.chat.polled == taken
         return taken > 0 and not idle and not self._is_handled
 
     def _set_reading(self) -> None:
@@ -271,10 +271,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._in_turn = False
         if not self.lost:
             self.output.flush()
-        if self.sent is None and not self.lost and self.chat.waiter is not None:
+        if self.sent is None and not self.lost and self.chat.arrival.callback is not None:
             self.pull()
             if self._messages:
-                self.chat.wake()
+                self.chat.arrival.wake()
             elif self.more:
                 self._join_turn()
 
@@ -325,10 +325,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._drain_code = code
         self.chat.attention = True
         self._set_reading()
-        if self.chat.waiter is not None or not self._is_unanswered():
+        if self.chat.arrival.callback is not None or not self._is_unanswered():
             self.pull()
             if self._messages:
-                self.chat.wake()
+                self.chat.arrival.wake()
             else:
                 self.caught_up()
 
@@ -404,7 +404,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._count_out()
         if self._pings is not None:
             self._pings.end(self.closed_error())
-        self.chat.wake()
+        self.chat.arrival.wake()
         waiters, self._finished_waiters = self._finished_waiters, None
         for waiter in waiters or ():
             if not waiter.done():

@@ -1,0 +1,65 @@
+"""What a handler's task awaits for its next message: one awaitable for each connection, used again and again.
+
+Rules. To asyncio this is a future (``_asyncio_future_blocking``, ``add_done_callback``, ``result``,
+``cancel``), so that a handler stays an ordinary task, which may be cancelled and timed out. It carries no
+result: whoever wakes up looks for himself.
+
+Theory of operation. A future's result reaches its task through a callback of the loop's next turn: by then
+a thousand other connections may have been read, and what belongs to this one is out of the CPU's caches.
+Here the task goes on within the callback that has read the message. That is allowed only there, where no
+task is running; everybody else uses ``wake``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextvars import Context
+
+
+class Arrival:
+    """The next message of one connection; one task at a time awaits it.
+
+    Attributes:
+        callback: Goes on with the task that waits; None if nobody does.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_context", "_loop", "callback")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # asyncio takes this attribute for want of a method get_loop, and compares it with its own.
+        self._loop = loop
+        self._asyncio_future_blocking = False
+        self._context: Context | None = None
+        self.callback: Callable[[Arrival], object] | None = None
+
+    def resume(self) -> None:
+        """Run the waiting task now, up to its next wait: for callbacks of the loop alone."""
+        callback, self.callback = self.callback, None
+        if callback is not None and self._context is not None:
+            self._context.run(callback, self)
+
+    def wake(self) -> None:
+        """Have the waiting task, if there is one, look again in the loop's next turn."""
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            self._loop.call_soon(callback, self, context=self._context)
+
+    def __await__(self) -> Generator[Arrival, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    # For asyncio's Task
+
+    def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context) -> None:
+        """A task begins to wait."""
+        self.callback = callback
+        self._context = context
+
+    def result(self) -> None:
+        """A task has been woken: there is no error to raise."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """Wake the task, which raises CancelledError since this was not cancelled in its stead."""
+        self.wake()
+        return False

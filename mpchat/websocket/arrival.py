@@ -1,13 +1,13 @@
-"""What a handler's task awaits for its next message: one awaitable for each connection, used again and again.
+"""What a handler's task awaits for its next message: one awaitable for each connection, used many times.
 
 Rules. To asyncio this is a future (``_asyncio_future_blocking``, ``add_done_callback``, ``result``,
-``cancel``), so that a handler stays an ordinary task, which may be cancelled and timed out. It carries no
-result: whoever wakes up looks for himself.
+``cancel``), so a handler stays an ordinary task that may be cancelled and timed out. It has no result:
+who wakes up looks for himself.
 
-Theory of operation. A future's result reaches its task through a callback of the loop's next turn: by then
-a thousand other connections may have been read, and what belongs to this one is out of the CPU's caches.
-Here the task goes on within the callback that has read the message. That is allowed only there, where no
-task is running; everybody else uses ``wake``.
+Theory of operation. A future's result reaches its task through a callback in the loop's next turn: by
+then a thousand other connections may have been read, and what belongs to this one has left the CPU's
+caches. Here the task goes on within the callback that has read the message. That is allowed only there,
+where no task is running; everybody else uses ``wake``.
 """
 
 from __future__ import annotations

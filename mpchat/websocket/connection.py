@@ -136,9 +136,10 @@ class WebSocketConnection:
             opcode, payload = _BINARY, bytes(message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        protocol.sent_message(
-            output.send_message(opcode, payload, not (self._messages or protocol.more))
-        )
+        if not output.send_message(opcode, payload, not (self._messages or protocol.more)):
+            protocol.join_turn()
+        elif not protocol.turn.is_scheduled:
+            protocol.turn.schedule()
         if output.paused:
             await output.wait_writable(protocol.options.write_timeout)
 

@@ -32,6 +32,8 @@ from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
 """Frames parsed for one connection before others get their turn."""
+_MOST_BEHIND = 64 * 1024
+"""Bytes read, beside those of one read, that the handler has not taken, before reading pauses."""
 _FULL_READ = 256_000
 """uvloop's read buffer: a read of this size is followed by another in the same turn."""
 
@@ -40,10 +42,12 @@ class WebSocketProtocol(asyncio.Protocol):
     """One connection from the 101 response to the end of its socket."""
 
     __slots__ = (
+        "_arrival",
+        "_behind",
         "_counted_out",
         "_drain_code",
+        "_end",
         "_eof",
-        "_finished_waiters",
         "_in_turn",
         "_input_paused",
         "_is_handled",
@@ -52,7 +56,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "_on_end",
         "_pings",
         "_task",
-        "_turn",
         "_wheel",
         "awaiting_pong",
         "chat",
@@ -75,6 +78,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "subprotocol",
         "suspected",
         "transport",
+        "turn",
         "wheel_action",
         "wheel_tick",
     )
@@ -102,6 +106,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self.scanner = Scanner(options.max_remote_payload, counters)
         self.chat = WebSocketConnection(self, request, context.id, context.path_params)
         self._messages = self.chat.queued
+        self._arrival = self.chat.arrival
+        self._behind = 0
         self.sent: Close | None = None
         self.received: Close | None = None
         self.received_first = False
@@ -110,7 +116,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_handled = False
         self.since = time.monotonic()
         self.handler = handler
-        self._turn = shared.turn
+        self.turn = shared.turn
         self._wheel = shared.wheel
         self._keepalive = shared.keepalive
         self._on_end = on_end
@@ -118,7 +124,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.more = False
         self.is_reading = True
         self._input_paused = False
-        self._finished_waiters: list[asyncio.Future[None]] | None = None
+        self._end: asyncio.Future[None] | None = None
         self._pings: Pings | None = None
         self.awaiting_pong = False
         self.suspected = False
@@ -134,7 +140,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Begin: start the handler, and take what followed the handshake in the same read."""
         self.counters.handshakes += 1
         self.counters.connections += 1
-        self._turn.publish_now()
+        self.turn.publish_now()
         self._task = asyncio.get_running_loop().create_task(run_handler(self))
         self._keepalive.begin(self)
         if leftover:
@@ -154,19 +160,30 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         if self.awaiting_pong:
             self._keepalive.begin(self)
-        chat, messages, scanner = self.chat, self._messages, self.scanner
-        more = self.more = scanner.feed(data, messages, _BUDGET)
+        messages, scanner = self._messages, self.scanner
+        self.more = scanner.feed(data, messages, _BUDGET)
         if scanner.has_control:
             self._on_control()
-        if more or len(data) >= _FULL_READ or len(messages) >= _BUDGET:
-            chat.attention = True
+        arrival = self._arrival
+        if messages and arrival.callback is not None:
+            arrival.resume()
+        if messages or self.more or len(data) >= _FULL_READ:
+            self._limit_reading(len(data))
+        elif not self.turn.is_scheduled:
+            self.turn.schedule()
+
+    def _limit_reading(self, size: int) -> None:
+        """After a read that the handler has not dealt with, or a full one: pause if it was too much."""
+        waiting = len(self._messages)
+        # An estimate from above: what was read while there were messages that nobody had taken.
+        self._behind = self._behind + size if waiting else 0
+        if self.more or size >= _FULL_READ or waiting >= _BUDGET or self._behind >= _MOST_BEHIND:
+            self.chat.attention = True
             self._input_paused = True
             self._set_reading()
-            self._join_turn()
-        elif not self._turn.is_scheduled:
-            self._turn.schedule()
-        if messages and chat.arrival.callback is not None:
-            chat.arrival.resume()
+            self.join_turn()
+        elif not self.turn.is_scheduled:
+            self.turn.schedule()
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
@@ -175,9 +192,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self.more = scanner.feed(b"", self._messages, _BUDGET)
             if scanner.has_control:
                 self._on_control()
-        # Not in the turn of a full read: libuv would go on with this connection before all others.
-        if self._input_paused and not (self._in_turn or self.more or self._messages):
+        if self._input_paused and not self.more and not self._messages:
             self._input_paused = False
+            self._behind = 0
             self._set_reading()
 
     def eof_received(self) -> bool:
@@ -213,7 +230,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if self.sent is None:
                 for reply in scanner.replies:
                     self.output.gather(reply)
-                self._join_turn()
+                self.join_turn()
             scanner.replies.clear()
         if scanner.failure is not None and self.sent is None:
             self._end_badly(scanner.failure)
@@ -229,7 +246,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _is_unanswered(self) -> bool:
         """Whether the handler has taken a message and not come back for more."""
         taken = self.scanner.received - len(self._messages)
-        idle = self.chat.arrival.callback is not None or self.chat.polled == taken
+        idle = self._arrival.callback is not None or self.chat.polled == taken
         return taken > 0 and not idle and not self._is_handled
 
     def _set_reading(self) -> None:
@@ -244,14 +261,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     # Output
-
-    def sent_message(self, flushed: bool) -> None:
-        """Have the turn's end publish what was sent and, if it was gathered, write it."""
-        if flushed:
-            if not self._turn.is_scheduled:
-                self._turn.schedule()
-        elif not self._in_turn:
-            self._join_turn()
 
     def send_control(self, frame: bytes) -> None:
         """Send a control frame after the data that was gathered before it."""
@@ -271,12 +280,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._in_turn = False
         if not self.lost:
             self.output.flush()
-        if self.sent is None and not self.lost and self.chat.arrival.callback is not None:
+        if self.sent is None and not self.lost and self._arrival.callback is not None:
             self.pull()
             if self._messages:
-                self.chat.arrival.wake()
+                self._arrival.wake()
             elif self.more:
-                self._join_turn()
+                self.join_turn()
 
     def pause_writing(self) -> None:
         self.output.paused = True
@@ -286,10 +295,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self.output.resume()
         self._set_reading()
 
-    def _join_turn(self) -> None:
+    def join_turn(self) -> None:
+        """Have ``end_turn`` called when this turn of the loop ends."""
         if not self._in_turn:
             self._in_turn = True
-            self._turn.join(self)
+            self.turn.join(self)
 
     # Ends
 
@@ -325,10 +335,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._drain_code = code
         self.chat.attention = True
         self._set_reading()
-        if self.chat.arrival.callback is not None or not self._is_unanswered():
+        if self._arrival.callback is not None or not self._is_unanswered():
             self.pull()
             if self._messages:
-                self.chat.arrival.wake()
+                self._arrival.wake()
             else:
                 self.caught_up()
 
@@ -358,11 +368,9 @@ class WebSocketProtocol(asyncio.Protocol):
     async def wait_finished(self) -> None:
         """Wait for the end of the connection as its handler sees it."""
         if not self.finished:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if self._finished_waiters is None:
-                self._finished_waiters = []
-            self._finished_waiters.append(waiter)
-            await waiter
+            if self._end is None:
+                self._end = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._end)
 
     def handler_ended(self, code: int) -> None:
         """``handle`` is over: close, unless that has begun."""
@@ -404,18 +412,16 @@ class WebSocketProtocol(asyncio.Protocol):
         self._count_out()
         if self._pings is not None:
             self._pings.end(self.closed_error())
-        self.chat.arrival.wake()
-        waiters, self._finished_waiters = self._finished_waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        self._arrival.wake()
+        if self._end is not None:
+            self._end.set_result(None)
 
     def _count_out(self) -> None:
         if not self._counted_out:
             self._counted_out = True
             self.counters.connections -= 1
             self.counters.closed += 1
-            self._turn.publish_now()
+            self.turn.publish_now()
 
     def _expire_in_close_timeout(self, action: Callable[[WebSocketProtocol], None]) -> None:
         self.wheel_action = action

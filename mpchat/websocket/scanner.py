@@ -36,6 +36,8 @@ _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
 _PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
 _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
+_LARGE = 4096
+"""Bytes of a payload from which on a view of it is cheaper than a copy."""
 _SILENT = logging.getLogger("mpchat.websocket.control")
 
 
@@ -155,7 +157,8 @@ class Scanner:
                     self._chunks = [data[position:]]
                     self._missing = stop - end
                     return False
-                payload = apply_mask(data[start:stop], data[start - 4 : start])
+                masked = memoryview(data)[start:stop] if length >= _LARGE else data[start:stop]
+                payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
                     message = self._uncommon(first, payload, data[position:stop])
                     if self.is_over:
@@ -175,7 +178,8 @@ class Scanner:
                     received += 1
                     received_bytes += length
                 position = stop
-            self._backlog = data[position:]
+            if position < end:
+                self._backlog = data[position:]
             return False
         finally:
             self.received += received

@@ -210,7 +210,7 @@ class WebSocketProtocol(asyncio.Protocol):
         while more:
             dropped.clear()
             more = scanner.feed(b"", dropped, _BUDGET)
-        scanner.replies.clear()
+        scanner.replies = ()
         scanner.has_control = False
         if scanner.closed is not None:
             self.received = scanner.closed.close
@@ -225,13 +225,13 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._pings is not None:
                 for payload in scanner.pongs:
                     self._pings.answer(payload)
-            scanner.pongs.clear()
+            scanner.pongs = ()
         if scanner.replies:
             if self.sent is None:
                 for reply in scanner.replies:
                     self.output.gather(reply)
                 self.join_turn()
-            scanner.replies.clear()
+            scanner.replies = ()
         if scanner.failure is not None and self.sent is None:
             self._end_badly(scanner.failure)
         elif scanner.closed is not None and self.received is None:

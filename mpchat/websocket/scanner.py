@@ -6,22 +6,19 @@ client cannot make us build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``. Sizes are checked at the header, before a byte of the payload is
-kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. Control frames
-and closing, which are rare, are left to a ``ServerProtocol`` of ``websockets`` made for the occasion, so
-an idle connection holds none. After a Close or a mistake everything further is ignored.
+kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. ``websockets``
+decides what a Close may say. After a Close or a mistake everything further is ignored. An idle connection
+holds no list: what is rare begins as an empty tuple.
 """
 
 from __future__ import annotations
 
 import codecs
-import logging
 import struct
 from dataclasses import dataclass
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from mpchat.ipc.counters import Counters
 
@@ -38,7 +35,7 @@ _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
-_SILENT = logging.getLogger("mpchat.websocket.control")
+_MOST_CONTROL = 125
 
 
 @dataclass(frozen=True)
@@ -96,11 +93,11 @@ class Scanner:
         self.received = 0
         self.received_bytes = 0
         self._backlog: bytes = b""
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes] | None = None
         self._missing = 0
         self._fragments: Fragments | None = None
-        self.replies: list[bytes] = []
-        self.pongs: list[bytes] = []
+        self.replies: tuple[bytes, ...] = ()
+        self.pongs: tuple[bytes, ...] = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
         self.has_control = False
@@ -114,15 +111,14 @@ class Scanner:
         """
         if self.is_over:
             return False
-        if self._missing:
+        if self._chunks is not None:
             # A large frame: only count until it is whole, then join once.
             self._chunks.append(data)
             self._missing -= len(data)
             if self._missing > 0:
                 return False
             data = b"".join(self._chunks)
-            self._chunks = []
-            self._missing = 0
+            self._chunks = None
         elif self._backlog:
             data = self._backlog + data if data else self._backlog
             self._backlog = b""
@@ -160,7 +156,7 @@ class Scanner:
                 masked = memoryview(data)[start:stop] if length >= _LARGE else data[start:stop]
                 payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
-                    message = self._uncommon(first, payload, data[position:stop])
+                    message = self._uncommon(first, payload)
                     if self.is_over:
                         return False
                     if message is not None:
@@ -188,11 +184,10 @@ class Scanner:
             counters.messages_received += received
             counters.bytes_received += received_bytes
 
-    def _uncommon(self, first: int, payload: bytes, frame: bytes) -> Message | None:
+    def _uncommon(self, first: int, payload: bytes) -> Message | None:
         """Take a control frame or a fragment; return the message that it completes, if it does."""
         if first & _CONTROL:
-            self.has_control = True
-            self._control(frame)
+            self._control(first & 0x0F, payload)
             return None
         return self._fragment(first, payload)
 
@@ -208,7 +203,7 @@ class Scanner:
                 return CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}"
             if not first & 0x80:
                 return CloseCode.PROTOCOL_ERROR, "a control frame must not be fragmented"
-            if length > 125:
+            if length > _MOST_CONTROL:
                 return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
             return None
         if opcode > _BINARY:
@@ -248,26 +243,23 @@ class Scanner:
             return "".join(fragments.parts)  # type: ignore[arg-type]
         return b"".join(fragments.parts)  # type: ignore[arg-type]
 
-    def _control(self, frame: bytes) -> None:
-        opcode = frame[0] & 0x0F
+    def _control(self, opcode: int, payload: bytes) -> None:
+        """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
+        self.has_control = True
         if opcode == _PONG:
-            self.pongs.append(apply_mask(frame[6:], frame[2:6]))
-            return
-        control = ServerProtocol(state=State.OPEN, logger=_SILENT)
-        control.receive_data(frame)
-        answer = b"".join(part for part in control.data_to_send() if part)
-        if control.parser_exc is not None or control.close_rcvd is None:
-            if opcode == _PING:
-                self.replies.append(answer)
-                return
-            code = CloseCode.PROTOCOL_ERROR
-            if not isinstance(control.parser_exc, ProtocolError):
-                code = CloseCode.INVALID_DATA
-            sent = control.close_sent or Close(code, "")
-            self.failure = Ending(sent, answer)
+            self.pongs = (*self.pongs, payload)
+        elif opcode == _PING:
+            self.replies = (*self.replies, frame_header(_PONG, len(payload)) + payload)
         else:
-            self.closed = Ending(control.close_rcvd, answer)
-        self.is_over = True
+            try:
+                close = Close.parse(payload)
+            except ProtocolError as error:
+                self._fail(CloseCode.PROTOCOL_ERROR, str(error))
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "a reason that is not UTF-8")
+            else:
+                self.closed = Ending(close, frame_header(_CLOSE, len(payload)) + payload)
+                self.is_over = True
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
@@ -281,9 +273,10 @@ def close_frame(code: int, reason: str = "") -> bytes:
     Raises:
         ProtocolError: The code must not be sent, or the reason is too long.
     """
-    control = ServerProtocol(state=State.OPEN, logger=_SILENT)
-    control.send_close(code, reason)
-    return b"".join(control.data_to_send())
+    payload = Close(code, reason).serialize()
+    if len(payload) > _MOST_CONTROL:
+        raise ProtocolError("the reason of a Close has at most 123 bytes")
+    return frame_header(_CLOSE, len(payload)) + payload
 
 
 _MEDIUM = struct.Struct(">BBH").pack

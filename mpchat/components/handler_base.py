@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 def _check_path(path: str) -> str:
     if not path.startswith("/"):
         raise PydanticCustomError("path", "expected a path that begins with /")
+    if not path.isascii() or not path.isprintable() or re.search(r"[ ?#\"<>]", path):
+        raise PydanticCustomError("path", "expected a path as clients ask for it, percent-encoded")
     return path
 
 

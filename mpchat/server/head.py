@@ -9,11 +9,18 @@ from http import HTTPStatus
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from mpchat.server.errors import HttpError
+from mpchat.server.framing import body_length, expects_continue, split_list
+from mpchat.websocket.origins import split_authority
+
 MOST_HEADERS = 100
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\x09\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
+_BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e]*)?\r?")
+_BESIDE_TARGET = 64
+"""Bytes that a request line may have beside its target, as long as it has no end."""
 _VERSION = re.compile(rb"HTTP/\d\.\d")
 
 
@@ -26,15 +33,6 @@ class HeadLimits:
     body: int
 
 
-class HttpError(Exception):
-    """What is wrong with a request, as a status."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-
-
 @dataclass(frozen=True)
 class Head:
     """A parsed request head."""
@@ -43,13 +41,14 @@ class Head:
     body_length: int
     keep_alive: bool
     upgrade: bool
+    expects_continue: bool
 
 
 def find_end(data: bytes | bytearray, limits: HeadLimits) -> int:
     """Return where the head ends (behind the empty line), or -1 if it is not there yet.
 
     Raises:
-        HttpError: It is already too large (431, or 414 if the target alone is).
+        HttpError: It is already too large (431, or 414 if the target alone is), or no head.
     """
     end = data.find(b"\r\n\r\n")
     if (end < 0 and len(data) > limits.head) or end > limits.head:
@@ -57,7 +56,10 @@ def find_end(data: bytes | bytearray, limits: HeadLimits) -> int:
         if line < 0 or line > limits.target:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
-    return end + 4 if end >= 0 else -1
+    if end < 0:
+        _check_beginning(data, limits)
+        return -1
+    return end + 4
 
 
 def parse_head(data: bytes, limits: HeadLimits) -> Head:
@@ -78,15 +80,19 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
             raise _bad("malformed header line")
         headers[name.decode("ascii")] = value.strip(b" \t").decode("latin-1")
     hosts = headers.get_all("Host")
-    if version == "HTTP/1.1" and len(hosts) != 1:
+    # 3.2: in any version; without one the oldest clients come.
+    if len(hosts) != 1 and (hosts or version != "HTTP/1.0"):
         raise _bad("exactly one Host header is needed")
-    connection = _tokens(headers, "Connection")
-    upgrade = "upgrade" in connection and "websocket" in _tokens(headers, "Upgrade")
-    length = _body_length(headers, limits)
-    if upgrade and length:
-        raise _bad("a WebSocket handshake has no body")
-    keep_alive = "close" not in connection and version == "HTTP/1.1"
-    return Head(Request(target, headers, method, version), length, keep_alive, upgrade)
+    if hosts and split_authority(hosts[0]) is None:
+        raise _bad("malformed Host")
+    # RFC 9110, 7.8: HTTP/1.0 has no upgrade.
+    upgrade = "Upgrade" in headers and version != "HTTP/1.0"
+    if upgrade and "websocket" in split_list(headers.get_all("Upgrade")):
+        _refuse_body(headers)
+    length = body_length(headers, version, limits.body)
+    keep_alive = version != "HTTP/1.0" and "close" not in split_list(headers.get_all("Connection"))
+    expects = expects_continue(headers, version)
+    return Head(Request(target, headers, method, version), length, keep_alive, upgrade, expects)
 
 
 def _request_line(line: bytes, limits: HeadLimits) -> tuple[str, str, str]:
@@ -100,29 +106,31 @@ def _request_line(line: bytes, limits: HeadLimits) -> tuple[str, str, str]:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
     if not _VERSION.fullmatch(version):
         raise _bad("malformed request line")
-    if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
+    if not version.startswith(b"HTTP/1."):
         raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-    return method.decode("ascii"), target.decode("ascii"), version.decode("ascii")
+    # RFC 9110, 6.2: a minor version that we do not know is taken for the highest that we do.
+    known = "HTTP/1.0" if version == b"HTTP/1.0" else "HTTP/1.1"
+    return method.decode("ascii"), target.decode("ascii"), known
 
 
-def _body_length(headers: Headers, limits: HeadLimits) -> int:
-    if "Transfer-Encoding" in headers:
-        # RFC 9112, 6.1: what we do not decode, we refuse, or a proxy and we might disagree.
-        raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "transfer codings are not supported")
+def _refuse_body(headers: Headers) -> None:
+    """A handshake is a head and nothing else (RFC 6455, 4.1)."""
     lengths = headers.get_all("Content-Length")
-    if not lengths:
-        return 0
-    if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", lengths[0]):
-        raise _bad("malformed Content-Length")
-    length = int(lengths[0])
-    if length > limits.body:
-        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
-    return length
+    if "Transfer-Encoding" in headers or any(length.strip("0") for length in lengths):
+        raise _bad("a WebSocket handshake has no body")
 
 
-def _tokens(headers: Headers, name: str) -> set[str]:
-    values = headers.get_all(name)
-    return {token.strip().lower() for value in values for token in value.split(",")}
+def _check_beginning(data: bytes | bytearray, limits: HeadLimits) -> None:
+    """Refuse at once what cannot become a head: other protocols do not end theirs with an empty line."""
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends or data.count(b"\r") != ends + data.endswith(b"\r"):
+        raise _bad("lines end with CR and LF")
+    if ends:
+        _request_line(bytes(data[: data.find(b"\r\n")]), limits)
+    elif not _BEGINNING.fullmatch(data):
+        raise _bad("malformed request line")
+    elif len(data) > limits.target + _BESIDE_TARGET:
+        raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
 
 
 def _bad(text: str) -> HttpError:

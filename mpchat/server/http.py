@@ -3,7 +3,7 @@
 Rules. One head at a time, under a limit of size and one of time that no trickle stretches. Requests that
 come early wait until the one before is answered. Whatever ends with ``Connection: close`` is half-closed
 and read to its end, since closing at once would take the response from a client that still sends.
-``websockets`` decides about the upgrade; this file decides what comes before it.
+What a request has to be is decided by head, target, framing and upgrade.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeader, InvalidHeaderValue
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.logs.connection import CONNECTION
-from mpchat.server.head import Head, HttpError, find_end, parse_head
-from mpchat.server.routes import MethodNotAllowed
+from mpchat.server.errors import HttpError
+from mpchat.server.head import Head, find_end, parse_head
+from mpchat.server.upgrade import check_handshake, check_origin
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -48,14 +48,16 @@ class HttpProtocol(asyncio.Protocol):
         self._head: Head | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._has_begun = False
+        self._is_full = False
         self._is_fresh = True
         self._is_lost = False
         self.wheel_tick = 0
 
     @property
     def idle(self) -> bool:
-        """Whether no request has begun."""
-        return self._task is None and self._head is None and not self._data
+        """Whether no request has begun, not even with empty lines before it."""
+        return self._task is None and not self._has_begun
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
@@ -77,12 +79,31 @@ class HttpProtocol(asyncio.Protocol):
         self._is_fresh = False
         if self.idle:
             # From its first byte on; those that follow do not stretch it.
+            self._has_begun = True
             self._expire_in(self.server.options.handshake_timeout)
         self._data += data
         if self._task is None:
             self._next_request()
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        if self._task is None and not self.idle and not self._closing:
+            # RFC 9112, 8.
+            self._refuse(HttpError(HTTPStatus.BAD_REQUEST, "the request ended too early"))
+
+    def pause_writing(self) -> None:
+        """The client does not read: what it asks for next has to wait."""
+        self._is_full = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self._task is None and not self._closing and self.transport is not None:
+            self._next_request()
+            if self._task is None:
+                self.transport.resume_reading()
 
     def end_if_idle(self, fresh_seconds: float) -> None:
         """The worker ends: a connection without a request ends; a new one may send its first, soon."""
@@ -99,6 +120,8 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def _next_request(self) -> None:
+        if self._is_full:
+            return
         try:
             head = self._head = self._head or self._read_head()
         except HttpError as error:
@@ -121,8 +144,9 @@ class HttpProtocol(asyncio.Protocol):
             return None
         head = parse_head(bytes(self._data[:end]), self.server.head_limits)
         del self._data[:end]
-        expected = head.request.headers.get("Expect", "").lower()
-        if expected == "100-continue" and head.body_length and self.transport is not None:
+        # Without a body only before 101 (RFC 9110, 7.8 and 10.1.1).
+        expected = head.expects_continue and (head.body_length or head.upgrade)
+        if expected and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return head
 
@@ -133,21 +157,22 @@ class HttpProtocol(asyncio.Protocol):
         # The handler's task is made in this one and inherits it, as do tasks and threads that it starts.
         CONNECTION.set(context.id)
         handler: HandlerBase | None = None
+        keep = head.keep_alive
         try:
             route = server.routes.find(request.method, request.path)
             handler = route.handler
             context.path_params = route.params
             self._check_admission()
-            wanted = head.upgrade or "Upgrade" in request.headers
-            if wanted and isinstance(handler, WebsocketHandlerBase):
-                await self._upgrade(handler, request, context)
+            if head.upgrade and isinstance(handler, WebsocketHandlerBase):
+                judged = check_handshake(request.headers)
+                authority = route.authority or request.headers["Host"]
+                check_origin(request.headers, authority, handler.options.allowed_origins)
+                await self._upgrade(handler, request, judged, context)
                 return
             answer = await handler.handle_non_websocket_request(request, context)
-        except MethodNotAllowed as error:
-            answer = response(error.status, error.text + "\n")
-            answer.headers["Allow"] = error.allow
         except HttpError as error:
-            answer = response(error.status, error.text + "\n")
+            answer = _refusal(error)
+            keep = keep and error.status != HTTPStatus.BAD_REQUEST
         except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
             # A client that has left cancels us; any other end is the handler's own.
             if isinstance(error, asyncio.CancelledError) and self._is_lost:
@@ -157,17 +182,20 @@ class HttpProtocol(asyncio.Protocol):
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         server.shared.counters.requests += 1
         server.access.request(handler, request, answer.status_code, self._peer())
-        close = not head.keep_alive or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-        close = close or server.ending is not None
+        close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        # What follows a handshake may be frames, which must not be read as a request.
+        close = close or head.upgrade or server.ending is not None
         self._respond(answer, close=close, head_only=request.method == "HEAD")
         self._task = None
         if not self._closing:
             self._expire_in(self.server.options.listener.connection.keepalive_timeout)
-            if self.transport is not None:
-                self.transport.resume_reading()
-            if self._data:
+            self._has_begun = bool(self._data)
+            if self._has_begun:
                 self._expire_in(self.server.options.handshake_timeout)
             self._next_request()
+            # Not before there is no request left: reading would overtake answering.
+            if self._task is None and not (self._closing or self._is_full) and self.transport:
+                self.transport.resume_reading()
 
     def _check_admission(self) -> None:
         if not self._admitted or self.server.refusing:
@@ -175,7 +203,7 @@ class HttpProtocol(asyncio.Protocol):
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
     async def _upgrade(
-        self, handler: WebsocketHandlerBase, request: Request, context: Context
+        self, handler: WebsocketHandlerBase, request: Request, judged: Headers, context: Context
     ) -> None:
         server, address = self.server, self._address()
         reason = server.admission.admit(handler, address)
@@ -184,20 +212,19 @@ class HttpProtocol(asyncio.Protocol):
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
         upgraded = False
         try:
-            upgraded = await self._shake_hands(handler, request, context)
+            upgraded = await self._shake_hands(handler, request, judged, context)
         finally:
             if not upgraded:
                 server.admission.release(handler, address)
 
     async def _shake_hands(
-        self, handler: WebsocketHandlerBase, request: Request, context: Context
+        self, handler: WebsocketHandlerBase, request: Request, judged: Headers, context: Context
     ) -> bool:
         """Answer a handshake; return whether the connection is a WebSocket now."""
         server = self.server
         subprotocols = [Subprotocol(name) for name in handler.options.subprotocols]
         handshake = ServerProtocol(subprotocols=subprotocols or None, logger=_SILENT)
-        answer = handshake.accept(request)
-        _name_version(answer, handshake.handshake_exc)
+        answer = handshake.accept(Request(request.path, judged, request.method))
         if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             answer = await self._ask(handler, request, context) or answer
         for name, value in context.response_headers:
@@ -207,7 +234,7 @@ class HttpProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return False
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._respond(answer, close=True, head_only=False)
+            self._respond(answer, close=True, head_only=request.method == "HEAD")
             return False
         transport.write(answer.serialize())
         protocol = WebSocketProtocol(
@@ -251,16 +278,19 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
         self.server.access.refused(error, self._peer(), self.server.next_id())
-        self._respond(response(error.status, error.text + "\n"), close=True, head_only=False)
+        self._respond(_refusal(error), close=True, head_only=False)
 
     def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        body = bytes(answer.body or b"")
+        # RFC 9110, 15.3.5 and 15.4.5: these have neither body nor length.
+        bodiless = answer.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        body = b"" if bodiless else bytes(answer.body or b"")
         headers = Headers(answer.headers.raw_items())
         headers.setdefault("Date", email.utils.formatdate(usegmt=True))
-        headers.setdefault("Content-Length", str(len(body)))
+        if not bodiless:
+            headers.setdefault("Content-Length", str(len(body)))
         if close and "Connection" not in headers:
             headers["Connection"] = "close"
         answer = Response(answer.status_code, answer.reason_phrase, headers, b"")
@@ -294,12 +324,7 @@ class HttpProtocol(asyncio.Protocol):
             self._half_close()
 
 
-def _name_version(answer: Response, error: BaseException | None) -> None:
-    """Turn a refused version into 426 with the one that is spoken (RFC 6455, section 4.4)."""
-    if isinstance(error, (InvalidHeader, InvalidHeaderValue)) and (
-        error.name == "Sec-WebSocket-Version"
-    ):
-        status = HTTPStatus.UPGRADE_REQUIRED
-        answer.status_code, answer.reason_phrase = status.value, status.phrase
-        answer.headers["Upgrade"] = "websocket"
-        answer.headers["Sec-WebSocket-Version"] = "13"
+def _refusal(error: HttpError) -> Response:
+    answer = response(error.status, error.text + "\n")
+    answer.headers.update(error.headers)
+    return answer

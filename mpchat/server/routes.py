@@ -1,4 +1,8 @@
-"""Paths to handlers: exact ones first, then those with ``{name}`` segments, in the order given."""
+"""Paths to handlers: exact ones first, then those with ``{name}`` segments, in the order given.
+
+Rules. Paths are compared in their normal form, those of the config, too. A method that no handler has and
+that the RFCs do not define is not implemented (501), rather than not allowed (405).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.server.head import HttpError
+from mpchat.server.errors import HttpError
+from mpchat.server.target import normalise, parse_target
 
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
+_KNOWN_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,8 @@ class Route:
     handler: HandlerBase
     methods: frozenset[str]
     params: dict[str, str]
+    authority: str | None
+    """The target's own; None where it is a path and Host tells"""
 
 
 class Routes:
@@ -31,9 +41,11 @@ class Routes:
         self._patterns: list[tuple[re.Pattern[str], HandlerBase, frozenset[str]]] = []
         # Paths that are the same with a slash at their end.
         self._either: set[str] = set()
+        self._methods: frozenset[str] = frozenset()
         for handler in handlers:
-            path: str = handler.options.path
+            path = normalise(handler.options.path)
             methods = frozenset(name.strip() for name in handler.options.method.split(","))
+            self._methods |= methods
             if handler.options.url_trailing_slash == "both":
                 path = path.rstrip("/") or "/"
                 self._either.add(path)
@@ -49,9 +61,15 @@ class Routes:
         """Return the handler for a request.
 
         Raises:
-            HttpError: 404, or 405 where the path exists.
+            HttpError: 404, or 405 where the path exists; 501 for an unknown method, 400 for no target.
         """
-        path = _path(target)
+        parsed = parse_target(method, target)
+        path = parsed.path
+        if method not in _KNOWN_METHODS and method not in self._methods:
+            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "no such method is known here")
+        if path == "*":
+            # The server as a whole.
+            raise _not_allowed(self._methods)
         found = self._exact.get(path)
         if found is None and path.endswith("/") and path[:-1] in self._either:
             found = self._exact.get(path[:-1])
@@ -67,20 +85,11 @@ class Routes:
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing is served on this path")
         handler, methods = found
         if method not in methods and not (method == "HEAD" and "GET" in methods):
-            raise MethodNotAllowed(methods)
-        return Route(handler, methods, params)
+            raise _not_allowed(methods)
+        return Route(handler, methods, params, parsed.authority)
 
 
-class MethodNotAllowed(HttpError):
-    """405; the response names what is allowed."""
-
-    def __init__(self, methods: frozenset[str]) -> None:
-        super().__init__(HTTPStatus.METHOD_NOT_ALLOWED, "this method is not allowed on this path")
-        self.allow = ", ".join(sorted(methods))
-
-
-def _path(target: str) -> str:
-    if not target.startswith("/"):
-        # Absolute form (RFC 9112, 3.2.2).
-        target = urlsplit(target).path or "/"
-    return target.partition("?")[0]
+def _not_allowed(methods: frozenset[str]) -> HttpError:
+    allow = {"Allow": ", ".join(sorted(methods))}
+    text = "this method is not allowed on this path"
+    return HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, allow)

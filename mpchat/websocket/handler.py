@@ -9,6 +9,7 @@ from websockets.http11 import Request, Response
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.types import ByteSize, Duration
+from mpchat.websocket.origins import AllowedOrigin
 
 if TYPE_CHECKING:
     from mpchat.websocket.connection import WebSocketConnection
@@ -75,6 +76,17 @@ class WebsocketHandlerBase(HandlerBase):
             tuple[str, ...],
             Field(strict=False, description="Subprotocols, the preferred one first"),
         ] = ()
+        allowed_origins: Annotated[
+            Annotated[tuple[AllowedOrigin, ...], Field(strict=False)] | None,
+            Field(
+                alias="allowed-origins",
+                description="Whose pages may connect: `https://example.com`, with `:port` unless it is "
+                "the scheme's own; `https://*.example.com` for every name below it. Others get 403, also "
+                "`null` and pages of this host where they are not listed; whoever sends no Origin is no "
+                "browser, and is let in. By default only a request with Cookie or Authorization is "
+                "refused, unless host and port of its Origin are those that it asks for",
+            ),
+        ] = None
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         """Override always: serve one connection, from the end of its handshake on.

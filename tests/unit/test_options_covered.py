@@ -161,6 +161,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "ping-interval": ("1s", "options::test_ping_interval_and_timeout"),
             "ping-timeout": ("1s", "options::test_ping_interval_and_timeout"),
             "subprotocols": (["a"], "options::test_subprotocols"),
+            "allowed-origins": (["https://a.example"], "handshake::test_allowed_origins"),
         },
     ),
     NoLogSpans: (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.server.head import HttpError
-from mpchat.server.routes import MethodNotAllowed, Routes
+from mpchat.server.errors import HttpError
+from mpchat.server.routes import Routes
 
 
 def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HandlerBase:
@@ -44,9 +44,7 @@ def test_found(target: str, expected: HandlerBase, params: dict[str, str]) -> No
     assert route.params == params
 
 
-@pytest.mark.parametrize(
-    "target", ["/", "/chat/", "/chat/x", "/Chat", "/rooms/", "/rooms/a/b", "*"]
-)
+@pytest.mark.parametrize("target", ["/", "/chat/", "/chat/x", "/Chat", "/rooms/", "/rooms/a/b"])
 def test_not_found(target: str) -> None:
     with pytest.raises(HttpError) as caught:
         ROUTES.find("GET", target)
@@ -56,6 +54,6 @@ def test_not_found(target: str) -> None:
 def test_methods() -> None:
     assert ROUTES.find("PUT", "/rooms/blue").handler is ROOM
     assert ROUTES.find("HEAD", "/chat").handler is CHAT
-    with pytest.raises(MethodNotAllowed) as caught:
+    with pytest.raises(HttpError) as caught:
         ROUTES.find("DELETE", "/rooms/blue")
-    assert caught.value.allow == "GET, PUT"
+    assert caught.value.headers["Allow"] == "GET, PUT"

@@ -1,0 +1,65 @@
+"""Where a request's body ends and whether its sender waits for leave, by RFC 9112, section 6. Pure.
+
+Rules. Whatever leaves a doubt about the end is refused, and the connection closed: behind a proxy that
+takes another view it would be somebody else's request. Transfer codings are not decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+
+from mpchat.server.errors import HttpError
+
+_DIGITS = re.compile("[0-9]+")
+
+
+def body_length(headers: Headers, version: str, most: int) -> int:
+    """Return the bytes of the body.
+
+    Raises:
+        HttpError: 400; 411 for a body that tells its length as it goes, 413, 501 for an unknown coding.
+    """
+    lengths = headers.get_all("Content-Length")
+    if "Transfer-Encoding" in headers:
+        codings = split_list(headers.get_all("Transfer-Encoding"))
+        # 6.1: faulty with HTTP/1.0, doubtful with a length, and chunked comes once and last.
+        if (
+            version == "HTTP/1.0"
+            or lengths
+            or codings[-1:] != ["chunked"]
+            or "chunked" in codings[:-1]
+        ):
+            raise HttpError(HTTPStatus.BAD_REQUEST, "the end of the body cannot be told")
+        if len(codings) > 1:
+            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this transfer coding is not known here")
+        # 6.3: a server may insist on a length.
+        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "a body needs a Content-Length")
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "malformed Content-Length")
+    digits = lengths[0].lstrip("0") or "0"
+    if len(digits) > 18 or int(digits) > most:
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
+    return int(digits)
+
+
+def expects_continue(headers: Headers, version: str) -> bool:
+    """Whether the client waits for 100 before it goes on (RFC 9110, 10.1.1).
+
+    Raises:
+        HttpError: 417, it expects something else.
+    """
+    expected = split_list(headers.get_all("Expect"))
+    if any(item != "100-continue" for item in expected):
+        raise HttpError(HTTPStatus.EXPECTATION_FAILED, "this expectation is not known here")
+    return bool(expected) and version != "HTTP/1.0"
+
+
+def split_list(values: list[str]) -> list[str]:
+    """Return the elements of a header's lines, which are one list, in lower case (RFC 9110, 5.6.1)."""
+    elements = [item.strip(" \t").lower() for value in values for item in value.split(",")]
+    return [item for item in elements if item]

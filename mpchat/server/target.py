@@ -1,0 +1,103 @@
+"""What a request is for: the four forms of a target, by RFC 9112, section 3.2. Pure.
+
+Rules. URIs that normalisation makes equal name the same resource (RFC 9110, 4.2.3), so paths are
+compared in one form: unreserved characters plain, dot segments removed (RFC 3986, 6.2.2). What browsers
+leave as it is, though RFC 3986 would have it encoded, is taken; what neither allows is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from mpchat.server.errors import HttpError
+from mpchat.websocket.origins import split_authority
+
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
+# A sign of percentage that encodes nothing is what a page wrote; the query is the handler's.
+_QUERY = re.compile(r"[^#\"<>]*")
+_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([^?]*)(.*)")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_BEHIND_PATH = re.compile("[?#]")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target in parts: the path in its normal form, or ``*``; the authority of the absolute form."""
+
+    path: str
+    authority: str | None = None
+
+
+def parse_target(method: str, target: str) -> Target:
+    """Return what a request of visible ASCII characters is for.
+
+    Raises:
+        HttpError: 400; 501 for CONNECT, since this is no proxy.
+    """
+    if method == "CONNECT":
+        # RFC 9112, 3.2.3: host and port, both.
+        authority = split_authority(target)
+        if authority is None or authority[1] is None:
+            raise _bad("CONNECT wants host:port")
+        raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
+    if target.startswith("/"):
+        path, _, query = target.partition("?")
+        return Target(_checked(path, query))
+    if target == "*":
+        if method != "OPTIONS":
+            # RFC 9112, 3.2.4.
+            raise _bad("* is a target of OPTIONS only")
+        return Target(target)
+    # RFC 9112, 3.2.2; RFC 6455, 4.1: a ws URI is asked for as http, wss as https.
+    found = _ABSOLUTE.fullmatch(target)
+    # RFC 9110, 4.2.1 and 4.2.4: no empty host, and nobody's name and password before it.
+    if found is None or split_authority(found[1]) is None:
+        raise _bad("the target is neither a path nor an http URI")
+    return Target(_checked(found[2] or "/", found[3][1:]), found[1])
+
+
+def normalise(path: str) -> str:
+    """Return a path in the form in which paths are compared."""
+    if "%" in path:
+        path = _ENCODED.sub(_decode, path)
+    return _remove_dots(path) if "/." in path else path
+
+
+def shown_target(target: str) -> str:
+    """Return what people may see: the path, since queries carry tokens, and authorities passwords."""
+    if not target.startswith("/"):
+        found = _ABSOLUTE.fullmatch(target)
+        target = found[2] or "/" if found is not None else "***"
+    return _BEHIND_PATH.split(target, maxsplit=1)[0]
+
+
+def _checked(path: str, query: str) -> str:
+    if _PATH.fullmatch(path) is None or _QUERY.fullmatch(query) is None:
+        raise _bad("malformed request target")
+    return normalise(path)
+
+
+def _decode(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else found[0].upper()
+
+
+def _remove_dots(path: str) -> str:
+    """Remove ``.`` and ``..`` as RFC 3986, 5.2.4 does; there is nothing above the root."""
+    kept: list[str] = []
+    segments = path[1:].split("/")
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in {".", ".."}:
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _bad(text: str) -> HttpError:
+    return HttpError(HTTPStatus.BAD_REQUEST, text)

@@ -1,0 +1,93 @@
+"""What RFC 6455 asks of a handshake, section 4.2.1, where ``websockets`` asks less or more. Pure.
+
+Rules. A violation of the grammar is an error also in what nobody is going to use. Header lines of one
+name are one list, in which empty elements do not count (RFC 9110, 5.6.1). No reason repeats what the
+client sent. What is left for ``websockets`` to decide are the subprotocol and the extensions.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+
+from mpchat.server.errors import HttpError
+from mpchat.server.framing import split_list
+from mpchat.websocket.origins import Origin, refusal
+
+VERSION = "13"
+
+_T = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_KEY = re.compile("[A-Za-z0-9+/]{22}==")
+_TOKEN = re.compile(f"{_T}+")
+_PROTOCOL = re.compile(f"{_T}+(?:/{_T}+)?")
+# A quoted value has to be a token once it is unquoted, so it holds neither comma nor semicolon.
+_VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
+_EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
+
+
+def check_handshake(headers: Headers) -> Headers:
+    """Check a request that has Upgrade, and return those of its headers that ``websockets`` is to judge.
+
+    Raises:
+        HttpError: 400 or 426.
+    """
+    # Other protocols may be wished for as well (RFC 9110, 7.8).
+    if "websocket" not in _elements(headers, "Upgrade", _PROTOCOL):
+        raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
+    if "upgrade" not in _elements(headers, "Connection", _TOKEN):
+        raise _upgrade_required("Upgrade has to be listed in Connection, too")
+    # Before the key: what another version asks of it is not known here.
+    if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
+        raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
+    for name, item in (
+        ("Sec-WebSocket-Protocol", _TOKEN),
+        ("Sec-WebSocket-Extensions", _EXTENSION),
+    ):
+        # 4.3: at least one element.
+        if name in headers and not _elements(headers, name, item):
+            raise _bad(f"empty {name}")
+    if len(headers.get_all("Origin")) > 1:
+        # RFC 6454, 7.3.
+        raise _bad("more than one Origin")
+    keys = headers.get_all("Sec-WebSocket-Key")
+    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+        raise _bad("Sec-WebSocket-Key has to be 16 bytes in base64, once")
+    judged = Headers(Upgrade="websocket", Connection="Upgrade")
+    for name, value in headers.raw_items():
+        if name.lower().startswith("sec-websocket-"):
+            judged[name] = value
+    return judged
+
+
+def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:
+    """Check that a handshake for ``authority`` is not that of a page that may not connect.
+
+    Raises:
+        HttpError: 403.
+    """
+    reason = refusal(headers, authority, allowed)
+    if reason is not None:
+        raise HttpError(HTTPStatus.FORBIDDEN, reason)
+
+
+def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:
+    elements = split_list(headers.get_all(name))
+    if not all(item.fullmatch(element) for element in elements):
+        raise _bad(f"malformed {name}")
+    return elements
+
+
+def _upgrade_required(text: str) -> HttpError:
+    """Return 426, which names what is spoken here (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade, close",
+        "Sec-WebSocket-Version": VERSION,
+    }
+    return HttpError(HTTPStatus.UPGRADE_REQUIRED, text, headers)
+
+
+def _bad(text: str) -> HttpError:
+    return HttpError(HTTPStatus.BAD_REQUEST, text)

@@ -1,0 +1,113 @@
+"""Whose pages may connect: the option ``allowed-origins``, and what holds without it.
+
+Rules. A browser lets every page open a WebSocket to every server and sends along the cookies that it has
+for that server; only Origin tells whose page it was (RFC 6455, section 10.2). With the option a request
+with Origin is let in if the list has it. Without it a request with Origin and with credentials (Cookie,
+Authorization) is let in if Origin names the host and port that the request is for. Whoever sends no
+Origin is no browser, and is let in. Hosts are compared without case, ports with the scheme's own in the
+place of none; ``null`` and what is no origin at all equal nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+from websockets.datastructures import Headers
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+# RFC 3986, 3.2.2: reg-name (which an IPv4 address is, too) or an IPv6 address in brackets.
+_AUTHORITY = re.compile(
+    r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
+)
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#@]*)")
+
+
+def split_authority(text: str) -> tuple[str, int | None] | None:
+    """Return host, in lower case, and port of ``host[:port]``; None if it is none (RFC 9110, 7.2)."""
+    found = _AUTHORITY.fullmatch(text)
+    if found is None:
+        return None
+    host, port = found[1].lower(), int(found[2]) if found[2] else None
+    if port is not None and port > 65535:
+        return None
+    if host.startswith("["):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    return host, port
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of a page; ``is_wildcard`` stands for every name below the host instead."""
+
+    scheme: str
+    host: str
+    port: int | None
+    is_wildcard: bool = False
+
+    def matches(self, other: Origin) -> bool:
+        """Whether a page's origin is this one, or one of these."""
+        if (self.scheme, self.port) != (other.scheme, other.port):
+            return False
+        return other.host.endswith(f".{self.host}") if self.is_wildcard else other.host == self.host
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Return the origin that a header names; None for ``null`` and for what is none (RFC 6454, 7.1)."""
+    found = _ORIGIN.fullmatch(text)
+    authority = split_authority(found[2]) if found is not None else None
+    if found is None or authority is None:
+        return None
+    scheme = found[1].lower()
+    host, port = authority
+    return Origin(scheme, host, _DEFAULT_PORTS.get(scheme) if port is None else port)
+
+
+def _parse_allowed(value: Any) -> Origin:
+    if isinstance(value, str):
+        scheme, separator, rest = value.partition("://")
+        is_wildcard = rest.startswith("*.")
+        origin = parse_origin(scheme + separator + rest.removeprefix("*."))
+        if origin is not None and "*" not in origin.host:
+            return Origin(origin.scheme, origin.host, origin.port, is_wildcard)
+    raise PydanticCustomError(
+        "origin", "expected an origin such as https://example.com or https://*.example.com"
+    )
+
+
+AllowedOrigin = Annotated[Origin, BeforeValidator(_parse_allowed, json_schema_input_type=str)]
+"""An entry of ``allowed-origins``."""
+
+
+def refusal(
+    headers: Headers, authority: str | None, allowed: tuple[Origin, ...] | None
+) -> str | None:
+    """Return why a handshake is refused for its origin, or None.
+
+    ``headers`` have Origin at most once; ``authority`` is the host and port that the request is for.
+    """
+    value = headers.get("Origin")
+    if value is None:
+        return None
+    origin = parse_origin(value)
+    if allowed is not None:
+        if origin is not None and any(entry.matches(origin) for entry in allowed):
+            return None
+        return "this origin is not among the allowed ones"
+    if "Cookie" not in headers and "Authorization" not in headers:
+        return None
+    if origin is not None and authority is not None:
+        here = split_authority(authority)
+        if here is not None:
+            # Who ended TLS for us kept the scheme to himself: the port is compared as the page would.
+            port = _DEFAULT_PORTS.get(origin.scheme) if here[1] is None else here[1]
+            if (origin.host, origin.port) == (here[0], port):
+                return None
+    return "a request with credentials from another origin"

@@ -1,0 +1,261 @@
+"""What clients send on the service's port, by the rules of HTTP and WebSocket, and what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+
+from mpchat.testsuite.service import ServiceFailed
+from tests.functional.conftest import Serve
+from tests.requests import CASES, CHAT, KEY, PING, Case, plain, shake
+
+ACCEPT = base64.b64encode(
+    hashlib.sha1(f"{KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+).decode()
+APP = """
+from mpchat import HandlerBase, WebsocketHandlerBase, default_component_list, response
+
+
+class Rooms(WebsocketHandlerBase):
+    name = "handler-rooms"
+
+    async def handle(self, chat, context):
+        async for message in chat:
+            await chat.send(message)
+
+
+class Large(HandlerBase):
+    name = "handler-large"
+
+    async def handle_non_websocket_request(self, request, context):
+        return response(200, "x" * 100_000)
+
+
+components = default_component_list().append(Rooms).append(Large)
+"""
+HELLO, HELLO_BACK = b"\x81\x82\x00\x00\x00\x00hi", b"\x81\x02hi"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("localhost", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    status_line, *lines = head[:-4].decode("latin-1").split("\r\n")
+    version, status, _ = status_line.split(" ", 2)
+    assert version == "HTTP/1.1"
+    pairs = [line.split(": ", 1) for line in lines]
+    headers = {name.lower(): value for name, value in pairs}
+    assert len(headers) == len(pairs), head
+    return int(status), headers
+
+
+async def try_case(port: int, case: Case) -> str | None:
+    """Return what is wrong with the answer."""
+    try:
+        return await _try_case(port, case)
+    except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+        return repr(error)
+
+
+async def _try_case(port: int, case: Case) -> str | None:
+    async with connected(port) as (reader, writer):
+        writer.write(case.data)
+        status, headers = await read_head(reader)
+        if status == 100:
+            status, headers = await read_head(reader)
+        if status != case.status:
+            return f"{status}, expected {case.status}"
+        for name, value in case.headers.items():
+            if headers.get(name.lower()) != value:
+                return f"{name}: {headers.get(name.lower())}, expected {value}"
+        parsedate_to_datetime(headers["date"])
+        if status == 101:
+            return await _try_chat(reader, writer, headers)
+        length = 0 if case.data.startswith(b"HEAD") else int(headers["content-length"])
+        body = await asyncio.wait_for(reader.readexactly(length), 30)
+        connection = [name.strip().lower() for name in headers.get("connection", "").split(",")]
+        # Whoever sends Upgrade lists it in Connection (RFC 9110, 7.8).
+        if ("upgrade" in headers) != ("upgrade" in connection):
+            return f"Upgrade and Connection: {connection}"
+        if status != 200 and length and not body.strip():
+            return "no reason"
+        if "close" in connection:
+            return "more than one answer" if await asyncio.wait_for(reader.read(), 30) else None
+        # What follows a handshake may be frames, which nobody must take for a request.
+        if b"Upgrade:" in case.data:
+            return "no Connection: close"
+        writer.write(plain())
+        return None if (await read_head(reader))[0] == 200 else "the next request was misread"
+
+
+async def _try_chat(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str]
+) -> str | None:
+    if headers["sec-websocket-accept"] != ACCEPT:
+        return f"Sec-WebSocket-Accept: {headers['sec-websocket-accept']}"
+    if (headers["upgrade"].lower(), headers["connection"].lower()) != ("websocket", "upgrade"):
+        return f"Upgrade: {headers['upgrade']}, Connection: {headers['connection']}"
+    # RFC 9110, 8.6 and RFC 6455, 4.2.2: nothing that was not asked for.
+    never = {"content-length", "transfer-encoding", "sec-websocket-protocol"}
+    if never & headers.keys():
+        return f"{never & headers.keys()} in 101"
+    writer.write(HELLO)
+    if await asyncio.wait_for(reader.readexactly(len(HELLO_BACK)), 30) != HELLO_BACK:
+        return "no echo"
+    return None
+
+
+@pytest.fixture
+def service_command(service_command: list[str], service_tmpdir: Path) -> list[str]:
+    (service_tmpdir / "rooms.py").write_text(APP)
+    return [*service_command, "--app", "rooms:components"]
+
+
+async def test_every_rule_of_a_request(serve: Serve) -> None:
+    with serve({"handler-rooms.path": "/rooms/{room}"}) as service:
+        wrong = {
+            case.name: problem
+            for case in CASES
+            if (problem := await try_case(service.port, case)) is not None
+        }
+    text = "".join(f"\n{name}: {problem}" for name, problem in wrong.items())
+    assert not wrong, text
+
+
+async def test_no_trickle_stretches_the_time_for_a_head(serve: Serve) -> None:
+    # Bytes of a head, empty lines before one, and both behind a first request.
+    trickles = [b"GET /chat HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 9999, b"\r\n" * 99999]
+    with serve({"server.handshake-timeout": "500ms"}) as service:
+        for trickle, before in itertools.product(trickles, [b"", plain()]):
+            async with connected(service.port) as (reader, writer):
+                if before:
+                    writer.write(before)
+                    assert (await read_head(reader))[0] == 200
+                answer = asyncio.create_task(read_head(reader))
+                deadline = asyncio.get_running_loop().time() + 30
+                for byte in trickle:
+                    writer.write(bytes([byte]))
+                    await asyncio.wait([answer], timeout=0.02)
+                    if answer.done():
+                        break
+                    assert asyncio.get_running_loop().time() < deadline
+                status, headers = await answer
+                assert (status, headers["connection"]) == (408, "close")
+
+
+async def test_a_request_that_ends_early_is_told_so(service_port: int) -> None:
+    async with connected(service_port) as (reader, writer):
+        writer.write(shake()[:-2])
+        writer.write_eof()
+        assert (await read_head(reader))[0] == 400
+    async with connected(service_port) as (reader, writer):
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+
+
+async def test_requests_may_come_before_their_turn(service_port: int) -> None:
+    async with connected(service_port) as (reader, writer):
+        writer.write(plain() + plain("GET /nowhere HTTP/1.1") + b"\r\n" + shake() + HELLO)
+        for status in (200, 404, 101):
+            found, headers = await read_head(reader)
+            assert found == status
+            await reader.readexactly(int(headers.get("content-length", "0")))
+        assert await asyncio.wait_for(reader.readexactly(len(HELLO_BACK)), 30) == HELLO_BACK
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (shake("GET /nowhere HTTP/1.1"), 404),
+        (shake(sec_websocket_key=None), 400),
+        (shake(sec_websocket_version="8"), 426),
+        (shake(upgrade="h2c"), 426),
+        (shake(PING), 200),
+    ],
+)
+async def test_what_follows_a_handshake_is_never_a_request(
+    service_port: int, refused: bytes, status: int
+) -> None:
+    async with connected(service_port) as (reader, writer):
+        writer.write(refused + plain())
+        found, headers = await read_head(reader)
+        assert (found, "close" in headers["connection"]) == (status, True)
+        await reader.readexactly(int(headers["content-length"]))
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+
+
+async def test_100_comes_before_101_and_before_a_body(service_port: int) -> None:
+    async with connected(service_port) as (reader, writer):
+        writer.write(plain(PING, "Expect: 100-continue", "Content-Length: 2"))
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == CONTINUE
+        writer.write(b"hi")
+        assert (await read_head(reader))[0] == 200
+        writer.write(shake(CHAT, "Expect: 100-Continue"))
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == CONTINUE
+        assert (await read_head(reader))[0] == 101
+
+
+async def test_who_reads_no_answers_is_asked_no_more(serve: Serve) -> None:
+    loop = asyncio.get_running_loop()
+    requests = plain("GET /large HTTP/1.1", "X: " + "y" * 8000) * 10
+    with (
+        serve({"handler-large.path": "/large"}) as service,
+        socket.create_connection(("localhost", service.port)) as client,
+    ):
+        client.setblocking(False)
+        # Far more than all buffers between us hold; without a limit all of it would be taken.
+        with pytest.raises(TimeoutError):
+            for _ in range(2000):
+                await asyncio.wait_for(loop.sock_sendall(client, requests), 2)
+        # And it goes on as soon as we read.
+        answers = 0
+        while answers < 200:
+            answers += (await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 30)).count(
+                b"200 OK"
+            )
+
+
+async def test_allowed_origins(serve: Serve) -> None:
+    options = {
+        "websocket-handler.allowed-origins": ["https://example.com", "https://*.example.org"]
+    }
+    expected = {
+        "https://example.com": 101,
+        "https://a.example.org": 101,
+        "http://example.com": 403,
+        "https://example.org": 403,
+        "http://localhost": 403,
+        "null": 403,
+    }
+    with serve(options) as service:
+        for origin, status in expected.items():
+            async with connected(service.port) as (reader, writer):
+                writer.write(shake(CHAT, f"Origin: {origin}"))
+                assert (await read_head(reader))[0] == status, origin
+        async with connected(service.port) as (reader, writer):
+            writer.write(shake(CHAT, "Cookie: a=b"))
+            assert (await read_head(reader))[0] == 101
+    wrong = {"websocket-handler.allowed-origins": ["https://example.com/"]}
+    with pytest.raises(ServiceFailed, match="expected an origin such as"), serve(wrong):
+        pass

@@ -1,10 +1,10 @@
 """The connection lines: one for each request, refused head, and closed connection.
 
 Rules. Written if USERVER_LOG_REQUEST says so, left out by the span's name (``http/`` and the component's
-name) if USERVER_NO_LOG_SPANS lists it or a prefix of it. Values of headers are ``***`` unless their name
-is on the whitelist: nothing secret gets into a log by accident. Each handler has a logger of its own, so
-its lines can be made more or less without touching others; where ``logger_access`` names a logger it
-takes those that the handler's lets through.
+name) if USERVER_NO_LOG_SPANS lists it or a prefix of it. Nothing secret gets into a log by accident: of a
+target only the path is written, and values of headers are ``***`` unless their name is on the whitelist.
+Each handler has a logger of its own, so its lines can be made more or less without touching others; where
+``logger_access`` names a logger it takes those that the handler's lets through.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from mpchat.dynamic_config.variables import (
     NO_LOG_SPANS,
 )
 from mpchat.logs.levels import find_logger
-from mpchat.server.head import HttpError
+from mpchat.server.errors import HttpError
+from mpchat.server.target import shown_target
 
 _nowhere = logging.getLogger("mpchat.handlers")
 
@@ -44,7 +45,7 @@ class AccessLog:
         logger = self._logger(snapshot, handler)
         if logger is None:
             return
-        text = f"{request.method} {request.path} {status} from {describe_peer(peer)}"
+        text = f"{request.method} {shown_target(request.path)} {status} from {describe_peer(peer)}"
         if snapshot[LOG_REQUEST_HEADERS]:
             shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
             headers = (

@@ -331,23 +331,23 @@ async def test_a_level_changes_everywhere_and_comes_back(
     await asyncio.to_thread(
         wait_until, lambda: len(set(supervisor.pids("worker")) - workers) == 4, "new workers"
     )
-    await service_client.get("/ping?quiet")
+    await service_client.get("/ping")
     assert json.loads(verb("log-level", "default", "--json").stdout) == {
         "logger": "default",
         "level": None,
     }
-    await service_client.get("/ping?still-quiet")
+    await service_client.get("/ping")
     assert verb("log-level", "mpchat.handlers").returncode == 0
     # The order has been passed on; each worker follows it when its loop turns.
     deadline = time.monotonic() + 30
-    while "/ping?loud" not in supervisor.stderr():
+    while "HEAD /ping" not in supervisor.stderr():
         assert time.monotonic() < deadline
-        await service_client.get("/ping?loud")
+        await service_client.request("HEAD", "/ping")
     # The crash is an error; that a worker is ready is no more than an information.
     text = supervisor.stderr()
     assert text.count("killed by SIGKILL") == 4
     assert text.count(" is ready, pid ") == 4
-    assert "quiet" not in text
+    assert "GET /ping" not in text
 
 
 def test_wrong_levels_are_refused(verb: Verb) -> None:

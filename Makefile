@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test systemd-test lint docs wheel loadtest bench bench-quick clean
+.PHONY: serve test systemd-test lint docs wheel conformance loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -28,6 +28,10 @@ lint: $(VENV)/.dev
 # Prints the reference pages from the models and constants; `make test` fails when they are stale.
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py
+
+# All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.
+conformance: $(VENV)/.test
+	$(BIN)/python -m tests.conformance --write docs/conformance.md
 
 loadtest: $(VENV)/.load
 	$(BIN)/python loadtests/run.py
@@ -56,7 +60,7 @@ $(VENV)/.serve: pyproject.toml | $(VENV)/.venv
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.load: pyproject.toml | $(VENV)/.venv
@@ -68,5 +72,5 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.venv
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,bench,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,dev]'
 	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench

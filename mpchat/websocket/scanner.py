@@ -139,6 +139,10 @@ class Scanner:
                 if length >= 126:
                     start += 2 if length == 126 else 8
                     if end < start - 4:
+                        opening = _check_opening(first, second)
+                        if opening is not None:
+                            self._fail(CloseCode.PROTOCOL_ERROR, opening)
+                            return False
                         break
                     length = int.from_bytes(data[position + 2 : start - 4], "big")
                 plain = first in _PLAIN and self._fragments is None
@@ -192,29 +196,30 @@ class Scanner:
         return self._fragment(first, payload)
 
     def _check_header(self, first: int, second: int, length: int) -> tuple[CloseCode, str] | None:
-        """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4)."""
+        """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4).
+
+        One that breaks several is told the one that ``websockets`` would tell.
+        """
+        opening = _check_opening(first, second)
+        if opening is not None:
+            return CloseCode.PROTOCOL_ERROR, opening
         opcode = first & 0x0F
+        is_control = opcode >= _CONTROL
+        size = length + (self._fragments.size if self._fragments is not None else 0)
+        if size > self._max_size and not (is_control and length <= 125):
+            return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
         if first & 0x70:
             return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
-        if second < 0x80:
-            return CloseCode.PROTOCOL_ERROR, "a client's frames must be masked"
-        if opcode & _CONTROL:
-            if opcode > _PONG:
-                return CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}"
+        if is_control:
             if not first & 0x80:
                 return CloseCode.PROTOCOL_ERROR, "a control frame must not be fragmented"
             if length > _MOST_CONTROL:
                 return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
             return None
-        if opcode > _BINARY:
-            return CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}"
         if opcode and self._fragments is not None:
             return CloseCode.PROTOCOL_ERROR, "a new message before the last one ended"
         if not opcode and self._fragments is None:
             return CloseCode.PROTOCOL_ERROR, "a continuation of nothing"
-        size = length + (self._fragments.size if self._fragments is not None else 0)
-        if size > self._max_size:
-            return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
         return None
 
     def _fragment(self, first: int, payload: bytes) -> Message | None:
@@ -265,6 +270,16 @@ class Scanner:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
         self.has_control = self.is_over = True
         self._fragments = None
+
+
+def _check_opening(first: int, second: int) -> str | None:
+    """Return what is wrong with the first two bytes of a frame, whatever follows."""
+    opcode = first & 0x0F
+    if opcode > _PONG or _BINARY < opcode < _CONTROL:
+        return f"unknown opcode {opcode}"
+    if second < 0x80:
+        return "a client's frames must be masked"
+    return None
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

@@ -110,6 +110,9 @@ def test_every_cut_of_one_stream() -> None:
         ),
         pytest.param(b"\x82\xfe\x03\xe9" + MASK, CloseCode.MESSAGE_TOO_BIG, id="7.4.1 size"),
         pytest.param(
+            b"\xb9\xff" + bytes(2) + b"x" * 6 + MASK, CloseCode.MESSAGE_TOO_BIG, id="and RSV"
+        ),
+        pytest.param(
             frame(Opcode.BINARY, b"x" * 600, fin=False) + b"\x80\xfe\x01\x91",
             CloseCode.MESSAGE_TOO_BIG,
             id="7.4.1 size over fragments",
@@ -123,6 +126,13 @@ def test_a_mistake_ends_with_its_code(stream: bytes, code: CloseCode) -> None:
     assert scanner.failure is not None
     assert scanner.failure.close.code == code
     assert scanner.failure.frame[:1] == b"\x88"
+
+
+@pytest.mark.parametrize("opening", [b"\x81\x7e", b"\x83\xff", b"\x8b\xfe"])
+def test_a_frame_is_refused_at_its_second_byte(opening: bytes) -> None:
+    scanner, _messages = scan(opening)
+    assert scanner.failure is not None
+    assert scanner.failure.close.code == CloseCode.PROTOCOL_ERROR
 
 
 def test_close_is_answered_with_its_own_code() -> None:

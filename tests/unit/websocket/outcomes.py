@@ -1,0 +1,176 @@
+"""What becomes of a stream: in the scanner, and in a ``websockets.asyncio`` server.
+
+The server is the real ``ServerConnection`` after a real handshake, with the real assembling of messages,
+and its handler records. Only the transport is not a socket, which makes it a hundred times faster;
+test_differential shows with sockets that nothing hangs on that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.server import ServerProtocol
+
+from mpchat.ipc.counters import Counters
+from mpchat.websocket.scanner import Message, Scanner
+from tests.functional.raw import handshake
+from tests.unit.websocket.streams import CLOSE, PONG, Stream, frames
+
+NO_CODE = 1005
+_SILENT = logging.getLogger("tests.reference")
+_SILENT.disabled = True
+_TURNS_OF_HANDSHAKE = 8
+_TURNS = 3
+"""A handler that waits for a message has it after two turns of the loop, and has answered a bad one"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a handler saw, and what went back to the client."""
+
+    messages: tuple[Message, ...]
+    pongs: tuple[bytes, ...]
+    close: int | None
+    """The code of our Close; NO_CODE for one without, None while the connection is open"""
+
+
+def answered(output: bytes) -> tuple[tuple[bytes, ...], int | None]:
+    """Return the payloads of the pongs and the close code in what a server sent."""
+    pongs: list[bytes] = []
+    close = None
+    for header in frames(output):
+        payload = output[header.stop - header.length : header.stop]
+        opcode = header.first & 0x0F
+        assert close is None, "something was sent after Close"
+        if opcode == PONG:
+            pongs.append(payload)
+        else:
+            assert opcode == CLOSE
+            close = int.from_bytes(payload[:2]) if payload else NO_CODE
+    return tuple(pongs), close
+
+
+class Scan:
+    """One run of a scanner over a stream, cut into pieces."""
+
+    def __init__(
+        self,
+        scanner_class: type[Scanner],
+        stream: Stream,
+        cuts: Sequence[int] = (),
+        budget: int = 64,
+    ) -> None:
+        counters = Counters()
+        scanner = scanner_class(stream.limit, counters)
+        messages: list[Message] = []
+        data = stream.data
+        for start, stop in pairwise((0, *cuts, len(data))):
+            before = len(messages)
+            more = scanner.feed(data[start:stop], messages, budget)
+            assert len(messages) - before <= budget
+            while more:
+                before = len(messages)
+                more = scanner.feed(b"", messages, budget)
+                assert len(messages) - before <= budget
+        ending = scanner.closed or scanner.failure
+        assert scanner.is_over == (ending is not None)
+        assert scanner.received == counters.messages_received == len(messages)
+        self.scanner = scanner
+        self.messages = messages
+        self.output = b"".join(scanner.replies) + (ending.frame if ending is not None else b"")
+
+    def equals(self, other: Scan) -> bool:
+        """Whether the other run saw and answered the same, to the byte."""
+        return self.messages == other.messages and self.output == other.output
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of it."""
+        return Outcome(tuple(self.messages), *answered(self.output))
+
+
+class _Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        """Reading is over: the stream is one read."""
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class _Server(Server):
+    def is_serving(self) -> bool:
+        return True
+
+
+async def reference(data: bytes, limit: int) -> Outcome:
+    """Return what a ``websockets`` server makes of these bytes, received in one read."""
+    messages: list[Message] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        await connection.handshake()
+        async with connection:
+            await record(connection, messages)
+
+    server = _Server(asyncio.Future, handle, _SILENT)  # type: ignore[arg-type]
+    protocol = ServerProtocol(max_size=limit, logger=_SILENT)
+    connection = ServerConnection(protocol, server, ping_interval=None, close_timeout=None)
+    transport = _Transport()
+    connection.connection_made(transport)
+    (task,) = server.handler_tasks
+    connection.data_received(handshake("/"))
+    try:
+        await _turns(_TURNS_OF_HANDSHAKE)
+        assert transport.written.startswith(b"HTTP/1.1 101 ")
+        transport.written.clear()
+        connection.data_received(data)
+        await _turns(_TURNS)
+        output = bytes(transport.written)
+    finally:
+        connection.eof_received()
+        connection.connection_lost(None)
+        await task
+    return Outcome(tuple(messages), *answered(output))
+
+
+async def _turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def record(connection: ServerConnection, messages: list[Message]) -> None:
+    """Keep every message, to the end of the connection."""
+    try:
+        while True:
+            messages.append(await connection.recv())
+    except ConnectionClosed:
+        return

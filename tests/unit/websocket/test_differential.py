@@ -92,8 +92,8 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
     ("right", "wrong"),
     [
         pytest.param(
-            "apply_mask(data[start:stop], data[start - 4 : start])",
-            "apply_mask(data[start:stop], data[start - 3 : start] + data[start - 4 : start - 3])",
+            "apply_mask(masked, data[start - 4 : start])",
+            "apply_mask(masked, data[start - 3 : start] + data[start - 4 : start - 3])",
             id="wrong mask phase",
         ),
         pytest.param("if first & 0x70:", "if first & 0x60:", id="a missed RSV bit"),

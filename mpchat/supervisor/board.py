@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.supervisor.children import Child
-from mpchat.supervisor.policy import Policy, Worker
+from mpchat.supervisor.policy import Policy
+from mpchat.supervisor.states import Worker
 
 
 def show_slots(scoreboard: Scoreboard, policy: Policy, children: Mapping[int, Child]) -> None:

@@ -7,15 +7,17 @@ change meanwhile (the newest generation) is attached only then.
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.supervisor.children import Child
-from mpchat.supervisor.reload import Generation
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.reload import Reload
 from mpchat.supervisor.running import Running
-from mpchat.supervisor.sockets import Listeners
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,29 @@ class _Waiting:
     child: Child
     far: int
     request: ForkRequest
+    listening: tuple[socket.socket, ...]
 
 
 class Forks:
-    """The requests that no template has been given yet."""
+    """The requests that no template has been given yet; ``levels`` are those of loggers, by order."""
 
-    def __init__(self, scoreboard: Scoreboard) -> None:
+    def __init__(
+        self, scoreboard: Scoreboard, family: Family, reload: Reload, levels: Mapping[str, str]
+    ) -> None:
         self._scoreboard = scoreboard
+        self._family = family
+        self._reload = reload
+        self._levels = levels
         self._waiting: list[_Waiting] = []
 
-    def request_worker(self, name: str, number: int, slot: int, row: int) -> Child:
+    def request_worker(
+        self, name: str, number: int, slot: int, row: int, listening: socket.socket
+    ) -> Child:
         """Return a worker that will be forked."""
         channel, far = Channel.pair()
         child = Child(name, channel, number, slot, row)
-        return self._request(child, far.detach(), ForkRequest("worker", slot, row))
+        request = ForkRequest("worker", slot, row)
+        return self._request(child, far.detach(), request, listening)
 
     def request_monitor(self, running: Running) -> Child:
         """Return a monitor that will be forked."""
@@ -51,22 +62,21 @@ class Forks:
         )
         return self._request(Child("monitor", channel), far.detach(), request)
 
-    def send(
-        self,
-        template: Child,
-        generation: Generation,
-        listeners: Listeners,
-        log_levels: dict[str, str],
-    ) -> None:
-        """Hand all requests to a template that is ready."""
+    def flush(self) -> None:
+        """Hand all requests to the template, if it is ready."""
+        template = self._family.template.child
+        if template is None or not template.ready:
+            return
         waiting, self._waiting = self._waiting, []
+        generation = self._reload.generation
         for fork in waiting:
-            child, request = fork.child, replace(fork.request, log_levels=log_levels)
+            child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
             descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
             if request.role == "worker":
                 child.sent_generation = child.applied_generation = generation.number
                 request = replace(request, generation=generation.number)
-                descriptors += [generation.memfd, listeners.sockets[child.slot].fileno()]
+                descriptors.append(generation.memfd)
+                descriptors += [listening.fileno() for listening in fork.listening]
             template.send(request, tuple(descriptors))
             os.close(fork.far)
 
@@ -77,7 +87,9 @@ class Forks:
                 os.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _request(self, child: Child, far: int, request: ForkRequest) -> Child:
+    def _request(
+        self, child: Child, far: int, request: ForkRequest, *listening: socket.socket
+    ) -> Child:
         child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._waiting.append(_Waiting(child, far, request))
+        self._waiting.append(_Waiting(child, far, request, listening))
         return child

@@ -17,7 +17,6 @@ class Heartbeats:
     """Counters of beats by worker, and since when they have not moved."""
 
     def __init__(self) -> None:
-        self.next_look = 0.0
         self._last_look = 0.0
         self._since: dict[int, tuple[int, float]] = {}
 
@@ -30,7 +29,6 @@ class Heartbeats:
             moved = late or seen is None or seen[0] != count
             self._since[worker] = (count, now) if moved or seen is None else seen
         self._last_look = now
-        self.next_look = now + LOOK_SECONDS
 
     def stale(self, worker: int) -> float:
         """Return the seconds that a worker has been seen standing still."""

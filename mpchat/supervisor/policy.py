@@ -11,128 +11,25 @@ Whoever may take too long has a ``due`` time, after which Overdue is handled for
 
 from __future__ import annotations
 
-import enum
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mpchat.supervisor.backoff import Backoff
 from mpchat.supervisor.numbers import Numbers
-
-
-class State(enum.Enum):
-    """Where a worker is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
-    RETIRING = "retiring"
-    STOPPING = "stopping"
-    GONE = "gone"
-
-
-class Event(enum.Enum):
-    """What can happen to one worker."""
-
-    READY = "ready"
-    RETIRING = "retiring"
-    GONE = "gone"
-    OVERDUE = "overdue"
-    STOP = "stop"
-    STOP_NOW = "stop now"
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Fork a worker for this slot."""
-
-    worker: int
-    slot: int
-    row: int
-
-
-@dataclass(frozen=True)
-class StopWorker:
-    """Tell it to end: in an orderly way, or at once."""
-
-    worker: int
-    now: bool
-
-
-@dataclass(frozen=True)
-class Kill:
-    """SIGKILL."""
-
-    worker: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Announce:
-    """The service is up: the ready line, READY=1. Said once."""
-
-
-@dataclass(frozen=True)
-class Exit:
-    """All workers are gone; ``failed`` when none could ever start."""
-
-    failed: bool
-
-
-Action: TypeAlias = Spawn | StopWorker | Kill | Announce | Exit
-
-
-class Backoff:
-    """When the next incarnation may start: at once, then 0.1 s doubling to 10 s, with jitter."""
-
-    def __init__(self, numbers: Numbers, random_between: Callable[[float, float], float]) -> None:
-        self._numbers = numbers
-        self._random_between = random_between
-        self.failures = 0
-        self._last = 0.0
-
-    def failed(self, lifetime: float) -> float:
-        """Return how many seconds to wait after an incarnation that lived this long."""
-        numbers = self._numbers
-        if lifetime > max(numbers.calm, self._last):
-            self.failures = 0
-        self.failures += 1
-        if self.failures == 1:
-            self._last = 0.0
-            return 0.0
-        exponent = min(self.failures - 2, 30)
-        wait = min(numbers.first_backoff * float(2**exponent), numbers.largest_backoff)
-        self._last = wait
-        return wait * self._random_between(1 - numbers.jitter, 1 + numbers.jitter)
-
-
-@dataclass
-class Worker:
-    """One incarnation."""
-
-    number: int
-    slot: int
-    row: int
-    state: State
-    born: float
-    since: float
-    """When it entered its state"""
-    due: float | None
-
-
-@dataclass
-class Slot:
-    """A place in the pool: at most two workers, and when the next may start."""
-
-    backoff: Backoff
-    current: Worker | None = None
-    retiring: Worker | None = None
-    spawn_at: float | None = None
-    failed_starts: int = 0
-    spawned: int = 0
-
-    def free_row(self) -> int:
-        """Return the scoreboard row that no living worker writes."""
-        return 1 - self.retiring.row if self.retiring is not None else 0
+from mpchat.supervisor.states import (
+    Action,
+    Announce,
+    Event,
+    Exit,
+    Kill,
+    Slot,
+    Spawn,
+    State,
+    StopWorker,
+    Worker,
+)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the supervisor has from the plan on: listening sockets and the policy of the pool."""
+"""What the supervisor has from the plan on: the plan itself and the listening sockets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 
 from mpchat.ipc import messages
 from mpchat.ipc.control import default_path
-from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.sockets import Listeners
 
 
@@ -18,10 +16,9 @@ class Running:
         StartError: An address cannot be listened on.
     """
 
-    def __init__(self, plan: messages.Plan, numbers: Numbers) -> None:
+    def __init__(self, plan: messages.Plan) -> None:
         self.plan = plan
         self.listeners = Listeners(plan.listener, plan.workers)
-        self.policy = Policy(plan.workers, numbers, plan.stop_limit + numbers.stop_grace)
 
     def control_socket(self) -> str:
         """Return where operators reach the monitor."""

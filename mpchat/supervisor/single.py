@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 
+from mpchat.supervisor.backoff import Backoff
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.policy import Backoff
 
 
 class Single:

@@ -15,23 +15,15 @@ from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.process import become_subreaper
 from mpchat.ipc.scoreboard import Scoreboard
-from mpchat.supervisor.board import show_slots
+from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child, describe_status, exec_template
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
-from mpchat.supervisor.heartbeats import Heartbeats
+from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
-from mpchat.supervisor.policy import (
-    Action,
-    Announce,
-    Event,
-    Exit,
-    Kill,
-    Spawn,
-    StopWorker,
-)
+from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Generation, Reload
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
@@ -54,10 +46,8 @@ class Supervisor:
         self._numbers = numbers or Numbers()
         self._log = Log(lambda: self._reload.generation.number)
         self._manager = ServiceManager(os.environ)
-        self._heartbeats = Heartbeats()
         self._signals = Signals()
         self._scoreboard = Scoreboard.create()
-        self._forks = Forks(self._scoreboard)
         self._family = Family(self._numbers, self._on_message)
         self._reload = Reload(
             self._numbers,
@@ -68,14 +58,14 @@ class Supervisor:
             self._on_reload_over,
         )
         self._orders = Orders(self._reload, self._log, self._family)
+        self._forks = Forks(self._scoreboard, self._family, self._reload, self._orders.levels)
+        self._announcer = Announcer(self._log, self._manager, self._scoreboard)
         self._running: Running | None = None
+        self._pool: Pool | None = None
         self._static_config: int | None = None
-        self._pool_is_up = False
-        self._announced = False
+        self._next_look = 0.0
         self._stopping = False
         self._exit_code: int | None = None
-        self._last_words = ""
-        self._reload_failure = ""
 
     # The loop
 
@@ -113,12 +103,12 @@ class Supervisor:
         times = [
             self._family.template.start_at,
             self._family.monitor.start_at,
-            self._heartbeats.next_look,
+            self._next_look,
             self._template_due(),
             self._reload.due,
         ]
-        if self._running is not None:
-            times.append(self._running.policy.next_due())
+        if self._pool is not None:
+            times.append(self._pool.next_due())
         due = min((at for at in times if at is not None), default=None)
         # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
         timeout = None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
@@ -137,32 +127,24 @@ class Supervisor:
             limit = self._numbers.reload_limit
             self._reload.failed(f"the template did not answer within {limit:g} s", now)
         self._reload.tick(now)
-        if self._running is not None and self._running.policy.ready_count() == 0:
+        if self._pool is not None and self._pool.policy.ready_count() == 0:
             # Without a template there will be no worker, and without a worker no service.
             self._family.template.hurry(self._family.template.since + self._numbers.rescue_interval)
         if self._family.template.is_due(now):
             self._start_template(now)
         if self._family.monitor.is_due(now):
             self._start_monitor(now)
-        if self._running is not None:
-            self._do(self._running.policy.tick(now), now)
-            show_slots(self._scoreboard, self._running.policy, self._family.workers)
+        if self._pool is not None:
+            self._pool.tick(now)
+            if self._pool.exit_code is not None:
+                self._exit_code = self._pool.exit_code
         self._announce_once(now)
-        if now >= self._heartbeats.next_look:
-            self._look_at_heartbeats(now)
-
-    def _look_at_heartbeats(self, now: float) -> None:
-        self._scoreboard.set_service("beat_at", int(now * 1000))
-        beats = {
-            worker.number: self._scoreboard.read(worker.slot, worker.row, "heartbeat")
-            for worker in self._family.workers.values()
-            if worker.ready and worker.open
-        }
-        self._heartbeats.look(beats, now)
-        numbers = self._numbers
-        healthy = self._heartbeats.longest() <= numbers.hang + numbers.recovery
-        status = self._status() if self._announced and not self._stopping else ""
-        self._manager.tick(now, status if not self._reload.is_under_way else "", healthy=healthy)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._scoreboard.set_service("beat_at", int(now * 1000))
+            if self._pool is not None:
+                self._pool.look(now)
+            self._announcer.tick(self._pool, self._reload, now, stopping=self._stopping)
 
     # Signals
 
@@ -191,11 +173,11 @@ class Supervisor:
             self._log.info("stopping: draining connections")
         self._stopping = True
         self._manager.stopping()
-        if self._running is None:
+        if self._running is None or self._pool is None:
             self._exit_code = ExitCode.OK
             return
         self._running.listeners.close()
-        self._do(self._running.policy.stop(now, at_once=at_once), now)
+        self._pool.stop(now, at_once=at_once)
 
     # Messages
 
@@ -213,8 +195,8 @@ class Supervisor:
             case messages.Applied():
                 self._reload.applied(child, message.number, now)
             case messages.Retiring():
-                self._log.info(f"{child.name} pid {child.pid} was asked to end: replacing it")
-                self._tell_policy(Event.RETIRING, child, now)
+                if self._pool is not None:
+                    self._pool.retires(child, now)
             case messages.Order():
                 self._orders.take(child, message, descriptors, now)
             case messages.Plan():
@@ -237,39 +219,44 @@ class Supervisor:
         if self._running is None:
             self._static_config, generation = descriptors
             self._reload.generation = Generation(1, generation)
-            self._running = Running(plan, self._numbers)
+            self._running = running = Running(plan)
+            self._pool = Pool(
+                running, self._numbers, self._log, self._scoreboard, self._family, self._forks
+            )
             self._scoreboard.set_service("slots", plan.workers)
             self._scoreboard.set_service("generation", 1)
             self._log.follow(plan.log_path, plan.log_format, plan.log_level)
             for warning in plan.warnings:
                 self._log.warning(warning)
             self._start_monitor(now)
-            self._do(self._running.policy.start(now), now)
+            self._pool.start(now)
             return
         for descriptor in descriptors:
             os.close(descriptor)
         self._log.info(f"template pid {template.pid} is ready in place of the one that ended")
-        self._send_forks()
+        self._forks.flush()
         self._reload.template_is_ready()
 
     def _on_failure(self, child: Child, failure: messages.Failure) -> None:
-        if not self._announced and (self._running is None or child is self._family.monitor.child):
+        if not self._announcer.done and (
+            self._running is None or child is self._family.monitor.child
+        ):
             say(failure.text)
             self._exit_code = failure.exit_code
         else:
             self._log.error(f"the new {child.name} failed: {failure.text}")
 
     def _on_worker_ready(self, worker: Child, now: float) -> None:
-        self._log.info(f"{worker.name} is ready, pid {worker.pid}")
-        self._tell_policy(Event.READY, worker, now)
+        if self._pool is not None:
+            self._pool.became_ready(worker, now)
         self._reload.offer(worker)
 
     def _on_snapshot(self, snapshot: messages.Snapshot, memfd: int, now: float) -> None:
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        if self._reload.loaded(memfd, now) and self._running is not None:
+        if self._reload.loaded(memfd, now) and self._pool is not None:
             self._scoreboard.set_service("generation", self._reload.generation.number)
-            self._running.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
+            self._pool.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
 
     def _ask_template(self) -> None:
         template = self._family.template.child
@@ -277,9 +264,8 @@ class Supervisor:
             template.send(messages.ReloadRequest())
 
     def _on_reload_over(self, failure: str | None) -> None:
-        self._reload_failure = f"; the last reload failed: {failure}" if failure else ""
-        if not self._stopping:
-            self._manager.ready(self._status())
+        if not self._stopping and self._pool is not None:
+            self._announcer.reloaded(self._pool, self._reload, failure)
 
     # Ends of children
 
@@ -310,58 +296,11 @@ class Supervisor:
                 self._reload.template_ended(how, now)
 
     def _on_worker_gone(self, worker: Child, how: str, now: float) -> None:
-        del self._family.workers[worker.number]
-        self._scoreboard.zero_gauges(worker.slot, worker.row)
-        text = f"{worker.name} pid {worker.pid}: {how}"
-        words = worker.last_words()
-        if words:
-            self._last_words = words
-            text += f"\n{words}"
-        (self._log.info if worker.status == 0 else self._log.error)(text)
-        self._tell_policy(Event.GONE, worker, now)
+        if self._pool is not None:
+            self._pool.ended(worker, how, now)
         self._reload.settle(now)
 
-    # Actions
-
-    def _tell_policy(self, event: Event, worker: Child, now: float) -> None:
-        if self._running is not None:
-            self._do(self._running.policy.on(event, worker.number, now), now)
-
-    def _do(self, actions: list[Action], now: float) -> None:
-        for action in actions:
-            match action:
-                case Spawn():
-                    self._spawn(action)
-                case StopWorker():
-                    self._family.workers[action.worker].send(messages.Stop(action.now))
-                case Kill():
-                    self._kill(self._family.workers[action.worker], action.reason)
-                case Announce():
-                    self._pool_is_up = True
-                case Exit():
-                    self._exit_code = self._last_code(failed=action.failed)
-
-    def _spawn(self, action: Spawn) -> None:
-        assert self._running is not None
-        name = f"worker {self._running.plan.pool}/{action.slot}"
-        worker = self._forks.request_worker(name, action.worker, action.slot, action.row)
-        self._family.workers[action.worker] = worker
-        self._send_forks()
-
-    def _send_forks(self) -> None:
-        template = self._family.template.child
-        if template is not None and template.ready and self._running is not None:
-            generation, listeners = self._reload.generation, self._running.listeners
-            self._forks.send(template, generation, listeners, self._orders.levels)
-
-    def _kill(self, worker: Child, reason: str) -> None:
-        self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
-        if worker.pid:
-            worker.kill()
-        else:
-            # Not forked yet, or just being forked: without a channel it ends by itself.
-            worker.channel.close()
-            worker.open = False
+    # Starts
 
     def _start_template(self, now: float) -> None:
         template = exec_template(self._command, os.environ)
@@ -380,49 +319,18 @@ class Supervisor:
     def _start_monitor(self, now: float) -> None:
         assert self._running is not None
         self._family.monitor.started(self._forks.request_monitor(self._running), now)
-        self._send_forks()
+        self._forks.flush()
 
     def _announce_once(self, now: float) -> None:
         """Say that all is up, the monitor included, unless that one is in trouble of its own."""
         monitor = self._family.monitor.child
         waits = monitor is not None and not monitor.ready
-        if (
-            self._announced
-            or self._stopping
-            or not self._pool_is_up
-            or waits
-            or self._running is None
-        ):
+        if self._announcer.done or self._stopping or waits:
             return
-        self._announced = True
-        self._scoreboard.set_service("started", int(now * 1000))
-        count = self._running.policy.ready_count()
-        workers = "1 worker" if count == 1 else f"{count} workers"
-        text = f"{self._running.address()}, {workers}"
-        try:
-            os.write(1, f"mpchat {self._running.plan.version} pid {os.getpid()}: {text}\n".encode())
-        except OSError as error:
-            self._log.warning(f"cannot print the ready line: {error}")
-        self._log.info(f"ready: {text}")
-        self._manager.ready(self._status())
-
-    def _status(self) -> str:
-        assert self._running is not None
-        ready = self._running.policy.ready_count()
-        clients = self._scoreboard.total("connections", self._running.plan.workers)
-        number = self._reload.generation.number
-        counts = f"{ready} workers ready, {clients} connections"
-        return f"{counts}, dynamic config generation {number}{self._reload_failure}"
+        if self._running is not None and self._pool is not None and self._pool.is_up:
+            self._announcer.up(self._running, self._pool, self._reload, now)
 
     # The end
-
-    def _last_code(self, *, failed: bool) -> ExitCode:
-        if not failed:
-            return ExitCode.OK
-        tries = self._numbers.start_failures
-        say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
-        say(self._last_words or "nothing")
-        return ExitCode.WORKERS
 
     def _end(self) -> None:
         """Let nothing outlive us: no process, no zombie, no socket file."""

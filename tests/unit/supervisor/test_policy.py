@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.policy import (
-    TABLE,
+from mpchat.supervisor.policy import TABLE, Policy
+from mpchat.supervisor.states import (
     Action,
     Announce,
     Event,
     Exit,
     Kill,
-    Policy,
     Spawn,
     State,
     StopWorker,

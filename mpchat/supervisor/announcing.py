@@ -1,0 +1,58 @@
+"""What the world is told of the service: the ready line, READY=1, the status line, the watchdog."""
+
+from __future__ import annotations
+
+import os
+
+from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.supervisor.log import Log
+from mpchat.supervisor.pool import Pool
+from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.running import Running
+from mpchat.supervisor.systemd import ServiceManager
+
+
+class Announcer:
+    """Says once that the service is up, and how it is from then on.
+
+    Attributes:
+        done: Whether the service has been up.
+    """
+
+    def __init__(self, log: Log, manager: ServiceManager, scoreboard: Scoreboard) -> None:
+        self.done = False
+        self._log = log
+        self._manager = manager
+        self._scoreboard = scoreboard
+        self._reload_failure = ""
+
+    def up(self, running: Running, pool: Pool, reload: Reload, now: float) -> None:
+        """Say that all is up."""
+        self.done = True
+        self._scoreboard.set_service("started", int(now * 1000))
+        count = pool.policy.ready_count()
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        text = f"{running.address()}, {workers}"
+        try:
+            os.write(1, f"mpchat {running.plan.version} pid {os.getpid()}: {text}\n".encode())
+        except OSError as error:
+            self._log.warning(f"cannot print the ready line: {error}")
+        self._log.info(f"ready: {text}")
+        self._manager.ready(self._status(pool, reload))
+
+    def reloaded(self, pool: Pool, reload: Reload, failure: str | None) -> None:
+        """Say that a reload is over, and why if it failed."""
+        self._reload_failure = f"; the last reload failed: {failure}" if failure else ""
+        self._manager.ready(self._status(pool, reload))
+
+    def tick(self, pool: Pool | None, reload: Reload, now: float, *, stopping: bool) -> None:
+        """Feed the watchdog, and bring the status line up to date."""
+        says_status = self.done and not stopping and not reload.is_under_way and pool is not None
+        status = self._status(pool, reload) if says_status and pool is not None else ""
+        self._manager.tick(now, status, healthy=pool is None or pool.is_healthy())
+
+    def _status(self, pool: Pool, reload: Reload) -> str:
+        clients = self._scoreboard.total("connections", len(pool.policy.pool))
+        counts = f"{pool.policy.ready_count()} workers ready, {clients} connections"
+        number = reload.generation.number
+        return f"{counts}, dynamic config generation {number}{self._reload_failure}"

@@ -1,0 +1,149 @@
+"""The workers: what the policy decides is carried out here, and what happens to them is told to it.
+
+Rules. Decides nothing itself. A worker is known to the policy by its number, to the family as a child.
+"""
+
+from __future__ import annotations
+
+from mpchat.errors import ExitCode
+from mpchat.ipc import messages
+from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.supervisor.board import show_slots
+from mpchat.supervisor.children import Child
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.forks import Forks
+from mpchat.supervisor.heartbeats import Heartbeats
+from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.policy import Policy
+from mpchat.supervisor.running import Running
+from mpchat.supervisor.states import Action, Announce, Event, Exit, Kill, Spawn, StopWorker
+
+
+class Pool:
+    """All workers of a service.
+
+    Attributes:
+        is_up: Whether every slot serves, or has failed often enough not to be waited for.
+        exit_code: What the service leaves with, once there is nothing left to wait for.
+    """
+
+    def __init__(
+        self,
+        running: Running,
+        numbers: Numbers,
+        log: Log,
+        scoreboard: Scoreboard,
+        family: Family,
+        forks: Forks,
+    ) -> None:
+        plan = running.plan
+        self.policy = Policy(plan.workers, numbers, plan.stop_limit + numbers.stop_grace)
+        self.is_up = False
+        self.exit_code: ExitCode | None = None
+        self._running = running
+        self._numbers = numbers
+        self._log = log
+        self._scoreboard = scoreboard
+        self._children = family.workers
+        self._forks = forks
+        self._heartbeats = Heartbeats()
+        self._last_words = ""
+
+    def start(self, now: float) -> None:
+        """Ask for the first workers."""
+        self._do(self.policy.start(now))
+
+    def stop(self, now: float, *, at_once: bool) -> None:
+        """Ask all workers to end."""
+        self._do(self.policy.stop(now, at_once=at_once))
+
+    def tick(self, now: float) -> None:
+        """Do what has come due, and show where all are."""
+        self._do(self.policy.tick(now))
+        show_slots(self._scoreboard, self.policy, self._children)
+
+    def next_due(self) -> float | None:
+        """Return when ``tick`` has something to do, or None."""
+        return self.policy.next_due()
+
+    def look(self, now: float) -> None:
+        """Look whose event loop still turns."""
+        beats = {
+            worker.number: self._scoreboard.read(worker.slot, worker.row, "heartbeat")
+            for worker in self._children.values()
+            if worker.ready and worker.open
+        }
+        self._heartbeats.look(beats, now)
+
+    def is_healthy(self) -> bool:
+        """Whether no worker has been stuck for so long that it should have been replaced."""
+        return self._heartbeats.longest() <= self._numbers.hang + self._numbers.recovery
+
+    # What happens to a worker
+
+    def became_ready(self, worker: Child, now: float) -> None:
+        """It serves clients."""
+        self._log.info(f"{worker.name} is ready, pid {worker.pid}")
+        self._tell_policy(Event.READY, worker, now)
+
+    def retires(self, worker: Child, now: float) -> None:
+        """Somebody asked it to end."""
+        self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
+        self._tell_policy(Event.RETIRING, worker, now)
+
+    def ended(self, worker: Child, how: str, now: float) -> None:
+        """Its process is gone."""
+        del self._children[worker.number]
+        self._scoreboard.zero_gauges(worker.slot, worker.row)
+        text = f"{worker.name} pid {worker.pid}: {how}"
+        words = worker.last_words()
+        if words:
+            self._last_words = words
+            text += f"\n{words}"
+        (self._log.info if worker.status == 0 else self._log.error)(text)
+        self._tell_policy(Event.GONE, worker, now)
+
+    # Actions
+
+    def _tell_policy(self, event: Event, worker: Child, now: float) -> None:
+        self._do(self.policy.on(event, worker.number, now))
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._spawn(action)
+                case StopWorker():
+                    self._children[action.worker].send(messages.Stop(action.now))
+                case Kill():
+                    self._kill(self._children[action.worker], action.reason)
+                case Announce():
+                    self.is_up = True
+                case Exit():
+                    self.exit_code = self._last_code(failed=action.failed)
+
+    def _spawn(self, action: Spawn) -> None:
+        name = f"worker {self._running.plan.pool}/{action.slot}"
+        socket = self._running.listeners.sockets[action.slot]
+        self._children[action.worker] = self._forks.request_worker(
+            name, action.worker, action.slot, action.row, socket
+        )
+        self._forks.flush()
+
+    def _kill(self, worker: Child, reason: str) -> None:
+        self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
+        if worker.pid:
+            worker.kill()
+        else:
+            # Not forked yet, or just being forked: without a channel it ends by itself.
+            worker.channel.close()
+            worker.open = False
+
+    def _last_code(self, *, failed: bool) -> ExitCode:
+        if not failed:
+            return ExitCode.OK
+        tries = self._numbers.start_failures
+        say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
+        say(self._last_words or "nothing")
+        return ExitCode.WORKERS

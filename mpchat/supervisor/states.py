@@ -1,0 +1,104 @@
+"""The words of the policy: states and events of a worker, actions, and what a slot is.
+
+A slot is the pair (current, retiring) of its workers and its backoff; rows of the scoreboard follow from
+that.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mpchat.supervisor.backoff import Backoff
+
+
+class State(enum.Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"
+    STOPPING = "stopping"
+    GONE = "gone"
+
+
+class Event(enum.Enum):
+    """What can happen to one worker."""
+
+    READY = "ready"
+    RETIRING = "retiring"
+    GONE = "gone"
+    OVERDUE = "overdue"
+    STOP = "stop"
+    STOP_NOW = "stop now"
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Fork a worker for this slot."""
+
+    worker: int
+    slot: int
+    row: int
+
+
+@dataclass(frozen=True)
+class StopWorker:
+    """Tell it to end: in an orderly way, or at once."""
+
+    worker: int
+    now: bool
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Announce:
+    """The service is up: the ready line, READY=1. Said once."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """All workers are gone; ``failed`` when none could ever start."""
+
+    failed: bool
+
+
+Action: TypeAlias = Spawn | StopWorker | Kill | Announce | Exit
+
+
+@dataclass
+class Worker:
+    """One incarnation."""
+
+    number: int
+    slot: int
+    row: int
+    state: State
+    born: float
+    since: float
+    """When it entered its state"""
+    due: float | None
+
+
+@dataclass
+class Slot:
+    """A place in the pool: at most two workers, and when the next may start."""
+
+    backoff: Backoff
+    current: Worker | None = None
+    retiring: Worker | None = None
+    spawn_at: float | None = None
+    failed_starts: int = 0
+    spawned: int = 0
+
+    def free_row(self) -> int:
+        """Return the scoreboard row that no living worker writes."""
+        return 1 - self.retiring.row if self.retiring is not None else 0

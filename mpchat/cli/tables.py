@@ -82,6 +82,9 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
     state = worker["state"]
     if state != "starting":
         state += _silence(silent)
+    helper = worker.get("helper")
+    if helper is not None:
+        state += f",helper:{helper.rpartition('/')[2]}"
     lag = worker.get("loop_lag_ms")
     cpu = worker.get("cpu_percent")
     return [

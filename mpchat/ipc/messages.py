@@ -2,9 +2,9 @@
 
     supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, ReopenLogs, LogLevel, Report, OrderDone, Stop
+    supervisor -> worker     Generation, Adopt, GiveBack, ReopenLogs, LogLevel, Report, OrderDone, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Stop
-    child -> supervisor      Hello, Ready, Failure, Applied, Retiring, Order
+    child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
 names. ``send`` and ``parse`` are the only two ways through.
@@ -132,6 +132,27 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """Accept from the socket of another slot, too. Descriptor: that socket."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """Accept from the socket of that slot no longer; what is queued there is its own worker's."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class NotAdopted:
+    """The worker was out of descriptors and could not take that slot's socket."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
 class Watch:
     """A process to kill if the supervisor is gone and it is not. Descriptor: its pidfd."""
 
@@ -219,6 +240,9 @@ Message: TypeAlias = (
     | ReloadFailed
     | Generation
     | LogLevel
+    | Adopt
+    | GiveBack
+    | NotAdopted
     | ReopenLogs
     | Stop
     | Watch

@@ -18,7 +18,7 @@ from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0004
+MAGIC = 0x6D70_6368_6174_0005
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -27,8 +27,9 @@ _HEADER = 16
 SERVICE_NAMES = ("slots", "generation", "started", "beat_at")
 """What the supervisor says of the service: slots of the pool, newest generation, when it was ready, and
 when it last looked after its workers."""
-SLOT_NAMES = ("restarts", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
-"""What the supervisor says of a slot: workers started after the first, then of each row's worker."""
+SLOT_NAMES = ("restarts", "helper", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
+"""What the supervisor says of a slot: workers started after the first; the slot, counted from 1, whose
+worker accepts for it, too, 0 for none; then of each row's worker."""
 WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping")
 """Meaning of state_0 and state_1, by number."""
 STATE_NAMES = (
@@ -48,7 +49,7 @@ _WIDTH = 64
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _FIRST_TRAFFIC = len(STATE_NAMES) + len(TOTALS) - TRAFFIC
 _IN_SECOND = _INDEX["messages_in_second"]
-_SLOT_WIDTH = 8
+_SLOT_WIDTH = 16
 _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
 _HANDLER_AREA = _SLOT_AREA + SLOTS * _SLOT_WIDTH
 _HANDLER_WIDTH = 2 * HANDLERS

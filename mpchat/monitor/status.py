@@ -91,7 +91,7 @@ class Status:
         return found or [
             {"name": self._name(slot), "slot": slot, "state": "down"}
             | totals
-            | {"restarts": board.slot(slot, "restarts")}
+            | {"restarts": board.slot(slot, "restarts"), "helper": self._helper(slot)}
         ]
 
     def _worker(self, slot: int, row: int, state: str, now: float) -> dict[str, Any]:
@@ -106,6 +106,7 @@ class Status:
             "pid": pid,
             "age_seconds": _since(board.slot(slot, f"since_{row}"), now),
             "restarts": board.slot(slot, "restarts"),
+            "helper": self._helper(slot),
             "generation": board.read(slot, row, "generation"),
             "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
             "silent_seconds": _since(beat_at, now),
@@ -114,6 +115,10 @@ class Status:
             "pss_bytes": pss_bytes(pid),
             **{name: board.read(slot, row, name) for name in GAUGES},
         }
+
+    def _helper(self, slot: int) -> str | None:
+        helper = self._board.slot(slot, "helper")
+        return self._name(helper - 1) if helper else None
 
     def _name(self, slot: int) -> str:
         return f"{self._pool}/{slot}"

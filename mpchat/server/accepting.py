@@ -21,7 +21,7 @@ log = logging.getLogger("mpchat.server")
 
 
 class Acceptor:
-    """The listening sockets that this worker accepts from: a set that may grow."""
+    """The listening sockets that this worker accepts from: a set that grows and shrinks."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_socket: Callable[[socket.socket], None]
@@ -37,6 +37,12 @@ class Acceptor:
             listening.setblocking(False)
             self._sockets.append(listening)
             self._loop.add_reader(listening.fileno(), self._accept, listening, _PER_TURN)
+
+    def remove(self, listening: socket.socket) -> None:
+        """Accept from this one no longer and close our descriptor of it; what is queued stays queued."""
+        self._sockets.remove(listening)
+        self._loop.remove_reader(listening.fileno())
+        listening.close()
 
     def close(self) -> None:
         """Accept everything that is queued, then close our descriptors of the sockets."""

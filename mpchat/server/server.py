@@ -79,6 +79,10 @@ class Server:
         """Begin to accept from these listening sockets."""
         self._acceptor.add(sockets)
 
+    def accept_no_longer_from(self, listening: socket.socket) -> None:
+        """Leave this listening socket to others."""
+        self._acceptor.remove(listening)
+
     def config_changed(self) -> None:
         """Let open connections follow a new dynamic config."""
         for protocol in self.connections:

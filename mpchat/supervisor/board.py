@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.supervisor.adoption import Adoption
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.states import Worker
 
 
-def show_slots(scoreboard: Scoreboard, policy: Policy, children: Mapping[int, Child]) -> None:
-    """Store the state, process and age of every worker, and the restarts of every slot."""
+def show_slots(
+    scoreboard: Scoreboard, policy: Policy, children: Mapping[int, Child], adoption: Adoption
+) -> None:
+    """Store the state, process and age of every worker, the restarts and the helper of every slot."""
     for index, slot in enumerate(policy.pool):
         scoreboard.set_slot(index, "restarts", max(0, slot.spawned - 1))
+        helper = adoption.helper_of(index)
+        scoreboard.set_slot(index, "helper", 0 if helper is None else helper.slot + 1)
         by_row = {w.row: w for w in (slot.retiring, slot.current) if w is not None}
         for row in range(ROWS):
             _show_worker(scoreboard, index, row, by_row.get(row), children)

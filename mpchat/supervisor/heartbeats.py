@@ -8,27 +8,48 @@ workers: all counts start anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 LOOK_SECONDS = 0.25
 _LATE_SECONDS = 3 * LOOK_SECONDS
 
 
-class Heartbeats:
-    """Counters of beats by worker, and since when they have not moved."""
+@dataclass(frozen=True)
+class Beat:
+    """What a worker shows: how often its loop has beaten, and when it last did."""
 
-    def __init__(self) -> None:
+    count: int
+    at: float
+
+
+class Heartbeats:
+    """The beats of workers as last seen, and since when they have not changed.
+
+    ``patience`` is how long a worker may stand still until somebody wants to look at once.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.next_look = 0.0
+        self._patience = patience
         self._last_look = 0.0
         self._since: dict[int, tuple[int, float]] = {}
 
-    def look(self, beats: Mapping[int, int], now: float) -> None:
-        """Note the counters of all workers that should be beating."""
+    def look(self, beats: Mapping[int, Beat], now: float) -> None:
+        """Note the beats of all workers that should be beating."""
         late = now - self._last_look > _LATE_SECONDS
         before, self._since = self._since, {}
-        for worker, count in beats.items():
+        for worker, beat in beats.items():
             seen = before.get(worker)
-            moved = late or seen is None or seen[0] != count
-            self._since[worker] = (count, now) if moved or seen is None else seen
+            if late or seen is None:
+                self._since[worker] = (beat.count, now)
+            elif seen[0] != beat.count:
+                self._since[worker] = (beat.count, min(beat.at, now))
+            else:
+                self._since[worker] = seen
         self._last_look = now
+        stale = [since + self._patience for _count, since in self._since.values()]
+        self.next_look = min((at for at in stale if at > now), default=now + LOOK_SECONDS)
+        self.next_look = min(self.next_look, now + LOOK_SECONDS)
 
     def stale(self, worker: int) -> float:
         """Return the seconds that a worker has been seen standing still."""

@@ -46,6 +46,9 @@ class Numbers:
         1.5, "s", "After the supervisor's death the monitor kills what is left"
     )
     heartbeat: float = _number(0.25, "s", "A worker's event loop advances its counter this often")
+    help: float = _number(
+        0.75, "s", "A slot whose worker's loop has not beaten for so long is helped by a sibling"
+    )
     hang: float = _number(15, "s", "A worker whose event loop stands still for so long is stuck")
     recovery: float = _number(
         5, "s", "Beyond that, a worker that is still stuck keeps the watchdog from being fed"

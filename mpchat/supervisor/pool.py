@@ -5,19 +5,31 @@ Rules. Decides nothing itself. A worker is known to the policy by its number, to
 
 from __future__ import annotations
 
+import math
+
 from mpchat.errors import ExitCode
 from mpchat.ipc import messages
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.supervisor.adoption import Adoption, Change, Helper
 from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
-from mpchat.supervisor.heartbeats import Heartbeats
+from mpchat.supervisor.heartbeats import Beat, Heartbeats
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.running import Running
-from mpchat.supervisor.states import Action, Announce, Event, Exit, Kill, Spawn, StopWorker
+from mpchat.supervisor.states import (
+    Action,
+    Announce,
+    Event,
+    Exit,
+    Kill,
+    Spawn,
+    State,
+    StopWorker,
+)
 
 
 class Pool:
@@ -47,7 +59,8 @@ class Pool:
         self._scoreboard = scoreboard
         self._children = family.workers
         self._forks = forks
-        self._heartbeats = Heartbeats()
+        self._heartbeats = Heartbeats(numbers.help)
+        self._adoption = Adoption()
         self._last_words = ""
 
     def start(self, now: float) -> None:
@@ -59,22 +72,59 @@ class Pool:
         self._do(self.policy.stop(now, at_once=at_once))
 
     def tick(self, now: float) -> None:
-        """Do what has come due, and show where all are."""
+        """Do what has come due, see to it that every slot is served, and show where all are."""
         self._do(self.policy.tick(now))
-        show_slots(self._scoreboard, self.policy, self._children)
+        if now >= self._heartbeats.next_look:
+            self._look(now)
+        self._adopt()
+        show_slots(self._scoreboard, self.policy, self._children, self._adoption)
 
-    def next_due(self) -> float | None:
-        """Return when ``tick`` has something to do, or None."""
-        return self.policy.next_due()
+    def next_due(self) -> float:
+        """Return when ``tick`` has something to do."""
+        due = self.policy.next_due()
+        return min(self._heartbeats.next_look, due if due is not None else math.inf)
 
-    def look(self, now: float) -> None:
+    def _look(self, now: float) -> None:
         """Look whose event loop still turns."""
         beats = {
-            worker.number: self._scoreboard.read(worker.slot, worker.row, "heartbeat")
+            worker.number: self._beat(worker)
             for worker in self._children.values()
             if worker.ready and worker.open
         }
         self._heartbeats.look(beats, now)
+
+    def _beat(self, worker: Child) -> Beat:
+        read, slot, row = self._scoreboard.read, worker.slot, worker.row
+        return Beat(read(slot, row, "heartbeat"), read(slot, row, "beat_at") / 1000)
+
+    def _adopt(self) -> None:
+        """Let siblings accept for slots whose own worker cannot."""
+        listeners = self._running.listeners
+        if not self.is_up or self.policy.stopping or listeners.shared:
+            return
+        helpers = [
+            Helper(worker.number, worker.slot)
+            for worker in self.policy.workers.values()
+            if worker.state is State.READY
+            and self._heartbeats.stale(worker.number) < self._numbers.help
+        ]
+        slots = len(listeners.sockets)
+        needy = set(range(slots)) - {helper.slot for helper in helpers}
+        for change in self._adoption.assign(needy, helpers, slots):
+            self._tell_helper(change)
+
+    def _tell_helper(self, change: Change) -> None:
+        helper = self._children.get(change.worker)
+        if helper is None:
+            return
+        pool = self._running.plan.pool
+        if change.begins:
+            self._log.info(f"{helper.name} accepts for {pool}/{change.slot}, too")
+            socket = self._running.listeners.sockets[change.slot]
+            helper.send(messages.Adopt(change.slot), (socket.fileno(),))
+        else:
+            self._log.info(f"{helper.name} accepts no longer for {pool}/{change.slot}")
+            helper.send(messages.GiveBack(change.slot))
 
     def is_healthy(self) -> bool:
         """Whether no worker has been stuck for so long that it should have been replaced."""
@@ -91,6 +141,11 @@ class Pool:
         """Somebody asked it to end."""
         self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
         self._tell_policy(Event.RETIRING, worker, now)
+
+    def did_not_adopt(self, worker: Child, slot: int) -> None:
+        """It could not take the socket of another slot; somebody else is asked with the next tick."""
+        self._log.warning(f"{worker.name} pid {worker.pid} could not accept for slot {slot}")
+        self._adoption.refused(worker.number, slot)
 
     def ended(self, worker: Child, how: str, now: float) -> None:
         """Its process is gone."""

@@ -44,6 +44,11 @@ class Listeners:
         for _ in range(1, slots):
             self.sockets.append(self._listen_tcp(family, address, self.port, join=True))
 
+    @property
+    def shared(self) -> bool:
+        """Whether all slots have the same socket, so that none is ever without a worker to accept."""
+        return self.unix_path is not None
+
     def close(self) -> None:
         """Close our descriptors; clients are refused when the last worker has closed its own."""
         for sock in self.sockets:

@@ -142,8 +142,6 @@ class Supervisor:
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._scoreboard.set_service("beat_at", int(now * 1000))
-            if self._pool is not None:
-                self._pool.look(now)
             self._announcer.tick(self._pool, self._reload, now, stopping=self._stopping)
 
     # Signals
@@ -197,6 +195,9 @@ class Supervisor:
             case messages.Retiring():
                 if self._pool is not None:
                     self._pool.retires(child, now)
+            case messages.NotAdopted():
+                if self._pool is not None:
+                    self._pool.did_not_adopt(child, message.slot)
             case messages.Order():
                 self._orders.take(child, message, descriptors, now)
             case messages.Plan():

@@ -101,6 +101,8 @@ class _Worker:
         self.orders = Orders(channel)
         self.spare = Spare()
         self.background: set[asyncio.Task[None]] = set()
+        self.adopted: dict[int, socket.socket] = {}
+        """Listening sockets of other slots, by slot"""
         self.beats = 0
         self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
         self.heartbeat = heartbeat
@@ -192,6 +194,14 @@ class _Worker:
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
+            case messages.Adopt() if descriptors:
+                self._adopt(message.slot, socket.socket(fileno=descriptors[0]))
+            case messages.Adopt():
+                messages.send(self.channel, messages.NotAdopted(message.slot))
+            case messages.GiveBack():
+                listening = self.adopted.pop(message.slot, None)
+                if listening is not None and self.server is not None and not self.end.done():
+                    self.server.accept_no_longer_from(listening)
             case messages.Report() if descriptors:
                 connections = self.server.connections_now() if self.server is not None else []
                 report = report_connections(descriptors[0], connections)
@@ -212,6 +222,14 @@ class _Worker:
                 pass  # Out of descriptors: the monitor names those who are silent.
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
+
+    def _adopt(self, slot: int, listening: socket.socket) -> None:
+        if self.server is None or self.end.done():
+            # We are about to end: a sibling is asked as soon as the supervisor hears of that.
+            listening.close()
+            return
+        self.adopted[slot] = listening
+        self.server.accept_from([listening])
 
     def _follow_config(self) -> None:
         wanted = self.snapshot[LOG_DYNAMIC_DEBUG]

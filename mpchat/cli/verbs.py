@@ -25,7 +25,6 @@ from mpchat.daemon import (
 )
 from mpchat.errors import ConfigError, ExitCode, StartError
 from mpchat.ipc.control import ControlError, ask
-from mpchat.supervisor.numbers import Numbers
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -135,9 +134,10 @@ def status(as_json: bool, **options: Any) -> None:
     """
     answer = _ask("status", options)
     _print(answer, as_json, status_lines)
-    if answer["silent_seconds"] > Numbers().hang:
+    hang_timeout = answer["hang_timeout_seconds"]
+    if answer["silent_seconds"] > hang_timeout:
         raise ControlError(f"the supervisor is stuck since {answer['silent_seconds']:.0f} s")
-    if not any(serves(worker, Numbers().hang) for worker in answer["workers"]):
+    if not any(serves(worker, hang_timeout) for worker in answer["workers"]):
         raise ControlError("no worker serves")
 
 

@@ -46,6 +46,8 @@ class Plan:
     """The path that the ready line shows"""
     stop_limit: float
     """Seconds that a stop may take before workers are killed"""
+    hang_timeout: float
+    """Seconds that a worker's event loop may stand still"""
     version: str
     control_socket: str | None = None
     """The option; None means the default path"""

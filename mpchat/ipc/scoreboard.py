@@ -30,7 +30,7 @@ when it last looked after its workers."""
 SLOT_NAMES = ("restarts", "helper", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
 """What the supervisor says of a slot: workers started after the first; the slot, counted from 1, whose
 worker accepts for it, too, 0 for none; then of each row's worker."""
-WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping")
+WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping", "stuck")
 """Meaning of state_0 and state_1, by number."""
 STATE_NAMES = (
     "pid",

@@ -39,6 +39,7 @@ def run_monitor(
     pool: str,
     logging_options: LoggingOptions,
     orphan_limit: float,
+    hang_timeout: float,
 ) -> None:
     """Be the monitor; the caller has forked, closed what is not ours and set the title."""
     logs = set_up_direct(logging_options, Origin("monitor"))
@@ -51,7 +52,9 @@ def run_monitor(
     files = [SocketFile.of(request.control_socket)]
     watched = _Watched()
     orders = Orders(channel)
-    status = Status(Scoreboard(descriptors[1]), request.address, pool, request.supervisor)
+    status = Status(
+        Scoreboard(descriptors[1]), request.address, pool, request.supervisor, hang_timeout
+    )
     try:
         asyncio.run(_serve(channel, watched, orders, logs, Control(status, orders), listening))
     except ChannelClosed:

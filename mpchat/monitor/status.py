@@ -30,11 +30,19 @@ class _Sample:
 class Status:
     """Looks at the service; ``sample`` has to be called now and then for shares of CPU."""
 
-    def __init__(self, scoreboard: Scoreboard, address: str, pool: str, supervisor: int) -> None:
+    def __init__(
+        self,
+        scoreboard: Scoreboard,
+        address: str,
+        pool: str,
+        supervisor: int,
+        hang_timeout: float,
+    ) -> None:
         self._board = scoreboard
         self._address = address
         self._pool = pool
         self._supervisor = supervisor
+        self._hang_timeout = hang_timeout
         self._samples: dict[int, _Sample] = {}
 
     def collect(self) -> dict[str, Any]:
@@ -49,6 +57,7 @@ class Status:
             "uptime_seconds": _since(board.service("started"), now),
             "silent_seconds": _since(board.service("beat_at"), now),
             "generation": board.service("generation"),
+            "hang_timeout_seconds": self._hang_timeout,
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
         }

@@ -82,6 +82,15 @@ class ServerOptions(OptionsModel):
         Duration,
         Field(alias="handshake-timeout", description="Time for a request head from its first byte"),
     ] = 10.0
+    worker_hang_timeout: Annotated[
+        Duration,
+        Field(
+            ge=1,
+            alias="worker-hang-timeout",
+            description="A worker whose event loop stands still for so long is replaced, its stack "
+            "logged; at least 1s",
+        ),
+    ] = 15.0
     control_socket: Annotated[
         str | None,
         Field(

@@ -52,11 +52,11 @@ class Child:
         except ChannelClosed:
             return
 
-    def kill(self) -> None:
-        """SIGKILL the process, and no other that got its pid."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Signal the process, and no other that got its pid."""
         if self.pidfd >= 0:
             try:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.pidfd, number)
             except ProcessLookupError:
                 return
 

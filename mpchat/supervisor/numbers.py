@@ -49,7 +49,11 @@ class Numbers:
     help: float = _number(
         0.75, "s", "A slot whose worker's loop has not beaten for so long is helped by a sibling"
     )
-    hang: float = _number(15, "s", "A worker whose event loop stands still for so long is stuck")
+    abort_limit: float = _number(
+        0.5, "s", "A stuck worker has this long to write its stack, before SIGKILL"
+    )
     recovery: float = _number(
-        5, "s", "Beyond that, a worker that is still stuck keeps the watchdog from being fed"
+        5,
+        "s",
+        "Beyond worker-hang-timeout: a worker still there keeps the watchdog from being fed",
     )

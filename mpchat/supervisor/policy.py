@@ -19,6 +19,7 @@ from typing import TypeAlias
 from mpchat.supervisor.backoff import Backoff
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.states import (
+    Abort,
     Action,
     Announce,
     Event,
@@ -115,7 +116,8 @@ class Policy:
 
     def _crashes(self, worker: Worker, now: float) -> list[Action]:
         slot = self.pool[worker.slot]
-        lifetime = now - worker.since if worker.state is State.READY else 0.0
+        served = worker.state in {State.READY, State.STUCK}
+        lifetime = now - worker.since if served else 0.0
         self._forget(worker)
         wait = slot.backoff.failed(lifetime)
         if not self.stopping:
@@ -150,6 +152,19 @@ class Policy:
         worker.state = State.STOPPING
         worker.due = now + self.numbers.now_limit
         return [StopWorker(worker.number, now=True)]
+
+    def _hangs(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.STUCK
+        worker.due = now + self.numbers.abort_limit
+        return [Abort(worker.number)]
+
+    def _dies_stuck(self, worker: Worker, now: float) -> list[Action]:
+        is_current = self.pool[worker.slot].current is worker
+        return self._crashes(worker, now) if is_current else self._ends(worker, now)
+
+    def _did_not_abort(self, worker: Worker, now: float) -> list[Action]:
+        worker.due = None
+        return [Kill(worker.number, "it did not write its stack in time")]
 
     def _dies_unborn(self, worker: Worker, now: float) -> list[Action]:
         worker.state = State.STOPPING
@@ -236,12 +251,14 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STARTING, Event.STOP_NOW): Policy._dies_unborn,
     (State.READY, Event.RETIRING): Policy._retires,
     (State.READY, Event.GONE): Policy._crashes,
+    (State.READY, Event.HUNG): Policy._hangs,
     (State.READY, Event.STOP): Policy._stops,
     (State.READY, Event.STOP_NOW): Policy._stops_now,
     # A worker that retires has left its slot's current place; its successor is already starting.
     (State.RETIRING, Event.READY): Policy._nothing,
     (State.RETIRING, Event.GONE): Policy._ends,
     (State.RETIRING, Event.OVERDUE): Policy._end_too_long,
+    (State.RETIRING, Event.HUNG): Policy._hangs,
     (State.RETIRING, Event.STOP): Policy._stops,
     (State.RETIRING, Event.STOP_NOW): Policy._stops_now,
     # Ready and Retiring may have been on their way when the stop was decided.
@@ -249,6 +266,16 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STOPPING, Event.RETIRING): Policy._nothing,
     (State.STOPPING, Event.GONE): Policy._ends,
     (State.STOPPING, Event.OVERDUE): Policy._end_too_long,
+    # Whoever stops has a deadline already, and whether it hangs makes no difference.
+    (State.STOPPING, Event.HUNG): Policy._nothing,
     (State.STOPPING, Event.STOP): Policy._nothing,
     (State.STOPPING, Event.STOP_NOW): Policy._stops_now,
+    # A stuck worker is as good as dead, within less time than any stop allows. It is seen to hang until
+    # it ends, and may have been asked to retire just before.
+    (State.STUCK, Event.RETIRING): Policy._nothing,
+    (State.STUCK, Event.GONE): Policy._dies_stuck,
+    (State.STUCK, Event.OVERDUE): Policy._did_not_abort,
+    (State.STUCK, Event.HUNG): Policy._nothing,
+    (State.STUCK, Event.STOP): Policy._nothing,
+    (State.STUCK, Event.STOP_NOW): Policy._nothing,
 }

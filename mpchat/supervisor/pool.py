@@ -6,6 +6,7 @@ Rules. Decides nothing itself. A worker is known to the policy by its number, to
 from __future__ import annotations
 
 import math
+import signal
 
 from mpchat.errors import ExitCode
 from mpchat.ipc import messages
@@ -21,6 +22,7 @@ from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.states import (
+    Abort,
     Action,
     Announce,
     Event,
@@ -92,6 +94,9 @@ class Pool:
             if worker.ready and worker.open
         }
         self._heartbeats.look(beats, now)
+        for number in beats:
+            if self._heartbeats.stale(number) >= self._running.plan.hang_timeout:
+                self._tell_policy(Event.HUNG, self._children[number], now)
 
     def _beat(self, worker: Child) -> Beat:
         read, slot, row = self._scoreboard.read, worker.slot, worker.row
@@ -128,7 +133,9 @@ class Pool:
 
     def is_healthy(self) -> bool:
         """Whether no worker has been stuck for so long that it should have been replaced."""
-        return self._heartbeats.longest() <= self._numbers.hang + self._numbers.recovery
+        return (
+            self._heartbeats.longest() <= self._running.plan.hang_timeout + self._numbers.recovery
+        )
 
     # What happens to a worker
 
@@ -171,6 +178,8 @@ class Pool:
                     self._spawn(action)
                 case StopWorker():
                     self._children[action.worker].send(messages.Stop(action.now))
+                case Abort():
+                    self._abort(self._children[action.worker])
                 case Kill():
                     self._kill(self._children[action.worker], action.reason)
                 case Announce():
@@ -185,6 +194,14 @@ class Pool:
             name, action.worker, action.slot, action.row, socket
         )
         self._forks.flush()
+
+    def _abort(self, worker: Child) -> None:
+        seconds = self._heartbeats.stale(worker.number)
+        self._log.error(
+            f"{worker.name} pid {worker.pid} is stuck: its event loop has not turned for "
+            f"{seconds:.1f} s; it is ended, its stack follows"
+        )
+        worker.kill(signal.SIGABRT)
 
     def _kill(self, worker: Child, reason: str) -> None:
         self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")

@@ -20,6 +20,7 @@ class State(enum.Enum):
     READY = "ready"
     RETIRING = "retiring"
     STOPPING = "stopping"
+    STUCK = "stuck"
     GONE = "gone"
 
 
@@ -30,6 +31,7 @@ class Event(enum.Enum):
     RETIRING = "retiring"
     GONE = "gone"
     OVERDUE = "overdue"
+    HUNG = "hung"
     STOP = "stop"
     STOP_NOW = "stop now"
 
@@ -52,6 +54,13 @@ class StopWorker:
 
 
 @dataclass(frozen=True)
+class Abort:
+    """SIGABRT: it writes its stack into its fault file and ends."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
 class Kill:
     """SIGKILL."""
 
@@ -71,7 +80,7 @@ class Exit:
     failed: bool
 
 
-Action: TypeAlias = Spawn | StopWorker | Kill | Announce | Exit
+Action: TypeAlias = Spawn | StopWorker | Abort | Kill | Announce | Exit
 
 
 @dataclass

@@ -123,14 +123,14 @@ class _Template:
         try:
             if request.role == "monitor":
                 limit = self.numbers.orphan_limit
-                pool = service.pool
+                pool, hang_timeout = service.pool, service.server.worker_hang_timeout
                 fork_child(
                     request,
                     descriptors,
                     mine,
                     "mpchat: monitor",
                     lambda request, channel, rest: run_monitor(
-                        request, channel, rest, pool, service.logging, limit
+                        request, channel, rest, pool, service.logging, limit, hang_timeout
                     ),
                 )
             else:
@@ -191,6 +191,7 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
         log_level=LEVELS[default.level],
         path=service.path_to_show(),
         stop_limit=limit,
+        hang_timeout=service.server.worker_hang_timeout,
         version=version("mpchat"),
         control_socket=service.server.control_socket,
         warnings=warnings,

@@ -72,6 +72,10 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
                 "x",
                 "control::test_the_socket_is_private_and_goes_with_the_service",
             ),
+            "worker-hang-timeout": (
+                "1s",
+                "hangs::test_a_stuck_worker_is_replaced_and_its_stack_logged",
+            ),
             "logger_access": ("a", "logs::test_lines_of_connections_go_to_the_access_log"),
         },
     ),

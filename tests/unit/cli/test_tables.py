@@ -29,6 +29,7 @@ STATUS: dict[str, Any] = {
     "uptime_seconds": 61.5,
     "silent_seconds": 0.2,
     "generation": 4,
+    "hang_timeout_seconds": 15.0,
     "workers": [
         WORKER,
         WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},

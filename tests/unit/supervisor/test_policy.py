@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import TABLE, Policy
 from mpchat.supervisor.states import (
+    Abort,
     Action,
     Announce,
     Event,
@@ -25,6 +26,9 @@ IMPOSSIBLE = {
     # Ready and Retiring are said once; a worker with no process has nothing to be late with.
     (State.READY, Event.READY),
     (State.READY, Event.OVERDUE),
+    # Nobody looks at the heartbeat of a worker before it is ready.
+    (State.STARTING, Event.HUNG),
+    (State.STUCK, Event.READY),
     (State.RETIRING, Event.RETIRING),
     *((State.GONE, event) for event in Event),
 }
@@ -145,6 +149,31 @@ def test_stop_then_hurry_then_kill() -> None:
     assert policy.on(Event.GONE, 1, 3.1) == [Exit(failed=False)]
 
 
+def test_a_stuck_worker_is_aborted_then_killed_and_replaced_at_once() -> None:
+    policy = make(1)
+    policy.start(0.0)
+    policy.on(Event.READY, 1, 0.0)
+    assert policy.on(Event.HUNG, 1, 20.0) == [Abort(1)]
+    assert policy.ready_count() == 0
+    assert policy.on(Event.HUNG, 1, 20.25) == []
+    assert policy.next_due() == 20.5
+    assert [type(action) for action in policy.tick(20.5)] == [Kill]
+    assert policy.on(Event.GONE, 1, 20.6) == [Spawn(2, 0, 0)]
+
+
+def test_a_retiring_worker_that_is_stuck_leaves_its_successor_alone() -> None:
+    policy = make(1)
+    policy.start(0.0)
+    policy.on(Event.READY, 1, 0.0)
+    policy.on(Event.RETIRING, 1, 1.0)
+    policy.on(Event.READY, 2, 2.0)
+    assert policy.on(Event.HUNG, 1, 3.0) == [Abort(1)]
+    assert policy.on(Event.GONE, 1, 3.1) == []
+    assert policy.on(Event.HUNG, 2, 4.0) == [Abort(2)]
+    assert policy.stop(4.1, at_once=False) == []
+    assert policy.on(Event.GONE, 2, 4.2) == [Exit(failed=False)]
+
+
 def test_a_retiring_worker_has_its_successor_at_once() -> None:
     policy = make(1)
     policy.start(0.0)
@@ -155,7 +184,7 @@ def test_a_retiring_worker_has_its_successor_at_once() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), max_size=60), st.integers(1, 4))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 6)), max_size=60), st.integers(1, 4))
 def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], slots: int) -> None:
     policy = make(slots)
     now = 0.0
@@ -170,7 +199,15 @@ def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], 
             actions += policy.stop(now, at_once=bool(choice % 2))
         elif numbers:
             number = numbers[choice % len(numbers)]
-            event = (Event.READY, Event.RETIRING, Event.GONE, Event.GONE, Event.READY)[kind]
+            event = (
+                Event.READY,
+                Event.RETIRING,
+                Event.GONE,
+                Event.GONE,
+                Event.READY,
+                Event.READY,
+                Event.HUNG,
+            )[kind]
             worker = policy.workers.get(number)
             if worker is not None and (worker.state, event) in TABLE:
                 actions += policy.on(event, number, now)

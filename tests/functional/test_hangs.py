@@ -1,0 +1,131 @@
+"""Workers whose event loop stands still, and those that only seem to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from mpchat.ipc.control import ask
+from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.service import Service, wait_until
+
+APP = """
+import re
+import time
+
+from mpchat import WebsocketHandlerBase, minimal_server_component_list
+
+
+class Stuck(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def handle(self, chat, context):
+        async for message in chat:
+            match message:
+                case "sleep":
+                    time.sleep(60)
+                case "sum":
+                    sum(range(10**12))
+                case "re":
+                    re.match("(a|a)*$", 40 * "a" + "b")
+            await chat.send(message)
+
+
+components = minimal_server_component_list().append(Stuck)
+"""
+
+
+@pytest.fixture
+def service_command(service_command: list[str], service_tmpdir: Path) -> list[str]:
+    (service_tmpdir / "app.py").write_text(APP)
+    return [*service_command, "--app", "app:components"]
+
+
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any, service_tmpdir: Path) -> Any:
+    components = service_config_yaml["components_manager"]["components"]
+    del components["handler-ping"]
+    components["server"]["control-socket"] = str(service_tmpdir / "control.sock")
+    components["server"]["worker-hang-timeout"] = "1s"
+    return service_config_yaml
+
+
+def status(service: Service) -> dict[str, Any]:
+    return ask(str(service.stderr_path.parent / "control.sock"), {"verb": "status"})
+
+
+def restarts(service: Service) -> int:
+    return sum(worker["restarts"] for worker in status(service)["workers"])
+
+
+def logged(service: Service, text: str) -> None:
+    wait_until(lambda: text in service.stderr(), f"line with {text}")
+
+
+@pytest.mark.parametrize("how", ["sleep", "sum", "re"])
+async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
+    supervisor: Service, websocket_client: WebsocketClient, how: str
+) -> None:
+    before = set(supervisor.pids("worker"))
+    async with websocket_client.get("chat") as chat:
+        await chat.send(how)
+        with pytest.raises(ConnectionClosed):
+            await chat.recv()
+    await asyncio.to_thread(
+        wait_until, lambda: len(set(supervisor.pids("worker")) - before) == 1, "new worker"
+    )
+    (victim,) = before - set(supervisor.pids("worker"))
+    await asyncio.to_thread(logged, supervisor, f"pid {victim}: killed by SIGABRT")
+    text = supervisor.stderr()
+    assert f"pid {victim} is stuck: its event loop has not turned for 1." in text
+    line = next(
+        number
+        for number, source in enumerate(APP.splitlines(), 1)
+        if source.strip().startswith({"sleep": "time.sleep", "sum": "sum", "re": "re.match"}[how])
+    )
+    assert f'app.py", line {line} in handle' in text
+    assert restarts(supervisor) == 1
+
+
+async def test_a_worker_that_cannot_even_abort_is_killed(supervisor: Service) -> None:
+    victim = supervisor.pids("worker")[0]
+    supervisor.freeze(victim)
+    await asyncio.to_thread(logged, supervisor, f"pid {victim}: killed by SIGKILL")
+    assert f"pid {victim} is killed: it did not write its stack in time" in supervisor.stderr()
+    await asyncio.to_thread(wait_until, lambda: len(supervisor.pids("worker")) == 4, "new worker")
+
+
+def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service) -> None:
+    children = list(supervisor.children())
+    for pid in (supervisor.pid, *children):
+        supervisor.freeze(pid)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() > begun + 2, "time beyond the hang timeout")
+    for pid in (supervisor.pid, *children):
+        supervisor.thaw(pid)
+    # Looks at the heartbeats again, more than once.
+    thawed = time.monotonic()
+    wait_until(
+        lambda: time.monotonic() > thawed + 1.5 and status(supervisor)["silent_seconds"] < 1,
+        "looks",
+    )
+    assert all(worker["silent_seconds"] < 1 for worker in status(supervisor)["workers"])
+    assert set(supervisor.children()) == set(children)
+
+
+async def test_a_stop_is_not_held_up_by_a_stuck_worker(
+    supervisor: Service, websocket_client: WebsocketClient
+) -> None:
+    async with websocket_client.get("chat") as chat:
+        await chat.send("sleep")
+        await asyncio.to_thread(logged, supervisor, "is stuck: its event loop")
+        assert await asyncio.to_thread(supervisor.stop, signal.SIGTERM) == 0
+        with contextlib.suppress(ConnectionClosed):
+            await chat.recv()

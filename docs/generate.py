@@ -62,7 +62,12 @@ SIGNALS = (
     ("TERM, INT", "Drain and stop; a second one: stop now"),
     ("QUIT", "Stop now"),
     ("USR1", "Open log files again, in every process: logrotate sends it when it has moved them"),
-    ("USR2, TTIN, TTOU", "Logged as not supported yet"),
+    (
+        "TTIN, TTOU",
+        "One worker more, one fewer; ignored where there is a controlling terminal, which sends them "
+        "to jobs in the background (`mpchat scale` works there, too)",
+    ),
+    ("USR2", "Logged as not supported yet"),
 )
 
 # Classes with their members that are not for authors, and functions, in the order of reading.

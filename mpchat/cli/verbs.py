@@ -164,6 +164,20 @@ def reload(as_json: bool, **options: Any) -> None:
     _print(_ask("reload", options), as_json, lambda answer: iter([text.format(**answer)]))
 
 
+@commands.command()
+@click.argument("workers", type=click.IntRange(1, 256), metavar="N")
+@_operator_options
+def scale(workers: int, as_json: bool, **options: Any) -> None:
+    """Have N workers; return when they are ready.
+
+    Workers that are too many retire: their clients get close code 1012 within the drain's window and
+    find another worker; nobody is refused. A new start of the service has as many as its config says.
+    """
+    answer = _ask("scale", options, count=workers)
+    text = "1 worker is ready" if workers == 1 else f"{workers} workers are ready"
+    _print(answer, as_json, lambda _answer: iter([text]))
+
+
 @commands.command("log-level")
 @click.argument("logger")
 @click.argument("level", required=False)

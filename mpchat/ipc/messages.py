@@ -2,7 +2,8 @@
 
     supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, Adopt, GiveBack, ReopenLogs, LogLevel, Report, OrderDone, Stop
+    supervisor -> worker     Generation, Adopt, GiveBack, ReopenLogs, LogLevel, Report, OrderDone,
+                             Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
@@ -127,6 +128,11 @@ class ReopenLogs:
 
 
 @dataclass(frozen=True)
+class Retire:
+    """Take no more connections, close those that are open over the drain's window (1012), and end."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """End in an orderly way, or at once."""
 
@@ -198,7 +204,7 @@ class Order:
 
     Answered with OrderDone of the same number: ``reload`` when it is done everywhere; ``connections``
     (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of LogLevel) when
-    every process has been told.
+    every process has been told; ``scale`` (argument: count) when so many workers are ready.
     """
 
     number: int
@@ -246,6 +252,7 @@ Message: TypeAlias = (
     | GiveBack
     | NotAdopted
     | ReopenLogs
+    | Retire
     | Stop
     | Watch
     | Unwatch

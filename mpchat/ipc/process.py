@@ -38,6 +38,15 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def has_terminal() -> bool:
+    """Whether the process has a controlling terminal, which signals it on its own account."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def ignore_group_signals() -> None:
     """Leave to the supervisor what is meant for it."""
     for number in IGNORED_BY_CHILDREN:

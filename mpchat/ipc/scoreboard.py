@@ -27,9 +27,18 @@ _HEADER = 16
 SERVICE_NAMES = ("slots", "generation", "started", "beat_at")
 """What the supervisor says of the service: slots of the pool, newest generation, when it was ready, and
 when it last looked after its workers."""
-SLOT_NAMES = ("restarts", "helper", "state_0", "pid_0", "since_0", "state_1", "pid_1", "since_1")
-"""What the supervisor says of a slot: workers started after the first; the slot, counted from 1, whose
-worker accepts for it, too, 0 for none; then of each row's worker."""
+SLOT_NAMES = (
+    "restarts",  # workers started after the first
+    "wanted",  # 0 once the pool has been scaled down below this slot
+    "helper",  # the slot, counted from 1, whose worker accepts for this one, too; 0 for none
+    "state_0",
+    "pid_0",
+    "since_0",
+    "state_1",
+    "pid_1",
+    "since_1",
+)
+"""What the supervisor says of a slot, and of each row's worker."""
 WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping", "stuck")
 """Meaning of state_0 and state_1, by number."""
 STATE_NAMES = (

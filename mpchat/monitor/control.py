@@ -24,6 +24,7 @@ _IDLE_SECONDS = 30.0
 _REPORT_SECONDS = 2.0
 """A worker that has not reported by then is busy or stuck; status tells which."""
 _PACKET = 128 * 1024
+_VERBS = "status, connections, reload, log-level, scale"
 
 
 class Control:
@@ -64,12 +65,14 @@ class Control:
                     return {"ok": True, **await self._connections()}
                 case "log-level":
                     return {"ok": True, **await self._log_level(request)}
+                case "scale":
+                    return {"ok": True, **await self._scale(request)}
                 case "reload":
                     done = await self._orders.give("reload")
                     return {"ok": True, "generation": done.generation}
         except ControlError as error:
             return _error(str(error))
-        return _error("unknown verb; known are status, connections, reload, log-level")
+        return _error(f"unknown verb; known are {_VERBS}")
 
     async def _log_level(self, request: dict[str, Any]) -> dict[str, Any]:
         logger, level = request.get("logger"), request.get("level")
@@ -81,6 +84,13 @@ class Control:
         order = {"logger": logger, "level": level, "number": number}
         await self._orders.give("log-level", arguments=order)
         return {"logger": logger, "level": level}
+
+    async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
+        count = request.get("count")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise ControlError("scale needs the number of workers, its count")
+        await self._orders.give("scale", arguments={"count": count})
+        return {"workers": count}
 
     async def _connections(self) -> dict[str, Any]:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -96,9 +96,10 @@ class Status:
             state = WORKER_STATES[board.slot(slot, f"state_{row}")]
             if state != "none":
                 found.append(self._worker(slot, row, state, now) | totals)
-        # A slot whose worker waits to be started again is shown, too.
+        # A slot whose worker waits to be started again is shown, too, and one that was scaled away.
+        state = "down" if board.slot(slot, "wanted") else "away"
         return found or [
-            {"name": self._name(slot), "slot": slot, "state": "down"}
+            {"name": self._name(slot), "slot": slot, "state": state}
             | totals
             | {"restarts": board.slot(slot, "restarts"), "helper": self._helper(slot)}
         ]

@@ -26,18 +26,17 @@ class ServiceBoard:
     scoreboard: Scoreboard
     row: Row
     own_addresses: AddressTable
-    slots: int
-    _tables: list[AddressTable] = field(init=False)
+    _tables: list[AddressTable] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._tables = [
-            self.scoreboard.addresses(slot, row)
-            for slot in range(self.slots)
-            for row in range(ROWS)
-        ]
+    @property
+    def slots(self) -> int:
+        """How many slots there are or ever were: a number that only grows."""
+        return self.scoreboard.service("slots")
 
     def of_address(self, hashed: int) -> int:
         """Return how many connections an address has."""
+        for slot in range(len(self._tables) // ROWS, self.slots):
+            self._tables += [self.scoreboard.addresses(slot, row) for row in range(ROWS)]
         return sum(table.count(hashed) for table in self._tables)
 
 

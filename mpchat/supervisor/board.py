@@ -17,6 +17,7 @@ def show_slots(
     """Store the state, process and age of every worker, the restarts and the helper of every slot."""
     for index, slot in enumerate(policy.pool):
         scoreboard.set_slot(index, "restarts", max(0, slot.spawned - 1))
+        scoreboard.set_slot(index, "wanted", slot.wanted)
         helper = adoption.helper_of(index)
         scoreboard.set_slot(index, "helper", 0 if helper is None else helper.slot + 1)
         by_row = {w.row: w for w in (slot.retiring, slot.current) if w is not None}

@@ -1,6 +1,7 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
-Rules. A reload is answered when it is done everywhere, other orders when every process was told. Bulk
+Rules. A reload is answered when it is done everywhere, scaling when the workers are ready, other orders
+when every process was told. Bulk
 does not pass through here: workers write what was asked for into the socket that came with the order.
 """
 
@@ -12,6 +13,7 @@ from mpchat.ipc import messages
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload
 
 _DEFAULT_LOGGER = "default"
@@ -28,7 +30,14 @@ class Orders:
         self.levels: dict[str, str] = {}
         """Of loggers, for processes that are forked from now on"""
 
-    def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
+    def take(
+        self,
+        child: Child,
+        order: messages.Order,
+        descriptors: list[int],
+        pool: Pool | None,
+        now: float,
+    ) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
 
         def answer(error: str) -> None:
@@ -45,6 +54,8 @@ class Orders:
         elif order.verb == "log-level":
             self._set_level(messages.LogLevel(**order.arguments))
             answer("")
+        elif order.verb == "scale" and pool is not None:
+            pool.scale(order.arguments["count"], now, answer)
         else:
             answer(f"there is no order {order.verb}")
         for descriptor in descriptors:

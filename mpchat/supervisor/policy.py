@@ -25,6 +25,7 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    Retire,
     Slot,
     Spawn,
     State,
@@ -46,7 +47,7 @@ class Policy:
     workers: dict[int, Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pool = [Slot(Backoff(self.numbers, self.random_between)) for _ in range(self.slots)]
+        self.pool = [self._slot() for _ in range(self.slots)]
         self._next_number = 1
         self._next_rescue = 0.0
         self._finished = False
@@ -77,6 +78,19 @@ class Policy:
             actions += TABLE[worker.state, event](self, worker, now)
         return actions + self._conclude()
 
+    def scale(self, count: int, now: float) -> list[Action]:
+        """Have so many slots with a worker: the last ones lose or regain theirs, then new ones come."""
+        self.pool += [self._slot() for _ in range(len(self.pool), count)]
+        actions: list[Action] = []
+        for index, slot in enumerate(self.pool):
+            slot.wanted = index < count
+            if not slot.wanted:
+                slot.spawn_at, slot.failed_starts = None, 0
+                actions += self._retire_all_of(index, now)
+            elif slot.current is None and slot.spawn_at is None:
+                actions.append(self._spawn(index, now))
+        return actions + self._conclude()
+
     def tick(self, now: float) -> list[Action]:
         """Return what has come due."""
         actions: list[Action] = []
@@ -96,6 +110,10 @@ class Policy:
         if self._needs_rescue():
             times.append(self._next_rescue)
         return min(times, default=None)
+
+    def wanted_count(self) -> int:
+        """Return how many slots have, or wait for, a worker."""
+        return sum(slot.wanted for slot in self.pool)
 
     def ready_count(self) -> int:
         """Return how many workers serve new connections."""
@@ -120,7 +138,7 @@ class Policy:
         lifetime = now - worker.since if served else 0.0
         self._forget(worker)
         wait = slot.backoff.failed(lifetime)
-        if not self.stopping:
+        if slot.wanted and not self.stopping:
             if wait == 0.0:
                 return [self._spawn(worker.slot, now)]
             slot.spawn_at = now + wait
@@ -134,12 +152,21 @@ class Policy:
             # Both rows of the slot have a writer: the successor waits for this one's end.
             return []
         slot.current, slot.retiring = None, worker
-        return [self._spawn(worker.slot, now)]
+        return [self._spawn(worker.slot, now)] if slot.wanted else []
+
+    def _is_retired(self, worker: Worker, now: float) -> list[Action]:
+        return [Retire(worker.number), *self._retires(worker, now)]
+
+    def _is_not_wanted(self, worker: Worker, now: float) -> list[Action]:
+        worker.state = State.STOPPING
+        worker.due = None
+        return [Kill(worker.number, "it had not started when it was not wanted any more")]
 
     def _ends(self, worker: Worker, now: float) -> list[Action]:
         self._forget(worker)
         slot = self.pool[worker.slot]
-        if self.stopping or slot.current is not None or slot.spawn_at is not None:
+        taken = slot.current is not None or slot.spawn_at is not None
+        if self.stopping or taken or not slot.wanted:
             return []
         return [self._spawn(worker.slot, now)]
 
@@ -184,6 +211,17 @@ class Policy:
 
     # Shared steps
 
+    def _slot(self) -> Slot:
+        return Slot(Backoff(self.numbers, self.random_between))
+
+    def _retire_all_of(self, index: int, now: float) -> list[Action]:
+        workers = [worker for worker in self.workers.values() if worker.slot == index]
+        return [
+            action
+            for worker in workers
+            for action in TABLE[worker.state, Event.RETIRE](self, worker, now)
+        ]
+
     def _spawn(self, index: int, now: float) -> Spawn:
         slot = self.pool[index]
         number = self._next_number
@@ -227,10 +265,9 @@ class Policy:
         if self.announced:
             return []
         tries = self.numbers.start_failures
-        ready = [
-            slot.current is not None and slot.current.state is State.READY for slot in self.pool
-        ]
-        given_up = [slot.failed_starts >= tries for slot in self.pool]
+        wanted = [slot for slot in self.pool if slot.wanted]
+        ready = [slot.current_state() is State.READY for slot in wanted]
+        given_up = [slot.failed_starts >= tries for slot in wanted]
         if all(given_up) and not any(ready):
             self._finished = True
             return [Exit(failed=True)]
@@ -247,15 +284,20 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STARTING, Event.RETIRING): Policy._retires,
     (State.STARTING, Event.GONE): Policy._fails_to_start,
     (State.STARTING, Event.OVERDUE): Policy._start_too_long,
+    (State.STARTING, Event.RETIRE): Policy._is_not_wanted,
     (State.STARTING, Event.STOP): Policy._dies_unborn,
     (State.STARTING, Event.STOP_NOW): Policy._dies_unborn,
     (State.READY, Event.RETIRING): Policy._retires,
     (State.READY, Event.GONE): Policy._crashes,
     (State.READY, Event.HUNG): Policy._hangs,
+    (State.READY, Event.RETIRE): Policy._is_retired,
     (State.READY, Event.STOP): Policy._stops,
     (State.READY, Event.STOP_NOW): Policy._stops_now,
     # A worker that retires has left its slot's current place; its successor is already starting.
     (State.RETIRING, Event.READY): Policy._nothing,
+    # It may have said that it retires when it was told to.
+    (State.RETIRING, Event.RETIRING): Policy._nothing,
+    (State.RETIRING, Event.RETIRE): Policy._nothing,
     (State.RETIRING, Event.GONE): Policy._ends,
     (State.RETIRING, Event.OVERDUE): Policy._end_too_long,
     (State.RETIRING, Event.HUNG): Policy._hangs,
@@ -268,6 +310,7 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STOPPING, Event.OVERDUE): Policy._end_too_long,
     # Whoever stops has a deadline already, and whether it hangs makes no difference.
     (State.STOPPING, Event.HUNG): Policy._nothing,
+    (State.STOPPING, Event.RETIRE): Policy._nothing,
     (State.STOPPING, Event.STOP): Policy._nothing,
     (State.STOPPING, Event.STOP_NOW): Policy._stops_now,
     # A stuck worker is as good as dead, within less time than any stop allows. It is seen to hang until
@@ -276,6 +319,7 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STUCK, Event.GONE): Policy._dies_stuck,
     (State.STUCK, Event.OVERDUE): Policy._did_not_abort,
     (State.STUCK, Event.HUNG): Policy._nothing,
+    (State.STUCK, Event.RETIRE): Policy._nothing,
     (State.STUCK, Event.STOP): Policy._nothing,
     (State.STUCK, Event.STOP_NOW): Policy._nothing,
 }

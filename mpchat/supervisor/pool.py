@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Iterable
 
-from mpchat.errors import ExitCode
+from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.ipc.scoreboard import SLOTS, Scoreboard
 from mpchat.supervisor.adoption import Adoption, Change, Helper
 from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child
@@ -20,6 +21,7 @@ from mpchat.supervisor.heartbeats import Beat, Heartbeats
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import Policy
+from mpchat.supervisor.reload import Asker
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.states import (
     Abort,
@@ -28,6 +30,7 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    Retire,
     Spawn,
     State,
     StopWorker,
@@ -64,6 +67,9 @@ class Pool:
         self._heartbeats = Heartbeats(numbers.help)
         self._adoption = Adoption()
         self._last_words = ""
+        self._last_end = ""
+        self._scaling: list[Asker] = []
+        self._scoreboard.set_service("slots", plan.workers)
 
     def start(self, now: float) -> None:
         """Ask for the first workers."""
@@ -73,12 +79,33 @@ class Pool:
         """Ask all workers to end."""
         self._do(self.policy.stop(now, at_once=at_once))
 
+    def scale(self, count: int, now: float, *askers: Asker) -> None:
+        """Have so many workers; who asks is told when they all are ready, or why one is not."""
+        if not 1 <= count <= SLOTS or self.policy.stopping:
+            reason = f"a service has 1 to {SLOTS} workers"
+            if self.policy.stopping:
+                reason = "the service is stopping"
+            self._log.warning(f"not scaled to {count} workers: {reason}")
+            _tell(askers, reason)
+            return
+        try:
+            self._running.listeners.grow(count)
+        except StartError as error:
+            self._log.error(f"not scaled to {count} workers: {error}")
+            _tell(askers, str(error))
+            return
+        self._log.info(f"scaling from {self.policy.wanted_count()} to {count} workers")
+        self._scaling += askers
+        self._do(self.policy.scale(count, now))
+        self._scoreboard.set_service("slots", len(self.policy.pool))
+
     def tick(self, now: float) -> None:
         """Do what has come due, see to it that every slot is served, and show where all are."""
         self._do(self.policy.tick(now))
         if now >= self._heartbeats.next_look:
             self._look(now)
         self._adopt()
+        self._answer_scaling()
         show_slots(self._scoreboard, self.policy, self._children, self._adoption)
 
     def next_due(self) -> float:
@@ -137,6 +164,22 @@ class Pool:
             self._heartbeats.longest() <= self._running.plan.hang_timeout + self._numbers.recovery
         )
 
+    def _answer_scaling(self) -> None:
+        if not self._scaling:
+            return
+        wanted = [(index, slot) for index, slot in enumerate(self.policy.pool) if slot.wanted]
+        unready = [(i, slot) for i, slot in wanted if slot.current_state() is not State.READY]
+        failed = [index for index, slot in unready if slot.failed_starts]
+        if not unready or failed or self.policy.stopping:
+            askers, self._scaling = self._scaling, []
+            text = ""
+            if failed:
+                name = f"{self._running.plan.pool}/{failed[0]}"
+                text = f"{name} does not start, and is tried again; the last one said:\n{self._last_end}"
+            elif self.policy.stopping:
+                text = "the service is stopping"
+            _tell(askers, text)
+
     # What happens to a worker
 
     def became_ready(self, worker: Child, now: float) -> None:
@@ -163,6 +206,7 @@ class Pool:
         if words:
             self._last_words = words
             text += f"\n{words}"
+        self._last_end = text
         (self._log.info if worker.status == 0 else self._log.error)(text)
         self._tell_policy(Event.GONE, worker, now)
 
@@ -176,6 +220,8 @@ class Pool:
             match action:
                 case Spawn():
                     self._spawn(action)
+                case Retire():
+                    self._retire(self._children[action.worker])
                 case StopWorker():
                     self._children[action.worker].send(messages.Stop(action.now))
                 case Abort():
@@ -194,6 +240,10 @@ class Pool:
             name, action.worker, action.slot, action.row, socket
         )
         self._forks.flush()
+
+    def _retire(self, worker: Child) -> None:
+        self._log.info(f"{worker.name} pid {worker.pid} is retired: its connections are drained")
+        worker.send(messages.Retire())
 
     def _abort(self, worker: Child) -> None:
         seconds = self._heartbeats.stale(worker.number)
@@ -219,3 +269,8 @@ class Pool:
         say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
         say(self._last_words or "nothing")
         return ExitCode.WORKERS
+
+
+def _tell(askers: Iterable[Asker], text: str) -> None:
+    for asker in askers:
+        asker(text)

@@ -22,7 +22,7 @@ _MOST_DEATHS = 2
 """One template may die of something else while it is asked."""
 
 Asker: TypeAlias = Callable[[str], None]
-"""Is told the reasons why a reload is not applied everywhere, one per line; none if it is."""
+"""Is told the reasons why what was asked for is not done, one per line; none if it is."""
 
 
 @dataclass(frozen=True)

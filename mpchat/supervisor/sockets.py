@@ -30,19 +30,29 @@ class Listeners:
         self.unix_path: str | None = plan["unix_socket"]
         self.file: SocketFile | None = None
         self._backlog: int = plan["backlog"]
+        self._family, self._address = socket.AF_UNIX, ""
         if self.unix_path is not None:
             self.port = 0
             shared = self._listen_unix(self.unix_path)
             self.file = SocketFile.of(self.unix_path)
             self.sockets = [shared] * slots
             return
-        family, address = _family(plan["address"])
-        first = self._listen_tcp(family, address, plan["port"], join=False)
+        self._family, self._address = _family(plan["address"])
+        first = self._listen_tcp(plan["port"], join=False)
         self.port = int(first.getsockname()[1])
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.sockets = [first]
-        for _ in range(1, slots):
-            self.sockets.append(self._listen_tcp(family, address, self.port, join=True))
+        self.grow(slots)
+
+    def grow(self, slots: int) -> None:
+        """Have a socket for so many slots; none is ever given up, whatever becomes of its slot.
+
+        Raises:
+            StartError: The system refuses one; those that were made stay.
+        """
+        while len(self.sockets) < slots:
+            shared = self.sockets[0] if self.shared else self._listen_tcp(self.port, join=True)
+            self.sockets.append(shared)
 
     @property
     def shared(self) -> bool:
@@ -59,10 +69,12 @@ class Listeners:
         if self.file is not None:
             self.file.remove()
 
-    def _listen_tcp(
-        self, family: socket.AddressFamily, address: str, port: int, *, join: bool
-    ) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    def _listen_tcp(self, port: int, *, join: bool) -> socket.socket:
+        family, address = self._family, self._address
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise _cannot_listen(f"{address} port {port}", error) from error
         try:
             sock.setblocking(False)
             # Connections of a previous run in TIME_WAIT do not keep the port from us.

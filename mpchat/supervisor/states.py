@@ -32,6 +32,7 @@ class Event(enum.Enum):
     GONE = "gone"
     OVERDUE = "overdue"
     HUNG = "hung"
+    RETIRE = "retire"
     STOP = "stop"
     STOP_NOW = "stop now"
 
@@ -43,6 +44,13 @@ class Spawn:
     worker: int
     slot: int
     row: int
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Tell it to close its connections over the drain's window (1012) and end: others take over."""
+
+    worker: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Exit:
     failed: bool
 
 
-Action: TypeAlias = Spawn | StopWorker | Abort | Kill | Announce | Exit
+Action: TypeAlias = Spawn | Retire | StopWorker | Abort | Kill | Announce | Exit
 
 
 @dataclass
@@ -102,11 +110,17 @@ class Slot:
     """A place in the pool: at most two workers, and when the next may start."""
 
     backoff: Backoff
+    wanted: bool = True
+    """False once the pool has been scaled down: it has no worker, its socket is a helper's for good"""
     current: Worker | None = None
     retiring: Worker | None = None
     spawn_at: float | None = None
     failed_starts: int = 0
     spawned: int = 0
+
+    def current_state(self) -> State | None:
+        """Return the state of the current worker, None if there is none."""
+        return self.current.state if self.current is not None else None
 
     def free_row(self) -> int:
         """Return the scoreboard row that no living worker writes."""

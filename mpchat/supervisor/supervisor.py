@@ -13,7 +13,7 @@ import time
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.process import become_subreaper
+from mpchat.ipc.process import become_subreaper, has_terminal
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child, describe_status, exec_template
@@ -33,9 +33,8 @@ from mpchat.supervisor.systemd import ServiceManager
 
 _UNSUPPORTED = {
     signal.SIGUSR2: "a rolling restart",
-    signal.SIGTTIN: "one worker more",
-    signal.SIGTTOU: "one worker fewer",
 }
+_SCALING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
 
 class Supervisor:
@@ -152,10 +151,20 @@ class Supervisor:
         elif number is signal.SIGHUP:
             if self._running is not None and not self._stopping:
                 self._reload.ask(now)
+        elif number in _SCALING:
+            self._scale(number, now)
         elif number is signal.SIGUSR1:
             self._reopen_logs()
         elif number is not signal.SIGCHLD:
             self._stop(now, at_once=self._stopping or number is signal.SIGQUIT)
+
+    def _scale(self, number: signal.Signals, now: float) -> None:
+        if has_terminal():
+            # A job in the background gets TTOU and TTIN from its terminal.
+            text = "is ignored in a service that has a controlling terminal: use mpchat scale"
+            self._log.warning(f"{number.name} {text}")
+        elif self._pool is not None and not self._stopping:
+            self._pool.scale(self._pool.policy.wanted_count() + _SCALING[number], now)
 
     def _reopen_logs(self) -> None:
         self._log.reopen()
@@ -199,7 +208,7 @@ class Supervisor:
                 if self._pool is not None:
                     self._pool.did_not_adopt(child, message.slot)
             case messages.Order():
-                self._orders.take(child, message, descriptors, now)
+                self._orders.take(child, message, descriptors, self._pool, now)
             case messages.Plan():
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
@@ -224,7 +233,6 @@ class Supervisor:
             self._pool = Pool(
                 running, self._numbers, self._log, self._scoreboard, self._family, self._forks
             )
-            self._scoreboard.set_service("slots", plan.workers)
             self._scoreboard.set_service("generation", 1)
             self._log.follow(plan.log_path, plan.log_format, plan.log_level)
             for warning in plan.warnings:

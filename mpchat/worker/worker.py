@@ -95,7 +95,7 @@ class _Worker:
         self.loop = loop
         self.row = scoreboard.row(request.slot, request.row)
         addresses = scoreboard.addresses(request.slot, request.row)
-        self.board = ServiceBoard(scoreboard, self.row, addresses, service.workers)
+        self.board = ServiceBoard(scoreboard, self.row, addresses)
         self.logs = logs
         self.server: Server | None = None
         self.orders = Orders(channel)
@@ -214,6 +214,8 @@ class _Worker:
                 self.logs.reopen()
             case messages.LogLevel():
                 self.logs.levels.order(message.logger, message.level)
+            case messages.Retire():
+                self._finish(_SERVICE_RESTART)
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()

@@ -17,19 +17,19 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    Retire,
     Spawn,
     State,
     StopWorker,
 )
 
 IMPOSSIBLE = {
-    # Ready and Retiring are said once; a worker with no process has nothing to be late with.
+    # Ready is said once; a worker with no process has nothing to be late with.
     (State.READY, Event.READY),
     (State.READY, Event.OVERDUE),
     # Nobody looks at the heartbeat of a worker before it is ready.
     (State.STARTING, Event.HUNG),
     (State.STUCK, Event.READY),
-    (State.RETIRING, Event.RETIRING),
     *((State.GONE, event) for event in Event),
 }
 
@@ -183,8 +183,49 @@ def test_a_retiring_worker_has_its_successor_at_once() -> None:
     assert policy.pool[0].current is not None
 
 
+def ready(slots: int) -> Policy:
+    policy = make(slots)
+    policy.start(0.0)
+    for number in range(1, slots + 1):
+        policy.on(Event.READY, number, 0.0)
+    return policy
+
+
+def test_scaling_down_retires_the_last_slots_and_up_takes_them_first() -> None:
+    policy = ready(3)
+    assert policy.scale(1, 1.0) == [Retire(2), Retire(3)]
+    assert policy.wanted_count() == 1
+    assert policy.on(Event.RETIRING, 2, 1.1) == [], "its own word was on the way"
+    # The retiring worker still writes one row of its slot; a second one is free.
+    assert policy.scale(4, 2.0) == [Spawn(4, 1, 1), Spawn(5, 2, 1), Spawn(6, 3, 0)]
+    assert policy.on(Event.GONE, 2, 3.0) == []
+    assert policy.scale(4, 3.0) == []
+
+
+def test_a_slot_that_is_not_wanted_is_left_alone_whatever_its_worker_does() -> None:
+    policy = ready(3)
+    policy.scale(4, 1.0)
+    policy.on(Event.HUNG, 2, 1.0)
+    actions = policy.scale(1, 1.0)
+    assert [type(action) for action in actions] == [Retire, Kill]
+    for number in (2, 3, 4):
+        assert policy.on(Event.GONE, number, 2.0) == []
+    assert policy.next_due() is None
+    assert policy.on(Event.GONE, 1, 9.0) == [Spawn(5, 0, 0)]
+
+
+def test_a_slot_that_is_wanted_again_waits_for_a_free_row() -> None:
+    policy = ready(2)
+    policy.on(Event.RETIRING, 2, 1.0)
+    policy.on(Event.READY, 3, 1.1)
+    policy.scale(1, 1.2)
+    assert policy.scale(2, 1.3) == []
+    assert policy.on(Event.GONE, 2, 1.4) == []
+    assert policy.on(Event.GONE, 3, 1.5) == [Spawn(4, 1, 0)]
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 6)), max_size=60), st.integers(1, 4))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60), st.integers(1, 4))
 def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], slots: int) -> None:
     policy = make(slots)
     now = 0.0
@@ -197,6 +238,9 @@ def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], 
         actions = policy.tick(now)
         if kind == 5:
             actions += policy.stop(now, at_once=bool(choice % 2))
+        elif kind == 7 and not was_stopping:
+            actions += policy.scale(choice + 1, now)
+            assert policy.wanted_count() == choice + 1
         elif numbers:
             number = numbers[choice % len(numbers)]
             event = (
@@ -207,6 +251,7 @@ def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], 
                 Event.READY,
                 Event.READY,
                 Event.HUNG,
+                Event.READY,
             )[kind]
             worker = policy.workers.get(number)
             if worker is not None and (worker.state, event) in TABLE:

@@ -29,6 +29,20 @@ def test_all_slots_share_one_port_and_a_second_instance_is_refused() -> None:
     Listeners(plan(port=listeners.port), 1).close()
 
 
+def test_sockets_join_later_and_none_is_given_up(tmp_path: Path) -> None:
+    listeners = Listeners(plan(), 1)
+    first = listeners.sockets[0]
+    listeners.grow(3)
+    listeners.grow(2)
+    assert listeners.sockets[0] is first
+    assert [sock.getsockname()[1] for sock in listeners.sockets] == [listeners.port] * 3
+    listeners.close()
+    unix = Listeners(plan(port=None, unix_socket=str(tmp_path / "s")), 1)
+    unix.grow(3)
+    assert unix.sockets == [unix.sockets[0]] * 3
+    unix.close()
+
+
 def test_all_addresses_of_both_families_by_default() -> None:
     listeners = Listeners(plan(address=None), 1)
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):

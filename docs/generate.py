@@ -67,7 +67,11 @@ SIGNALS = (
         "One worker more, one fewer; ignored where there is a controlling terminal, which sends them "
         "to jobs in the background (`mpchat scale` works there, too)",
     ),
-    ("USR2", "Logged as not supported yet"),
+    (
+        "USR2",
+        "Restart with the code and the static config of now, slot by slot; if they cannot be loaded or a "
+        "new worker does not start, the old ones stay",
+    ),
 )
 
 # Classes with their members that are not for authors, and functions, in the order of reading.

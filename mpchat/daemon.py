@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mpchat.config.files import ConfigFiles
 from mpchat.errors import ExitCode, StartError
+from mpchat.ipc.channel import read_memfd
 from mpchat.ipc.control import default_path
-from mpchat.supervisor.children import CHANNEL_VARIABLE
+from mpchat.supervisor.children import CHANNEL_VARIABLE, STDERR_VARIABLE
 from mpchat.supervisor.signals import HANDLED
 
 if TYPE_CHECKING:
@@ -87,8 +88,11 @@ def print_dynamic_config_defaults(components: ComponentList) -> None:
 def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:
     """Become the supervisor or, where a supervisor started us, its template."""
     descriptor = os.environ.pop(CHANNEL_VARIABLE, None)
+    stderr = os.environ.pop(STDERR_VARIABLE, None)
     if descriptor is None:
         _exec_supervisor()
+    if stderr is not None:
+        _restore_stderr(int(stderr))
     from mpchat.template.template import run_template  # noqa: PLC0415 - heavy
 
     run_template(int(descriptor), files, components)
@@ -181,6 +185,15 @@ def _exec_supervisor() -> NoReturn:
     # A signal between here and the supervisor's own handlers waits instead of killing.
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     os.execv(python, [python, *safe, "-m", "mpchat.supervisor", *command])
+
+
+def _restore_stderr(descriptor: int) -> None:
+    """Write from now on, and what was written until now, to our own stderr instead of the supervisor."""
+    sys.stderr.flush()
+    written = read_memfd(2)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    os.write(2, written)
 
 
 def _open_standard_descriptors() -> None:

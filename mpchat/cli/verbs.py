@@ -24,7 +24,7 @@ from mpchat.daemon import (
     run_service,
 )
 from mpchat.errors import ConfigError, ExitCode, StartError
-from mpchat.ipc.control import ControlError, ask
+from mpchat.ipc.control import PATIENCE, ControlError, ask
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -165,6 +165,24 @@ def reload(as_json: bool, **options: Any) -> None:
 
 
 @commands.command()
+@click.argument("slot", type=int, required=False)
+@_operator_options
+def restart(slot: int | None, as_json: bool, **options: Any) -> None:
+    """Replace all workers by ones with the code and the static config of now; return when it is done.
+
+    A new template loads both, then slot by slot a new worker gets ready and the old one retires: its
+    clients get close code 1012 within the drain's window, nobody is refused. If the new code or config
+    cannot be loaded, or a new worker does not start, the old ones stay, and this exits 1 with the reason.
+
+    With SLOT the worker of that slot only, from the code and config that the service has loaded already.
+    """
+    # Each step of it has a limit in the service.
+    answer = _ask("restart", options, patience=None, slot=slot)
+    text = "restarted" if slot is None else f"the worker of slot {slot} was replaced"
+    _print(answer, as_json, lambda _answer: iter([text]))
+
+
+@commands.command()
 @click.argument("workers", type=click.IntRange(1, 256), metavar="N")
 @_operator_options
 def scale(workers: int, as_json: bool, **options: Any) -> None:
@@ -193,9 +211,11 @@ def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> 
     _print(answer, as_json, lambda _answer: iter([text]))
 
 
-def _ask(verb: str, options: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+def _ask(
+    verb: str, options: dict[str, Any], *, patience: float | None = PATIENCE, **arguments: Any
+) -> dict[str, Any]:
     path = options["socket"] or find_control_socket(_files(options))
-    return ask(path, {"verb": verb, **arguments})
+    return ask(path, {"verb": verb, **arguments}, patience)
 
 
 def _print(

@@ -17,7 +17,7 @@ from typing import Any
 from mpchat.errors import MpchatError, describe_os_error
 
 LONGEST_REQUEST = 64 * 1024
-_PATIENCE = 60.0
+PATIENCE = 60.0
 """Seconds that an answer may take; a reload is over sooner, whatever happens."""
 
 
@@ -46,14 +46,14 @@ def own_folder(environment: Mapping[str, str]) -> str:
     return os.path.join(environment.get("TMPDIR") or "/tmp", f"mpchat-{os.getuid()}")
 
 
-def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Send one request and return its answer.
+def ask(path: str, request: dict[str, Any], patience: float | None = PATIENCE) -> dict[str, Any]:
+    """Send one request and return its answer; ``patience`` is in seconds, None waits for ever.
 
     Raises:
         ControlError: Nobody answers there, or the answer is an error.
     """
     try:
-        line = _exchange(path, json.dumps(request).encode() + b"\n")
+        line = _exchange(path, json.dumps(request).encode() + b"\n", patience)
     except BlockingIOError as error:
         raise ControlError(f"the service at {path} has too many clients that wait") from error
     except OSError as error:
@@ -71,9 +71,9 @@ def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _exchange(path: str, request: bytes) -> bytes:
+def _exchange(path: str, request: bytes, patience: float | None) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(patience)
         connection.connect(path)
         with contextlib.suppress(BrokenPipeError):
             # Whoever turns us away has said why before.

@@ -4,7 +4,7 @@
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
     supervisor -> worker     Generation, Adopt, GiveBack, ReopenLogs, LogLevel, Report, OrderDone,
                              Retire, Stop
-    supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Stop
+    supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
@@ -22,18 +22,21 @@ from mpchat.ipc.channel import Channel
 
 @dataclass(frozen=True)
 class Start:
-    """Load everything and answer Plan or Failure.
+    """Load everything and answer Plan or Failure; the latter, too, if the layout is another one.
 
     Descriptors: none at first; in a template that replaces a dead one, a memfd with the static config
-    files as the first template read them: static config is fixed for the life of the process tree.
+    files as that one read them: static config changes with a restart only.
     """
+
+    layout: int
+    """See layout.LAYOUT"""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What the supervisor needs to know of the static config.
 
-    Descriptors: the static config files as read; at first start also generation 1.
+    Descriptors: the static config files as read; unless they were given, also a generation.
     """
 
     pool: str
@@ -57,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Failure:
-    """The template or the first monitor cannot run this service; text is for stderr."""
+    """The template or the monitor cannot run this service; text is for stderr."""
 
     exit_code: int
     text: str
@@ -68,7 +71,7 @@ class ForkRequest:
     """Fork a worker or the monitor.
 
     Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation and
-    the listening sockets.
+    the listening sockets, for a monitor its predecessor's listening socket if there was one.
     """
 
     role: str
@@ -129,7 +132,11 @@ class ReopenLogs:
 
 @dataclass(frozen=True)
 class Retire:
-    """Take no more connections, close those that are open over the drain's window (1012), and end."""
+    """Leave your work to your successor, and end.
+
+    A worker takes no more connections and closes those that are open over the drain's window (1012); a
+    monitor answers whom it serves and leaves the control socket's file alone.
+    """
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Ready:
-    """The child does its work."""
+    """The child does its work. Descriptor, of a monitor: its listening socket."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,8 @@ class Order:
 
     Answered with OrderDone of the same number: ``reload`` when it is done everywhere; ``connections``
     (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of LogLevel) when
-    every process has been told; ``scale`` (argument: count) when so many workers are ready.
+    every process has been told; ``scale`` (argument: count) when so many workers are ready; ``restart``
+    (argument: slot, or None for all) when the new workers are ready in place of the old ones.
     """
 
     number: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +25,9 @@ _IDLE_SECONDS = 30.0
 _REPORT_SECONDS = 2.0
 """A worker that has not reported by then is busy or stuck; status tells which."""
 _PACKET = 128 * 1024
-_VERBS = "status, connections, reload, log-level, scale"
+_LAST_REQUEST_SECONDS = 0.5
+"""Time for a client that has just connected when the monitor hands over to its successor."""
+_VERBS = "status, connections, reload, log-level, scale, restart"
 
 
 class Control:
@@ -34,12 +37,20 @@ class Control:
         self._status = status
         self._orders = orders
         self._clients: set[asyncio.Task[Any]] = set()
+        self._busy: set[asyncio.Task[Any]] = set()
+        self._retiring = False
+        self._server: asyncio.Server | None = None
 
     @asynccontextmanager
     async def listening(self, sock: socket.socket) -> AsyncIterator[None]:
-        """Serve clients within the block."""
+        """Serve clients within the block; the socket's file is left to the caller."""
         sampling = asyncio.create_task(self._sample())
-        server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LONGEST_REQUEST)
+        # From Python 3.13 on a server would remove the file, which may be a successor's.
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        server = await asyncio.start_unix_server(
+            self._serve, sock=sock, limit=LONGEST_REQUEST, **keep
+        )
+        self._server = server
         try:
             yield
         finally:
@@ -47,6 +58,17 @@ class Control:
             for task in (sampling, *self._clients):
                 task.cancel()
             await asyncio.gather(sampling, *self._clients, return_exceptions=True)
+
+    async def retire(self) -> None:
+        """Take no more clients, and answer those that there are: another monitor takes over."""
+        assert self._server is not None
+        self._retiring = True
+        self._server.close()
+        idle = self._clients - self._busy
+        if idle:
+            await asyncio.wait(idle, timeout=_LAST_REQUEST_SECONDS)
+        while self._busy:
+            await asyncio.wait(self._busy)
 
     async def answer(self, line: bytes) -> dict[str, Any]:
         """Return the answer to one request, whatever it is."""
@@ -65,6 +87,8 @@ class Control:
                     return {"ok": True, **await self._connections()}
                 case "log-level":
                     return {"ok": True, **await self._log_level(request)}
+                case "restart":
+                    return {"ok": True, **await self._restart(request)}
                 case "scale":
                     return {"ok": True, **await self._scale(request)}
                 case "reload":
@@ -84,6 +108,13 @@ class Control:
         order = {"logger": logger, "level": level, "number": number}
         await self._orders.give("log-level", arguments=order)
         return {"logger": logger, "level": level}
+
+    async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
+        slot = request.get("slot")
+        if slot is not None and (isinstance(slot, bool) or not isinstance(slot, int)):
+            raise ControlError("restart takes the number of a slot, or none for all")
+        await self._orders.give("restart", arguments={"slot": slot})
+        return {"slot": slot}
 
     async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
         count = request.get("count")
@@ -131,11 +162,16 @@ class Control:
                     return
                 if not line.endswith(b"\n"):
                     return
+                self._busy.add(task)
                 await _write(writer, await self.answer(line))
+                self._busy.discard(task)
+                if self._retiring:
+                    return
         except (ConnectionError, TimeoutError):
             return
         finally:
             self._clients.discard(task)
+            self._busy.discard(task)
             writer.close()
 
     async def _sample(self) -> None:

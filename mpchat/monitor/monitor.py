@@ -45,7 +45,7 @@ def run_monitor(
     logs = set_up_direct(logging_options, Origin("monitor"))
     logs.levels.order_all(request.log_levels)
     try:
-        listening = listen(request.control_socket)
+        listening = _listening(request.control_socket, descriptors[3:])
     except StartError as error:
         messages.send(channel, messages.Failure(error.exit_code, f"mpchat: {error}"))
         return
@@ -55,14 +55,26 @@ def run_monitor(
     status = Status(
         Scoreboard(descriptors[1]), request.address, pool, request.supervisor, hang_timeout
     )
+    control = Control(status, orders)
     try:
-        asyncio.run(_serve(channel, watched, orders, logs, Control(status, orders), listening))
+        if asyncio.run(_serve(channel, watched, orders, logs, control, listening)):
+            # The files are our successor's now.
+            return
     except ChannelClosed:
         watched.kill_after(orphan_limit)
         if request.socket_file is not None:
             files.append(SocketFile(**request.socket_file))
     for file in files:
         file.remove()
+
+
+def _listening(path: str, inherited: list[int]) -> socket.socket:
+    """Return our predecessor's listening socket, unless its file is gone, or a new one."""
+    for descriptor in inherited:
+        if os.path.exists(path):
+            return socket.socket(fileno=descriptor)
+        os.close(descriptor)
+    return listen(path)
 
 
 async def _serve(
@@ -72,9 +84,11 @@ async def _serve(
     logs: DirectLogs,
     control: Control,
     listening: socket.socket,
-) -> None:
+) -> bool:
+    """Serve until told to end; return whether a successor goes on in our place."""
     loop = asyncio.get_running_loop()
-    end: asyncio.Future[None] = loop.create_future()
+    end: asyncio.Future[bool] = loop.create_future()
+    abandoned = asyncio.Event()
 
     def read() -> None:
         try:
@@ -83,8 +97,10 @@ async def _serve(
                 match message:
                     case messages.Stop():
                         loop.remove_reader(channel.fileno())
-                        end.set_result(None)
+                        end.set_result(False)
                         return
+                    case messages.Retire():
+                        end.set_result(True)
                     case messages.Watch():
                         watched.add(message.pid, descriptors[0])
                     case messages.Unwatch():
@@ -97,12 +113,21 @@ async def _serve(
                         logs.levels.order(message.logger, message.level)
         except ChannelClosed as error:
             loop.remove_reader(channel.fileno())
-            end.set_exception(error)
+            abandoned.set()
+            if not end.done():
+                end.set_exception(error)
 
     loop.add_reader(channel.fileno(), read)
     async with control.listening(listening):
-        messages.send(channel, messages.Ready())
-        await end
+        messages.send(channel, messages.Ready(), [listening.fileno()])
+        retires = await end
+        if retires:
+            # Whatever was asked of the supervisor is answered, unless it dies meanwhile.
+            waiting = [asyncio.create_task(work) for work in (control.retire(), abandoned.wait())]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+        return retires
 
 
 class _Watched:

@@ -24,7 +24,7 @@ class Announcer:
         self._log = log
         self._manager = manager
         self._scoreboard = scoreboard
-        self._reload_failure = ""
+        self._failures: dict[str, str] = {}
 
     def up(self, running: Running, pool: Pool, reload: Reload, now: float) -> None:
         """Say that all is up."""
@@ -42,8 +42,12 @@ class Announcer:
 
     def reloaded(self, pool: Pool, reload: Reload, failure: str | None) -> None:
         """Say that a reload is over, and why if it failed."""
-        self._reload_failure = f"; the last reload failed: {failure}" if failure else ""
+        self._note("reload", failure)
         self._manager.ready(self._status(pool, reload))
+
+    def restarted(self, failure: str) -> None:
+        """Say with the next status why a restart failed, if it did."""
+        self._note("restart", failure)
 
     def tick(self, pool: Pool | None, reload: Reload, now: float, *, stopping: bool) -> None:
         """Feed the watchdog, and bring the status line up to date."""
@@ -55,4 +59,12 @@ class Announcer:
         clients = self._scoreboard.total("connections", len(pool.policy.pool))
         counts = f"{pool.policy.ready_count()} workers ready, {clients} connections"
         number = reload.generation.number
-        return f"{counts}, dynamic config generation {number}{self._reload_failure}"
+        failures = "".join(
+            f"; the last {what} failed: {why}" for what, why in self._failures.items()
+        )
+        return f"{counts}, dynamic config generation {number}{failures}"
+
+    def _note(self, what: str, failure: str | None) -> None:
+        self._failures.pop(what, None)
+        if failure:
+            self._failures[what] = failure.partition("\n")[0]

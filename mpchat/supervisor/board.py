@@ -20,7 +20,7 @@ def show_slots(
         scoreboard.set_slot(index, "wanted", slot.wanted)
         helper = adoption.helper_of(index)
         scoreboard.set_slot(index, "helper", 0 if helper is None else helper.slot + 1)
-        by_row = {w.row: w for w in (slot.retiring, slot.current) if w is not None}
+        by_row = {worker.row: worker for worker in slot.workers()}
         for row in range(ROWS):
             _show_worker(scoreboard, index, row, by_row.get(row), children)
 

@@ -18,6 +18,9 @@ from mpchat.ipc.process import IGNORED_BY_CHILDREN, die_with_parent
 CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
 """Tells a command line that it runs as the template, and on which descriptor its channel is."""
 
+STDERR_VARIABLE = "MPCHAT_TEMPLATE_STDERR"
+"""Tells it where its stderr is, if what it writes until it is loaded goes to the supervisor instead."""
+
 _WORDS_BYTES = 64 * 1024
 
 
@@ -30,15 +33,22 @@ class Child:
     number: int = 0
     slot: int = 0
     row: int = 0
+    edition: int = 0
+    """Of the code and static config that it runs"""
     pid: int = 0
     pidfd: int = -1
     fault: int = -1
     ready: bool = False
     status: int | None = None
+    kill_reason: str = ""
     sent_generation: int = 0
     applied_generation: int = 0
     open: bool = True
     closed_at: float = 0.0
+
+    @property
+    def is_template(self) -> bool:
+        return self.name == "template"
 
     def identify(self, pid: int) -> None:
         """Note the process behind the channel; it is ours and not yet waited for."""
@@ -89,14 +99,20 @@ def describe_status(status: int | None) -> str:
     return f"exit status {os.waitstatus_to_exitcode(status)}"
 
 
-def exec_template(command: list[str], environment: Mapping[str, str]) -> Child:
+def exec_template(
+    command: list[str], environment: Mapping[str, str], *, listens: bool = False
+) -> Child:
     """Start the original command line anew as a template, and return it.
+
+    With ``listens`` its fault file takes what it writes to stderr before it is loaded, such as the
+    traceback of a module that cannot be imported.
 
     The template dies with the supervisor: it has no clients to say goodbye to. What is meant for the
     service manager (NOTIFY_SOCKET) is not handed down.
     """
     inherited = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
     channel, far = Channel.pair()
+    fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC) if listens else -1
     pid = os.fork()
     if pid == 0:
         try:
@@ -108,12 +124,17 @@ def exec_template(command: list[str], environment: Mapping[str, str]) -> Child:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.set_inheritable(far.fileno(), True)
             inherited[CHANNEL_VARIABLE] = str(far.fileno())
+            if listens:
+                stderr = os.dup(2)
+                os.set_inheritable(stderr, True)
+                inherited[STDERR_VARIABLE] = str(stderr)
+                os.dup2(fault, 2)
             os.execve(command[0], command, inherited)
         except OSError as error:
             os.write(2, f"mpchat: cannot start {command[0]}: {error}\n".encode())
         finally:
             os._exit(70)
     far.close()
-    child = Child("template", channel)
+    child = Child("template", channel, fault=fault)
     child.identify(pid)
     return child

@@ -29,12 +29,29 @@ class Family:
     def __init__(self, numbers: Numbers, on_message: OnMessage) -> None:
         self.template = Single(numbers)
         self.monitor = Single(numbers)
+        self.next_template: Child | None = None
+        """With new code, while a restart is under way"""
+        self.forks_from_next = False
+        self.next_monitor: Child | None = None
+        self.leaving: list[Child] = []
+        """Templates and monitors that were replaced and have not ended yet"""
         self.workers: dict[int, Child] = {}
         self._on_message = on_message
 
     def __iter__(self) -> Iterator[Child]:
-        singles = [single.child for single in (self.template, self.monitor)]
-        return iter([child for child in singles if child is not None] + [*self.workers.values()])
+        singles = (
+            self.template.child,
+            self.monitor.child,
+            self.next_template,
+            self.next_monitor,
+        )
+        found = [child for child in singles if child is not None]
+        return iter([*found, *self.leaving, *self.workers.values()])
+
+    def forker(self) -> Child | None:
+        """Return the template that new processes come from, if it is ready."""
+        template = self.next_template if self.forks_from_next else self.template.child
+        return template if template is not None and template.ready else None
 
     def register(self, poller: select.poll) -> None:
         """Have the poller wait for what children say, and for room for what waits to be said."""

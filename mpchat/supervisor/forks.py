@@ -25,7 +25,8 @@ class _Waiting:
     child: Child
     far: int
     request: ForkRequest
-    listening: tuple[socket.socket, ...]
+    listening: tuple[socket.socket, ...] = ()
+    control: int = -1
 
 
 class Forks:
@@ -47,7 +48,7 @@ class Forks:
         channel, far = Channel.pair()
         child = Child(name, channel, number, slot, row)
         request = ForkRequest("worker", slot, row)
-        return self._request(child, far.detach(), request, listening)
+        return self._add(_Waiting(child, far.detach(), request, (listening,)))
 
     def request_monitor(self, running: Running) -> Child:
         """Return a monitor that will be forked."""
@@ -60,23 +61,27 @@ class Forks:
             address=running.address(),
             control_socket=running.control_socket(),
         )
-        return self._request(Child("monitor", channel), far.detach(), request)
+        child = Child("monitor", channel)
+        return self._add(_Waiting(child, far.detach(), request, control=running.control))
 
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
-        template = self._family.template.child
-        if template is None or not template.ready:
+        template = self._family.forker()
+        if template is None:
             return
         waiting, self._waiting = self._waiting, []
         generation = self._reload.generation
         for fork in waiting:
             child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
             descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
+            child.edition = generation.edition
             if request.role == "worker":
                 child.sent_generation = child.applied_generation = generation.number
                 request = replace(request, generation=generation.number)
                 descriptors.append(generation.memfd)
                 descriptors += [listening.fileno() for listening in fork.listening]
+            elif fork.control >= 0:
+                descriptors.append(fork.control)
             template.send(request, tuple(descriptors))
             os.close(fork.far)
 
@@ -87,9 +92,7 @@ class Forks:
                 os.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _request(
-        self, child: Child, far: int, request: ForkRequest, *listening: socket.socket
-    ) -> Child:
-        child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._waiting.append(_Waiting(child, far, request, listening))
-        return child
+    def _add(self, fork: _Waiting) -> Child:
+        fork.child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
+        self._waiting.append(fork)
+        return fork.child

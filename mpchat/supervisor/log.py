@@ -28,6 +28,7 @@ class Log:
 
     def __init__(self, generation: Callable[[], int]) -> None:
         self.level = self._own_level = _LEVELS["INFO"]
+        self._ordered: int | None = None
         self._generation = generation
         self._direct = DirectLog("@stderr", "raw")
 
@@ -45,10 +46,12 @@ class Log:
             raise StartError(text, ExitCode.CONFIG) from error
         self._direct.file.close()
         self._direct = direct
-        self.level = self._own_level = level
+        self._own_level = level
+        self.order(self._ordered)
 
     def order(self, level: int | None) -> None:
         """Have another level for the operator; None: the plan's again."""
+        self._ordered = level
         self.level = self._own_level if level is None else level
 
     def reopen(self) -> None:

@@ -15,6 +15,7 @@ from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.restart import Restart
 
 _DEFAULT_LOGGER = "default"
 """The one whose level our own lines have, too"""
@@ -25,6 +26,8 @@ class Orders:
 
     def __init__(self, reload: Reload, log: Log, family: Family) -> None:
         self._reload = reload
+        self.restart: Restart | None = None
+        """Once the service is up"""
         self._log = log
         self._family = family
         self.levels: dict[str, str] = {}
@@ -54,6 +57,8 @@ class Orders:
         elif order.verb == "log-level":
             self._set_level(messages.LogLevel(**order.arguments))
             answer("")
+        elif order.verb == "restart" and self.restart is not None:
+            self.restart.ask(order.arguments["slot"], answer)
         elif order.verb == "scale" and pool is not None:
             pool.scale(order.arguments["count"], now, answer)
         else:
@@ -67,9 +72,8 @@ class Orders:
             self.levels[level.logger] = level.level
         if level.logger == _DEFAULT_LOGGER:
             self._log.order(level.number)
-        template = self._family.template.child
         for child in self._family:
             # Workers are forked from the template and would take its levels for their own.
-            if child is not template:
+            if not child.is_template:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")

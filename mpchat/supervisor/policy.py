@@ -2,11 +2,15 @@
 
 Rules. ``on(event, now)`` returns actions; the loop carries them out. A worker is in one State; one
 table names what each (state, event) pair means. A pair that cannot happen is not in the table and
-raises: there is no default cell. A slot is the pair (current, retiring) and its backoff.
+raises: there is no default cell. What a slot is, stands in ``states``.
 
 Theory of operation. Workers are known by number, one for each incarnation. Spawn puts a worker in
 STARTING; Ready makes it READY; Gone is its process's end, in any state, and comes exactly once.
 Whoever may take too long has a ``due`` time, after which Overdue is handled for it by ``tick``.
+
+To renew a slot is to start a worker beside the current one (``incoming``), which retires when the new one
+is ready; if the new one fails, nothing has changed. One slot at a time, and none that still has a
+retiring worker, since both rows would be taken.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    NotRenewed,
     Retire,
     Slot,
     Spawn,
@@ -44,6 +49,8 @@ class Policy:
     random_between: Callable[[float, float], float] = random.uniform
     stopping: bool = False
     announced: bool = False
+    edition: int = 1
+    """Of the workers that are started from now on"""
     workers: dict[int, Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,18 +72,19 @@ class Policy:
             KeyError: The worker is unknown, or the event cannot happen in its state.
         """
         worker = self.workers[number]
-        return TABLE[worker.state, event](self, worker, now) + self._conclude()
+        return TABLE[worker.state, event](self, worker, now) + self._conclude(now)
 
     def stop(self, now: float, *, at_once: bool) -> list[Action]:
         """Begin to stop, or hurry a stop that has begun."""
         self.stopping = True
         for slot in self.pool:
             slot.spawn_at = None
+            slot.renew_from = 0
         event = Event.STOP_NOW if at_once else Event.STOP
         actions: list[Action] = []
         for worker in list(self.workers.values()):
             actions += TABLE[worker.state, event](self, worker, now)
-        return actions + self._conclude()
+        return actions + self._conclude(now)
 
     def scale(self, count: int, now: float) -> list[Action]:
         """Have so many slots with a worker: the last ones lose or regain theirs, then new ones come."""
@@ -85,11 +93,40 @@ class Policy:
         for index, slot in enumerate(self.pool):
             slot.wanted = index < count
             if not slot.wanted:
-                slot.spawn_at, slot.failed_starts = None, 0
+                slot.spawn_at, slot.failed_starts, slot.renew_from = None, 0, 0
                 actions += self._retire_all_of(index, now)
             elif slot.current is None and slot.spawn_at is None:
                 actions.append(self._spawn(index, now))
-        return actions + self._conclude()
+        return actions + self._conclude(now)
+
+    def renew(self, index: int, now: float) -> list[Action]:
+        """Replace the worker of one slot; if the new one fails to start, the old one stays."""
+        self._ask_for(self.pool[index], self._next_number, now)
+        return self._conclude(now)
+
+    def renew_all(self, edition: int, now: float) -> list[Action]:
+        """Have workers of this edition everywhere: of other code, another static config, or the old one.
+
+        Whoever is of another edition and has not started is ended; whoever serves is replaced.
+        """
+        self.edition = edition
+        actions: list[Action] = []
+        for slot in self.pool:
+            slot.renew_from = 0
+            for worker in slot.workers():
+                if worker.state is State.STARTING and worker.edition != edition:
+                    actions += TABLE[worker.state, Event.RETIRE](self, worker, now)
+            current = slot.current
+            right = current is not None and current.edition == edition
+            if slot.wanted and not (right and slot.current_state() is State.READY):
+                starts = right and slot.current_state() is State.STARTING
+                number = current.number if current is not None and starts else self._next_number
+                self._ask_for(slot, number, now)
+        return actions + self._conclude(now)
+
+    def renewing(self) -> set[int]:
+        """Return the slots that wait for a new worker to be ready."""
+        return {index for index, slot in enumerate(self.pool) if slot.renew_from}
 
     def tick(self, now: float) -> list[Action]:
         """Return what has come due."""
@@ -101,7 +138,7 @@ class Policy:
             if slot.spawn_at is not None and slot.spawn_at <= now:
                 actions.append(self._spawn(index, now))
         actions += self._rescue(now)
-        return actions + self._conclude()
+        return actions + self._conclude(now)
 
     def next_due(self) -> float | None:
         """Return when ``tick`` has something to do, or None."""
@@ -125,12 +162,27 @@ class Policy:
         worker.state = State.READY
         worker.since = now
         worker.due = None
-        self.pool[worker.slot].failed_starts = 0
-        return []
+        slot = self.pool[worker.slot]
+        slot.failed_starts = 0
+        if worker.number >= slot.renew_from:
+            slot.renew_from = 0
+        old = slot.current
+        if worker is old or old is None:
+            return []
+        slot.current, slot.incoming, slot.retiring = worker, None, old
+        return TABLE[old.state, Event.RETIRE](self, old, now)
 
     def _fails_to_start(self, worker: Worker, now: float) -> list[Action]:
-        self.pool[worker.slot].failed_starts += 1
-        return self._crashes(worker, now)
+        slot = self.pool[worker.slot]
+        failed: list[Action] = []
+        if 0 < slot.renew_from <= worker.number:
+            slot.renew_from = 0
+            failed = [NotRenewed(worker.slot)]
+        if worker is slot.incoming:
+            self._forget(worker)
+            return failed
+        slot.failed_starts += 1
+        return failed + self._crashes(worker, now)
 
     def _crashes(self, worker: Worker, now: float) -> list[Action]:
         slot = self.pool[worker.slot]
@@ -138,7 +190,7 @@ class Policy:
         lifetime = now - worker.since if served else 0.0
         self._forget(worker)
         wait = slot.backoff.failed(lifetime)
-        if slot.wanted and not self.stopping:
+        if slot.wanted and not self.stopping and slot.current is None:
             if wait == 0.0:
                 return [self._spawn(worker.slot, now)]
             slot.spawn_at = now + wait
@@ -148,11 +200,13 @@ class Policy:
         slot = self.pool[worker.slot]
         worker.state = State.RETIRING
         worker.due = now + self.stop_limit
-        if slot.retiring is not None:
-            # Both rows of the slot have a writer: the successor waits for this one's end.
+        if worker is not slot.current or slot.retiring is not None:
+            # It has a successor, or both rows are taken and the successor waits for this one's end.
             return []
-        slot.current, slot.retiring = None, worker
-        return [self._spawn(worker.slot, now)] if slot.wanted else []
+        slot.current, slot.incoming, slot.retiring = slot.incoming, None, worker
+        if slot.current is not None or not slot.wanted:
+            return []
+        return [self._spawn(worker.slot, now)]
 
     def _is_retired(self, worker: Worker, now: float) -> list[Action]:
         return [Retire(worker.number), *self._retires(worker, now)]
@@ -215,21 +269,40 @@ class Policy:
         return Slot(Backoff(self.numbers, self.random_between))
 
     def _retire_all_of(self, index: int, now: float) -> list[Action]:
-        workers = [worker for worker in self.workers.values() if worker.slot == index]
         return [
             action
-            for worker in workers
+            for worker in self.pool[index].workers()
             for action in TABLE[worker.state, Event.RETIRE](self, worker, now)
         ]
+
+    def _ask_for(self, slot: Slot, number: int, now: float) -> None:
+        slot.renew_from = number
+        if slot.spawn_at is not None:
+            slot.spawn_at = now
+
+    def _advance(self, now: float) -> list[Action]:
+        """Start the next worker that was asked for, unless another one is on its way."""
+        busy = any(slot.incoming is not None or slot.awaits_asked() for slot in self.pool)
+        if busy or self.stopping or not self.announced:
+            return []
+        for index, slot in enumerate(self.pool):
+            serves = slot.current_state() is State.READY
+            if slot.renew_from and serves and slot.retiring is None:
+                return [self._spawn(index, now)]
+        return []
 
     def _spawn(self, index: int, now: float) -> Spawn:
         slot = self.pool[index]
         number = self._next_number
         self._next_number += 1
         due = now + self.numbers.start_limit
-        worker = Worker(number, index, slot.free_row(), State.STARTING, now, now, due)
+        row = slot.free_row()
+        worker = Worker(number, index, row, State.STARTING, now, now, due, self.edition)
         self.workers[number] = worker
-        slot.current = worker
+        if slot.current is None:
+            slot.current = worker
+        else:
+            slot.incoming = worker
         slot.spawn_at = None
         slot.spawned += 1
         return Spawn(number, index, worker.row)
@@ -237,7 +310,9 @@ class Policy:
     def _forget(self, worker: Worker) -> None:
         slot = self.pool[worker.slot]
         if slot.current is worker:
-            slot.current = None
+            slot.current, slot.incoming = slot.incoming, None
+        elif slot.incoming is worker:
+            slot.incoming = None
         else:
             slot.retiring = None
         worker.state = State.GONE
@@ -254,7 +329,7 @@ class Policy:
         waiting = [index for index, slot in enumerate(self.pool) if slot.spawn_at is not None]
         return [self._spawn(min(waiting, key=lambda index: self.pool[index].spawn_at or 0), now)]
 
-    def _conclude(self) -> list[Action]:
+    def _conclude(self, now: float) -> list[Action]:
         if self._finished:
             return []
         if self.stopping:
@@ -263,7 +338,7 @@ class Policy:
             self._finished = True
             return [Exit(failed=False)]
         if self.announced:
-            return []
+            return self._advance(now)
         tries = self.numbers.start_failures
         wanted = [slot for slot in self.pool if slot.wanted]
         ready = [slot.current_state() is State.READY for slot in wanted]

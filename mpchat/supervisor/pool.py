@@ -30,6 +30,7 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    NotRenewed,
     Retire,
     Spawn,
     State,
@@ -68,6 +69,7 @@ class Pool:
         self._adoption = Adoption()
         self._last_words = ""
         self._last_end = ""
+        self._failures: dict[int, str] = {}
         self._scaling: list[Asker] = []
         self._scoreboard.set_service("slots", plan.workers)
 
@@ -98,6 +100,19 @@ class Pool:
         self._scaling += askers
         self._do(self.policy.scale(count, now))
         self._scoreboard.set_service("slots", len(self.policy.pool))
+
+    def renew(self, slot: int, now: float) -> None:
+        """Replace the worker of one slot."""
+        self._do(self.policy.renew(slot, now))
+
+    def renew_all(self, edition: int, now: float) -> None:
+        """Have workers of one edition in all slots."""
+        self._do(self.policy.renew_all(edition, now))
+
+    def take_failures(self) -> dict[int, str]:
+        """Return the slots whose new worker did not start since the last call, and why."""
+        failures, self._failures = self._failures, {}
+        return failures
 
     def tick(self, now: float) -> None:
         """Do what has come due, see to it that every slot is served, and show where all are."""
@@ -201,7 +216,8 @@ class Pool:
         """Its process is gone."""
         del self._children[worker.number]
         self._scoreboard.zero_gauges(worker.slot, worker.row)
-        text = f"{worker.name} pid {worker.pid}: {how}"
+        reason = f": {worker.kill_reason}" if worker.kill_reason else ""
+        text = f"{worker.name} pid {worker.pid}: {how}{reason}"
         words = worker.last_words()
         if words:
             self._last_words = words
@@ -228,6 +244,8 @@ class Pool:
                     self._abort(self._children[action.worker])
                 case Kill():
                     self._kill(self._children[action.worker], action.reason)
+                case NotRenewed():
+                    self._failures[action.slot] = self._last_end
                 case Announce():
                     self.is_up = True
                 case Exit():
@@ -255,6 +273,7 @@ class Pool:
 
     def _kill(self, worker: Child, reason: str) -> None:
         self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
+        worker.kill_reason = reason
         if worker.pid:
             worker.kill()
         else:

@@ -27,10 +27,11 @@ Asker: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Generation:
-    """A validated dynamic config."""
+    """A validated dynamic config, and the edition of the code and static config that validated it."""
 
     number: int
     memfd: int
+    edition: int = 1
 
 
 class Reload:
@@ -60,7 +61,9 @@ class Reload:
         self._loading = False
         self._applying = False
         self._again = False
+        self._held = False
         self._deaths = 0
+        self._last = 0
         self._askers: list[Asker] = []
         self._later_askers: list[Asker] = []
 
@@ -70,8 +73,8 @@ class Reload:
         return self._loading or self._applying
 
     def ask(self, now: float, *askers: Asker) -> None:
-        """Begin a reload, or note that one is wanted after the present one."""
-        if self.is_under_way:
+        """Begin a reload, or note that one is wanted after the present one, or after a restart."""
+        if self.is_under_way or self._held:
             self._again = True
             self._later_askers += askers
             return
@@ -81,6 +84,21 @@ class Reload:
         self.due = now + self._numbers.reload_limit
         self._begun()
         self._ask_template()
+
+    def hold(self) -> None:
+        """Begin no reload until ``release``: a restart is under way."""
+        self._held = True
+
+    def release(self, now: float) -> None:
+        """Begin the reload that was asked for meanwhile."""
+        self._held = False
+        if not self.is_under_way:
+            self._begin_again(now)
+
+    def next_generation(self, memfd: int, edition: int) -> Generation:
+        """Number a validated config; a number is never used twice."""
+        self._last += 1
+        return Generation(self._last, memfd, edition)
 
     def template_is_ready(self) -> None:
         """Repeat the question to a template that replaced a dead one."""
@@ -101,7 +119,7 @@ class Reload:
             os.close(memfd)
             return False
         os.close(self.generation.memfd)
-        self.generation = Generation(self.generation.number + 1, memfd)
+        self.generation = self.next_generation(memfd, self.generation.edition)
         self._loading = False
         self._applying = True
         self.due = now + self._numbers.apply_limit
@@ -121,7 +139,12 @@ class Reload:
         self._finish(text, now, failed=True)
 
     def offer(self, worker: Child) -> None:
-        """Give a worker the newest generation unless it still owes us a confirmation."""
+        """Give a worker the newest generation unless it still owes us a confirmation.
+
+        One of another edition goes on with what it has: it is about to be replaced.
+        """
+        if worker.edition != self.generation.edition:
+            return
         settled = worker.applied_generation == worker.sent_generation
         if worker.ready and settled and worker.applied_generation < self.generation.number:
             worker.sent_generation = self.generation.number
@@ -167,7 +190,9 @@ class Reload:
         return [
             worker
             for worker in self._workers.values()
-            if worker.ready and worker.applied_generation < self.generation.number
+            if worker.ready
+            and worker.edition == self.generation.edition
+            and worker.applied_generation < self.generation.number
         ]
 
     def _finish(self, reasons: str, now: float, *, failed: bool = False) -> None:
@@ -177,6 +202,10 @@ class Reload:
         askers, self._askers = self._askers, []
         for asker in askers:
             asker(reasons)
+        if not self._held:
+            self._begin_again(now)
+
+    def _begin_again(self, now: float) -> None:
         if self._again:
             self._again = False
             later, self._later_askers = self._later_askers, []

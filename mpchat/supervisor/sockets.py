@@ -54,6 +54,12 @@ class Listeners:
             shared = self.sockets[0] if self.shared else self._listen_tcp(self.port, join=True)
             self.sockets.append(shared)
 
+    def set_backlog(self, backlog: int) -> None:
+        """Let so many clients wait on each socket from now on."""
+        self._backlog = backlog
+        for sock in self.sockets:
+            sock.listen(backlog)
+
     @property
     def shared(self) -> bool:
         """Whether all slots have the same socket, so that none is ever without a worker to accept."""

@@ -1,7 +1,7 @@
 """The words of the policy: states and events of a worker, actions, and what a slot is.
 
-A slot is the pair (current, retiring) of its workers and its backoff; rows of the scoreboard follow from
-that.
+A slot has at most two workers, since the scoreboard has two rows for it: the current one, and either one
+that retires or one that is to take the current one's place.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class NotRenewed:
+    """The worker that was asked for in this slot failed to start; nothing is asked for any more."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
 class Announce:
     """The service is up: the ready line, READY=1. Said once."""
 
@@ -88,7 +95,7 @@ class Exit:
     failed: bool
 
 
-Action: TypeAlias = Spawn | Retire | StopWorker | Abort | Kill | Announce | Exit
+Action: TypeAlias = Spawn | Retire | StopWorker | Abort | Kill | NotRenewed | Announce | Exit
 
 
 @dataclass
@@ -103,6 +110,8 @@ class Worker:
     since: float
     """When it entered its state"""
     due: float | None
+    edition: int
+    """Of code and static config; see Policy.renew_all"""
 
 
 @dataclass
@@ -113,15 +122,28 @@ class Slot:
     wanted: bool = True
     """False once the pool has been scaled down: it has no worker, its socket is a helper's for good"""
     current: Worker | None = None
+    incoming: Worker | None = None
+    """Starts while the current worker serves, and takes its place when it is ready"""
     retiring: Worker | None = None
     spawn_at: float | None = None
     failed_starts: int = 0
     spawned: int = 0
+    renew_from: int = 0
+    """A worker of this number or a higher one is asked for; 0: the present one may stay"""
 
     def current_state(self) -> State | None:
         """Return the state of the current worker, None if there is none."""
         return self.current.state if self.current is not None else None
 
+    def workers(self) -> list[Worker]:
+        """Return its workers, at most two."""
+        return [w for w in (self.retiring, self.current, self.incoming) if w is not None]
+
     def free_row(self) -> int:
         """Return the scoreboard row that no living worker writes."""
-        return 1 - self.retiring.row if self.retiring is not None else 0
+        return 1 if any(worker.row == 0 for worker in self.workers()) else 0
+
+    def awaits_asked(self) -> bool:
+        """Whether the worker that was asked for is there, but not ready yet."""
+        current = self.current
+        return self.renew_from > 0 and current is not None and current.number >= self.renew_from

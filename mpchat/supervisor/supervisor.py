@@ -13,6 +13,7 @@ import time
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
+from mpchat.ipc.layout import LAYOUT
 from mpchat.ipc.process import become_subreaper, has_terminal
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
@@ -24,16 +25,14 @@ from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Generation, Reload
+from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.restart import Restart
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
 from mpchat.supervisor.sockets import remove_stale
 from mpchat.supervisor.systemd import ServiceManager
 
-_UNSUPPORTED = {
-    signal.SIGUSR2: "a rolling restart",
-}
 _SCALING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
 
@@ -61,7 +60,7 @@ class Supervisor:
         self._announcer = Announcer(self._log, self._manager, self._scoreboard)
         self._running: Running | None = None
         self._pool: Pool | None = None
-        self._static_config: int | None = None
+        self._restart: Restart | None = None
         self._next_look = 0.0
         self._stopping = False
         self._exit_code: int | None = None
@@ -105,6 +104,7 @@ class Supervisor:
             self._next_look,
             self._template_due(),
             self._reload.due,
+            self._restart.due if self._restart is not None else None,
         ]
         if self._pool is not None:
             times.append(self._pool.next_due())
@@ -137,6 +137,9 @@ class Supervisor:
             self._pool.tick(now)
             if self._pool.exit_code is not None:
                 self._exit_code = self._pool.exit_code
+        if self._restart is not None and self._announcer.done and not self._stopping:
+            self._restart.tick(now)
+        self._scoreboard.set_service("generation", self._reload.generation.number)
         self._announce_once(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
@@ -146,8 +149,9 @@ class Supervisor:
     # Signals
 
     def _on_signal(self, number: signal.Signals, now: float) -> None:
-        if number in _UNSUPPORTED:
-            self._log.warning(f"{number.name}: {_UNSUPPORTED[number]} is not supported yet")
+        if number is signal.SIGUSR2:
+            if self._restart is not None and not self._stopping:
+                self._restart.ask(None)
         elif number is signal.SIGHUP:
             if self._running is not None and not self._stopping:
                 self._reload.ask(now)
@@ -183,6 +187,8 @@ class Supervisor:
         if self._running is None or self._pool is None:
             self._exit_code = ExitCode.OK
             return
+        if self._restart is not None:
+            self._restart.stop(now)
         self._running.listeners.close()
         self._pool.stop(now, at_once=at_once)
 
@@ -199,6 +205,8 @@ class Supervisor:
                 child.ready = True
                 if child.number:
                     self._on_worker_ready(child, now)
+                else:
+                    self._on_monitor_ready(child, descriptors[0], now)
             case messages.Applied():
                 self._reload.applied(child, message.number, now)
             case messages.Retiring():
@@ -212,7 +220,7 @@ class Supervisor:
             case messages.Plan():
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
-                self._on_failure(child, message)
+                self._on_failure(child, message, now)
             case messages.ForkFailed():
                 self._log.error(f"the system refused a process: {message.text}")
             case messages.Snapshot():
@@ -225,35 +233,66 @@ class Supervisor:
     def _on_plan(
         self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
     ) -> None:
+        if template is self._family.next_template and self._restart is not None:
+            self._restart.loaded(plan, descriptors, now)
+            return
         template.ready = True
         if self._running is None:
-            self._static_config, generation = descriptors
-            self._reload.generation = Generation(1, generation)
-            self._running = running = Running(plan)
-            self._pool = Pool(
-                running, self._numbers, self._log, self._scoreboard, self._family, self._forks
-            )
-            self._scoreboard.set_service("generation", 1)
-            self._log.follow(plan.log_path, plan.log_format, plan.log_level)
-            for warning in plan.warnings:
-                self._log.warning(warning)
-            self._start_monitor(now)
-            self._pool.start(now)
+            static_config, memfd = descriptors
+            self._on_first_plan(plan, static_config, memfd, now)
             return
         for descriptor in descriptors:
             os.close(descriptor)
+        if template is not self._family.template.child:
+            return
         self._log.info(f"template pid {template.pid} is ready in place of the one that ended")
         self._forks.flush()
         self._reload.template_is_ready()
 
-    def _on_failure(self, child: Child, failure: messages.Failure) -> None:
-        if not self._announcer.done and (
+    def _on_first_plan(
+        self, plan: messages.Plan, static_config: int, memfd: int, now: float
+    ) -> None:
+        self._reload.generation = self._reload.next_generation(memfd, edition=1)
+        self._running = running = Running(plan, static_config)
+        self._pool = pool = Pool(
+            running, self._numbers, self._log, self._scoreboard, self._family, self._forks
+        )
+        self._restart = self._orders.restart = Restart(
+            self._command,
+            self._numbers,
+            self._log,
+            self._family,
+            self._forks,
+            self._reload,
+            running,
+            pool,
+            self._announcer.restarted,
+        )
+        self._log.follow(plan.log_path, plan.log_format, plan.log_level)
+        for warning in plan.warnings:
+            self._log.warning(warning)
+        self._start_monitor(now)
+        pool.start(now)
+
+    def _on_failure(self, child: Child, failure: messages.Failure, now: float) -> None:
+        if child is self._family.next_template and self._restart is not None:
+            self._restart.template_failed(failure.text, now)
+        elif not self._announcer.done and (
             self._running is None or child is self._family.monitor.child
         ):
             say(failure.text)
             self._exit_code = failure.exit_code
         else:
             self._log.error(f"the new {child.name} failed: {failure.text}")
+            child.kill_reason = failure.text
+
+    def _on_monitor_ready(self, monitor: Child, listening: int, now: float) -> None:
+        assert self._running is not None
+        if self._running.control >= 0:
+            os.close(self._running.control)
+        self._running.control = listening
+        if monitor is self._family.next_monitor and self._restart is not None:
+            self._restart.monitor_is_ready(now)
 
     def _on_worker_ready(self, worker: Child, now: float) -> None:
         if self._pool is not None:
@@ -264,7 +303,6 @@ class Supervisor:
         for warning in snapshot.warnings:
             self._log.warning(warning)
         if self._reload.loaded(memfd, now) and self._pool is not None:
-            self._scoreboard.set_service("generation", self._reload.generation.number)
             self._pool.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
 
     def _ask_template(self) -> None:
@@ -286,6 +324,12 @@ class Supervisor:
             self._on_single_gone(self._family.template, how, now)
         elif child is self._family.monitor.child:
             self._on_single_gone(self._family.monitor, how, now)
+        elif child in self._family.leaving:
+            self._family.leaving.remove(child)
+        elif child is self._family.next_template and self._restart is not None:
+            self._restart.template_ended(child, how, now)
+        elif child is self._family.next_monitor and self._restart is not None:
+            self._restart.monitor_ended(child.kill_reason or how, now)
         else:
             self._on_worker_gone(child, how, now)
         child.release()
@@ -314,9 +358,8 @@ class Supervisor:
     def _start_template(self, now: float) -> None:
         template = exec_template(self._command, os.environ)
         self._family.template.started(template, now)
-        template.send(
-            messages.Start(), () if self._static_config is None else (self._static_config,)
-        )
+        files = () if self._running is None else (self._running.static_config,)
+        template.send(messages.Start(LAYOUT), files)
         self._family.watch(template)
 
     def _template_due(self) -> float | None:
@@ -348,5 +391,7 @@ class Supervisor:
         if self._running is not None:
             self._running.listeners.close()
             self._running.listeners.remove_file()
+            if self._running.control >= 0:
+                os.close(self._running.control)
             # The monitor has removed it, unless it had to be killed.
             remove_stale(self._running.control_socket())

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
+from mpchat.ipc.layout import LAYOUT
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
@@ -65,6 +67,10 @@ class _Template:
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
         assert isinstance(start, messages.Start)
+        if start.layout != LAYOUT:
+            # The supervisor keeps the code that the service was started with.
+            text = "mpchat itself has changed: restart the service for that"
+            self._fail(ExitCode.SOFTWARE, text)
         sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
         try:
             service = load_service(files, components(), sources)
@@ -84,6 +90,9 @@ class _Template:
             self._fail(error.exit_code, f"mpchat: {error}")
         except MpchatError as error:
             self._fail(ExitCode.SOFTWARE, f"mpchat: {error}")
+        except Exception:  # noqa: BLE001 - the author's modules may raise anything
+            text = f"{traceback.format_exc()}mpchat: the service could not be loaded"
+            self._fail(ExitCode.WORKERS, text)
         messages.send(self.channel, _plan(service, limit, warnings), answers)
         for answer in answers:
             os.close(answer)

@@ -80,7 +80,7 @@ async def test_the_template_may_die(
     supervisor: Service, websocket_client: WebsocketClient, service_config_path_temp: Path
 ) -> None:
     async with websocket_client.get("chat") as chat:
-        # The static config is fixed for the life of the process tree, whatever the file says now.
+        # The static config stays as it was read until a restart, whatever the file says now.
         service_config_path_temp.write_text("broken: [")
         workers = set(supervisor.pids("worker"))
         for _ in range(2):

@@ -17,6 +17,7 @@ from mpchat.supervisor.states import (
     Event,
     Exit,
     Kill,
+    NotRenewed,
     Retire,
     Spawn,
     State,
@@ -224,8 +225,90 @@ def test_a_slot_that_is_wanted_again_waits_for_a_free_row() -> None:
     assert policy.on(Event.GONE, 3, 1.5) == [Spawn(4, 1, 0)]
 
 
+def test_a_slot_is_renewed_by_a_new_worker_before_the_old_one_retires() -> None:
+    policy = ready(2)
+    assert policy.renew(1, 1.0) == [Spawn(3, 1, 1)]
+    assert policy.renewing() == {1}
+    assert policy.ready_count() == 2
+    assert policy.on(Event.READY, 3, 2.0) == [Retire(2)]
+    assert policy.renewing() == set()
+    assert policy.ready_count() == 2
+    assert policy.on(Event.RETIRING, 2, 2.1) == []
+    # While the old one drains both rows are taken, and nothing can be renewed.
+    assert policy.renew(1, 2.2) == []
+    assert policy.on(Event.GONE, 2, 3.0) == [Spawn(4, 1, 0)]
+
+
+def test_a_new_worker_that_does_not_start_leaves_the_old_one_alone() -> None:
+    policy = ready(1)
+    policy.renew(0, 1.0)
+    assert policy.on(Event.GONE, 2, 2.0) == [NotRenewed(0)]
+    assert policy.ready_count() == 1
+    assert policy.renewing() == set()
+    assert policy.next_due() is None
+    policy.renew(0, 3.0)
+    assert [type(action) for action in policy.tick(33.0)] == [Kill]
+    assert policy.on(Event.GONE, 3, 33.1) == [NotRenewed(0)]
+
+
+def test_slots_are_renewed_one_after_the_other_and_crashes_meanwhile_count() -> None:
+    policy = ready(3)
+    assert policy.renew_all(2, 1.0) == [Spawn(4, 0, 1)]
+    # The last slot's worker crashes: its successor is of the new edition anyway.
+    assert policy.on(Event.GONE, 3, 1.1) == [Spawn(5, 2, 0)]
+    assert policy.on(Event.READY, 4, 1.2) == [Retire(1)]
+    assert policy.on(Event.READY, 5, 1.3) == [Spawn(6, 1, 1)]
+    # The old one crashes before the new one is ready, which takes its place.
+    assert policy.on(Event.GONE, 2, 1.4) == []
+    assert policy.on(Event.READY, 6, 1.5) == []
+    assert policy.renewing() == set()
+    assert {worker.edition for worker in policy.workers.values() if worker.number > 3} == {2}
+
+
+def test_the_way_back_replaces_what_had_moved_and_ends_what_had_not_started() -> None:
+    policy = ready(3)
+    policy.renew_all(2, 1.0)
+    policy.on(Event.READY, 4, 1.1)
+    policy.on(Event.GONE, 3, 1.2)
+    policy.on(Event.GONE, 1, 1.2)
+    actions = policy.renew_all(1, 1.3)
+    # Worker 4 serves in slot 0; 5 starts beside 2 in slot 1; 6 starts in place of 3 in slot 2.
+    assert [action.worker for action in actions if isinstance(action, Kill)] == [5, 6]
+    assert policy.renewing() == {0, 2}
+    assert policy.on(Event.GONE, 5, 1.4) == [Spawn(7, 0, 0)]
+    assert policy.on(Event.GONE, 6, 1.4) == [Spawn(8, 2, 0)]
+    assert policy.on(Event.READY, 8, 1.5) == []
+    assert policy.on(Event.READY, 7, 1.5) == [Retire(4)]
+    assert policy.renewing() == set()
+    assert [slot.current.edition for slot in policy.pool if slot.current is not None] == [1, 1, 1]
+
+
+def test_a_worker_that_is_to_replace_another_may_itself_be_asked_to_end() -> None:
+    policy = ready(1)
+    policy.renew(0, 1.0)
+    assert policy.on(Event.RETIRING, 2, 1.1) == []
+    assert policy.on(Event.GONE, 2, 1.2) == [Spawn(3, 0, 1)]
+    assert policy.on(Event.RETIRING, 1, 1.3) == []
+    assert policy.on(Event.READY, 3, 1.4) == []
+    assert policy.on(Event.GONE, 1, 1.5) == []
+    assert policy.ready_count() == 1
+
+
+def test_scaling_down_forgets_what_was_asked_for() -> None:
+    policy = ready(2)
+    policy.renew_all(2, 1.0)
+    policy.on(Event.READY, 3, 1.1)
+    actions = policy.scale(1, 1.2)
+    assert [type(action) for action in actions] == [Retire, Kill]
+    assert policy.renewing() == set()
+    assert policy.stop(1.3, at_once=False)
+
+
+SERVING_MAY_FALL = {Event.RETIRING, Event.GONE, Event.HUNG}
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60), st.integers(1, 4))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10)), max_size=80), st.integers(1, 4))
 def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], slots: int) -> None:
     policy = make(slots)
     now = 0.0
@@ -235,30 +318,36 @@ def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], 
         now += 0.3
         numbers = sorted(policy.workers)
         was_stopping = policy.stopping
+        serving = policy.ready_count()
+        may_fall = False
         actions = policy.tick(now)
-        if kind == 5:
+        if kind == 0:
             actions += policy.stop(now, at_once=bool(choice % 2))
-        elif kind == 7 and not was_stopping:
+            may_fall = True
+        elif kind == 1 and not was_stopping:
             actions += policy.scale(choice + 1, now)
             assert policy.wanted_count() == choice + 1
+            may_fall = True
+        elif kind == 2 and not was_stopping and policy.pool[choice % len(policy.pool)].wanted:
+            actions += policy.renew(choice % len(policy.pool), now)
+        elif kind == 3 and not was_stopping:
+            actions += policy.renew_all(choice, now)
         elif numbers:
             number = numbers[choice % len(numbers)]
-            event = (
-                Event.READY,
-                Event.RETIRING,
-                Event.GONE,
-                Event.GONE,
-                Event.READY,
-                Event.READY,
-                Event.HUNG,
-                Event.READY,
-            )[kind]
+            events = [Event.GONE, Event.RETIRING, Event.HUNG, *[Event.READY] * 4]
+            event = events[kind - 4]
             worker = policy.workers.get(number)
             if worker is not None and (worker.state, event) in TABLE:
                 actions += policy.on(event, number, now)
+                may_fall = event in SERVING_MAY_FALL
         ends += sum(isinstance(action, Exit) for action in actions)
         taken = [(worker.slot, worker.row) for worker in policy.workers.values()]
         assert len(set(taken)) == len(taken), "two workers would write one row"
+        placed = [worker for slot in policy.pool for worker in slot.workers()]
+        assert sorted(w.number for w in placed) == sorted(policy.workers), "all have a place"
+        assert all(slot.incoming is None or slot.current is not None for slot in policy.pool)
+        assert sum(slot.incoming is not None for slot in policy.pool) <= 1, "one slot at a time"
+        assert may_fall or policy.ready_count() >= serving, "who serves was not replaced"
         if was_stopping:
             assert not any(isinstance(action, Spawn) for action in actions)
     assert ends <= 1

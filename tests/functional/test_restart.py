@@ -1,0 +1,413 @@
+"""Rolling restarts: new code, new static config, slot by slot; and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from mpchat.ipc.control import ControlError, ask
+from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.service import Service, wait_until
+
+APP = """
+from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
+
+VERSION = "1"
+
+
+class Version(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def start(self):
+        pass
+
+    async def handle(self, chat, context):
+        async for message in chat:
+            await chat.send(VERSION)
+
+
+if __name__ == "__main__":
+    daemon_main(minimal_server_component_list().append(Version))
+"""
+FAILS_IN_SLOT_2 = """
+        import setproctitle
+        if setproctitle.getproctitle().endswith("/2"):
+            raise RuntimeError("no room for slot 2")
+"""
+
+
+@pytest.fixture
+def app(service_tmpdir: Path) -> Path:
+    path = service_tmpdir / "app.py"
+    path.write_text(APP)
+    return path
+
+
+@pytest.fixture
+def service_command(app: Path) -> list[str]:
+    return [sys.executable, "-B", str(app)]
+
+
+@pytest.fixture
+def control_socket(service_tmpdir: Path) -> str:
+    return str(service_tmpdir / "control.sock")
+
+
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any, control_socket: str) -> Any:
+    components = service_config_yaml["components_manager"]["components"]
+    del components["handler-ping"]
+    components["server"]["control-socket"] = control_socket
+    return service_config_yaml
+
+
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def restart(supervisor: Service, control_socket: str) -> Ask:
+    return lambda slot=None: ask(control_socket, {"verb": "restart", "slot": slot})
+
+
+@pytest.fixture
+def status(supervisor: Service, control_socket: str) -> Ask:
+    return lambda: ask(control_socket, {"verb": "status"})
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def processes(service: Service) -> dict[str, int]:
+    """Return the pids of the service's children by title; each title is there once."""
+    found = {title.removeprefix("mpchat: "): pid for pid, title in service.children().items()}
+    assert len(found) == len(service.children())
+    return found
+
+
+async def versions(client: WebsocketClient) -> set[str]:
+    """Return what workers answer, asked so often that all are."""
+
+    async def one() -> str:
+        async with client.get("chat") as chat:
+            await chat.send("?")
+            return str(await chat.recv())
+
+    return set(await asyncio.gather(*(one() for _ in range(40))))
+
+
+def settled(service: Service, count: int = 6) -> dict[str, int]:
+    """Wait until nothing retires any more."""
+    wait_until(lambda: len(service.children()) == count, f"{count} children")
+    return processes(service)
+
+
+async def test_new_code_comes_slot_by_slot_and_everything_is_new(
+    supervisor: Service, app: Path, restart: Ask, websocket_client: WebsocketClient
+) -> None:
+    before = processes(supervisor)
+    assert await versions(websocket_client) == {"1"}
+    chats = [await websocket_client.get("chat") for _ in range(8)]
+    change(app, 'VERSION = "1"', 'VERSION = "2"')
+    assert await asyncio.to_thread(restart) == {"slot": None}
+    assert await versions(websocket_client) == {"2"}
+    for chat in chats:
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(chat.recv(), 30)
+        assert chat.close_code == 1012
+    after = await asyncio.to_thread(settled, supervisor)
+    assert after.keys() == before.keys()
+    assert not {*after.values()} & {*before.values()}
+    assert supervisor.stop() == 0
+
+
+def test_the_signal_restarts_and_a_changed_static_config_is_used(
+    supervisor: Service, service_config_path_temp: Path, status: Ask
+) -> None:
+    generation = status()["generation"]
+    change(service_config_path_temp, "worker_threads: 4", "worker_threads: 5")
+    supervisor.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "\ttext=restarted" in supervisor.stderr(), "restart")
+    settled(supervisor, 7)
+    assert [worker["state"] for worker in status()["workers"]] == ["ready"] * 5
+    assert {worker["generation"] for worker in status()["workers"]} == {generation + 1}
+    assert f"generation {generation + 2}" in supervisor.reload()
+
+
+def test_one_slot_is_replaced_from_what_is_loaded(
+    supervisor: Service, app: Path, restart: Ask
+) -> None:
+    before = processes(supervisor)
+    change(app, "from mpchat", "broken!")
+    assert restart(2) == {"slot": 2}
+    after = settled(supervisor)
+    changed = {title for title in before if before[title] != after[title]}
+    assert changed == {"worker main-task-processor/2"}
+    with pytest.raises(ControlError, match="there is no worker in slot 4"):
+        restart(4)
+
+
+BROKEN_CODE = {
+    "does not import": ("from mpchat", "from nowhere", "No module named 'nowhere'", "app.py"),
+    "is no Python": ("async def handle", "asinc def handle", "SyntaxError", 'app.py", line 13'),
+    "leaves": ('VERSION = "1"', "import sys; sys.exit(4)", "exit status 4", ""),
+    "fails in the list": ("append(Version)", "append(3)", "Traceback", 'app.py", line 19'),
+    "does not start": (
+        "        pass\n",
+        "        1 / 0\n",
+        "ZeroDivisionError",
+        'app.py", line 11',
+    ),
+    "does not start in one slot": (
+        "        pass\n",
+        FAILS_IN_SLOT_2,
+        "no room for slot 2",
+        "/2 pid",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_CODE)
+async def test_broken_code_changes_nothing_and_is_told_with_its_place(
+    supervisor: Service, app: Path, restart: Ask, websocket_client: WebsocketClient, how: str
+) -> None:
+    before = await asyncio.to_thread(settled, supervisor)
+    old, new, reason, place = BROKEN_CODE[how]
+    change(app, old, new)
+    if how.startswith("does not start"):
+        change(app, 'VERSION = "1"', 'VERSION = "2"')
+    with pytest.raises(ControlError) as caught:
+        await asyncio.to_thread(restart)
+    assert reason in str(caught.value)
+    assert place in str(caught.value)
+    assert "nothing has changed: the old workers stay" in str(caught.value)
+    assert await versions(websocket_client) == {"1"}
+    after = await asyncio.to_thread(settled, supervisor)
+    same = {title for title in before if before[title] == after[title]}
+    moved = {f"worker main-task-processor/{slot}" for slot in (0, 1)}
+    assert before.keys() - same == (moved if how.endswith("one slot") else set())
+    app.write_text(APP.replace('VERSION = "1"', 'VERSION = "3"'))
+    await asyncio.to_thread(restart)
+    assert await versions(websocket_client) == {"3"}
+
+
+BROKEN_CONFIG = {
+    "wrong": ("worker_threads: 4", "worker_threads: many", "expected an integer, got 'many'"),
+    "another port": ("port: 0", "port: 1", "the listener's port has changed from 0 to 1: restart"),
+    "another control socket": ("control.sock", "other.sock", "control-socket has changed from"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_CONFIG)
+def test_a_config_that_cannot_be_used_changes_nothing(
+    supervisor: Service, service_config_path_temp: Path, how: str
+) -> None:
+    before = settled(supervisor)
+    text = service_config_path_temp.read_text()
+    old, new, reason = BROKEN_CONFIG[how]
+    change(service_config_path_temp, old, new)
+    socket = str(service_config_path_temp.parent / "control.sock")
+    command = [sys.executable, "-m", "mpchat", "restart", "--socket", socket]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert reason in result.stderr
+    if how == "wrong":
+        assert re.search(r"static_config\.yaml:\d+:\d+: ", result.stderr)
+    assert settled(supervisor) == before
+    service_config_path_temp.write_text(text)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "restarted\n", "")
+
+
+def test_requests_wait_and_the_latest_stands_for_all(supervisor: Service, restart: Ask) -> None:
+    done: list[dict[str, Any]] = []
+    threads = [
+        threading.Thread(target=lambda slot=slot: done.append(restart(slot)))
+        for slot in (None, None, 1, None, 2, None)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 6
+    settled(supervisor)
+    assert supervisor.stderr().count("a new template loads") <= 3
+
+
+GATED = """
+        import asyncio, os
+        while not os.path.exists("gate"):
+            await asyncio.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def gated(app: Path, supervisor: Service, control_socket: str) -> Callable[[], ControlError | None]:
+    """Begin a restart whose first new worker waits for the file ``gate``; return how to await its end."""
+    change(app, "        pass\n", GATED)
+    ends: list[ControlError | None] = []
+
+    def run() -> None:
+        try:
+            ask(control_socket, {"verb": "restart"}, None)
+            ends.append(None)
+        except ControlError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: len(supervisor.pids("worker")) == 5, "a new worker")
+
+    def end() -> ControlError | None:
+        thread.join()
+        return ends[0]
+
+    return end
+
+
+End = Callable[[], ControlError | None]
+
+
+def open_gate(service: Service) -> None:
+    (service.stderr_path.parent / "gate").touch()
+
+
+def newest(service: Service, title: str) -> int:
+    return max(service.pids(title))
+
+
+def test_a_reload_waits_for_the_end_of_a_restart(supervisor: Service, gated: End) -> None:
+    supervisor.send_signal(signal.SIGHUP)
+    supervisor.send_signal(signal.SIGHUP)
+    open_gate(supervisor)
+    assert gated() is None
+    wait_until(lambda: "generation 3 is applied in 4 workers" in supervisor.stderr(), "reload")
+    assert "generation 2 is applied" not in supervisor.stderr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_stop_ends_a_restart(
+    supervisor: Service, gated: End, number: signal.Signals, control_socket: str
+) -> None:
+    children = list(supervisor.children())
+    assert supervisor.stop(number) == 0
+    error = gated()
+    assert error is not None
+    assert_nothing_is_left(children, control_socket)
+
+
+def test_a_killed_supervisor_leaves_nothing_of_a_restart(
+    supervisor: Service, gated: End, control_socket: str
+) -> None:
+    children = list(supervisor.children())
+    supervisor.process.kill()
+    supervisor.process.wait()
+    assert gated() is not None
+    assert_nothing_is_left(children, control_socket)
+
+
+def assert_nothing_is_left(children: list[int], control_socket: str) -> None:
+    def left() -> list[int]:
+        return [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+
+    wait_until(lambda: not left(), "end of all children")
+    assert not os.path.exists(control_socket)
+
+
+def test_the_new_template_may_be_killed(supervisor: Service, gated: End) -> None:
+    os.kill(newest(supervisor, "template"), signal.SIGKILL)
+    error = gated()
+    assert error is not None
+    assert "the new template: killed by SIGKILL" in str(error)
+    open_gate(supervisor)
+    settled(supervisor)
+
+
+def test_the_new_worker_may_be_killed(supervisor: Service, gated: End) -> None:
+    os.kill(newest(supervisor, "worker"), signal.SIGKILL)
+    error = gated()
+    assert error is not None
+    assert "killed by SIGKILL" in str(error)
+    settled(supervisor)
+
+
+def test_the_old_template_and_the_monitor_may_be_killed(
+    supervisor: Service, gated: End, restart: Ask
+) -> None:
+    before = supervisor.pids("template")
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(lambda: len({*supervisor.pids("template"), *before}) == 3, "another old template")
+    victim = supervisor.pids("monitor")[0]
+    os.kill(victim, signal.SIGKILL)
+    assert gated() is not None, "whoever asked it has no answer"
+    wait_until(lambda: set(supervisor.pids("monitor")) - {victim}, "another monitor")
+    open_gate(supervisor)
+    wait_until(lambda: "\ttext=restarted" in supervisor.stderr(), "restart")
+    settled(supervisor)
+    restart()
+    settled(supervisor)
+
+
+def test_an_old_worker_may_be_killed_before_its_slot_has_moved(
+    supervisor: Service, gated: End
+) -> None:
+    for pid in sorted(supervisor.pids("worker"))[:4]:
+        os.kill(pid, signal.SIGKILL)
+    open_gate(supervisor)
+    assert gated() is None
+    settled(supervisor)
+
+
+async def test_the_control_socket_stays_reachable(
+    supervisor: Service, restart: Ask, status: Ask
+) -> None:
+    ends = asyncio.create_task(asyncio.to_thread(restart))
+    while not ends.done():
+        answer = await asyncio.to_thread(status)
+        assert answer["pid"] == supervisor.pid
+    await ends
+    assert await asyncio.to_thread(status)
+
+
+async def test_a_worker_that_was_stopped_by_hand_during_a_restart(
+    supervisor: Service, gated: End
+) -> None:
+    os.kill(min(supervisor.pids("worker")), signal.SIGTERM)
+    open_gate(supervisor)
+    assert await asyncio.to_thread(gated) is None
+    await asyncio.to_thread(settled, supervisor)
+
+
+def test_a_signal_storm_with_restarts_ends_well(supervisor: Service, status: Ask) -> None:
+    for _ in range(100):
+        for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1):
+            supervisor.send_signal(number)
+    assert "generation" in supervisor.reload()
+    settled(supervisor)
+    assert {worker["state"] for worker in status()["workers"]} == {"ready"}
+
+
+def test_a_warning_says_that_a_restart_failed(supervisor: Service, app: Path, restart: Ask) -> None:
+    change(app, "from mpchat", "from nowhere")
+    with pytest.raises(ControlError):
+        restart()
+    found = supervisor.wait_notified(lambda m: "the last restart failed: " in m.get("STATUS", ""))
+    assert "new template" in found["STATUS"]
+    app.write_text(APP)
+    restart()
+    supervisor.wait_notified(
+        lambda m: m.get("STATUS", "").endswith("generation 2"), len(supervisor.notifications)
+    )

@@ -87,7 +87,11 @@ class Drain(OptionsModel):
         Milliseconds, Field(description="Handshakes and pings get 503 while still accepting")
     ] = 0
     window_ms: Annotated[
-        Milliseconds, Field(description="Connections are closed spread over this time")
+        Milliseconds,
+        Field(
+            description="Connections are closed spread over this time at the most, and over four fifths "
+            "of the deadline"
+        ),
     ] = 5_000
     deadline_ms: Annotated[Milliseconds, Field(description="What is open then is cut off")] = 10_000
 

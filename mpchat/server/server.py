@@ -25,11 +25,10 @@ from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
 from mpchat.server.routes import Routes
+from mpchat.server.spread import closing_times
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
-_SPACING = 0.01
-"""Seconds between two closes at the most: a few clients are done at once."""
 _NOW_SECONDS = 0.5
 _SHOWN_PATH = 256
 """Characters of a path that an operator is shown."""
@@ -145,10 +144,10 @@ class Server:
         for waiting in list(self.waiting):
             waiting.end_if_idle(_FRESH_SECONDS)
         connections = list(self.connections)
-        spacing = min(window / len(connections), _SPACING) if connections else 0.0
         begun = self._loop.time()
-        for index, protocol in enumerate(connections):
-            wait = begun + index * spacing - self._loop.time()
+        times = closing_times(len(connections), window, deadline)
+        for protocol, at in zip(connections, times, strict=True):
+            wait = begun + at - self._loop.time()
             # A sleep shorter than a millisecond would be rounded up to one.
             if wait > 0.001:
                 await asyncio.sleep(wait)

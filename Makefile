@@ -4,15 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test systemd-test lint docs wheel conformance loadtest bench bench-quick clean
+.PHONY: serve test chaos systemd-test lint docs wheel conformance loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
 	@if [ -t 0 ]; then sh -mc '$(BIN)/mpchat serve -c static_config.yaml; exit $$?'; \
 	else exec $(BIN)/mpchat serve -c static_config.yaml; fi
 
+# The tortures by themselves, since they have to judge what clients wait for.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 4 tests
+	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos tests
+	$(BIN)/python -m pytest -q -n 2 tests/chaos
+
+# All of them in full, for half an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
+# .venv/bin/python -m tests.chaos --help
+chaos: $(VENV)/.test
+	$(BIN)/python -m tests.chaos --write docs/reliability.md
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel

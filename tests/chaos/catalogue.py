@@ -1,0 +1,7 @@
+"""All tortures, in the order of the page."""
+
+from __future__ import annotations
+
+from tests.chaos import crashes, drains, ends, restarts
+
+TORTURES = (*restarts.TORTURES, *crashes.TORTURES, *drains.TORTURES, *ends.TORTURES)

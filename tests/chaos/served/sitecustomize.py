@@ -1,0 +1,104 @@
+"""Switches one measure off in every process of a tortured service: the torture has to notice.
+
+Python imports this module first in each process, since its folder is in PYTHONPATH; a variable names
+the measure. What is patched in here stands in the product's code; the product has no option for it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+WITHOUT = "MPCHAT_CHAOS_WITHOUT"
+
+
+def spread() -> None:
+    """A drain closes all connections at once."""
+    from mpchat.server import server
+
+    vars(server)["closing_times"] = lambda count, *_: [0.0] * count
+
+
+def answers() -> None:
+    """A drain closes without waiting for the handler."""
+    from mpchat.websocket.protocol import WebSocketProtocol
+
+    WebSocketProtocol.drain = (  # type: ignore[method-assign]
+        lambda self, code: self.close(code, "")
+    )
+
+
+def close_handshake() -> None:
+    """A drain cuts connections off."""
+    from mpchat.websocket.protocol import WebSocketProtocol
+
+    WebSocketProtocol.drain = lambda self, code: self.abort()  # type: ignore[method-assign]
+
+
+def kept_sockets() -> None:
+    """Listening sockets belong to workers and end with them, as those of most servers do."""
+    from mpchat.server.accepting import Acceptor
+    from mpchat.supervisor.sockets import Listeners
+
+    listen_tcp = Listeners._listen_tcp
+
+    def keep_the_port(self: Listeners, *given: Any, **named: Any) -> socket.socket:
+        sock = listen_tcp(self, *given, **named)
+        # Bound as before, and not listening any more.
+        sock.shutdown(socket.SHUT_RD)
+        return sock
+
+    Listeners._listen_tcp = keep_the_port  # type: ignore[method-assign]
+    add = Acceptor.add
+
+    def add_own(self: Acceptor, given: list[socket.socket]) -> None:
+        own = []
+        for listening in given:
+            sock = socket.socket(listening.family)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(listening.getsockname())
+            sock.listen(4096)
+            own.append(sock)
+        add(self, own)
+
+    Acceptor.add = add_own  # type: ignore[method-assign, assignment]
+
+
+def continued_totals() -> None:
+    """A new worker counts from zero."""
+    from mpchat.ipc.scoreboard import Row
+
+    init = Row.__init__
+
+    def begin_anew(self: Row, items: memoryview, *others: memoryview) -> None:
+        for index in range(len(items)):
+            items[index] = 0
+        init(self, items, *others)
+
+    Row.__init__ = begin_anew  # type: ignore[method-assign, assignment]
+
+
+def farewell() -> None:
+    """Nobody notices that the supervisor is gone."""
+    from mpchat.monitor.monitor import _Watched
+    from mpchat.worker.worker import _Worker
+
+    finish = _Worker._finish
+
+    def stay(self: _Worker, code: int | None) -> None:
+        if code is not None:
+            finish(self, code)
+
+    _Worker._finish = stay  # type: ignore[method-assign]
+    _Watched.kill_after = lambda *_: None  # type: ignore[method-assign]
+
+
+MEASURES = {
+    measure.__name__: measure
+    for measure in (spread, answers, close_handshake, kept_sockets, continued_totals, farewell)
+}
+
+if name := os.environ.get(WITHOUT):
+    MEASURES[name]()

@@ -93,8 +93,9 @@ def change(path: Path, old: str, new: str) -> None:
 
 def processes(service: Service) -> dict[str, int]:
     """Return the pids of the service's children by title; each title is there once."""
-    found = {title.removeprefix("mpchat: "): pid for pid, title in service.children().items()}
-    assert len(found) == len(service.children())
+    children = service.children()
+    found = {title.removeprefix("mpchat: "): pid for pid, title in children.items()}
+    assert len(found) == len(children)
     return found
 
 
@@ -391,10 +392,14 @@ async def test_a_worker_that_was_stopped_by_hand_during_a_restart(
     await asyncio.to_thread(settled, supervisor)
 
 
-def test_a_signal_storm_with_restarts_ends_well(supervisor: Service, status: Ask) -> None:
+def test_a_signal_storm_with_restarts_ends_well(
+    supervisor: Service, restart: Ask, status: Ask
+) -> None:
     for _ in range(100):
         for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1):
             supervisor.send_signal(number)
+    # The last one; whatever waited is part of it.
+    restart()
     assert "generation" in supervisor.reload()
     settled(supervisor)
     assert {worker["state"] for worker in status()["workers"]} == {"ready"}

@@ -52,6 +52,8 @@ class Plan:
     """Seconds that a stop may take before workers are killed"""
     hang_timeout: float
     """Seconds that a worker's event loop may stand still"""
+    max_lifetime: float | None
+    """Seconds after which a worker is replaced; None: it may stay"""
     version: str
     control_socket: str | None = None
     """The option; None means the default path"""

@@ -91,6 +91,15 @@ class ServerOptions(OptionsModel):
             "logged; at least 1s",
         ),
     ] = 15.0
+    worker_max_lifetime: Annotated[
+        Duration | None,
+        Field(
+            ge=1,
+            alias="worker-max-lifetime",
+            description="A worker that has served for so long is replaced as by `mpchat restart SLOT`, "
+            "up to a fifth of the time earlier so that not all are at once; by default never",
+        ),
+    ] = None
     control_socket: Annotated[
         str | None,
         Field(

@@ -47,6 +47,7 @@ class Policy:
     numbers: Numbers
     stop_limit: float
     random_between: Callable[[float, float], float] = random.uniform
+    max_lifetime: float | None = None
     stopping: bool = False
     announced: bool = False
     edition: int = 1
@@ -137,6 +138,9 @@ class Policy:
         for index, slot in enumerate(self.pool):
             if slot.spawn_at is not None and slot.spawn_at <= now:
                 actions.append(self._spawn(index, now))
+            expires = slot.expires()
+            if expires is not None and expires <= now:
+                self._ask_for(slot, self._next_number, now)
         actions += self._rescue(now)
         return actions + self._conclude(now)
 
@@ -144,6 +148,7 @@ class Policy:
         """Return when ``tick`` has something to do, or None."""
         times = [worker.due for worker in self.workers.values() if worker.due is not None]
         times += [slot.spawn_at for slot in self.pool if slot.spawn_at is not None]
+        times += [at for slot in self.pool if (at := slot.expires()) is not None]
         if self._needs_rescue():
             times.append(self._next_rescue)
         return min(times, default=None)
@@ -162,6 +167,10 @@ class Policy:
         worker.state = State.READY
         worker.since = now
         worker.due = None
+        if self.max_lifetime is not None:
+            # Workers that were started together do not go together.
+            share = self.random_between(1 - self.numbers.jitter, 1)
+            worker.expires = now + self.max_lifetime * share
         slot = self.pool[worker.slot]
         slot.failed_starts = 0
         if worker.number >= slot.renew_from:
@@ -178,6 +187,8 @@ class Policy:
         if 0 < slot.renew_from <= worker.number:
             slot.renew_from = 0
             failed = [NotRenewed(worker.slot)]
+            if slot.current is not None and slot.current.expires is not None:
+                slot.current.expires = max(slot.current.expires, now + self.numbers.largest_backoff)
         if worker is slot.incoming:
             self._forget(worker)
             return failed

@@ -56,7 +56,12 @@ class Pool:
         forks: Forks,
     ) -> None:
         plan = running.plan
-        self.policy = Policy(plan.workers, numbers, plan.stop_limit + numbers.stop_grace)
+        self.policy = Policy(
+            plan.workers,
+            numbers,
+            plan.stop_limit + numbers.stop_grace,
+            max_lifetime=plan.max_lifetime,
+        )
         self.is_up = False
         self.exit_code: ExitCode | None = None
         self._running = running

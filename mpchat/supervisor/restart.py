@@ -213,6 +213,7 @@ class Restart:
         self._log.info("the new code and static config are loaded: replacing workers slot by slot")
         # Until all have been told to drain, the old ones may take as long as their own config says.
         policy.stop_limit = max(policy.stop_limit, self._stop_limit(new.plan))
+        policy.max_lifetime = new.plan.max_lifetime
         self._enter(Phase.MOVING)
         if new.plan.workers != before.workers:
             self._pool.scale(new.plan.workers, news.now)
@@ -236,6 +237,7 @@ class Restart:
         self._reason = news.reason
         self._running.plan = before.plan
         self._pool.policy.stop_limit = before.stop_limit
+        self._pool.policy.max_lifetime = before.plan.max_lifetime
         os.close(self._reload.generation.memfd)
         self._reload.generation = before.generation
         self._dismiss_template()

@@ -112,6 +112,8 @@ class Worker:
     due: float | None
     edition: int
     """Of code and static config; see Policy.renew_all"""
+    expires: float | None = None
+    """When it is to be replaced for its age"""
 
 
 @dataclass
@@ -134,6 +136,11 @@ class Slot:
     def current_state(self) -> State | None:
         """Return the state of the current worker, None if there is none."""
         return self.current.state if self.current is not None else None
+
+    def expires(self) -> float | None:
+        """Return when its worker is to be replaced for its age, None if that has been decided."""
+        serves = self.current is not None and self.current.state is State.READY
+        return self.current.expires if self.current and serves and not self.renew_from else None
 
     def workers(self) -> list[Worker]:
         """Return its workers, at most two."""

@@ -201,6 +201,7 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
         path=service.path_to_show(),
         stop_limit=limit,
         hang_timeout=service.server.worker_hang_timeout,
+        max_lifetime=service.server.worker_max_lifetime,
         version=version("mpchat"),
         control_socket=service.server.control_socket,
         warnings=warnings,

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from mpchat.ipc.control import ControlError, ask
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
+from tests.functional.conftest import Serve
 
 APP = """
 from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
@@ -403,6 +404,22 @@ def test_a_signal_storm_with_restarts_ends_well(
     assert "generation" in supervisor.reload()
     settled(supervisor)
     assert {worker["state"] for worker in status()["workers"]} == {"ready"}
+
+
+def test_workers_are_replaced_for_their_age(serve: Serve, control_socket: str) -> None:
+    with serve({"server.worker-max-lifetime": "1s"}) as service:
+        before = set(service.pids("worker"))
+
+        def replaced() -> list[bool]:
+            workers = ask(control_socket, {"verb": "status"})["workers"]
+            return [worker["restarts"] > 0 for worker in workers]
+
+        wait_until(lambda: all(replaced()), "replacement of all")
+        wait_until(lambda: not before & set(service.pids("worker")), "end of the old ones")
+        assert "killed" not in service.stderr()
+        # A restart goes on all the same.
+        assert ask(control_socket, {"verb": "restart"}) == {"slot": None}
+        assert service.stop() == 0
 
 
 def test_a_warning_says_that_a_restart_failed(supervisor: Service, app: Path, restart: Ask) -> None:

@@ -76,6 +76,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
                 "1s",
                 "hangs::test_a_stuck_worker_is_replaced_and_its_stack_logged",
             ),
+            "worker-max-lifetime": ("1s", "restart::test_workers_are_replaced_for_their_age"),
             "logger_access": ("a", "logs::test_lines_of_connections_go_to_the_access_log"),
         },
     ),

@@ -304,13 +304,40 @@ def test_scaling_down_forgets_what_was_asked_for() -> None:
     assert policy.stop(1.3, at_once=False)
 
 
+def test_workers_are_replaced_for_their_age_one_after_the_other() -> None:
+    policy = make(2)
+    policy.max_lifetime = 100.0
+    policy.start(0.0)
+    policy.on(Event.READY, 1, 0.0)
+    policy.on(Event.READY, 2, 0.0)
+    assert policy.next_due() == 100.0
+    assert policy.tick(99.9) == []
+    assert policy.tick(100.0) == [Spawn(3, 0, 1)]
+    # It does not start: the old one stays, and the next try waits as after any failure.
+    assert policy.on(Event.GONE, 3, 101.0) == [NotRenewed(0), Spawn(4, 1, 1)]
+    assert policy.on(Event.READY, 4, 102.0) == [Retire(2)]
+    assert policy.on(Event.GONE, 2, 103.0) == []
+    assert policy.next_due() == 111.0
+    assert policy.tick(111.0) == [Spawn(5, 0, 1)]
+    assert policy.on(Event.READY, 5, 112.0) == [Retire(1)]
+    assert policy.on(Event.GONE, 1, 113.0) == []
+    assert policy.next_due() == 202.0
+
+
 SERVING_MAY_FALL = {Event.RETIRING, Event.GONE, Event.HUNG}
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10)), max_size=80), st.integers(1, 4))
-def test_no_sequence_of_possible_events_breaks_it(steps: list[tuple[int, int]], slots: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10)), max_size=80),
+    st.integers(1, 4),
+    st.sampled_from([None, 1.0, 5.0]),
+)
+def test_no_sequence_of_possible_events_breaks_it(
+    steps: list[tuple[int, int]], slots: int, lifetime: float | None
+) -> None:
     policy = make(slots)
+    policy.max_lifetime = lifetime
     now = 0.0
     policy.start(now)
     ends = 0

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos systemd-test lint docs wheel conformance loadtest bench bench-quick clean
+.PHONY: serve test chaos systemd-test lint docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -20,6 +20,10 @@ test: $(VENV)/.test
 # .venv/bin/python -m tests.chaos --help
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --write docs/reliability.md
+
+# Five minutes of random handshakes, compared with h11 and wsproto. A failure names its seed: SEED=1 make fuzz
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz --seconds 300 $(if $(SEED),--seed $(SEED))
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import itertools
+import random
 import socket
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from mpchat.testsuite.service import ServiceFailed
+from tests.deciding import decided
 from tests.functional.conftest import Serve
+from tests.fuzz.making import make
 from tests.requests import CASES, CHAT, KEY, PING, Case, plain, shake
 
 ACCEPT = base64.b64encode(
@@ -141,6 +144,25 @@ async def test_every_rule_of_a_request(serve: Serve) -> None:
         }
     text = "".join(f"\n{name}: {problem}" for name, problem in wrong.items())
     assert not wrong, text
+
+
+async def test_random_requests_in_random_pieces_are_decided_the_same(serve: Serve) -> None:
+    rng = random.Random(2616)
+    with serve({"handler-rooms.path": "/rooms/{room}"}) as service:
+        for _ in range(500):
+            data = make(rng).data
+            expected = decided(data)
+            async with connected(service.port) as (reader, writer):
+                cuts = sorted(rng.choices(range(len(data)), k=rng.choice((0, 1, 5))))
+                for begin, end in itertools.pairwise([0, *cuts, len(data)]):
+                    writer.write(data[begin:end])
+                    await asyncio.sleep(0)
+                if expected is None:
+                    writer.write_eof()
+                status = 100
+                while status == 100:
+                    status, _headers = await read_head(reader)
+                assert status == (expected or 400), data
 
 
 async def test_no_trickle_stretches_the_time_for_a_head(serve: Serve) -> None:

@@ -1,0 +1,77 @@
+"""What the server decides about a request, without a service: the pure functions, one after another."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from mpchat.components.handler_base import HandlerBase
+from mpchat.server.errors import HttpError
+from mpchat.server.head import HeadLimits, find_end, parse_head
+from mpchat.server.routes import Routes
+from mpchat.server.upgrade import check_handshake, check_origin
+from mpchat.websocket.handler import WebsocketHandlerBase
+from tests.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
+
+LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE, body=1024 * 1024)
+
+
+def _routes() -> Routes:
+    found: list[HandlerBase] = []
+    served = {
+        "/chat": WebsocketHandlerBase,
+        "/rooms/{room}": WebsocketHandlerBase,
+        "/ping": HandlerBase,
+    }
+    for path, cls in served.items():
+        components: Any = SimpleNamespace(name_under_construction=path, snapshot=None)
+        found.append(cls(cls.Options.model_validate({"path": path}), components))
+    return Routes(found)
+
+
+ROUTES = _routes()
+
+
+def head_end(data: bytes) -> int:
+    """Return where the head ends, -1 if more is to come.
+
+    Raises:
+        HttpError: It cannot become one.
+    """
+    begin = len(data) - len(re.sub(rb"^(\r\n)*", b"", data))
+    end = find_end(data[begin:], LIMITS)
+    return end if end < 0 else begin + end
+
+
+def status_of(data: bytes) -> int | None:
+    """Return the status, None if more is to come.
+
+    Raises:
+        HttpError: The request is refused.
+    """
+    end = head_end(data)
+    if end < 0:
+        return None
+    head = parse_head(re.sub(rb"^(\r\n)*", b"", data[:end]), LIMITS)
+    request = head.request
+    route = ROUTES.find(request.method, request.path)
+    if not isinstance(route.handler, WebsocketHandlerBase):
+        return 200
+    if not head.upgrade:
+        # What a handler answers to plain requests by default.
+        return 400
+    judged = check_handshake(request.headers)
+    check_origin(request.headers, route.authority or request.headers["Host"], None)
+    return ServerProtocol().accept(Request(request.path, judged, request.method)).status_code
+
+
+def decided(data: bytes) -> int | None:
+    """Return the status, that of a refusal as well; None if more is to come."""
+    try:
+        return status_of(data)
+    except HttpError as error:
+        return error.status

@@ -1,0 +1,76 @@
+"""Random handshakes; ``make fuzz`` tries more of them, for minutes."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from mpchat.server import head, target, upgrade
+from tests.fuzz.comparing import LAXER, STRICTER, Mistake, compare
+from tests.fuzz.making import Made, make
+from tests.requests import CHAT, KEY, shake
+from tests.requests import target as handshake_for
+
+COUNT = 10_000
+
+EXAMPLES = {
+    "9112 2.2: h11 takes lines that end with LF alone": shake().replace(b"\r\n", b"\n"),
+    "9112 5.2: h11 joins folded lines": shake(CHAT, "X: a", " b"),
+    "9110 5.5: h11 takes control characters": shake(CHAT, "X: \x1b"),
+    "9112 3.2: wsproto takes any target": handshake_for("/chat#a"),
+    "9112 2.3: wsproto takes any version": shake("GET /chat HTTP/7.0"),
+    "9110 7.2: wsproto takes any Host": shake(host="a b"),
+    "6455 4.2.1: wsproto takes any key, and several": shake(CHAT, f"Sec-WebSocket-Key: {KEY}"),
+    "6455 11.3.5: wsproto takes several versions": shake(CHAT, "Sec-WebSocket-Version: 13"),
+    "9110 5.6.1: wsproto takes lists of anything": shake(CHAT, "Sec-WebSocket-Protocol: a b"),
+    "6454 7.3: wsproto takes several origins": shake(CHAT, "Origin: http://a", "Origin: http://b"),
+    "6455 4.1: wsproto reads bodies": shake(CHAT, "Content-Length: 1"),
+    "9110 10.1.1: h11 ignores other expectations": shake(CHAT, "Expect: x"),
+    "9112 2.2: h11 takes no empty line before a request": b"\r\n" + shake(),
+    "9110 7.8: wsproto takes no list of protocols": shake(upgrade="h2c, websocket"),
+    "9110 5.3: wsproto looks at the last line of Connection": shake(CHAT, "Connection: keep-alive"),
+    "9110 7.2: wsproto decodes Host as IDNA": shake(host="xn--a"),
+}
+
+
+def test_random_handshakes_are_decided_as_they_were_made() -> None:
+    rng = random.Random(6455)
+    made = [make(rng) for _ in range(COUNT)]
+    # Enough of each kind for the rest to mean something.
+    assert (
+        min(Counter(one.is_good for one in made)[kind] for kind in (True, False, None)) > COUNT / 10
+    )
+    for one in made:
+        compare(one, Counter())
+
+
+@pytest.mark.parametrize("name", [*STRICTER, *LAXER])
+def test_every_named_difference_exists(name: str) -> None:
+    found: Counter[str] = Counter()
+    compare(Made(EXAMPLES[name], name in LAXER), found)
+    assert found == {name: 1}
+
+
+FAULTS = {
+    "a space before the colon": (head, "_TOKEN", re.compile(rb"[!-9;-~]+ ?")),
+    "a body on a handshake": (head, "_refuse_body", lambda headers: None),
+    "lists of anything": (upgrade, "_EXTENSION", re.compile(".*")),
+    "dots in paths": (target, "_remove_dots", lambda path: path),
+    "no underscore in Host": (
+        head,
+        "split_authority",
+        lambda text: None if "_" in text else ("", 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(*FAULTS[fault])
+    rng = random.Random(9112)
+    with pytest.raises(Mistake):
+        for _ in range(COUNT):
+            compare(make(rng), Counter())

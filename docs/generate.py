@@ -77,7 +77,7 @@ SIGNALS = (
 # Classes with their members that are not for authors, and functions, in the order of reading.
 REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebsocketHandlerBase, set()),
-    (WebSocketConnection, {"queued", "waiting", "wake"}),
+    (WebSocketConnection, {"queued", "target"}),
     (Context, set()),
     (HandlerBase, set()),
     (response, set()),

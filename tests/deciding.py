@@ -6,14 +6,11 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
-
 from mpchat.components.handler_base import HandlerBase
 from mpchat.server.errors import HttpError
 from mpchat.server.head import HeadLimits, find_end, parse_head
 from mpchat.server.routes import Routes
-from mpchat.server.upgrade import check_handshake, check_origin
+from mpchat.server.upgrade import agree, check_handshake, check_origin, make_judge
 from mpchat.websocket.handler import WebsocketHandlerBase
 from tests.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
@@ -64,9 +61,10 @@ def status_of(data: bytes) -> int | None:
     if not head.upgrade:
         # What a handler answers to plain requests by default.
         return 400
-    judged = check_handshake(request.headers)
+    check_handshake(request.method, request.headers)
     check_origin(request.headers, route.authority or request.headers["Host"], None)
-    return ServerProtocol().accept(Request(request.path, judged, request.method)).status_code
+    agree(make_judge(()), request.headers)
+    return 101
 
 
 def decided(data: bytes) -> int | None:

@@ -15,13 +15,14 @@ from mpchat.websocket.origins import split_authority
 
 MOST_HEADERS = 100
 
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\x09\x20-\x7e\x80-\xff]*")
-_TARGET = re.compile(rb"[\x21-\x7e]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9112, 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
+_FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
+_TARGET = re.compile(r"[\x21-\x7e]+")
 _BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e]*)?\r?")
 _BESIDE_TARGET = 64
 """Bytes that a request line may have beside its target, as long as it has no end."""
-_VERSION = re.compile(rb"HTTP/\d\.\d")
+_VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class HeadLimits:
 class Head:
     """A parsed request head."""
 
+    raw: bytes
     request: Request
     body_length: int
     keep_alive: bool
@@ -68,17 +70,14 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     Raises:
         HttpError: The head breaks a rule of RFC 9112.
     """
-    lines = data[:-4].split(b"\r\n")
-    method, target, version = _request_line(lines[0], limits)
-    if len(lines) - 1 > MOST_HEADERS:
+    # One character for each byte: what is not ASCII is an opaque value (RFC 9110, 5.5).
+    line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
+    method, target, version = _request_line(line, limits)
+    if _FIELDS.fullmatch(fields) is None:
+        raise _bad("malformed header line")
+    if fields.count("\n") > MOST_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
-    headers = Headers()
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        # 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
-        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise _bad("malformed header line")
-        headers[name.decode("ascii")] = value.strip(b" \t").decode("latin-1")
+    headers = _split(fields)
     hosts = headers.get_all("Host")
     # 3.2: in any version; without one the oldest clients come.
     if len(hosts) != 1 and (hosts or version != "HTTP/1.0"):
@@ -92,11 +91,27 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     length = body_length(headers, version, limits.body)
     keep_alive = version != "HTTP/1.0" and "close" not in split_list(headers.get_all("Connection"))
     expects = expects_continue(headers, version)
-    return Head(Request(target, headers, method, version), length, keep_alive, upgrade, expects)
+    request = Request(target, headers, method, version)
+    return Head(data, request, length, keep_alive, upgrade, expects)
 
 
-def _request_line(line: bytes, limits: HeadLimits) -> tuple[str, str, str]:
-    parts = line.split(b" ")
+def parse_request(data: bytes) -> Request:
+    """Return the request of a head that ``parse_head`` has found good."""
+    line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
+    method, target, _version = line.split(" ")
+    return Request(target, _split(fields), method)
+
+
+def _split(fields: str) -> Headers:
+    headers = Headers()
+    for line in fields.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers[name] = value.strip(" \t")
+    return headers
+
+
+def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
+    parts = line.split(" ")
     if len(parts) != 3:
         raise _bad("malformed request line")
     method, target, version = parts
@@ -106,11 +121,11 @@ def _request_line(line: bytes, limits: HeadLimits) -> tuple[str, str, str]:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
     if not _VERSION.fullmatch(version):
         raise _bad("malformed request line")
-    if not version.startswith(b"HTTP/1."):
+    if not version.startswith("HTTP/1."):
         raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
     # RFC 9110, 6.2: a minor version that we do not know is taken for the highest that we do.
-    known = "HTTP/1.0" if version == b"HTTP/1.0" else "HTTP/1.1"
-    return method.decode("ascii"), target.decode("ascii"), known
+    known = "HTTP/1.0" if version == "HTTP/1.0" else "HTTP/1.1"
+    return method, target, known
 
 
 def _refuse_body(headers: Headers) -> None:
@@ -126,7 +141,7 @@ def _check_beginning(data: bytes | bytearray, limits: HeadLimits) -> None:
     if data.count(b"\n") != ends or data.count(b"\r") != ends + data.endswith(b"\r"):
         raise _bad("lines end with CR and LF")
     if ends:
-        _request_line(bytes(data[: data.find(b"\r\n")]), limits)
+        _request_line(data[: data.find(b"\r\n")].decode("latin-1"), limits)
     elif not _BEGINNING.fullmatch(data):
         raise _bad("malformed request line")
     elif len(data) > limits.target + _BESIDE_TARGET:

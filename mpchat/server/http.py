@@ -9,21 +9,17 @@ What a request has to be is decided by head, target, framing and upgrade.
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.http11 import Response
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.logs.connection import CONNECTION
 from mpchat.server.errors import HttpError
 from mpchat.server.head import Head, find_end, parse_head
-from mpchat.server.upgrade import check_handshake, check_origin
+from mpchat.server.responses import refusal, serialise, switching
+from mpchat.server.upgrade import agree, check_handshake, check_origin
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -31,8 +27,8 @@ from mpchat.websocket.protocol import WebSocketProtocol
 if TYPE_CHECKING:
     from mpchat.server.server import Server
 
-log = logging.getLogger("mpchat.server")
-_SILENT = logging.getLogger("mpchat.websocket.control")
+HANDLER_ERRORS = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
+"""What an author's code may end with that is no reason for the worker to end."""
 _LINGER = 2.0
 """Seconds that a client has to read the last response and to end its side."""
 
@@ -44,10 +40,12 @@ class HttpProtocol(asyncio.Protocol):
         self.server = server
         self.transport: asyncio.Transport | None = None
         self._admitted = admitted
+        self._peer: Any = None
         self._data = bytearray()
         self._head: Head | None = None
         self._task: asyncio.Task[None] | None = None
-        self._closing = False
+        # Half-closed, or a WebSocket now.
+        self._is_over = False
         self._has_begun = False
         self._is_full = False
         self._is_fresh = True
@@ -62,6 +60,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
         self.transport = cast(asyncio.Transport, transport)
+        # Asked for now: a closed socket has no peer any more.
+        self._peer = transport.get_extra_info("peername") or None
         self.server.waiting.add(self)
         self._expire_in(self.server.options.handshake_timeout)
 
@@ -74,7 +74,7 @@ class HttpProtocol(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._is_over:
             return
         self._is_fresh = False
         if self.idle:
@@ -83,12 +83,12 @@ class HttpProtocol(asyncio.Protocol):
             self._expire_in(self.server.options.handshake_timeout)
         self._data += data
         if self._task is None:
-            self._next_request()
+            self._serve()
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
 
     def eof_received(self) -> None:
-        if self._task is None and not self.idle and not self._closing:
+        if self._task is None and not self.idle and not self._is_over:
             # RFC 9112, 8.
             self._refuse(HttpError(HTTPStatus.BAD_REQUEST, "the request ended too early"))
 
@@ -100,8 +100,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_full = False
-        if self._task is None and not self._closing and self.transport is not None:
-            self._next_request()
+        if self._task is None and not self._is_over and self.transport is not None:
+            self._serve()
             if self._task is None:
                 self.transport.resume_reading()
 
@@ -119,21 +119,21 @@ class HttpProtocol(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _next_request(self) -> None:
-        if self._is_full:
-            return
-        try:
-            head = self._head = self._head or self._read_head()
-        except HttpError as error:
-            self._refuse(error)
-            return
-        if head is None or len(self._data) < head.body_length:
-            return
-        body = bytes(self._data[: head.body_length])
-        del self._data[: head.body_length]
-        self._head = None
-        self.server.shared.wheel.discard(self)
-        self._task = asyncio.get_running_loop().create_task(self._answer(head, body))
+    def _serve(self) -> None:
+        """Answer requests until one is not there yet or its answer takes time."""
+        while self._task is None and not self._is_over and not self._is_full:
+            try:
+                head = self._head = self._head or self._read_head()
+            except HttpError as error:
+                self._refuse(error)
+                return
+            if head is None or len(self._data) < head.body_length:
+                return
+            body = bytes(self._data[: head.body_length])
+            del self._data[: head.body_length]
+            self._head = None
+            self.server.shared.wheel.discard(self)
+            self._begin(head, body)
 
     def _read_head(self) -> Head | None:
         # RFC 9112, 2.2: empty lines before a request are to be tolerated.
@@ -150,102 +150,152 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return head
 
-    async def _answer(self, head: Head, body: bytes) -> None:
-        server = self.server
-        request = head.request
-        context = Context(server.next_id(), server.stopping, {}, server.snapshot, body)
-        # The handler's task is made in this one and inherits it, as do tasks and threads that it starts.
+    def _begin(self, head: Head, body: bytes) -> None:
+        """Answer a request: at once if no code of the handler has to be asked, else in a task."""
+        server, request = self.server, head.request
+        context = Context(server.next_id(), server.stopping, server.snapshot, body)
+        # Tasks inherit it: the handler's is made from here or from one that is. uvloop calls us in a
+        # context that belongs to this connection.
         CONNECTION.set(context.id)
         handler: HandlerBase | None = None
-        keep = head.keep_alive
         try:
             route = server.routes.find(request.method, request.path)
             handler = route.handler
             context.path_params = route.params
             self._check_admission()
             if head.upgrade and isinstance(handler, WebsocketHandlerBase):
-                judged = check_handshake(request.headers)
+                check_handshake(request.method, request.headers)
                 authority = route.authority or request.headers["Host"]
                 check_origin(request.headers, authority, handler.options.allowed_origins)
-                await self._upgrade(handler, request, judged, context)
+                self._upgrade(handler, head, context)
                 return
-            answer = await handler.handle_non_websocket_request(request, context)
         except HttpError as error:
-            answer = _refusal(error)
-            keep = keep and error.status != HTTPStatus.BAD_REQUEST
-        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+            keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
+            self._finish(handler, head, refusal(error), keep=keep)
+            return
+        answering = self._answer(handler, head, context)
+        self._task = asyncio.get_running_loop().create_task(answering)
+
+    async def _answer(self, handler: HandlerBase, head: Head, context: Context) -> None:
+        """Have a plain request answered by its handler."""
+        try:
+            answer = await handler.handle_non_websocket_request(head.request, context)
+        except HANDLER_ERRORS as error:
             # A client that has left cancels us; any other end is the handler's own.
             if isinstance(error, asyncio.CancelledError) and self._is_lost:
                 raise
-            logger = handler.logger if handler is not None else log
-            logger.exception("the handler failed")
+            handler.logger.exception("the handler failed")
             answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
+        self._finish(handler, head, answer, keep=head.keep_alive)
+        self._go_on()
+
+    def _finish(
+        self, handler: HandlerBase | None, head: Head, answer: Response, *, keep: bool
+    ) -> None:
+        """Send an answer, and get ready for the next request."""
+        server = self.server
         server.shared.counters.requests += 1
-        server.access.request(handler, request, answer.status_code, self._peer())
+        server.access.request(handler, head.request, answer.status_code, self._peer)
         close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         # What follows a handshake may be frames, which must not be read as a request.
         close = close or head.upgrade or server.ending is not None
-        self._respond(answer, close=close, head_only=request.method == "HEAD")
-        self._task = None
-        if not self._closing:
-            self._expire_in(self.server.options.listener.connection.keepalive_timeout)
+        self._respond(answer, close=close, head_only=head.request.method == "HEAD")
+        if not self._is_over:
             self._has_begun = bool(self._data)
-            if self._has_begun:
-                self._expire_in(self.server.options.handshake_timeout)
-            self._next_request()
-            # Not before there is no request left: reading would overtake answering.
-            if self._task is None and not (self._closing or self._is_full) and self.transport:
-                self.transport.resume_reading()
+            options = server.options
+            self._expire_in(
+                options.handshake_timeout
+                if self._has_begun
+                else options.listener.connection.keepalive_timeout
+            )
+
+    def _go_on(self) -> None:
+        """A task is done: serve what has come meanwhile."""
+        self._task = None
+        self._serve()
+        # Not before there is no request left: reading would overtake answering.
+        if self._task is None and not (self._is_over or self._is_full) and self.transport:
+            self.transport.resume_reading()
 
     def _check_admission(self) -> None:
         if not self._admitted or self.server.refusing:
             self.server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
-    async def _upgrade(
-        self, handler: WebsocketHandlerBase, request: Request, judged: Headers, context: Context
-    ) -> None:
-        server, address = self.server, self._address()
-        reason = server.admission.admit(handler, address)
+    def _upgrade(self, handler: WebsocketHandlerBase, head: Head, context: Context) -> None:
+        """Answer a handshake that is one; the handler's hook is asked if there is one."""
+        server = self.server
+        accepting, subprotocol = agree(server.judges[handler.name], head.request.headers)
+        reason = server.admission.admit(handler, self._address())
         if reason is not None:
             server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        if _has_hook(handler):
+            asking = self._ask(handler, head, context, accepting, subprotocol)
+            self._task = asyncio.get_running_loop().create_task(asking)
+        elif not self._switch(handler, head, context, accepting, subprotocol):
+            server.admission.release(handler, self._address())
+
+    async def _ask(
+        self,
+        handler: WebsocketHandlerBase,
+        head: Head,
+        context: Context,
+        accepting: list[tuple[str, str]],
+        subprotocol: str | None,
+    ) -> None:
+        """Go on with a handshake as the handler's hook says."""
         upgraded = False
+        answer: Response | None = None
         try:
-            upgraded = await self._shake_hands(handler, request, judged, context)
+            async with asyncio.timeout(handler.options.handshake_timeout):
+                answer = await handler.handle_handshake(head.request, context)
+            if answer is None:
+                upgraded = self._switch(handler, head, context, accepting, subprotocol)
+        except TimeoutError:
+            handler.logger.exception("handle_handshake took longer than handshake-timeout")
+            text = "the service took too long to decide\n"
+            answer = response(HTTPStatus.GATEWAY_TIMEOUT, text)
+        except HANDLER_ERRORS as error:
+            if isinstance(error, asyncio.CancelledError) and self._is_lost:
+                raise
+            handler.logger.exception("the handler failed")
+            answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
         finally:
             if not upgraded:
-                server.admission.release(handler, address)
+                self.server.admission.release(handler, self._address())
+        if answer is not None:
+            answer.headers.update(context.response_headers)
+            self._finish(handler, head, answer, keep=False)
+        self._task = None
 
-    async def _shake_hands(
-        self, handler: WebsocketHandlerBase, request: Request, judged: Headers, context: Context
+    def _switch(
+        self,
+        handler: WebsocketHandlerBase,
+        head: Head,
+        context: Context,
+        accepting: list[tuple[str, str]],
+        subprotocol: str | None,
     ) -> bool:
-        """Answer a handshake; return whether the connection is a WebSocket now."""
-        server = self.server
-        subprotocols = [Subprotocol(name) for name in handler.options.subprotocols]
-        handshake = ServerProtocol(subprotocols=subprotocols or None, logger=_SILENT)
-        answer = handshake.accept(Request(request.path, judged, request.method))
-        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            answer = await self._ask(handler, request, context) or answer
-        for name, value in context.response_headers:
-            answer.headers[name] = value
-        server.access.request(handler, request, answer.status_code, self._peer())
-        transport = self.transport
+        """Make the connection a WebSocket; return False if the client has left."""
+        server, transport = self.server, self.transport
         if transport is None or transport.is_closing():
             return False
-        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._respond(answer, close=True, head_only=request.method == "HEAD")
-            return False
-        transport.write(answer.serialize())
+        status = HTTPStatus.SWITCHING_PROTOCOLS
+        server.access.request(handler, head.request, status, self._peer)
+        headers = [*accepting, *context.response_headers]
+        transport.write(switching(server.dates.now(), headers))
         protocol = WebSocketProtocol(
             transport,
             server.shared,
             handler,
-            request,
+            head.raw,
             context,
-            handshake.subprotocol,
+            subprotocol,
+            self._peer,
             server.ended,
         )
+        self._is_over = True
         server.waiting.discard(self)
         server.connections.add(protocol)
         transport.set_protocol(protocol)
@@ -256,54 +306,29 @@ class HttpProtocol(asyncio.Protocol):
             protocol.drain(server.ending)
         return True
 
-    @staticmethod
-    async def _ask(
-        handler: WebsocketHandlerBase, request: Request, context: Context
-    ) -> Response | None:
-        try:
-            async with asyncio.timeout(handler.options.handshake_timeout):
-                return await handler.handle_handshake(request, context)
-        except TimeoutError:
-            text = "handle_handshake took longer than handshake-timeout"
-            handler.logger.exception(text)
-            return response(HTTPStatus.GATEWAY_TIMEOUT, "the service took too long to decide\n")
-
-    def _peer(self) -> Any:
-        return self.transport.get_extra_info("peername") if self.transport is not None else None
-
     def _address(self) -> str | None:
-        peer = self._peer()
-        return peer[0] if isinstance(peer, tuple) else None
+        return self._peer[0] if isinstance(self._peer, tuple) else None
 
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
-        self.server.access.refused(error, self._peer(), self.server.next_id())
-        self._respond(_refusal(error), close=True, head_only=False)
+        self.server.access.refused(error, self._peer, self.server.next_id())
+        self._respond(refusal(error), close=True, head_only=False)
 
     def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        # RFC 9110, 15.3.5 and 15.4.5: these have neither body nor length.
-        bodiless = answer.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-        body = b"" if bodiless else bytes(answer.body or b"")
-        headers = Headers(answer.headers.raw_items())
-        headers.setdefault("Date", email.utils.formatdate(usegmt=True))
-        if not bodiless:
-            headers.setdefault("Content-Length", str(len(body)))
-        if close and "Connection" not in headers:
-            headers["Connection"] = "close"
-        answer = Response(answer.status_code, answer.reason_phrase, headers, b"")
         self.server.shared.turn.touch()
-        transport.write(answer.serialize() + (b"" if head_only else body))
+        date = self.server.dates.now()
+        transport.write(serialise(answer, date, close=close, head_only=head_only))
         if close:
             self._half_close()
 
     def _half_close(self) -> None:
         transport = self.transport
-        if self._closing or transport is None:
+        if self._is_over or transport is None:
             return
-        self._closing = True
+        self._is_over = True
         self._data.clear()
         if transport.can_write_eof():
             transport.write_eof()
@@ -315,7 +340,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def expire(self) -> None:
         """What the wheel calls when the client took too long."""
-        if self._closing:
+        if self._is_over:
             self.abort()
         elif not self.idle:
             text = "the request did not arrive in time"
@@ -324,7 +349,6 @@ class HttpProtocol(asyncio.Protocol):
             self._half_close()
 
 
-def _refusal(error: HttpError) -> Response:
-    answer = response(error.status, error.text + "\n")
-    answer.headers.update(error.headers)
-    return answer
+def _has_hook(handler: WebsocketHandlerBase) -> bool:
+    """Whether the author decides about handshakes, which takes a task."""
+    return type(handler).handle_handshake is not WebsocketHandlerBase.handle_handshake

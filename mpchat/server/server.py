@@ -24,8 +24,11 @@ from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
+from mpchat.server.responses import Dates
 from mpchat.server.routes import Routes
 from mpchat.server.spread import closing_times
+from mpchat.server.upgrade import make_judge
+from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
@@ -61,6 +64,12 @@ class Server:
             limits.max_url_size, limits.max_headers_size, limits.max_request_size
         )
         self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
+        self.judges = {
+            handler.name: make_judge(handler.options.subprotocols)
+            for handler in handlers
+            if isinstance(handler, WebsocketHandlerBase)
+        }
+        self.dates = Dates()
         self.stopping = stopping
         self.refusing = False
         self.ending: int | None = None
@@ -206,12 +215,12 @@ class Server:
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
     """Return a connection's row: who, where, since when, how much, and what waits in which direction."""
-    scanner, output, request = protocol.scanner, protocol.output, protocol.chat.request
+    scanner, output = protocol.scanner, protocol.output
     return {
         "id": protocol.context.id,
         "peer": describe_peer(protocol.peer),
         # Queries carry tokens; they are nobody's business here.
-        "path": request.path.partition("?")[0][:_SHOWN_PATH],
+        "path": protocol.chat.target.partition("?")[0][:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
         "messages_received": scanner.received,
         "messages_sent": output.sent,

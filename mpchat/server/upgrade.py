@@ -2,21 +2,29 @@
 
 Rules. A violation of the grammar is an error also in what nobody is going to use. Header lines of one
 name are one list, in which empty elements do not count (RFC 9110, 5.6.1). No reason repeats what the
-client sent. What is left for ``websockets`` to decide are the subprotocol and the extensions.
+client sent. ``websockets`` decides about the subprotocol and the extensions.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+from websockets.utils import accept_key
 
 from mpchat.server.errors import HttpError
 from mpchat.server.framing import split_list
 from mpchat.websocket.origins import Origin, refusal
 
 VERSION = "13"
+
+_SILENT = logging.getLogger("mpchat.websocket.control")
 
 _T = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")
@@ -27,17 +35,21 @@ _VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
 _EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
 
 
-def check_handshake(headers: Headers) -> Headers:
-    """Check a request that has Upgrade, and return those of its headers that ``websockets`` is to judge.
+def check_handshake(method: str, headers: Headers) -> None:
+    """Check a request that has Upgrade.
 
     Raises:
-        HttpError: 400 or 426.
+        HttpError: 400, 405 or 426.
     """
     # Other protocols may be wished for as well (RFC 9110, 7.8).
     if "websocket" not in _elements(headers, "Upgrade", _PROTOCOL):
         raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
     if "upgrade" not in _elements(headers, "Connection", _TOKEN):
         raise _upgrade_required("Upgrade has to be listed in Connection, too")
+    if method != "GET":
+        # Whatever else the handler takes plain requests by.
+        text = "a WebSocket handshake is a GET request"
+        raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": "GET"})
     # Before the key: what another version asks of it is not known here.
     if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
@@ -54,11 +66,31 @@ def check_handshake(headers: Headers) -> Headers:
     keys = headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise _bad("Sec-WebSocket-Key has to be 16 bytes in base64, once")
-    judged = Headers(Upgrade="websocket", Connection="Upgrade")
-    for name, value in headers.raw_items():
-        if name.lower().startswith("sec-websocket-"):
-            judged[name] = value
-    return judged
+
+
+def make_judge(subprotocols: Sequence[str]) -> ServerProtocol:
+    """Return what decides for one handler about subprotocols and extensions; it serves all handshakes."""
+    names = [Subprotocol(name) for name in subprotocols]
+    return ServerProtocol(subprotocols=names or None, logger=_SILENT)
+
+
+def agree(judge: ServerProtocol, headers: Headers) -> tuple[list[tuple[str, str]], str | None]:
+    """Return the headers that accept a handshake which has been checked, and the subprotocol agreed on.
+
+    Raises:
+        HttpError: 400, there is no subprotocol that both sides speak.
+    """
+    try:
+        extensions, _extensions = judge.process_extensions(headers)
+        subprotocol = judge.process_subprotocol(headers)
+    except InvalidHandshake as error:
+        raise _bad(f"failed to open a WebSocket connection: {error}") from error
+    accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]
+    if extensions is not None:
+        accepting.append(("Sec-WebSocket-Extensions", extensions))
+    if subprotocol is not None:
+        accepting.append(("Sec-WebSocket-Protocol", subprotocol))
+    return accepting, subprotocol
 
 
 def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:

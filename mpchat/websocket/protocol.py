@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
-from websockets.http11 import Request
 
 from mpchat.websocket.closing import closed_error
 from mpchat.websocket.connection import WebSocketConnection
@@ -51,12 +51,10 @@ class WebSocketProtocol(asyncio.Protocol):
         "_in_turn",
         "_input_paused",
         "_is_handled",
-        "_keepalive",
         "_messages",
         "_on_end",
         "_pings",
         "_task",
-        "_wheel",
         "awaiting_pong",
         "chat",
         "context",
@@ -74,6 +72,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "received_first",
         "scanner",
         "sent",
+        "shared",
         "since",
         "subprotocol",
         "suspected",
@@ -88,9 +87,10 @@ class WebSocketProtocol(asyncio.Protocol):
         transport: asyncio.Transport,
         shared: Shared,
         handler: WebsocketHandlerBase,
-        request: Request,
+        head: bytes,
         context: Context,
         subprotocol: str | None,
+        peer: Any,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
         options: WebsocketHandlerBase.Options = handler.options
@@ -98,13 +98,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self.options = options
         self.subprotocol = subprotocol
         self.transport = transport
-        # Asked for now: a closed socket has no peer any more.
-        self.peer = transport.get_extra_info("peername") or None
+        self.peer = peer
         self.output = Output(transport, counters, options.fragment_size, options.write_limit)
         self.context = context
         self.counters = counters
         self.scanner = Scanner(options.max_remote_payload, counters)
-        self.chat = WebSocketConnection(self, request, context.id, context.path_params)
+        self.chat = WebSocketConnection(self, head, context)
         self._messages = self.chat.queued
         self._arrival = self.chat.arrival
         self._behind = 0
@@ -116,9 +115,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_handled = False
         self.since = time.monotonic()
         self.handler = handler
+        self.shared = shared
         self.turn = shared.turn
-        self._wheel = shared.wheel
-        self._keepalive = shared.keepalive
         self._on_end = on_end
         self._in_turn = False
         self.more = False
@@ -140,16 +138,16 @@ class WebSocketProtocol(asyncio.Protocol):
         """Begin: start the handler, and take what followed the handshake in the same read."""
         self.counters.handshakes += 1
         self.counters.connections += 1
-        self.turn.publish_now()
+        self.turn.touch()
         self._task = asyncio.get_running_loop().create_task(run_handler(self))
-        self._keepalive.begin(self)
+        self.shared.keepalive.begin(self)
         if leftover:
             self.data_received(leftover)
 
     def follow_config(self) -> None:
         """Take over what a new dynamic config says of keepalive."""
         if self.sent is None and self.received is None and not self.lost:
-            self._keepalive.begin(self)
+            self.shared.keepalive.begin(self)
 
     # Input
 
@@ -159,7 +157,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._look_for_close(data)
             return
         if self.awaiting_pong:
-            self._keepalive.begin(self)
+            self.shared.keepalive.begin(self)
         messages, scanner = self._messages, self.scanner
         self.more = scanner.feed(data, messages, _BUDGET)
         if scanner.has_control:
@@ -351,7 +349,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = self.output.is_closed = True
-        self._wheel.discard(self)
+        self.shared.wheel.discard(self)
         self._finish()
         self.output.resume()
         if self._task is None or self._task.done():
@@ -425,7 +423,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _expire_in_close_timeout(self, action: Callable[[WebSocketProtocol], None]) -> None:
         self.wheel_action = action
-        self._wheel.set(self, self.options.close_timeout)
+        self.shared.wheel.set(self, self.options.close_timeout)
 
     def expire(self) -> None:
         """What the wheel calls when this connection's time has come."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from websockets.http11 import Request
 
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.keepalive import Keepalive
@@ -18,3 +21,5 @@ class Shared:
     turn: Turn
     wheel: Wheel
     keepalive: Keepalive
+    parse_request: Callable[[bytes], Request]
+    """Makes what a handler sees of the bytes of a handshake"""

@@ -33,6 +33,7 @@ from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
 from mpchat.server.admission import ServiceBoard
+from mpchat.server.head import parse_request
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
@@ -123,7 +124,7 @@ class _Worker:
         turn = Turn(self.loop, lambda: row.publish(counters), lambda: row.publish_traffic(counters))
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
-        shared = Shared(self.counters, turn, wheel, keepalive)
+        shared = Shared(self.counters, turn, wheel, keepalive, parse_request)
         # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)

@@ -55,7 +55,11 @@ def test_every_named_difference_exists(name: str) -> None:
 
 
 FAULTS = {
-    "a space before the colon": (head, "_TOKEN", re.compile(rb"[!-9;-~]+ ?")),
+    "a space before the colon": (
+        head,
+        "_FIELDS",
+        re.compile(r"(?:[!-9;-~]+ ?:[\x09\x20-\x7e\x80-\xff]*\r\n)*"),
+    ),
     "a body on a handshake": (head, "_refuse_body", lambda headers: None),
     "lists of anything": (upgrade, "_EXTENSION", re.compile(".*")),
     "dots in paths": (target, "_remove_dots", lambda path: path),

@@ -1,0 +1,63 @@
+"""Responses as bytes, by RFC 9110 and 9112."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+from mpchat.components.handler_base import response
+from mpchat.server.errors import HttpError
+
+_BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+
+
+class Dates:
+    """The value of Date, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def now(self) -> str:
+        """Return the time as an HTTP-date (RFC 9110, 5.6.7)."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._text = email.utils.formatdate(second, usegmt=True)
+        return self._text
+
+
+def serialise(answer: Response, date: str, *, close: bool, head_only: bool) -> bytes:
+    """Return a response with what every one has to have."""
+    # RFC 9110, 15.3.5 and 15.4.5: these have neither body nor length.
+    bodiless = answer.status_code in _BODILESS
+    body = b"" if bodiless else bytes(answer.body or b"")
+    headers = Headers(answer.headers.raw_items())
+    headers.setdefault("Date", date)
+    if not bodiless:
+        headers.setdefault("Content-Length", str(len(body)))
+    if close and "Connection" not in headers:
+        headers["Connection"] = "close"
+    head = Response(answer.status_code, answer.reason_phrase, headers, b"").serialize()
+    return head if head_only else head + body
+
+
+def switching(date: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the response that ends a handshake well (RFC 6455, 4.2.2)."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\n"
+        f"Date: {date}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\r\n"
+    ).encode()
+
+
+def refusal(error: HttpError) -> Response:
+    """Return what a client is told that asks for what cannot be."""
+    answer = response(error.status, error.text + "\n")
+    answer.headers.update(error.headers)
+    return answer

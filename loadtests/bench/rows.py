@@ -96,5 +96,5 @@ ROWS = (
     Row("Handshake", 16, kind="handshake", quick=True),
     Row("Idle connection, of 5,000", 5_000, kind="idle", quick=True),
     Row("Held after an echo of 1 MiB, of 500", 500, size=MIB, kind="held"),
-    Row("Client that never reads, of 8", 8, size=64 * KIB, kind="never-read"),
+    Row("Client that never reads, of 64", 64, size=64 * KIB, kind="never-read"),
 )

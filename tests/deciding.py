@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,27 +32,16 @@ def _routes() -> Routes:
 ROUTES = _routes()
 
 
-def head_end(data: bytes) -> int:
-    """Return where the head ends, -1 if more is to come.
-
-    Raises:
-        HttpError: It cannot become one.
-    """
-    begin = len(data) - len(re.sub(rb"^(\r\n)*", b"", data))
-    end = find_end(data[begin:], LIMITS)
-    return end if end < 0 else begin + end
-
-
 def status_of(data: bytes) -> int | None:
     """Return the status, None if more is to come.
 
     Raises:
         HttpError: The request is refused.
     """
-    end = head_end(data)
+    end = find_end(data, LIMITS)
     if end < 0:
         return None
-    head = parse_head(re.sub(rb"^(\r\n)*", b"", data[:end]), LIMITS)
+    head = parse_head(data[:end], LIMITS)
     request = head.request
     route = ROUTES.find(request.method, request.path)
     if not isinstance(route.handler, WebsocketHandlerBase):

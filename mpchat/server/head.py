@@ -19,6 +19,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9112, 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
 _TARGET = re.compile(r"[\x21-\x7e]+")
+_EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")
 _BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e]*)?\r?")
 _BESIDE_TARGET = 64
 """Bytes that a request line may have beside its target, as long as it has no end."""
@@ -47,29 +48,30 @@ class Head:
 
 
 def find_end(data: bytes | bytearray, limits: HeadLimits) -> int:
-    """Return where the head ends (behind the empty line), or -1 if it is not there yet.
+    """Return where the head ends (behind the empty line at its end), or -1 if it is not there yet.
 
     Raises:
         HttpError: It is already too large (431, or 414 if the target alone is), or no head.
     """
-    end = data.find(b"\r\n\r\n")
+    end = data.find(b"\r\n\r\n", _skip_empty_lines(data))
     if (end < 0 and len(data) > limits.head) or end > limits.head:
-        line = data.find(b"\r\n")
+        line = data.find(b"\r\n", _skip_empty_lines(data))
         if line < 0 or line > limits.target:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
     if end < 0:
-        _check_beginning(data, limits)
+        _check_beginning(data[_skip_empty_lines(data) :], limits)
         return -1
     return end + 4
 
 
 def parse_head(data: bytes, limits: HeadLimits) -> Head:
-    """Parse everything up to and with the empty line.
+    """Parse everything up to and with the empty line at the end.
 
     Raises:
         HttpError: The head breaks a rule of RFC 9112.
     """
+    data = data[_skip_empty_lines(data) :]
     # One character for each byte: what is not ASCII is an opaque value (RFC 9110, 5.5).
     line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
     method, target, version = _request_line(line, limits)
@@ -138,14 +140,23 @@ def _refuse_body(headers: Headers) -> None:
 def _check_beginning(data: bytes | bytearray, limits: HeadLimits) -> None:
     """Refuse at once what cannot become a head: other protocols do not end theirs with an empty line."""
     ends = data.count(b"\r\n")
+    if ends:
+        # First, as in a whole head: what a request is refused for does not depend on its pieces.
+        _request_line(data[: data.find(b"\r\n")].decode("latin-1"), limits)
     if data.count(b"\n") != ends or data.count(b"\r") != ends + data.endswith(b"\r"):
         raise _bad("lines end with CR and LF")
     if ends:
-        _request_line(data[: data.find(b"\r\n")].decode("latin-1"), limits)
-    elif not _BEGINNING.fullmatch(data):
+        return
+    if not _BEGINNING.fullmatch(data):
         raise _bad("malformed request line")
-    elif len(data) > limits.target + _BESIDE_TARGET:
+    if len(data) > limits.target + _BESIDE_TARGET:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
+
+
+def _skip_empty_lines(data: bytes | bytearray) -> int:
+    """Return where the request line begins: a few empty lines before it are to be tolerated (2.2)."""
+    found = _EMPTY_LINES.match(data)
+    return found.end() if found is not None else 0
 
 
 def _bad(text: str) -> HttpError:

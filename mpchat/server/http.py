@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 HANDLER_ERRORS = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What an author's code may end with that is no reason for the worker to end."""
+_PER_TURN = 16
+"""Requests of one client that are answered before others have their turn."""
 _LINGER = 2.0
 """Seconds that a client has to read the last response and to end its side."""
 
@@ -120,8 +122,10 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def _serve(self) -> None:
-        """Answer requests until one is not there yet or its answer takes time."""
-        while self._task is None and not self._is_over and not self._is_full:
+        """Answer requests until one is not there yet or takes time, or until others have their turn."""
+        for _ in range(_PER_TURN):
+            if self._task is not None or self._is_over or self._is_full:
+                return
             try:
                 head = self._head = self._head or self._read_head()
             except HttpError as error:
@@ -134,11 +138,14 @@ class HttpProtocol(asyncio.Protocol):
             self._head = None
             self.server.shared.wheel.discard(self)
             self._begin(head, body)
+        if self._task is None and not self._is_over and self._data and self.transport is not None:
+            self.transport.pause_reading()
+            self._task = asyncio.get_running_loop().create_task(self._take_turns())
+
+    async def _take_turns(self) -> None:
+        self._go_on()
 
     def _read_head(self) -> Head | None:
-        # RFC 9112, 2.2: empty lines before a request are to be tolerated.
-        while self._data.startswith(b"\r\n"):
-            del self._data[:2]
         end = find_end(self._data, self.server.head_limits)
         if end < 0:
             return None
@@ -180,26 +187,33 @@ class HttpProtocol(asyncio.Protocol):
         """Have a plain request answered by its handler."""
         try:
             answer = await handler.handle_non_websocket_request(head.request, context)
+            self._finish(handler, head, answer, keep=head.keep_alive)
         except HANDLER_ERRORS as error:
-            # A client that has left cancels us; any other end is the handler's own.
-            if isinstance(error, asyncio.CancelledError) and self._is_lost:
-                raise
-            handler.logger.exception("the handler failed")
-            answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
-        self._finish(handler, head, answer, keep=head.keep_alive)
+            self._fail(handler, head, error)
         self._go_on()
+
+    def _fail(self, handler: HandlerBase, head: Head, error: BaseException) -> None:
+        """Answer for a handler that failed, or whose answer cannot be sent."""
+        # A client that has left cancels us; any other end is the handler's own.
+        if isinstance(error, asyncio.CancelledError) and self._is_lost:
+            raise error
+        handler.logger.exception("the handler failed")
+        answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
+        self._finish(handler, head, answer, keep=head.keep_alive)
 
     def _finish(
         self, handler: HandlerBase | None, head: Head, answer: Response, *, keep: bool
     ) -> None:
         """Send an answer, and get ready for the next request."""
         server = self.server
-        server.shared.counters.requests += 1
-        server.access.request(handler, head.request, answer.status_code, self._peer)
         close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         # What follows a handshake may be frames, which must not be read as a request.
         close = close or head.upgrade or server.ending is not None
-        self._respond(answer, close=close, head_only=head.request.method == "HEAD")
+        head_only = head.request.method == "HEAD"
+        data = serialise(answer, server.dates.now(), close=close, head_only=head_only)
+        server.shared.counters.requests += 1
+        server.access.request(handler, head.request, answer.status_code, self._peer)
+        self._respond(data, close=close)
         if not self._is_over:
             self._has_begun = bool(self._data)
             options = server.options
@@ -246,27 +260,24 @@ class HttpProtocol(asyncio.Protocol):
     ) -> None:
         """Go on with a handshake as the handler's hook says."""
         upgraded = False
-        answer: Response | None = None
         try:
             async with asyncio.timeout(handler.options.handshake_timeout):
                 answer = await handler.handle_handshake(head.request, context)
             if answer is None:
                 upgraded = self._switch(handler, head, context, accepting, subprotocol)
+            else:
+                answer.headers.update(context.response_headers)
+                self._finish(handler, head, answer, keep=False)
         except TimeoutError:
             handler.logger.exception("handle_handshake took longer than handshake-timeout")
             text = "the service took too long to decide\n"
             answer = response(HTTPStatus.GATEWAY_TIMEOUT, text)
+            self._finish(handler, head, answer, keep=False)
         except HANDLER_ERRORS as error:
-            if isinstance(error, asyncio.CancelledError) and self._is_lost:
-                raise
-            handler.logger.exception("the handler failed")
-            answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
+            self._fail(handler, head, error)
         finally:
             if not upgraded:
                 self.server.admission.release(handler, self._address())
-        if answer is not None:
-            answer.headers.update(context.response_headers)
-            self._finish(handler, head, answer, keep=False)
         self._task = None
 
     def _switch(
@@ -281,10 +292,10 @@ class HttpProtocol(asyncio.Protocol):
         server, transport = self.server, self.transport
         if transport is None or transport.is_closing():
             return False
+        data = switching(server.dates.now(), accepting, context.response_headers)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self._peer)
-        headers = [*accepting, *context.response_headers]
-        transport.write(switching(server.dates.now(), headers))
+        transport.write(data)
         protocol = WebSocketProtocol(
             transport,
             server.shared,
@@ -312,15 +323,15 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
         self.server.access.refused(error, self._peer, self.server.next_id())
-        self._respond(refusal(error), close=True, head_only=False)
+        date = self.server.dates.now()
+        self._respond(serialise(refusal(error), date, close=True, head_only=False), close=True)
 
-    def _respond(self, answer: Response, *, close: bool, head_only: bool) -> None:
+    def _respond(self, data: bytes, *, close: bool) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
         self.server.shared.turn.touch()
-        date = self.server.dates.now()
-        transport.write(serialise(answer, date, close=close, head_only=head_only))
+        transport.write(data)
         if close:
             self._half_close()
 

@@ -47,13 +47,20 @@ def serialise(answer: Response, date: str, *, close: bool, head_only: bool) -> b
     return head if head_only else head + body
 
 
-def switching(date: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return the response that ends a handshake well (RFC 6455, 4.2.2)."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return (
+def switching(
+    date: str, accepting: Iterable[tuple[str, str]], more: Iterable[tuple[str, str]]
+) -> bytes:
+    """Return the response that ends a handshake well (RFC 6455, 4.2.2), with headers of the handler's.
+
+    Raises:
+        InvalidHeaderValue: A value of ``more`` would end its line, and might be the client's own.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in accepting])
+    head = (
         "HTTP/1.1 101 Switching Protocols\r\n"
-        f"Date: {date}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\r\n"
+        f"Date: {date}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}"
     ).encode()
+    return head + (Headers(more).serialize() if more else b"\r\n")
 
 
 def refusal(error: HttpError) -> Response:

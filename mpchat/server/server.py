@@ -27,6 +27,7 @@ from mpchat.server.options import ServerOptions
 from mpchat.server.responses import Dates
 from mpchat.server.routes import Routes
 from mpchat.server.spread import closing_times
+from mpchat.server.target import shown_target
 from mpchat.server.upgrade import make_judge
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -219,8 +220,7 @@ def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, An
     return {
         "id": protocol.context.id,
         "peer": describe_peer(protocol.peer),
-        # Queries carry tokens; they are nobody's business here.
-        "path": protocol.chat.target.partition("?")[0][:_SHOWN_PATH],
+        "path": shown_target(protocol.chat.target)[:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
         "messages_received": scanner.received,
         "messages_sent": output.sent,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.testsuite.service import ServiceFailed
+from mpchat.testsuite.service import ServiceFailed, wait_until
 from tests.deciding import decided
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
@@ -43,7 +43,28 @@ class Large(HandlerBase):
         return response(200, "x" * 100_000)
 
 
-components = default_component_list().append(Rooms).append(Large)
+class Guarded(WebsocketHandlerBase):
+    name = "handler-guarded"
+
+    async def handle_handshake(self, request, context):
+        context.response_headers.append(("Room", context.path_params["room"]))
+        if "Refuse" in request.headers:
+            return response(403, "no")
+
+    async def handle(self, chat, context):
+        await chat.recv()
+
+
+class Forgetful(HandlerBase):
+    name = "handler-forgetful"
+
+    async def handle_non_websocket_request(self, request, context):
+        pass
+
+
+components = default_component_list()
+for cls in (Rooms, Large, Guarded, Forgetful):
+    components.append(cls)
 """
 HELLO, HELLO_BACK = b"\x81\x82\x00\x00\x00\x00hi", b"\x81\x02hi"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -166,10 +187,10 @@ async def test_random_requests_in_random_pieces_are_decided_the_same(serve: Serv
 
 
 async def test_no_trickle_stretches_the_time_for_a_head(serve: Serve) -> None:
-    # Bytes of a head, empty lines before one, and both behind a first request.
-    trickles = [b"GET /chat HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 9999, b"\r\n" * 99999]
+    # Empty lines, then a head, byte by byte: on a new connection, and behind a first request.
+    trickle = b"\r\n" * 4 + b"GET /chat HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 9999
     with serve({"server.handshake-timeout": "500ms"}) as service:
-        for trickle, before in itertools.product(trickles, [b"", plain()]):
+        for before in (b"", plain()):
             async with connected(service.port) as (reader, writer):
                 if before:
                     writer.write(before)
@@ -198,8 +219,9 @@ async def test_a_request_that_ends_early_is_told_so(service_port: int) -> None:
 
 async def test_requests_may_come_before_their_turn(service_port: int) -> None:
     async with connected(service_port) as (reader, writer):
-        writer.write(plain() + plain("GET /nowhere HTTP/1.1") + b"\r\n" + shake() + HELLO)
-        for status in (200, 404, 101):
+        nowhere = plain("GET /nowhere HTTP/1.1")
+        writer.write(plain() + nowhere * 100 + b"\r\n" + shake() + HELLO)
+        for status in (200, *[404] * 100, 101):
             found, headers = await read_head(reader)
             assert found == status
             await reader.readexactly(int(headers.get("content-length", "0")))
@@ -227,6 +249,23 @@ async def test_what_follows_a_handshake_is_never_a_request(
         assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
+async def test_a_handshake_is_a_get_whatever_else_the_path_takes(serve: Serve) -> None:
+    with serve({"websocket-handler.method": "GET,POST,BREW"}) as service:
+        for method, status in {
+            "GET": 101,
+            "POST": 405,
+            "HEAD": 405,
+            "BREW": 405,
+            "PUT": 405,
+        }.items():
+            async with connected(service.port) as (reader, writer):
+                writer.write(shake(f"{method} /chat HTTP/1.1"))
+                found, headers = await read_head(reader)
+                assert (method, found) == (method, status)
+                if status == 405 and method != "PUT":
+                    assert headers["allow"] == "GET"
+
+
 async def test_100_comes_before_101_and_before_a_body(service_port: int) -> None:
     async with connected(service_port) as (reader, writer):
         writer.write(plain(PING, "Expect: 100-continue", "Content-Length: 2"))
@@ -236,6 +275,34 @@ async def test_100_comes_before_101_and_before_a_body(service_port: int) -> None
         writer.write(shake(CHAT, "Expect: 100-Continue"))
         assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == CONTINUE
         assert (await read_head(reader))[0] == 101
+
+
+@pytest.mark.parametrize("more", [(), ("Refuse: please",)])
+async def test_no_header_of_an_answer_holds_another(serve: Serve, more: tuple[str, ...]) -> None:
+    with serve({"handler-guarded.path": "/guarded/{room}"}) as service:
+        for room, expected in {
+            "blue%20one": 403 if more else 101,
+            "a%0D%0AX-Admin: 1": 500,
+        }.items():
+            async with connected(service.port) as (reader, writer):
+                writer.write(shake(f"GET /guarded/{room.replace(' ', '%20')} HTTP/1.1", *more))
+                status, headers = await read_head(reader)
+                assert status == expected
+                assert headers.get("room") == ("blue one" if status != 500 else None)
+                assert "x-admin" not in headers
+        await asyncio.to_thread(
+            wait_until, lambda: "InvalidHeaderValue" in service.stderr(), "traceback"
+        )
+
+
+async def test_a_handler_that_forgets_to_answer_is_answered_for(serve: Serve) -> None:
+    with serve({"handler-forgetful.path": "/forgetful"}) as service:
+        async with connected(service.port) as (reader, writer):
+            writer.write(plain("GET /forgetful HTTP/1.1") + plain())
+            status, headers = await read_head(reader)
+            assert status == 500
+            await reader.readexactly(int(headers["content-length"]))
+            assert (await read_head(reader))[0] == 200
 
 
 async def test_who_reads_no_answers_is_asked_no_more(serve: Serve) -> None:

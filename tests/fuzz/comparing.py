@@ -17,7 +17,8 @@ from wsproto.events import Request
 from wsproto.utilities import RemoteProtocolError
 
 from mpchat.server.errors import HttpError
-from tests.deciding import decided, head_end
+from mpchat.server.head import find_end
+from tests.deciding import LIMITS, decided
 from tests.fuzz.making import GOOD, GOOD_MORE, Made
 
 REFUSALS = {400, 403, 404, 405, 411, 413, 414, 417, 426, 501, 505}
@@ -151,7 +152,7 @@ def _check_prefixes(data: bytes) -> None:
     """No part of a good request is refused before the rest is there."""
     for cut in range(len(data)):
         try:
-            end = head_end(data[:cut])
+            end = find_end(data[:cut], LIMITS)
         except HttpError as error:
             raise Mistake(f"refused after {cut} bytes ({error}): {data!r}") from error
         if end >= 0:

@@ -64,9 +64,8 @@ class Control:
         assert self._server is not None
         self._retiring = True
         self._server.close()
-        idle = self._clients - self._busy
-        if idle:
-            await asyncio.wait(idle, timeout=_LAST_REQUEST_SECONDS)
+        # Whoever was accepted last is not even among the clients yet.
+        await asyncio.sleep(_LAST_REQUEST_SECONDS)
         while self._busy:
             await asyncio.wait(self._busy)
 

@@ -39,7 +39,7 @@ class Control:
         self._clients: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
         self._retiring = False
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
 
     @asynccontextmanager
     async def listening(self, sock: socket.socket) -> AsyncIterator[None]:
@@ -50,7 +50,7 @@ class Control:
         server = await asyncio.start_unix_server(
             self._serve, sock=sock, limit=LONGEST_REQUEST, **keep
         )
-        self._server = server
+        self._listening = sock
         try:
             yield
         finally:
@@ -61,10 +61,10 @@ class Control:
 
     async def retire(self) -> None:
         """Take no more clients, and answer those that there are: another monitor takes over."""
-        assert self._server is not None
+        assert self._listening is not None
         self._retiring = True
-        self._server.close()
-        # Whoever was accepted last is not even among the clients yet.
+        # Not by closing the server, which would drop whoever is accepted and not yet among the clients.
+        asyncio.get_running_loop().remove_reader(self._listening)
         await asyncio.sleep(_LAST_REQUEST_SECONDS)
         while self._busy:
             await asyncio.wait(self._busy)

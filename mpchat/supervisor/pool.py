@@ -169,13 +169,13 @@ class Pool:
         helper = self._children.get(change.worker)
         if helper is None:
             return
-        pool = self._running.plan.pool
+        pool, who = self._running.plan.pool, f"{helper.name} pid {helper.pid}"
         if change.begins:
-            self._log.info(f"{helper.name} accepts for {pool}/{change.slot}, too")
+            self._log.info(f"{who} accepts for {pool}/{change.slot}, too")
             socket = self._running.listeners.sockets[change.slot]
             helper.send(messages.Adopt(change.slot), (socket.fileno(),))
         else:
-            self._log.info(f"{helper.name} accepts no longer for {pool}/{change.slot}")
+            self._log.info(f"{who} accepts no longer for {pool}/{change.slot}")
             helper.send(messages.GiveBack(change.slot))
 
     def is_healthy(self) -> bool:

@@ -204,7 +204,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class Retiring:
-    """The worker was asked (by SIGTERM) to end and takes no new connections."""
+    """The worker was asked to end, by Retire or by SIGTERM, and takes no new connections any more."""
 
 
 @dataclass(frozen=True)

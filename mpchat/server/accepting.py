@@ -44,6 +44,11 @@ class Acceptor:
         self._loop.remove_reader(listening.fileno())
         listening.close()
 
+    def leave(self) -> None:
+        """Accept from none any longer; what is queued is a successor's or a sibling's."""
+        for listening in list(self._sockets):
+            self.remove(listening)
+
     def close(self) -> None:
         """Accept everything that is queued, then close our descriptors of the sockets."""
         for listening in self._sockets:

@@ -133,9 +133,13 @@ class Server:
         await self._wait_adopted()
         await self._close_connections(1001, window, deadline)
 
+    def leave(self) -> None:
+        """Take no more clients while others go on accepting from the same sockets."""
+        self._acceptor.leave()
+
     async def drain(self, code: int, window: float, deadline: float) -> None:
-        """End the connections of this worker while others go on accepting."""
-        self._acceptor.close()
+        """End the connections of this worker, which has left, or leaves now."""
+        self.leave()
         await self._wait_adopted()
         await self._close_connections(code, window, deadline)
 

@@ -129,6 +129,10 @@ class Policy:
         """Return the slots that wait for a new worker to be ready."""
         return {index for index, slot in enumerate(self.pool) if slot.renew_from}
 
+    def is_leaving(self) -> bool:
+        """Whether a worker that was told to retire may still take clients."""
+        return any(w.state is State.RETIRING and not w.has_left for w in self.workers.values())
+
     def tick(self, now: float) -> list[Action]:
         """Return what has come due."""
         actions: list[Action] = []
@@ -218,6 +222,14 @@ class Policy:
         if slot.current is not None or not slot.wanted:
             return []
         return [self._spawn(worker.slot, now)]
+
+    def _asks_to_retire(self, worker: Worker, now: float) -> list[Action]:
+        worker.has_left = True
+        return self._retires(worker, now)
+
+    def _has_left(self, worker: Worker, now: float) -> list[Action]:
+        worker.has_left = True
+        return []
 
     def _is_retired(self, worker: Worker, now: float) -> list[Action]:
         return [Retire(worker.number), *self._retires(worker, now)]
@@ -367,13 +379,13 @@ _Cell: TypeAlias = Callable[[Policy, Worker, float], list[Action]]
 
 TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STARTING, Event.READY): Policy._becomes_ready,
-    (State.STARTING, Event.RETIRING): Policy._retires,
+    (State.STARTING, Event.RETIRING): Policy._asks_to_retire,
     (State.STARTING, Event.GONE): Policy._fails_to_start,
     (State.STARTING, Event.OVERDUE): Policy._start_too_long,
     (State.STARTING, Event.RETIRE): Policy._is_not_wanted,
     (State.STARTING, Event.STOP): Policy._dies_unborn,
     (State.STARTING, Event.STOP_NOW): Policy._dies_unborn,
-    (State.READY, Event.RETIRING): Policy._retires,
+    (State.READY, Event.RETIRING): Policy._asks_to_retire,
     (State.READY, Event.GONE): Policy._crashes,
     (State.READY, Event.HUNG): Policy._hangs,
     (State.READY, Event.RETIRE): Policy._is_retired,
@@ -381,8 +393,8 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.READY, Event.STOP_NOW): Policy._stops_now,
     # A worker that retires has left its slot's current place; its successor is already starting.
     (State.RETIRING, Event.READY): Policy._nothing,
-    # It may have said that it retires when it was told to.
-    (State.RETIRING, Event.RETIRING): Policy._nothing,
+    # Its answer; what it said on its own account may have crossed what it was told.
+    (State.RETIRING, Event.RETIRING): Policy._has_left,
     (State.RETIRING, Event.RETIRE): Policy._nothing,
     (State.RETIRING, Event.GONE): Policy._ends,
     (State.RETIRING, Event.OVERDUE): Policy._end_too_long,

@@ -208,8 +208,9 @@ class Pool:
         self._tell_policy(Event.READY, worker, now)
 
     def retires(self, worker: Child, now: float) -> None:
-        """Somebody asked it to end."""
-        self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
+        """It was asked to end, by somebody or by us, and takes no more clients."""
+        if self.policy.workers[worker.number].state is not State.RETIRING:
+            self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
         self._tell_policy(Event.RETIRING, worker, now)
 
     def did_not_adopt(self, worker: Child, slot: int) -> None:

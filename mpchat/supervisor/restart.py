@@ -54,7 +54,7 @@ class Step(enum.Enum):
     NOT_RENEWED = "not renewed"
     """A new worker did not start"""
     SETTLED = "settled"
-    """No slot waits for a new worker any more"""
+    """No slot waits for a new worker any more, and no old one takes clients"""
     MONITOR_READY = "monitor ready"
     MONITOR_FAILED = "monitor failed"
     STOP = "stop"
@@ -147,8 +147,10 @@ class Restart:
         for slot, reason in self._pool.take_failures().items():
             self._step(Step.NOT_RENEWED, _News(now, reason, slot))
         if self.phase in {Phase.MOVING, Phase.REVERTING, Phase.SLOT}:
-            renewing = self._pool.policy.renewing()
-            if not renewing or (self.phase is Phase.SLOT and self._slot not in renewing):
+            policy = self._pool.policy
+            renewing = policy.renewing()
+            settled = not renewing or (self.phase is Phase.SLOT and self._slot not in renewing)
+            if settled and not policy.is_leaving():
                 self._step(Step.SETTLED, _News(now))
         if self.due is not None and self.due <= now:
             self._step(Step.OVERDUE, _News(now))

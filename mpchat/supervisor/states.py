@@ -114,6 +114,8 @@ class Worker:
     """Of code and static config; see Policy.renew_all"""
     expires: float | None = None
     """When it is to be replaced for its age"""
+    has_left: bool = False
+    """While it retires: whether it has said that it takes no more clients"""
 
 
 @dataclass

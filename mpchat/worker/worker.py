@@ -216,7 +216,7 @@ class _Worker:
             case messages.LogLevel():
                 self.logs.levels.order(message.logger, message.level)
             case messages.Retire():
-                self._finish(_SERVICE_RESTART)
+                self._retire()
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
@@ -251,6 +251,8 @@ class _Worker:
 
     def _retire(self) -> None:
         if not self.end.done():
+            if self.server is not None:
+                self.server.leave()
             messages.send(self.channel, messages.Retiring())
             self._finish(_SERVICE_RESTART)
 

@@ -233,7 +233,9 @@ def test_a_slot_is_renewed_by_a_new_worker_before_the_old_one_retires() -> None:
     assert policy.on(Event.READY, 3, 2.0) == [Retire(2)]
     assert policy.renewing() == set()
     assert policy.ready_count() == 2
+    assert policy.is_leaving()
     assert policy.on(Event.RETIRING, 2, 2.1) == []
+    assert not policy.is_leaving()
     # While the old one drains both rows are taken, and nothing can be renewed.
     assert policy.renew(1, 2.2) == []
     assert policy.on(Event.GONE, 2, 3.0) == [Spawn(4, 1, 0)]

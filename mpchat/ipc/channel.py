@@ -162,6 +162,12 @@ class Spare:
     def __init__(self) -> None:
         self._descriptor: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
+    def is_there(self) -> bool:
+        """Return whether it is kept, or can be again."""
+        if self._descriptor is None:
+            self.__exit__()
+        return self._descriptor is not None
+
     def __enter__(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

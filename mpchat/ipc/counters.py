@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TOTALS = (
     "accepted",  # sockets taken from a listening socket
+    "passed_on",  # of these: handed to a slot that had fewer
     "refused",  # sockets and handshakes turned away by a limit
     "requests",  # plain HTTP requests answered
     "handshakes",  # WebSocket connections opened
@@ -32,6 +33,7 @@ class Counters:
     __slots__ = TOTALS + GAUGES
 
     accepted: int
+    passed_on: int
     refused: int
     requests: int
     handshakes: int

@@ -2,8 +2,8 @@
 
     supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
     template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
-    supervisor -> worker     Generation, Adopt, GiveBack, ReopenLogs, LogLevel, Report, OrderDone,
-                             Retire, Stop
+    supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, ReopenLogs, LogLevel, Report,
+                             OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
@@ -72,8 +72,8 @@ class Failure:
 class ForkRequest:
     """Fork a worker or the monitor.
 
-    Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation and
-    the listening sockets, for a monitor its predecessor's listening socket if there was one.
+    Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation, its
+    listening socket and its inbox, for a monitor its predecessor's listening socket if there was one.
     """
 
     role: str
@@ -149,15 +149,25 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Inboxes:
+    """Where to put clients for other slots. Descriptors: the ends for writing, from slot ``first`` on."""
+
+    first: int
+
+
+@dataclass(frozen=True)
 class Adopt:
-    """Accept from the socket of another slot, too. Descriptor: that socket."""
+    """Take clients from the queues of another slot, too. Descriptors: its listening socket, its inbox.
+
+    A listening socket that all slots share is not among them.
+    """
 
     slot: int
 
 
 @dataclass(frozen=True)
 class GiveBack:
-    """Accept from the socket of that slot no longer; what is queued there is its own worker's."""
+    """Take from the queues of that slot no longer; what is in them is its own worker's."""
 
     slot: int
 
@@ -258,6 +268,7 @@ Message: TypeAlias = (
     | ReloadFailed
     | Generation
     | LogLevel
+    | Inboxes
     | Adopt
     | GiveBack
     | NotAdopted

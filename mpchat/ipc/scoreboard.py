@@ -18,7 +18,7 @@ from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0005
+MAGIC = 0x6D70_6368_6174_0006
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -45,6 +45,7 @@ STATE_NAMES = (
     "pid",
     "heartbeat",  # beats of its loop
     "beat_at",  # when the last one was
+    "accepting",  # 1 while it takes connections for its slot
     "lag_us",  # the longest that the loop was late within the last second, microseconds
     "generation",
     "admitted",  # WebSocket connections that are open or whose handshake was let in
@@ -126,6 +127,11 @@ class Scoreboard:
         """Return one value of one row."""
         return self._items[_start(slot, row) + _INDEX[name]]
 
+    def column(self, name: str, slots: int) -> list[int]:
+        """Return one value of all rows of the first ``slots`` slots, slot by slot."""
+        first = _HEADER + _INDEX[name]
+        return self._items[first : first + slots * ROWS * _WIDTH : _WIDTH].tolist()
+
     def total(self, name: str, slots: int) -> int:
         """Return the sum of one counter or gauge over the first ``slots`` slots."""
         first = _HEADER + _INDEX[name]
@@ -151,7 +157,7 @@ class Scoreboard:
     def zero_gauges(self, slot: int, row: int) -> None:
         """Forget what a dead worker held open; its totals stay."""
         start = _start(slot, row)
-        for name in ("pid", "beat_at", "lag_us", "admitted", *GAUGES):
+        for name in ("pid", "beat_at", "accepting", "lag_us", "admitted", *GAUGES):
             self._items[start + _INDEX[name]] = 0
         handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
         self._zero(handlers, HANDLERS)

@@ -1,67 +1,80 @@
-"""Accepting from listening sockets that belong to the supervisor.
+"""Accepting from listening sockets and inboxes that belong to the supervisor.
 
 Rules. Our own loop around ``accept``, since libuv's resets queued clients when descriptors run out and
 sets the backlog to 100. So many accepts a turn, then others get theirs. When the system refuses a
-descriptor or memory, the queue is left alone for a moment: it keeps until we can.
+descriptor or memory, the queue is left alone for a moment: it keeps until we can. An inbox is a queue
+like another, of sockets that siblings have accepted; from one that is received without a descriptor to
+hold it the kernel would drop it, so a spare one is kept.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable
+
+from mpchat.ipc.channel import Spare
 
 _PER_TURN = 16
 _PAUSE = 0.1
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_DESCRIPTOR_BYTES = array.array("i").itemsize
 
 log = logging.getLogger("mpchat.server")
 
 
 class Acceptor:
-    """The listening sockets that this worker accepts from: a set that grows and shrinks."""
+    """The queues that this worker takes clients from: a set that grows and shrinks.
+
+    ``on_socket`` is given each client, and whether a sibling has passed it on.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_socket: Callable[[socket.socket], None]
+        self, loop: asyncio.AbstractEventLoop, on_socket: Callable[[socket.socket, bool], None]
     ) -> None:
         self._loop = loop
         self._on_socket = on_socket
-        self._sockets: list[socket.socket] = []
+        self._sources: list[socket.socket] = []
+        self._spare = Spare()
         self._exhausted = False
 
-    def add(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept from these, too."""
-        for listening in sockets:
-            listening.setblocking(False)
-            self._sockets.append(listening)
-            self._loop.add_reader(listening.fileno(), self._accept, listening, _PER_TURN)
+    def add(self, sources: Iterable[socket.socket]) -> None:
+        """Take from these listening sockets and inboxes, too."""
+        for source in sources:
+            source.setblocking(False)
+            self._sources.append(source)
+            self._loop.add_reader(source.fileno(), self._accept, source, _PER_TURN)
 
-    def remove(self, listening: socket.socket) -> None:
-        """Accept from this one no longer and close our descriptor of it; what is queued stays queued."""
-        self._sockets.remove(listening)
-        self._loop.remove_reader(listening.fileno())
-        listening.close()
+    def remove(self, source: socket.socket) -> None:
+        """Take from this one no longer and close our descriptor of it; what is queued stays queued."""
+        self._sources.remove(source)
+        self._loop.remove_reader(source.fileno())
+        source.close()
 
     def leave(self) -> None:
-        """Accept from none any longer; what is queued is a successor's or a sibling's."""
-        for listening in list(self._sockets):
-            self.remove(listening)
+        """Take no more; what is queued stays for those who share the sockets."""
+        for source in list(self._sources):
+            self.remove(source)
 
-    def close(self) -> None:
-        """Accept everything that is queued, then close our descriptors of the sockets."""
-        for listening in self._sockets:
-            self._loop.remove_reader(listening.fileno())
-            while self._accept(listening, _PER_TURN) == _PER_TURN:
+    def finish(self) -> None:
+        """Take everything that is queued, then close the listening sockets.
+
+        Inboxes stay open: a sibling that has not heard yet of the end may put something in.
+        """
+        for source in list(self._sources):
+            while self._accept(source, _PER_TURN) == _PER_TURN:
                 continue
-            listening.close()
-        self._sockets.clear()
+            if not _is_inbox(source):
+                self.remove(source)
 
-    def _accept(self, listening: socket.socket, most: int) -> int:
+    def _accept(self, source: socket.socket, most: int) -> int:
         for count in range(most):
             try:
-                client, _address = listening.accept()
+                client = self._receive(source) if _is_inbox(source) else source.accept()[0]
             except (BlockingIOError, InterruptedError):
                 return count
             except ConnectionAbortedError:
@@ -69,22 +82,41 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                self._pause(listening, error)
+                self._pause(source, error)
+                return count
+            if client is None:
+                self.remove(source)
                 return count
             if self._exhausted:
                 self._exhausted = False
                 log.warning("accepting again")
             client.setblocking(False)
-            self._on_socket(client)
+            self._on_socket(client, _is_inbox(source))
         return most
 
-    def _pause(self, listening: socket.socket, error: OSError) -> None:
+    def _receive(self, inbox: socket.socket) -> socket.socket | None:
+        """Return the next client in an inbox, None when nobody can put another one in."""
+        if not self._spare.is_there():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        space = socket.CMSG_SPACE(_DESCRIPTOR_BYTES)
+        with self._spare:
+            content, ancillary, _flags, _address = inbox.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+        if not content:
+            return None
+        [(_level, _kind, rights)] = ancillary
+        return socket.socket(fileno=array.array("i", rights)[0])
+
+    def _pause(self, source: socket.socket, error: OSError) -> None:
         if not self._exhausted:
             self._exhausted = True
             log.error("cannot accept: %s; trying again every %g s", error.strerror, _PAUSE)
-        self._loop.remove_reader(listening.fileno())
-        self._loop.call_later(_PAUSE, self._resume, listening)
+        self._loop.remove_reader(source.fileno())
+        self._loop.call_later(_PAUSE, self._resume, source)
 
-    def _resume(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self._accept, listening, _PER_TURN)
+    def _resume(self, source: socket.socket) -> None:
+        if source in self._sources:
+            self._loop.add_reader(source.fileno(), self._accept, source, _PER_TURN)
+
+
+def _is_inbox(source: socket.socket) -> bool:
+    return source.type is socket.SOCK_SEQPACKET

@@ -21,6 +21,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog, describe_peer
 from mpchat.server.admission import Admission, ServiceBoard
+from mpchat.server.balance import Balance
 from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
@@ -54,6 +55,7 @@ class Server:
         snapshot: Callable[[], Snapshot],
         board: ServiceBoard,
         stopping: asyncio.Event,
+        balance: Balance,
     ) -> None:
         self.options = options
         self.routes = Routes(handlers)
@@ -79,17 +81,18 @@ class Server:
         self.connections: set[WebSocketProtocol] = set()
         self._loop = loop
         self._acceptor = Acceptor(loop, self._on_socket)
+        self._balance = balance
         self._adopting: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._closed_one = asyncio.Event()
         self._prefix = f"{os.getpid():x}"
 
     def accept_from(self, sockets: Iterable[socket.socket]) -> None:
-        """Begin to accept from these listening sockets."""
+        """Begin to accept from these listening sockets and inboxes."""
         self._acceptor.add(sockets)
 
     def accept_no_longer_from(self, listening: socket.socket) -> None:
-        """Leave this listening socket to others."""
+        """Leave this listening socket or inbox to others."""
         self._acceptor.remove(listening)
 
     def config_changed(self) -> None:
@@ -129,7 +132,7 @@ class Server:
         self.refusing = True
         if lameduck:
             await asyncio.sleep(lameduck)
-        self._acceptor.close()
+        self._acceptor.finish()
         await self._wait_adopted()
         await self._close_connections(1001, window, deadline)
 
@@ -147,7 +150,7 @@ class Server:
         """Say goodbye to all at once, wait a moment for their answers, and cut off the rest."""
         self.refusing = True
         self.ending = code
-        self._acceptor.close()
+        self._acceptor.finish()
         for waiting in list(self.waiting):
             waiting.end_if_idle(0.0)
         await self._cancel_all(code)
@@ -191,9 +194,14 @@ class Server:
             waiting.abort()
         await self._wait_empty(self._loop.time() + _NOW_SECONDS)
 
-    def _on_socket(self, client: socket.socket) -> None:
+    def _on_socket(self, client: socket.socket, was_passed_on: bool) -> None:
         counters = self.shared.counters
-        counters.accepted += 1
+        if not was_passed_on:
+            counters.accepted += 1
+            if self._balance.pass_on(client, counters.sockets):
+                counters.passed_on += 1
+                self.shared.turn.touch()
+                return
         counters.sockets += 1
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

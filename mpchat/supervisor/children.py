@@ -41,6 +41,8 @@ class Child:
     ready: bool = False
     status: int | None = None
     kill_reason: str = ""
+    inboxes: int = 0
+    """Of how many slots it was told the inbox, from slot 0 on"""
     sent_generation: int = 0
     applied_generation: int = 0
     open: bool = True

@@ -25,7 +25,8 @@ class _Waiting:
     child: Child
     far: int
     request: ForkRequest
-    listening: tuple[socket.socket, ...] = ()
+    sources: tuple[socket.socket, ...] = ()
+    """What a worker takes clients from"""
     control: int = -1
 
 
@@ -42,13 +43,13 @@ class Forks:
         self._waiting: list[_Waiting] = []
 
     def request_worker(
-        self, name: str, number: int, slot: int, row: int, listening: socket.socket
+        self, name: str, number: int, slot: int, row: int, *sources: socket.socket
     ) -> Child:
         """Return a worker that will be forked."""
         channel, far = Channel.pair()
         child = Child(name, channel, number, slot, row)
         request = ForkRequest("worker", slot, row)
-        return self._add(_Waiting(child, far.detach(), request, (listening,)))
+        return self._add(_Waiting(child, far.detach(), request, sources))
 
     def request_monitor(self, running: Running) -> Child:
         """Return a monitor that will be forked."""
@@ -79,7 +80,7 @@ class Forks:
                 child.sent_generation = child.applied_generation = generation.number
                 request = replace(request, generation=generation.number)
                 descriptors.append(generation.memfd)
-                descriptors += [listening.fileno() for listening in fork.listening]
+                descriptors += [source.fileno() for source in fork.sources]
             elif fork.control >= 0:
                 descriptors.append(fork.control)
             template.send(request, tuple(descriptors))

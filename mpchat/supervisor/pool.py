@@ -97,6 +97,7 @@ class Pool:
             return
         try:
             self._running.listeners.grow(count)
+            self._running.inboxes.grow(count)
         except StartError as error:
             self._log.error(f"not scaled to {count} workers: {error}")
             _tell(askers, str(error))
@@ -152,7 +153,7 @@ class Pool:
     def _adopt(self) -> None:
         """Let siblings accept for slots whose own worker cannot."""
         listeners = self._running.listeners
-        if not self.is_up or self.policy.stopping or listeners.shared:
+        if not self.is_up or self.policy.stopping:
             return
         helpers = [
             Helper(worker.number, worker.slot)
@@ -172,8 +173,10 @@ class Pool:
         pool, who = self._running.plan.pool, f"{helper.name} pid {helper.pid}"
         if change.begins:
             self._log.info(f"{who} accepts for {pool}/{change.slot}, too")
-            socket = self._running.listeners.sockets[change.slot]
-            helper.send(messages.Adopt(change.slot), (socket.fileno(),))
+            sources = [self._running.inboxes.of(change.slot).fileno()]
+            if not self._running.listeners.shared:
+                sources.insert(0, self._running.listeners.sockets[change.slot].fileno())
+            helper.send(messages.Adopt(change.slot), tuple(sources))
         else:
             self._log.info(f"{who} accepts no longer for {pool}/{change.slot}")
             helper.send(messages.GiveBack(change.slot))
@@ -206,6 +209,10 @@ class Pool:
         """It serves clients."""
         self._log.info(f"{worker.name} is ready, pid {worker.pid}")
         self._tell_policy(Event.READY, worker, now)
+        # The others, too: the worker may be the first of its slot.
+        for child in self._children.values():
+            if child.ready:
+                self._running.inboxes.tell(child)
 
     def retires(self, worker: Child, now: float) -> None:
         """It was asked to end, by somebody or by us, and takes no more clients."""
@@ -259,9 +266,10 @@ class Pool:
 
     def _spawn(self, action: Spawn) -> None:
         name = f"worker {self._running.plan.pool}/{action.slot}"
-        socket = self._running.listeners.sockets[action.slot]
+        listening = self._running.listeners.sockets[action.slot]
+        inbox = self._running.inboxes.of(action.slot)
         self._children[action.worker] = self._forks.request_worker(
-            name, action.worker, action.slot, action.row, socket
+            name, action.worker, action.slot, action.row, listening, inbox
         )
         self._forks.flush()
 

@@ -1,4 +1,4 @@
-"""What the supervisor has from the plan on: the plan itself and the listening sockets."""
+"""What the supervisor has from the plan on: the plan itself, listening sockets and inboxes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 from mpchat.ipc import messages
 from mpchat.ipc.control import default_path
+from mpchat.supervisor.inboxes import Inboxes
 from mpchat.supervisor.sockets import Listeners
 
 
@@ -26,6 +27,8 @@ class Running:
         self.static_config = static_config
         self.control = -1
         self.listeners = Listeners(plan.listener, plan.workers)
+        self.inboxes = Inboxes()
+        self.inboxes.grow(plan.workers)
 
     def refusal(self, plan: messages.Plan) -> str:
         """Return why another plan cannot take this one's place without a stop; nothing if it can."""

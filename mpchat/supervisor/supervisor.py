@@ -190,6 +190,7 @@ class Supervisor:
         if self._restart is not None:
             self._restart.stop(now)
         self._running.listeners.close()
+        self._running.inboxes.close()
         self._pool.stop(now, at_once=at_once)
 
     # Messages
@@ -390,6 +391,7 @@ class Supervisor:
         self._family.end(self._numbers.now_limit)
         if self._running is not None:
             self._running.listeners.close()
+            self._running.inboxes.close()
             self._running.listeners.remove_file()
             if self._running.control >= 0:
                 os.close(self._running.control)

@@ -33,6 +33,7 @@ from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
 from mpchat.server.admission import ServiceBoard
+from mpchat.server.balance import Balance
 from mpchat.server.head import parse_request
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
@@ -102,8 +103,9 @@ class _Worker:
         self.orders = Orders(channel)
         self.spare = Spare()
         self.background: set[asyncio.Task[None]] = set()
-        self.adopted: dict[int, socket.socket] = {}
-        """Listening sockets of other slots, by slot"""
+        self.balance = Balance(self.board, request.slot)
+        self.adopted: dict[int, list[socket.socket]] = {}
+        """Listening sockets and inboxes of other slots, by slot"""
         self.beats = 0
         self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
         self.heartbeat = heartbeat
@@ -141,13 +143,17 @@ class _Worker:
             lambda: self.snapshot,
             self.board,
             self.stopping,
+            self.balance,
         )
         self.server = server
         server.accept_from(sockets)
+        self.row.set("accepting", 1)
         self._beat(self.loop.time())
         messages.send(self.channel, messages.Ready())
         code = await self.end
         self.stopping.set()
+        self.row.set("accepting", 0)
+        self.balance.close()
         await self._drain(server, code)
         await components.stop()
         self.counters.log_lines_dropped = self.logs.writer.lost
@@ -195,14 +201,22 @@ class _Worker:
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
+            case messages.Inboxes():
+                # Out of descriptors: there are none, and what we accept stays here.
+                for slot, descriptor in enumerate(descriptors, message.first):
+                    outbox = socket.socket(fileno=descriptor)
+                    if self.end.done():
+                        outbox.close()
+                    else:
+                        self.balance.add(slot, outbox)
             case messages.Adopt() if descriptors:
-                self._adopt(message.slot, socket.socket(fileno=descriptors[0]))
+                self._adopt(message.slot, [socket.socket(fileno=item) for item in descriptors])
             case messages.Adopt():
                 messages.send(self.channel, messages.NotAdopted(message.slot))
             case messages.GiveBack():
-                listening = self.adopted.pop(message.slot, None)
-                if listening is not None and self.server is not None and not self.end.done():
-                    self.server.accept_no_longer_from(listening)
+                for source in self.adopted.pop(message.slot, []):
+                    if self.server is not None and not self.end.done():
+                        self.server.accept_no_longer_from(source)
             case messages.Report() if descriptors:
                 connections = self.server.connections_now() if self.server is not None else []
                 report = report_connections(descriptors[0], connections)
@@ -226,13 +240,14 @@ class _Worker:
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
 
-    def _adopt(self, slot: int, listening: socket.socket) -> None:
+    def _adopt(self, slot: int, sources: list[socket.socket]) -> None:
         if self.server is None or self.end.done():
             # We are about to end: a sibling is asked as soon as the supervisor hears of that.
-            listening.close()
+            for source in sources:
+                source.close()
             return
-        self.adopted[slot] = listening
-        self.server.accept_from([listening])
+        self.adopted[slot] = sources
+        self.server.accept_from(sources)
 
     def _follow_config(self) -> None:
         wanted = self.snapshot[LOG_DYNAMIC_DEBUG]

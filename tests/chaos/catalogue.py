@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.chaos import crashes, drains, ends, restarts
+from tests.chaos import balance, crashes, drains, ends, restarts
 
-TORTURES = (*restarts.TORTURES, *crashes.TORTURES, *drains.TORTURES, *ends.TORTURES)
+TORTURES = (
+    *restarts.TORTURES,
+    *crashes.TORTURES,
+    *balance.TORTURES,
+    *drains.TORTURES,
+    *ends.TORTURES,
+)

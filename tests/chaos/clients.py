@@ -35,7 +35,8 @@ class Plan:
 
     Attributes:
         rate: New connections a second.
-        lifetime: Their mean length in seconds; 0: they stay, and come back when the service closes.
+        lifetime: Their mean length in seconds; 0: they stay, and come back when the service ends them.
+        back: The most seconds until they do.
         most: How many connections are opened at that rate; 0: no end to them.
         burst: Messages sent at a time, and ``pause`` seconds from their answers to the next.
     """
@@ -46,6 +47,7 @@ class Plan:
     most: int = 0
     burst: int = 3
     pause: float = 0.2
+    back: float = 0.0
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -88,6 +90,8 @@ class _Crowd:
             await asyncio.sleep(0.01)
 
     def connect(self) -> None:
+        if self.over.is_set():
+            return
         record = Record(len(self.records), time.monotonic())
         self.records.append(record)
         task = self.loop.create_task(self._connect(record))
@@ -148,7 +152,7 @@ class _Client(asyncio.Protocol):
                 record.trouble = "silent"
         record.code = record.code or (ABNORMAL if record.opened else 0)
         if not record.asked and not crowd.plan.lifetime and not crowd.over.is_set():
-            crowd.connect()
+            crowd.loop.call_later(random.uniform(0.0, crowd.plan.back), crowd.connect)
 
     def say_goodbye(self) -> None:
         """Send the last messages and Close in one go: all of them are to be answered before the Close."""

@@ -6,6 +6,7 @@ the measure. What is patched in here stands in the product's code; the product h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import Any
@@ -55,6 +56,9 @@ def kept_sockets() -> None:
     def add_own(self: Acceptor, given: list[socket.socket]) -> None:
         own = []
         for listening in given:
+            if listening.family == socket.AF_UNIX:
+                own.append(listening)
+                continue
             sock = socket.socket(listening.family)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -95,9 +99,42 @@ def farewell() -> None:
     _Watched.kill_after = lambda *_: None  # type: ignore[method-assign]
 
 
+def passing_on() -> None:
+    """A worker keeps what it accepts."""
+    from mpchat.server.balance import Balance
+
+    Balance.pass_on = lambda *_: False  # type: ignore[method-assign]
+
+
+def kept_inboxes() -> None:
+    """What was passed on to a worker ends with it."""
+    from mpchat.supervisor.pool import Pool
+
+    ended = Pool.ended
+
+    def end_with_inbox(self: Pool, worker: Any, *given: Any) -> None:
+        inbox = self._running.inboxes.of(worker.slot)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                # The descriptors that come with it are left behind by not asking for them.
+                inbox.recv(1)
+        ended(self, worker, *given)
+
+    Pool.ended = end_with_inbox  # type: ignore[method-assign, assignment]
+
+
 MEASURES = {
     measure.__name__: measure
-    for measure in (spread, answers, close_handshake, kept_sockets, continued_totals, farewell)
+    for measure in (
+        spread,
+        answers,
+        close_handshake,
+        kept_sockets,
+        continued_totals,
+        farewell,
+        passing_on,
+        kept_inboxes,
+    )
 }
 
 if name := os.environ.get(WITHOUT):

@@ -10,7 +10,7 @@ from mpchat.server.spread import closing_times
 def test_closes_are_spread_over_the_window_each_in_its_share() -> None:
     times = closing_times(1000, window=5, deadline=10)
     assert all(index * 0.005 <= at < (index + 1) * 0.005 for index, at in enumerate(times))
-    assert len({round(at % 0.005, 6) for at in times}) > 900
+    assert len({round(at % 0.005, 9) for at in times}) > 900
 
 
 @pytest.mark.parametrize(("count", "last"), [(0, None), (1, 0.005), (200, 1.995)])

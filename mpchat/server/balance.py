@@ -1,0 +1,132 @@
+"""Which of the accepted sockets go to another slot, so that all have about the same number.
+
+Rules. The kernel deals connections by their addresses, whatever the workers have already; a worker that
+has more than its fair share hands what it accepts to the slot with the fewest, before it has read a
+byte. It goes into that slot's inbox, from which the slot's worker takes it, or whoever adopts the slot,
+and it stays there. What the inbox does not take stays here. A slot gets none while its worker does not
+say that it accepts or its loop does not beat. The scoreboard is read so rarely that it costs one or two
+hundredths of a handshake.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import heapq
+import socket
+import sys
+import termios
+import time
+
+from mpchat.ipc.scoreboard import ROWS
+from mpchat.server.admission import ServiceBoard
+
+_LOOK_SECONDS = 0.05
+"""How old the numbers of others may be."""
+_SLOTS_PER_ACCEPT = 2
+"""How many slots may be looked at for each accepted connection; one takes 1 to 2 µs."""
+_TOLERANCE = 1 / 32
+_TOLERATED = 4
+"""Beyond the fair share a worker keeps this part of it and so many more: passing on is not free."""
+_FRESH_MS = 750
+"""A worker whose last beat is older does not get any."""
+
+
+class Balance:
+    """One worker's view of who has how many."""
+
+    def __init__(self, board: ServiceBoard, slot: int) -> None:
+        self._board = board
+        self._slot = slot
+        self._outboxes: dict[int, socket.socket] = {}
+        self._next_look = 0.0
+        self._accepted = 0
+        """Since the last look"""
+        self._fair = 0.0
+        self._most = 0
+        """Sockets that this worker keeps"""
+        self._packet_bytes = _packet_bytes()
+        self._emptier: list[tuple[int, int]] = []
+        """Slots below their fair share, a heap of (sockets, slot)"""
+
+    def add(self, slot: int, outbox: socket.socket) -> None:
+        """Pass on to this slot, too."""
+        self._outboxes[slot] = outbox
+
+    def pass_on(self, client: socket.socket, own: int) -> bool:
+        """Hand an accepted socket to another slot if this worker has enough; it is closed here then.
+
+        ``own`` is how many sockets this worker has without it.
+        """
+        if not self._outboxes:
+            return False
+        now = time.monotonic()
+        self._accepted += 1
+        if now >= self._next_look or self._accepted * _SLOTS_PER_ACCEPT >= self._board.slots:
+            self._next_look = now + _LOOK_SECONDS
+            self._accepted = 0
+            self._look(own, now)
+        if own < self._most:
+            return False
+        while self._emptier and self._emptier[0][0] < self._fair:
+            sockets, slot = self._emptier[0]
+            if self._send(self._outboxes[slot], client):
+                heapq.heapreplace(self._emptier, (sockets + 1, slot))
+                client.close()
+                return True
+            heapq.heappop(self._emptier)
+        return False
+
+    def close(self) -> None:
+        """Pass nothing on any more."""
+        for outbox in self._outboxes.values():
+            outbox.close()
+        self._outboxes.clear()
+        self._emptier.clear()
+
+    def _look(self, own: int, now: float) -> None:
+        board, slots = self._board.scoreboard, self._board.slots
+        sockets = board.column("sockets", slots)
+        accepting = board.column("accepting", slots)
+        beats = board.column("beat_at", slots)
+        oldest = int(now * 1000) - _FRESH_MS
+        loads: dict[int, int] = {}
+        for row, accepts in enumerate(accepting):
+            if accepts and beats[row] >= oldest:
+                first = row - row % ROWS
+                loads[row // ROWS] = sum(sockets[first : first + ROWS])
+        fair = self._fair = sum(sockets) / max(len(loads), 1)
+        # A worker that retires beside this one holds a part of the slot's share.
+        others = loads.pop(self._slot, own) - own
+        self._most = max(0, int(fair + fair * _TOLERANCE) + _TOLERATED - others)
+        self._emptier = []
+        if own >= self._most:
+            self._emptier = [
+                (load + self._waiting(self._outboxes[slot]), slot)
+                for slot, load in loads.items()
+                if load < fair and slot in self._outboxes
+            ]
+            heapq.heapify(self._emptier)
+
+    def _waiting(self, outbox: socket.socket) -> int:
+        """Return how many wait in an inbox, put there by whomever: its sockets do not count them yet."""
+        size = fcntl.ioctl(outbox, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(size, sys.byteorder) // self._packet_bytes
+
+    @staticmethod
+    def _send(outbox: socket.socket, client: socket.socket) -> bool:
+        rights = array.array("i", [client.fileno()])
+        try:
+            outbox.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        except OSError:
+            # Full, or nobody is there to take it any more.
+            return False
+        return True
+
+
+def _packet_bytes() -> int:
+    """Return what the kernel counts for one packet that waits to be read (unix(7), SIOCOUTQ)."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        near.send(b".")
+        return int.from_bytes(fcntl.ioctl(near, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

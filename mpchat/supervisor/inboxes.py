@@ -1,0 +1,66 @@
+"""Inboxes: one for each slot, for clients that workers of other slots have accepted and pass on to it.
+
+Rules. Both ends stay here, as listening sockets do: what is in an inbox outlives the worker that was to
+take it, and the next one, or whoever adopts the slot, takes it. An inbox is small: what waits in it is
+not served, and a worker that stands still is not to be given much. Every worker can write to each.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from mpchat.errors import ExitCode, StartError, describe_os_error
+from mpchat.ipc import messages
+from mpchat.supervisor.children import Child
+
+_BUFFER_BYTES = 16 * 1024
+"""As the kernel counts, that is about forty sockets."""
+_AT_A_TIME = 128
+"""Descriptors that travel with one message; the kernel allows 253."""
+
+
+class Inboxes:
+    """The ends for reading and for writing, by slot."""
+
+    def __init__(self) -> None:
+        self._ends: list[tuple[socket.socket, socket.socket]] = []
+
+    def grow(self, slots: int) -> None:
+        """Have an inbox for so many slots.
+
+        Raises:
+            StartError: The system refuses one; those that were made stay.
+        """
+        while len(self._ends) < slots:
+            try:
+                reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            except OSError as error:
+                text = (
+                    f"cannot make an inbox for slot {len(self._ends)}: {describe_os_error(error)}"
+                )
+                raise StartError(text, ExitCode.UNAVAILABLE) from error
+            # The ends are shared by all processes that have them, and so is this.
+            reader.setblocking(False)
+            writer.setblocking(False)
+            writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+            self._ends.append((reader, writer))
+
+    def of(self, slot: int) -> socket.socket:
+        """Return the end that a slot's worker reads from."""
+        return self._ends[slot][0]
+
+    def tell(self, worker: Child) -> None:
+        """Give a worker the ends for writing that it does not have yet."""
+        while worker.inboxes < len(self._ends):
+            first = worker.inboxes
+            ends = self._ends[first : first + _AT_A_TIME]
+            writers = tuple(writer.fileno() for _reader, writer in ends)
+            worker.send(messages.Inboxes(first), writers)
+            worker.inboxes += len(ends)
+
+    def close(self) -> None:
+        """Close our descriptors; what is in inboxes is taken by workers that still have them."""
+        for ends in self._ends:
+            for end in ends:
+                end.close()
+        self._ends.clear()

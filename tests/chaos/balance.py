@@ -1,0 +1,98 @@
+"""The torture of balance: slots have the same number of connections, whatever becomes of workers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from mpchat.testsuite.service import wait_until
+from tests.chaos import judge
+from tests.chaos.box import Box, kill
+from tests.chaos.judge import Kill
+from tests.chaos.torture import Outcome, Scale, Torture
+
+_MOST = 1.1
+_WORKERS = 4
+_STANDSTILL = 0.3
+"""Seconds for which a worker stands still while others pass clients on to it, before it is killed."""
+
+
+def balance(folder: Path, scale: Scale, without: str) -> Outcome:
+    """Kill a worker when all are connected, and its successor when clients are passed on to it."""
+    killed: dict[int, Kill] = {}
+    ratios = {}
+    crowd = {
+        "rate": 2 * scale.rate,
+        "most": scale.crowd,
+        "lifetime": 0,
+        "burst": 1,
+        "pause": 4,
+        "back": 1,
+    }
+
+    def end(pid: int, stopped: float = 0.0) -> None:
+        killed[pid] = Kill(stopped or time.monotonic(), time.monotonic())
+        kill(pid, signal.SIGKILL)
+
+    def successor() -> int | None:
+        found = set(box.workers()) - set(before)
+        return found.pop() if found else None
+
+    with Box(folder, workers=_WORKERS, without=without) as box:
+        with box.crowd(crowd) as records:
+            box.wait_connected(scale.crowd)
+            ratios["as they connect"] = _ratio(box)
+            end(min(box.workers()))
+            box.wait_settled(_WORKERS)
+            box.wait_connected(scale.crowd)
+            ratios["after a crash"] = _ratio(box)
+            before = box.workers()
+            end(min(before))
+            chosen = wait_until(successor, "successor")
+            assert chosen is not None
+            kill(chosen, signal.SIGSTOP)
+            stopped = time.monotonic()
+            time.sleep(_STANDSTILL)
+            end(chosen, stopped)
+            box.wait_settled(_WORKERS)
+            box.wait_connected(scale.crowd)
+            ratios["after two more"] = _ratio(box)
+        totals = box.status()["totals"]
+    failures = judge.only_killed_ended(records, killed) + judge.none_waited(records)
+    failures += [
+        f"{when} the fullest slot had {ratio:.2f} times the mean"
+        for when, ratio in ratios.items()
+        if ratio > _MOST
+    ]
+    return Outcome(
+        {
+            "clients": str(scale.crowd),
+            **{f"fullest slot / mean {when}": f"{ratio:.3f}" for when, ratio in ratios.items()},
+            "passed on": f"{totals['passed_on']} of {totals['accepted']}",
+            "longest wait for a 101": judge.milliseconds(max(r.wait for r in records)),
+        },
+        failures,
+    )
+
+
+def _ratio(box: Box) -> float:
+    slots = [0] * _WORKERS
+    for row in box.status()["workers"]:
+        slots[row["slot"]] += row["connections"]
+    return max(slots) * _WORKERS / sum(slots)
+
+
+TORTURES = (
+    Torture(
+        "balance",
+        "clients come back after crashes; a worker killed while it stands still and others pass on to it",
+        "the fullest of four slots has at most 1.1 times the mean; only killed workers' own sockets end",
+        balance,
+        {
+            "passing_on": "a worker keeps what it accepts",
+            "kept_inboxes": "what was passed on to a worker ends with it",
+        },
+        short=("passing_on",),
+    ),
+)

@@ -1,0 +1,108 @@
+"""Workers with more than their fair share pass on what they accept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.ipc.control import ask
+from mpchat.testsuite.service import Service, wait_until
+from tests.functional.raw import handshake
+
+WORKERS = 4
+EACH = 40
+Connect = Callable[[int], list[socket.socket]]
+
+
+@pytest.fixture
+def service_config_yaml(
+    request: pytest.FixtureRequest, service_config_yaml: Any, service_tmpdir: Path
+) -> Any:
+    server = service_config_yaml["components_manager"]["components"]["server"]
+    server["control-socket"] = str(service_tmpdir / "control.sock")
+    if getattr(request, "param", "port") == "unix":
+        del server["listener"]["port"]
+        server["listener"]["unix-socket"] = str(service_tmpdir / "clients.sock")
+    return service_config_yaml
+
+
+@pytest.fixture
+def connect(supervisor: Service, service_tmpdir: Path) -> Iterator[Connect]:
+    """Sends the handshakes of so many new clients."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(count: int) -> list[socket.socket]:
+            return [one() for _ in range(count)]
+
+        def one() -> socket.socket:
+            unix = service_tmpdir / "clients.sock"
+            if unix.exists():
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(str(unix))
+            else:
+                sock = socket.create_connection(("localhost", supervisor.port))
+            sock.settimeout(30)
+            sock.sendall(handshake("/chat"))
+            return stack.enter_context(sock)
+
+        yield connect
+
+
+def slots(folder: Path) -> list[int]:
+    """Return the connections of each slot, if all have one ready worker."""
+    rows = ask(str(folder / "control.sock"), {"verb": "status"})["workers"]
+    if [row["state"] for row in rows] != ["ready"] * WORKERS:
+        return []
+    return [row["connections"] for row in rows]
+
+
+def replace_worker(service: Service, folder: Path) -> int:
+    """Kill the worker of the first slot and return the next one's pid, when it serves."""
+    victim = service.pids("worker main-task-processor/0")[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: service.pids("worker main-task-processor/0") not in ([], [victim]), "next")
+    wait_until(lambda: slots(folder), "ready workers")
+    return service.pids("worker main-task-processor/0")[0]
+
+
+def is_answered(sock: socket.socket) -> bool:
+    return sock.recv(1024).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("service_config_yaml", ["port", "unix"], indirect=True)
+def test_a_slot_that_has_fewer_is_filled_up(
+    supervisor: Service, connect: Connect, service_tmpdir: Path
+) -> None:
+    assert all(map(is_answered, connect(WORKERS * EACH)))
+    replace_worker(supervisor, service_tmpdir)
+    found = slots(service_tmpdir)
+    assert found[0] == 0
+    lost = WORKERS * EACH - sum(found)
+    assert all(map(is_answered, connect(lost)))
+    # By the kernel's dealing alone it would have a quarter of its share.
+    assert min(slots(service_tmpdir)) >= 0.6 * EACH
+    totals = ask(str(service_tmpdir / "control.sock"), {"verb": "status"})["totals"]
+    assert totals["passed_on"] > 0
+    assert totals["accepted"] == WORKERS * EACH + lost
+
+
+def test_what_is_passed_on_waits_for_a_worker_without_descriptors(
+    supervisor: Service, connect: Connect, service_tmpdir: Path
+) -> None:
+    assert all(map(is_answered, connect(WORKERS * EACH)))
+    worker = replace_worker(supervisor, service_tmpdir)
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    used = max(int(entry.name) for entry in Path(f"/proc/{worker}/fd").iterdir())
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 1, limits[1]))
+    waiting = connect(EACH)
+    wait_until(lambda: "cannot accept" in supervisor.stderr(), "line about it")
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+    assert all(map(is_answered, waiting))

@@ -23,12 +23,12 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
     killed: dict[int, Kill] = {}
     ratios = {}
     crowd = {
-        "rate": 2 * scale.rate,
+        "rate": scale.opening,
         "most": scale.crowd,
         "lifetime": 0,
         "burst": 1,
         "pause": 4,
-        "back": 1,
+        "back": scale.crowd / _WORKERS / scale.opening,
     }
 
     def end(pid: int, stopped: float = 0.0) -> None:
@@ -43,8 +43,9 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
         with box.crowd(crowd) as records:
             box.wait_connected(scale.crowd)
             ratios["as they connect"] = _ratio(box)
-            end(min(box.workers()))
-            box.wait_settled(_WORKERS)
+            first = min(box.workers())
+            end(first)
+            box.wait_settled(_WORKERS, first)
             box.wait_connected(scale.crowd)
             ratios["after a crash"] = _ratio(box)
             before = box.workers()
@@ -55,11 +56,11 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
             stopped = time.monotonic()
             time.sleep(_STANDSTILL)
             end(chosen, stopped)
-            box.wait_settled(_WORKERS)
+            box.wait_settled(_WORKERS, *killed)
             box.wait_connected(scale.crowd)
             ratios["after two more"] = _ratio(box)
         totals = box.status()["totals"]
-    failures = judge.only_killed_ended(records, killed) + judge.none_waited(records)
+    failures = judge.only_killed_ended(records, killed) + judge.none_waited(records, killed)
     failures += [
         f"{when} the fullest slot had {ratio:.2f} times the mean"
         for when, ratio in ratios.items()
@@ -70,7 +71,7 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
             "clients": str(scale.crowd),
             **{f"fullest slot / mean {when}": f"{ratio:.3f}" for when, ratio in ratios.items()},
             "passed on": f"{totals['passed_on']} of {totals['accepted']}",
-            "longest wait for a 101": judge.milliseconds(max(r.wait for r in records)),
+            "longest wait for a 101": judge.longest_wait(records),
         },
         failures,
     )

@@ -23,7 +23,7 @@ import yaml
 from mpchat.ipc.control import ControlError, ask
 from mpchat.ipc.counters import TOTALS
 from mpchat.testsuite.service import Service, wait_until
-from tests.chaos.clients import Plan
+from tests.chaos.clients import HANDSHAKE, Plan
 from tests.chaos.judge import Entry, read_ledger
 from tests.chaos.records import Record, read_records
 
@@ -107,6 +107,17 @@ class Box:
         finally:
             crowd.close()
 
+    def say(self, word: str) -> int:
+        """Say a word to the echo, and return which worker heard it."""
+        with socket.create_connection(("127.0.0.1", self.service.port)) as sock:
+            sock.sendall(HANDSHAKE.format(port=self.service.port, number=0).encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += sock.recv(1)
+            payload = word.encode()
+            sock.sendall(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
+        return int(head.partition(b"Worker: ")[2].split(b"\r\n")[0])
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Note the totals all the time while the block runs, in ``samples``."""
@@ -133,17 +144,19 @@ class Box:
             lambda: self.status()["totals"]["connections"] == count, f"{count} clients", deadline=60
         )
 
-    def wait_settled(self, workers: int) -> None:
-        """Wait until that many slots have a ready worker and none has another one."""
+    def wait_settled(self, workers: int, *gone: int, deadline: float = 60) -> None:
+        """Wait until that many slots have a ready worker, none has another, and none is one of these."""
 
         def settled() -> bool:
             try:
-                states = [row["state"] for row in self.status()["workers"]]
+                rows = self.status()["workers"]
             except ControlError:
                 return False
-            return states == ["ready"] * workers
+            living = [row for row in rows if row["state"] != "away"]
+            settled = [row["state"] for row in living] == ["ready"] * workers
+            return settled and not {row["pid"] for row in living} & set(gone)
 
-        wait_until(settled, f"{workers} ready workers and no others")
+        wait_until(settled, f"{workers} ready workers and no others", deadline)
 
     def leftovers(self) -> list[str]:
         """Return what a service that has ended left behind: processes, the port, files."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.chaos import balance, crashes, drains, ends, restarts
+from tests.chaos import balance, crashes, drains, ends, hangs, restarts
 
 TORTURES = (
     *restarts.TORTURES,
     *crashes.TORTURES,
+    *hangs.TORTURES,
     *balance.TORTURES,
     *drains.TORTURES,
     *ends.TORTURES,

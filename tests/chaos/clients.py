@@ -23,6 +23,11 @@ from tests.chaos.records import ABNORMAL, Record, write_records
 MESSAGE_BYTES = 16
 FRAME_BYTES = 6 + MESSAGE_BYTES
 """Of a client's message: header, mask, payload. All have this size, so bytes tell how many they are."""
+HANDSHAKE = (
+    "GET /chat?{number} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: Upgrade\r\n"
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
 _PATIENCE = 10.0
 """Seconds after which a client gives up: a handshake, or the end of a connection."""
 _MASK = bytes(4)
@@ -61,11 +66,6 @@ class _Crowd:
         self.open: set[_Client] = set()
         self.connecting: set[asyncio.Task[None]] = set()
         self.over = asyncio.Event()
-        self.handshake = (
-            f"GET /chat?%d HTTP/1.1\r\nHost: localhost:{plan.port}\r\nConnection: Upgrade\r\n"
-            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-        )
 
     async def run(self) -> None:
         plan = self.plan
@@ -129,7 +129,8 @@ class _Client(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.crowd.open.add(self)
         self.late = self.crowd.loop.call_later(_PATIENCE, self.give_up)
-        self.transport.write((self.crowd.handshake % self.record.number).encode())
+        port = self.crowd.plan.port
+        self.transport.write(HANDSHAKE.format(port=port, number=self.record.number).encode())
 
     def data_received(self, data: bytes) -> None:
         self.data += data

@@ -6,7 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-from mpchat.testsuite.service import wait_until
 from tests.chaos import judge
 from tests.chaos.box import Box, kill
 from tests.chaos.torture import Outcome, Scale, Torture
@@ -16,16 +15,16 @@ def drain(folder: Path, scale: Scale, without: str) -> Outcome:
     """Drain all clients at once; they come back as soon as they are told to go."""
     window = int(scale.window * 1000)
     dynamic = {"MPCHAT_DRAIN": {"window_ms": window, "deadline_ms": 2 * window}}
-    crowd = {"rate": 2 * scale.rate, "most": scale.crowd, "lifetime": 0, "burst": 1, "pause": 4}
+    crowd = {"rate": scale.opening, "most": scale.crowd, "lifetime": 0, "burst": 1, "pause": 4}
     workers = max(2, scale.crowd // 2500)
     with Box(folder, workers=workers, without=without, dynamic=dynamic) as box:
         with box.crowd(crowd) as records:
             box.wait_connected(scale.crowd)
             begun = time.monotonic()
-            for victim in box.workers():
+            victims = box.workers()
+            for victim in victims:
                 kill(victim, signal.SIGTERM)
-            wait_until(lambda: len(box.workers("retiring")) == workers, "drain")
-            box.wait_settled(workers)
+            box.wait_settled(workers, *victims)
             box.wait_connected(scale.crowd)
         ledger = box.ledger
     back = [record.began for record in records if record.began > begun]
@@ -48,7 +47,7 @@ def drain(folder: Path, scale: Scale, without: str) -> Outcome:
             "clients": str(scale.crowd),
             "drained over": f"{took:.1f} s",
             "reconnects at p99 / mean": f"{most / mean:.2f}",
-            "longest wait for a 101": judge.milliseconds(max(r.wait for r in records)),
+            "longest wait for a 101": judge.longest_wait(records),
         },
         failures,
     )

@@ -115,11 +115,10 @@ def _was_killed(record: Record, kills: Mapping[int, Kill]) -> bool:
     )
 
 
-def none_waited(records: Sequence[Record]) -> list[str]:
-    """Whatever else happened: no 101, and no end of an attempt, took longer than LONGEST_WAIT."""
-    return _complain(
-        f"waited over {LONGEST_WAIT:g} s", [r for r in records if r.wait > LONGEST_WAIT], records
-    )
+def none_waited(records: Sequence[Record], kills: Mapping[int, Kill]) -> list[str]:
+    """No 101 took longer than LONGEST_WAIT; killed workers' own clients are not asked."""
+    waited = [r for r in records if r.wait > LONGEST_WAIT and not _was_killed(r, kills)]
+    return _complain(f"waited over {LONGEST_WAIT:g} s", waited, records)
 
 
 def rush(times: Iterable[float], begun: float, window: float, bins: int) -> tuple[float, float]:
@@ -144,9 +143,9 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that this share of all does not exceed; 0 of none."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else 0.0
+def longest_wait(records: Iterable[Record]) -> str:
+    """Return it for people."""
+    return milliseconds(max(r.wait for r in records if r.opened))
 
 
 def count(records: Iterable[Record], wanted: Callable[[Record], bool]) -> int:

@@ -13,6 +13,7 @@ class Scale:
 
     Attributes:
         rate: New connections a second, ``live`` of them open on average.
+        opening: A second, where a crowd is gathered first.
         times: How often a torture does what it does.
         crowd: Clients that are drained, over ``window`` seconds, judged in so many ``bins``.
         seconds: How long a torture lasts that has no other end.
@@ -21,6 +22,7 @@ class Scale:
 
     rate: float
     live: int
+    opening: float
     times: int
     crowd: int
     window: float
@@ -67,7 +69,17 @@ class Torture:
     short: tuple[str, ...] = ()
 
 
-SHORT = Scale(rate=100, live=200, times=4, crowd=800, window=4.0, bins=8, seconds=4.0, hang=2.0)
+SHORT = Scale(
+    rate=100, live=200, opening=200, times=4, crowd=800, window=4.0, bins=8, seconds=4.0, hang=2.0
+)
 FULL = Scale(
-    rate=1000, live=2000, times=60, crowd=10_000, window=20.0, bins=20, seconds=60.0, hang=5.0
+    rate=1000,
+    live=2000,
+    opening=500,
+    times=60,
+    crowd=10_000,
+    window=20.0,
+    bins=20,
+    seconds=60.0,
+    hang=5.0,
 )

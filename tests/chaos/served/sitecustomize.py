@@ -7,6 +7,7 @@ the measure. What is patched in here stands in the product's code; the product h
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 from typing import Any
@@ -123,6 +124,32 @@ def kept_inboxes() -> None:
     Pool.ended = end_with_inbox  # type: ignore[method-assign, assignment]
 
 
+def hang_detection() -> None:
+    """A worker may stand still for ever."""
+    from mpchat.supervisor.running import Running
+
+    init = Running.__init__
+
+    def wait_for_ever(self: Running, plan: Any) -> None:
+        init(self, dataclasses.replace(plan, hang_timeout=1e9))
+
+    Running.__init__ = wait_for_ever  # type: ignore[method-assign]
+
+
+def adoption() -> None:
+    """Nobody accepts for a slot whose worker does not."""
+    from mpchat.supervisor.adoption import Adoption
+
+    Adoption.assign = lambda *_: []  # type: ignore[method-assign]
+
+
+def backoff() -> None:
+    """A worker that crashed is started again at once."""
+    from mpchat.supervisor.backoff import Backoff
+
+    Backoff.failed = lambda *_: 0.0  # type: ignore[method-assign]
+
+
 MEASURES = {
     measure.__name__: measure
     for measure in (
@@ -134,6 +161,9 @@ MEASURES = {
         farewell,
         passing_on,
         kept_inboxes,
+        hang_detection,
+        adoption,
+        backoff,
     )
 }
 

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from mpchat.ipc.scoreboard import ROWS
 from mpchat.testsuite.service import wait_until
 from tests.chaos import judge
 from tests.chaos.box import Box, kill
@@ -14,6 +15,8 @@ from tests.chaos.torture import Outcome, Scale, Torture
 
 _MOST = 1.1
 _WORKERS = 4
+_RUSH = "after two more at once"
+"""A number that is told and not judged: who could not be passed on stays where it was accepted."""
 _STANDSTILL = 0.3
 """Seconds for which a worker stands still while others pass clients on to it, before it is killed."""
 
@@ -28,7 +31,7 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
         "lifetime": 0,
         "burst": 1,
         "pause": 4,
-        "back": scale.crowd / _WORKERS / scale.opening,
+        "back": max(1.5, scale.crowd / _WORKERS / scale.opening),
     }
 
     def end(pid: int, stopped: float = 0.0) -> None:
@@ -58,19 +61,19 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
             end(chosen, stopped)
             box.wait_settled(_WORKERS, *killed)
             box.wait_connected(scale.crowd)
-            ratios["after two more"] = _ratio(box)
-        totals = box.status()["totals"]
+            ratios[_RUSH] = _ratio(box)
+        passed_on, accepted = box.total("passed_on"), box.total("accepted")
     failures = judge.only_killed_ended(records, killed) + judge.none_waited(records, killed)
     failures += [
         f"{when} the fullest slot had {ratio:.2f} times the mean"
         for when, ratio in ratios.items()
-        if ratio > _MOST
+        if ratio > _MOST and when != _RUSH
     ]
     return Outcome(
         {
             "clients": str(scale.crowd),
             **{f"fullest slot / mean {when}": f"{ratio:.3f}" for when, ratio in ratios.items()},
-            "passed on": f"{totals['passed_on']} of {totals['accepted']}",
+            "passed on": f"{passed_on} of {accepted}",
             "longest wait for a 101": judge.longest_wait(records),
         },
         failures,
@@ -78,9 +81,8 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
 
 
 def _ratio(box: Box) -> float:
-    slots = [0] * _WORKERS
-    for row in box.status()["workers"]:
-        slots[row["slot"]] += row["connections"]
+    rows = box.board.column("connections", _WORKERS)
+    slots = [sum(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS)]
     return max(slots) * _WORKERS / sum(slots)
 
 

@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from mpchat.ipc.control import ControlError, ask
 from mpchat.ipc.counters import TOTALS
+from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.chaos.clients import HANDSHAKE, Plan
 from tests.chaos.judge import Entry, read_ledger
@@ -82,14 +83,38 @@ class Box:
         """Have another static config for the next template that reads it."""
         self.config.write_text(yaml.safe_dump(config))
 
-    def status(self) -> dict[str, Any]:
-        """Return what `mpchat status --json` does."""
-        return ask(str(self.control), {"verb": "status"})
+    @cached_property
+    def board(self) -> Scoreboard:
+        """The service's scoreboard: to look at it costs the service nothing, however often."""
+        for entry in Path(f"/proc/{self.service.pid}/fd").iterdir():
+            if "mpchat-scoreboard" in os.readlink(entry):
+                return Scoreboard(os.open(entry, os.O_RDWR | os.O_CLOEXEC))
+        raise LookupError("the supervisor has no scoreboard")
 
-    def workers(self, state: str = "ready") -> dict[int, int]:
-        """Return the slots by the pids of all workers in that state."""
-        rows = self.status()["workers"]
-        return {row["pid"]: row["slot"] for row in rows if row["state"] == state}
+    def total(self, name: str) -> int:
+        """Return a counter or gauge of the whole service."""
+        return self.board.total(name, self.board.service("slots"))
+
+    def states(self) -> list[dict[int, str]]:
+        """Return the states of each slot's workers by pid."""
+        board = self.board
+        slots = [
+            {
+                board.slot(slot, f"pid_{row}"): WORKER_STATES[board.slot(slot, f"state_{row}")]
+                for row in range(ROWS)
+            }
+            for slot in range(board.service("slots"))
+        ]
+        return [{pid: state for pid, state in slot.items() if state != "none"} for slot in slots]
+
+    def workers(self) -> dict[int, int]:
+        """Return the slots by the pids of all workers that are ready."""
+        return {
+            pid: slot
+            for slot, workers in enumerate(self.states())
+            for pid, state in workers.items()
+            if state == "ready"
+        }
 
     @property
     def ledger(self) -> dict[int, Entry]:
@@ -125,10 +150,7 @@ class Box:
 
         def watch() -> None:
             while not over.wait(0.05):
-                # The monitor may be one of the victims.
-                with contextlib.suppress(ControlError):
-                    totals = self.status()["totals"]
-                    self.samples.append({name: totals[name] for name in TOTALS})
+                self.samples.append({name: self.total(name) for name in TOTALS})
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -138,23 +160,29 @@ class Box:
             over.set()
             thread.join()
 
+    def descriptors(self) -> int:
+        """Return how many descriptors the supervisor has."""
+        return len(list(Path(f"/proc/{self.service.pid}/fd").iterdir()))
+
     def wait_connected(self, count: int) -> None:
-        """Wait until that many clients are connected."""
-        wait_until(
-            lambda: self.status()["totals"]["connections"] == count, f"{count} clients", deadline=60
-        )
+        """Wait until so many clients are connected."""
+        wait_until(lambda: self.total("connections") >= count, f"{count} clients", deadline=60)
+
+    def wait_wanted(self, count: int) -> None:
+        """Wait until a signal has changed how many workers there are to be."""
+
+        def wanted() -> bool:
+            slots = range(self.board.service("slots"))
+            return sum(self.board.slot(slot, "wanted") for slot in slots) == count
+
+        wait_until(wanted, f"{count} slots")
 
     def wait_settled(self, workers: int, *gone: int, deadline: float = 60) -> None:
         """Wait until that many slots have a ready worker, none has another, and none is one of these."""
 
         def settled() -> bool:
-            try:
-                rows = self.status()["workers"]
-            except ControlError:
-                return False
-            living = [row for row in rows if row["state"] != "away"]
-            settled = [row["state"] for row in living] == ["ready"] * workers
-            return settled and not {row["pid"] for row in living} & set(gone)
+            found = {pid: state for slot in self.states() for pid, state in slot.items()}
+            return list(found.values()) == ["ready"] * workers and not found.keys() & set(gone)
 
         wait_until(settled, f"{workers} ready workers and no others", deadline)
 
@@ -176,6 +204,8 @@ class Box:
     def close(self) -> None:
         """End it, whatever state it is in, and what it has left behind."""
         self.service.close()
+        if "board" in vars(self):
+            self.board.close()
         for pid in self._processes():
             kill(pid, signal.SIGKILL)
 

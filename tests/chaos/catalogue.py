@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.chaos import balance, crashes, drains, ends, hangs, restarts
+from tests.chaos import balance, crashes, drains, ends, hangs, mistakes, restarts
 
 TORTURES = (
     *restarts.TORTURES,
     *crashes.TORTURES,
     *hangs.TORTURES,
+    *mistakes.TORTURES,
     *balance.TORTURES,
     *drains.TORTURES,
     *ends.TORTURES,

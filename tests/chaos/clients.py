@@ -40,6 +40,7 @@ class Plan:
 
     Attributes:
         rate: New connections a second.
+        at_once: How many more are opened in the first second.
         lifetime: Their mean length in seconds; 0: they stay, and come back when the service ends them.
         back: The most seconds until they do.
         most: How many connections are opened at that rate; 0: no end to them.
@@ -49,6 +50,7 @@ class Plan:
     port: int
     rate: float
     lifetime: float
+    at_once: int = 0
     most: int = 0
     burst: int = 3
     pause: float = 0.2
@@ -73,12 +75,12 @@ class _Crowd:
         opened = 0
         while not self.over.is_set() and not 0 < plan.most <= opened:
             # As many as are due by now: a sleep that took too long is made up for.
-            due = int((self.loop.time() - begun) * plan.rate) + 1
+            passed = self.loop.time() - begun
+            due = int(passed * plan.rate + min(passed, 1.0) * plan.at_once) + 1
             for _ in range(opened, min(due, plan.most or due)):
                 self.connect()
                 opened += 1
-            wait = begun + opened / plan.rate - self.loop.time()
-            await asyncio.sleep(max(wait, 0.001))
+            await asyncio.sleep(1 / (plan.rate + plan.at_once))
         await self.over.wait()
         end = self.loop.time() + _PATIENCE
         while self.connecting or self.open:

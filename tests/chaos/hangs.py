@@ -23,7 +23,7 @@ def hangs(folder: Path, scale: Scale, without: str) -> Outcome:
     killed: dict[int, Kill] = {}
     options = {"worker-hang-timeout": f"{scale.hang:g}s"}
     with Box(folder, without=without, options=options) as box, box.crowd(scale.traffic) as records:
-        time.sleep(scale.live / scale.rate)
+        box.wait_connected(scale.live // 2)
         for word, frame in _WORDS.items():
             begun = time.monotonic()
             worker = box.say(word)

@@ -14,7 +14,7 @@ class Scale:
     Attributes:
         rate: New connections a second, ``live`` of them open on average.
         opening: A second, where a crowd is gathered first.
-        times: How often a torture does what it does.
+        restarts: How many; other tortures do so many ``times`` what they do.
         crowd: Clients that are drained, over ``window`` seconds, judged in so many ``bins``.
         seconds: How long a torture lasts that has no other end.
         hang: The option worker-hang-timeout, seconds.
@@ -23,6 +23,7 @@ class Scale:
     rate: float
     live: int
     opening: float
+    restarts: int
     times: int
     crowd: int
     window: float
@@ -36,6 +37,7 @@ class Scale:
         return {
             "rate": self.rate,
             "lifetime": self.live / self.rate,
+            "at_once": self.live // 2,
             # Messages cost as much as handshakes, or the machine would have time for nothing else.
             "pause": 0.001 * self.rate / 2,
         }
@@ -70,12 +72,22 @@ class Torture:
 
 
 SHORT = Scale(
-    rate=100, live=200, opening=200, times=4, crowd=800, window=4.0, bins=8, seconds=4.0, hang=2.0
+    rate=100,
+    live=200,
+    opening=400,
+    restarts=2,
+    times=3,
+    crowd=480,
+    window=2.4,
+    bins=6,
+    seconds=3.0,
+    hang=1.0,
 )
 FULL = Scale(
     rate=1000,
     live=2000,
     opening=500,
+    restarts=100,
     times=60,
     crowd=10_000,
     window=20.0,

@@ -10,32 +10,35 @@ import contextlib
 import dataclasses
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 WITHOUT = "MPCHAT_CHAOS_WITHOUT"
+
+
+def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+    setattr(owner, name, new)
 
 
 def spread() -> None:
     """A drain closes all connections at once."""
     from mpchat.server import server
 
-    vars(server)["closing_times"] = lambda count, *_: [0.0] * count
+    _replace(server, "closing_times", lambda count, *_: [0.0] * count)
 
 
 def answers() -> None:
     """A drain closes without waiting for the handler."""
     from mpchat.websocket.protocol import WebSocketProtocol
 
-    WebSocketProtocol.drain = (  # type: ignore[method-assign]
-        lambda self, code: self.close(code, "")
-    )
+    _replace(WebSocketProtocol, "drain", lambda self, code: self.close(code, ""))
 
 
 def close_handshake() -> None:
     """A drain cuts connections off."""
     from mpchat.websocket.protocol import WebSocketProtocol
 
-    WebSocketProtocol.drain = lambda self, code: self.abort()  # type: ignore[method-assign]
+    _replace(WebSocketProtocol, "drain", lambda self, code: self.abort())
 
 
 def kept_sockets() -> None:
@@ -51,7 +54,7 @@ def kept_sockets() -> None:
         sock.shutdown(socket.SHUT_RD)
         return sock
 
-    Listeners._listen_tcp = keep_the_port  # type: ignore[method-assign]
+    _replace(Listeners, "_listen_tcp", keep_the_port)
     add = Acceptor.add
 
     def add_own(self: Acceptor, given: list[socket.socket]) -> None:
@@ -68,7 +71,7 @@ def kept_sockets() -> None:
             own.append(sock)
         add(self, own)
 
-    Acceptor.add = add_own  # type: ignore[method-assign, assignment]
+    _replace(Acceptor, "add", add_own)
 
 
 def continued_totals() -> None:
@@ -82,7 +85,7 @@ def continued_totals() -> None:
             items[index] = 0
         init(self, items, *others)
 
-    Row.__init__ = begin_anew  # type: ignore[method-assign, assignment]
+    _replace(Row, "__init__", begin_anew)
 
 
 def farewell() -> None:
@@ -96,15 +99,15 @@ def farewell() -> None:
         if code is not None:
             finish(self, code)
 
-    _Worker._finish = stay  # type: ignore[method-assign]
-    _Watched.kill_after = lambda *_: None  # type: ignore[method-assign]
+    _replace(_Worker, "_finish", stay)
+    _replace(_Watched, "kill_after", lambda *_: None)
 
 
 def passing_on() -> None:
     """A worker keeps what it accepts."""
     from mpchat.server.balance import Balance
 
-    Balance.pass_on = lambda *_: False  # type: ignore[method-assign]
+    _replace(Balance, "pass_on", lambda *_: False)
 
 
 def kept_inboxes() -> None:
@@ -121,7 +124,7 @@ def kept_inboxes() -> None:
                 inbox.recv(1)
         ended(self, worker, *given)
 
-    Pool.ended = end_with_inbox  # type: ignore[method-assign, assignment]
+    _replace(Pool, "ended", end_with_inbox)
 
 
 def hang_detection() -> None:
@@ -130,24 +133,38 @@ def hang_detection() -> None:
 
     init = Running.__init__
 
-    def wait_for_ever(self: Running, plan: Any) -> None:
-        init(self, dataclasses.replace(plan, hang_timeout=1e9))
+    def wait_for_ever(self: Running, plan: Any, *more: Any) -> None:
+        init(self, dataclasses.replace(plan, hang_timeout=1e9), *more)
 
-    Running.__init__ = wait_for_ever  # type: ignore[method-assign]
+    _replace(Running, "__init__", wait_for_ever)
 
 
 def adoption() -> None:
     """Nobody accepts for a slot whose worker does not."""
     from mpchat.supervisor.adoption import Adoption
 
-    Adoption.assign = lambda *_: []  # type: ignore[method-assign]
+    _replace(Adoption, "assign", lambda *_: [])
 
 
 def backoff() -> None:
     """A worker that crashed is started again at once."""
     from mpchat.supervisor.backoff import Backoff
 
-    Backoff.failed = lambda *_: 0.0  # type: ignore[method-assign]
+    _replace(Backoff, "failed", lambda *_: 0.0)
+
+
+def new_before_old() -> None:
+    """A restart ends the old workers first."""
+    from mpchat.supervisor.restart import Restart
+
+    ask = Restart.ask
+
+    def end_and_ask(self: Restart, *given: Any) -> None:
+        for child in self._family.workers.values():
+            child.kill()
+        ask(self, *given)
+
+    _replace(Restart, "ask", end_and_ask)
 
 
 MEASURES = {
@@ -164,6 +181,7 @@ MEASURES = {
         hang_detection,
         adoption,
         backoff,
+        new_before_old,
     )
 }
 

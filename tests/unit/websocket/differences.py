@@ -7,7 +7,7 @@ message. Two more that are meant do not show here:
 
 - Data after a Close: both ignore it. ``Difference.CLOSE_IN_MESSAGE`` is the case in which they do not.
 - Replies before Close: the recording handler sends nothing, and ``websockets`` answers a Close before its
-  handler has come to the messages before it. tests/functional/test_chat.py shows our order.
+  handler has come to the messages before it. tests/functional/test_handlers.py shows our order.
 """
 
 from __future__ import annotations

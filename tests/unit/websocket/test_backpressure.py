@@ -1,0 +1,144 @@
+"""What is held for a client that does not read, and for a handler that does not come back, is bounded.
+
+Held is what Python has allocated since the connection began (tracemalloc): messages that wait, bytes not
+parsed yet and bytes not sent yet. Without the measure that keeps a bound, more is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from mpchat.websocket import protocol as protocol_module
+from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.wheel import Wheel
+from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
+from tests.unit.websocket.streams import BINARY, FINAL, PING, frame
+
+KIB = 1024
+MIB = 1024 * KIB
+WRITE_LIMIT = 64 * KIB
+NEVER_READ_LIMIT = WRITE_LIMIT + 256 * KIB
+FLOOD = 64 * MIB
+"""More than the kernel takes for a worker that does not read"""
+LITTLE = 8 * MIB
+"""Enough to see that there is no bound"""
+
+
+async def never_come_back(_chat: WebSocketConnection) -> None:
+    await asyncio.sleep(3600)
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+async def flooded(client: socket.socket, one: bytes, most: int) -> int:
+    """Send until nothing is taken any more, or so many bytes; return the bytes held."""
+    data = one * max(1, 256 * KIB // len(one))
+    before, _peak = tracemalloc.get_traced_memory()
+    sent = refused = 0
+    while sent < most and refused < 200:
+        try:
+            sent += client.send(data[sent % len(data) :])
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+        await asyncio.sleep(0)
+    assert (sent < most) == (most == FLOOD)
+    return tracemalloc.get_traced_memory()[0] - before
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(frame(FINAL | BINARY, bytes(64 * KIB)), id="64 KiB"),
+        pytest.param(frame(FINAL | BINARY, bytes(100)), id="100 B"),
+        pytest.param(frame(FINAL | PING, bytes(125)), id="pings"),
+    ],
+)
+@pytest.mark.parametrize("waits", [True, False])
+@on_uvloop
+async def test_a_client_that_never_reads(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, one: bytes, waits: bool
+) -> None:
+    if not waits:
+        monkeypatch.setattr(WebSocketProtocol, "pause_writing", lambda _protocol: None)
+        monkeypatch.setattr(WebSocketProtocol, "resume_writing", lambda _protocol: None)
+    client, protocol = await worker.connect(echo, **{"write-limit": WRITE_LIMIT})
+    ours = protocol.transport.get_extra_info("socket")
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * KIB)
+    held = await flooded(client, one, FLOOD if waits else LITTLE)
+    assert held <= NEVER_READ_LIMIT if waits else held > 2 * NEVER_READ_LIMIT
+    if waits:
+        # It reads again, and the connection goes on.
+        await _read_on(client, until_reading=protocol)
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("size", [100, 64 * KIB, MIB])
+@pytest.mark.parametrize("pauses", [True, False])
+@on_uvloop
+async def test_a_handler_that_does_not_come_back(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int, pauses: bool
+) -> None:
+    # One whole message, what was read with it, and what may be read behind it.
+    limit = size + protocol_module._FULL_READ + protocol_module._MOST_BEHIND
+    if not pauses:
+        for name in ("_BUDGET", "_FULL_READ", "_MOST_BEHIND"):
+            monkeypatch.setattr(protocol_module, name, 1 << 30)
+    client, _protocol = await worker.connect(never_come_back, **{"max-remote-payload": MIB})
+    most = FLOOD if pauses else LITTLE
+    held = await flooded(client, frame(FINAL | BINARY, bytes(size)), most)
+    assert held <= limit if pauses else held > 2 * limit
+
+
+@on_uvloop
+async def test_no_ping_timeout_runs_while_we_do_not_read(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = 0
+    set_timer = Wheel.set
+
+    def spy(wheel: Wheel, member: WebSocketProtocol, delay: float) -> None:
+        nonlocal timers
+        timers += 1
+        set_timer(wheel, member, delay)
+
+    monkeypatch.setattr(Wheel, "set", spy)
+    released = asyncio.Event()
+    taken: list[str | bytes] = []
+
+    async def come_back_late(chat: WebSocketConnection) -> None:
+        await released.wait()
+        async for message in chat:
+            taken.append(message)
+
+    options = {"ping-interval": "100ms", "ping-timeout": "100ms"}
+    client, protocol = await worker.connect(come_back_late, **options)
+    client.send(frame(FINAL | BINARY, b"") * 1000)
+    await until(lambda: not protocol.is_reading)
+    # One for the ping; each further one finds no answer that it could have read.
+    await until(lambda: timers >= 6)
+    assert protocol.sent is None
+    released.set()
+    client.send(frame(FINAL | BINARY, b"last"))
+    await until(lambda: b"last" in taken)
+    assert protocol.sent is None
+
+
+async def _read_on(client: socket.socket, until_reading: WebSocketProtocol) -> None:
+    while not until_reading.is_reading:
+        with suppress(BlockingIOError):
+            client.recv(MIB)
+        await asyncio.sleep(0)

@@ -35,6 +35,7 @@ from mpchat.supervisor.numbers import Numbers
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import DeflateOptions
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Printed by docs/generate.py (make docs). Edit the models, not this page. -->\n"
@@ -54,6 +55,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
         WebsocketHandlerBase.Options,
     ),
+    ("websocket-handler.permessage-deflate", DeflateOptions),
     ("handler-ping, and every handler of plain HTTP", HandlerBase.Options),
 )
 

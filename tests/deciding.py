@@ -51,7 +51,7 @@ def status_of(data: bytes) -> int | None:
         return 400
     check_handshake(request.method, request.headers)
     check_origin(request.headers, route.authority or request.headers["Host"], None)
-    agree(make_judge(()), request.headers)
+    agree(make_judge((), None), request.headers)
     return 101
 
 

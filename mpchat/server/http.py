@@ -19,7 +19,7 @@ from mpchat.logs.connection import CONNECTION
 from mpchat.server.errors import HttpError
 from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
-from mpchat.server.upgrade import agree, check_handshake, check_origin
+from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -239,15 +239,15 @@ class HttpProtocol(asyncio.Protocol):
     def _upgrade(self, handler: WebsocketHandlerBase, head: Head, context: Context) -> None:
         """Answer a handshake that is one; the handler's hook is asked if there is one."""
         server = self.server
-        accepting, subprotocol = agree(server.judges[handler.name], head.request.headers)
+        agreed = agree(server.judges[handler.name], head.request.headers)
         reason = server.admission.admit(handler, self._address())
         if reason is not None:
             server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
         if _has_hook(handler):
-            asking = self._ask(handler, head, context, accepting, subprotocol)
+            asking = self._ask(handler, head, context, agreed)
             self._task = asyncio.get_running_loop().create_task(asking)
-        elif not self._switch(handler, head, context, accepting, subprotocol):
+        elif not self._switch(handler, head, context, agreed):
             server.admission.release(handler, self._address())
 
     async def _ask(
@@ -255,8 +255,7 @@ class HttpProtocol(asyncio.Protocol):
         handler: WebsocketHandlerBase,
         head: Head,
         context: Context,
-        accepting: list[tuple[str, str]],
-        subprotocol: str | None,
+        agreed: Agreed,
     ) -> None:
         """Go on with a handshake as the handler's hook says."""
         upgraded = False
@@ -264,7 +263,7 @@ class HttpProtocol(asyncio.Protocol):
             async with asyncio.timeout(handler.options.handshake_timeout):
                 answer = await handler.handle_handshake(head.request, context)
             if answer is None:
-                upgraded = self._switch(handler, head, context, accepting, subprotocol)
+                upgraded = self._switch(handler, head, context, agreed)
             else:
                 answer.headers.update(context.response_headers)
                 self._finish(handler, head, answer, keep=False)
@@ -285,14 +284,13 @@ class HttpProtocol(asyncio.Protocol):
         handler: WebsocketHandlerBase,
         head: Head,
         context: Context,
-        accepting: list[tuple[str, str]],
-        subprotocol: str | None,
+        agreed: Agreed,
     ) -> bool:
         """Make the connection a WebSocket; return False if the client has left."""
         server, transport = self.server, self.transport
         if transport is None or transport.is_closing():
             return False
-        data = switching(server.dates.now(), accepting, context.response_headers)
+        data = switching(server.dates.now(), agreed.headers, context.response_headers)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self._peer)
         transport.write(data)
@@ -302,7 +300,8 @@ class HttpProtocol(asyncio.Protocol):
             handler,
             head.raw,
             context,
-            subprotocol,
+            agreed.subprotocol,
+            agreed.compression,
             self._peer,
             server.ended,
         )

@@ -68,7 +68,9 @@ class Server:
         )
         self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
         self.judges = {
-            handler.name: make_judge(handler.options.subprotocols)
+            handler.name: make_judge(
+                handler.options.subprotocols, handler.options.permessage_deflate
+            )
             for handler in handlers
             if isinstance(handler, WebsocketHandlerBase)
         }

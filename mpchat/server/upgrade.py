@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from websockets.datastructures import Headers
@@ -20,6 +21,8 @@ from websockets.utils import accept_key
 
 from mpchat.server.errors import HttpError
 from mpchat.server.framing import split_list
+from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.negotiation import DeflateOptions, agreement, factories
 from mpchat.websocket.origins import Origin, refusal
 
 VERSION = "13"
@@ -68,20 +71,34 @@ def check_handshake(method: str, headers: Headers) -> None:
         raise _bad("Sec-WebSocket-Key has to be 16 bytes in base64, once")
 
 
-def make_judge(subprotocols: Sequence[str]) -> ServerProtocol:
+@dataclass(slots=True)
+class Agreed:
+    """What a handshake that is accepted has settled.
+
+    Attributes:
+        headers: Those of the answer that say so.
+    """
+
+    headers: list[tuple[str, str]]
+    subprotocol: str | None
+    compression: Agreement | None
+
+
+def make_judge(subprotocols: Sequence[str], compression: DeflateOptions | None) -> ServerProtocol:
     """Return what decides for one handler about subprotocols and extensions; it serves all handshakes."""
     names = [Subprotocol(name) for name in subprotocols]
-    return ServerProtocol(subprotocols=names or None, logger=_SILENT)
+    extensions = factories(compression)
+    return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
 
 
-def agree(judge: ServerProtocol, headers: Headers) -> tuple[list[tuple[str, str]], str | None]:
-    """Return the headers that accept a handshake which has been checked, and the subprotocol agreed on.
+def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
+    """Return what accepts a handshake that has been checked.
 
     Raises:
         HttpError: 400, there is no subprotocol that both sides speak.
     """
     try:
-        extensions, _extensions = judge.process_extensions(headers)
+        extensions, agreed = judge.process_extensions(headers)
         subprotocol = judge.process_subprotocol(headers)
     except InvalidHandshake as error:
         raise _bad(f"failed to open a WebSocket connection: {error}") from error
@@ -90,7 +107,7 @@ def agree(judge: ServerProtocol, headers: Headers) -> tuple[list[tuple[str, str]
         accepting.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:
         accepting.append(("Sec-WebSocket-Protocol", subprotocol))
-    return accepting, subprotocol
+    return Agreed(accepting, subprotocol, agreement(agreed))
 
 
 def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:

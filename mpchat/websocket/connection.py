@@ -14,8 +14,8 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
 from mpchat.websocket.arrival import Arrival
+from mpchat.websocket.assembly import Message
 from mpchat.websocket.closing import ABNORMAL
-from mpchat.websocket.scanner import Message
 
 if TYPE_CHECKING:
     from mpchat.websocket.context import Context

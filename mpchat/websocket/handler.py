@@ -9,6 +9,7 @@ from websockets.http11 import Request, Response
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.types import ByteSize, Duration
+from mpchat.websocket.negotiation import Deflate
 from mpchat.websocket.origins import AllowedOrigin
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ class WebsocketHandlerBase(HandlerBase):
                 "`null` and pages of this host where they are not listed; whoever sends no Origin is no "
                 "browser, and is let in. By default only a request with Cookie or Authorization is "
                 "refused, unless host and port of its Origin are those that it asks for",
+            ),
+        ] = None
+        permessage_deflate: Annotated[
+            Deflate,
+            Field(
+                alias="permessage-deflate",
+                description="Compression: true, false, or the options below",
             ),
         ] = None
 

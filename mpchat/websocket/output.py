@@ -10,9 +10,15 @@ from __future__ import annotations
 import asyncio
 
 from mpchat.ipc.counters import Counters
+from mpchat.websocket.deflate import Agreement, Deflater
+from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.scanner import frame_header
 
-_SHORT = {opcode: [frame_header(opcode, length) for length in range(126)] for opcode in (0x1, 0x2)}
+_COMPRESSED = 0x40
+_SHORT = {
+    opcode: [frame_header(opcode, length) for length in range(126)]
+    for opcode in (0x1, 0x2, 0x1 | _COMPRESSED, 0x2 | _COMPRESSED)
+}
 _GATHERED_BYTES = 64 * 1024
 """Replies with more payload than this are written before the turn's end."""
 _SEPARATE_BYTES = 16 * 1024
@@ -155,3 +161,44 @@ class Output:
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+
+class DeflatingOutput(Output):
+    """The same where the handshake has agreed on compression."""
+
+    __slots__ = ("_deflater",)
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        counters: Counters,
+        fragment_size: int,
+        limit: int,
+        deflater: Deflater,
+    ) -> None:
+        super().__init__(transport, counters, fragment_size, limit)
+        self._deflater = deflater
+
+    def send_message(self, opcode: int, payload: bytes, at_once: bool) -> bool:
+        """Send or gather one message, compressed unless it is small or does not shrink."""
+        deflated = self._deflater.deflate(payload)
+        if deflated is None:
+            return super().send_message(opcode, payload, at_once)
+        # What it saves is counted at once, the rest when it is written: bytes are those of messages.
+        saved = len(payload) - len(deflated)
+        self.sent_bytes += saved
+        self._counters.bytes_sent += saved
+        return super().send_message(opcode | _COMPRESSED, deflated, at_once)
+
+
+def make_output(
+    transport: asyncio.Transport,
+    counters: Counters,
+    options: WebsocketHandlerBase.Options,
+    agreement: Agreement | None,
+) -> Output:
+    """Return the writing half for what the handshake has agreed on."""
+    sizes = options.fragment_size, options.write_limit
+    if agreement is None:
+        return Output(transport, counters, *sizes)
+    return DeflatingOutput(transport, counters, *sizes, Deflater(agreement))

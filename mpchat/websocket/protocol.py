@@ -23,11 +23,12 @@ from websockets.frames import Close
 from mpchat.websocket.closing import closed_error
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
+from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.output import Output
+from mpchat.websocket.output import make_output
 from mpchat.websocket.pings import Pings
 from mpchat.websocket.running import run_handler
-from mpchat.websocket.scanner import Ending, Message, Scanner, close_frame, frame_header
+from mpchat.websocket.scanner import Ending, Scanner, close_frame, frame_header
 from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
@@ -90,6 +91,7 @@ class WebSocketProtocol(asyncio.Protocol):
         head: bytes,
         context: Context,
         subprotocol: str | None,
+        compression: Agreement | None,
         peer: Any,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
@@ -99,10 +101,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self.subprotocol = subprotocol
         self.transport = transport
         self.peer = peer
-        self.output = Output(transport, counters, options.fragment_size, options.write_limit)
+        self.output = make_output(transport, counters, options, compression)
         self.context = context
         self.counters = counters
-        self.scanner = Scanner(options.max_remote_payload, counters)
+        self.scanner = Scanner(options.max_remote_payload, counters, compression)
         self.chat = WebSocketConnection(self, head, context)
         self._messages = self.chat.queued
         self._arrival = self.chat.arrival
@@ -202,18 +204,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _look_for_close(self, data: bytes) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
-        dropped: list[Message] = []
         scanner = self.scanner
-        more = scanner.feed(data, dropped, _BUDGET)
-        while more:
-            dropped.clear()
-            more = scanner.feed(b"", dropped, _BUDGET)
-        scanner.replies = ()
-        scanner.has_control = False
+        scanner.drop(data)
         if scanner.closed is not None:
             self.received = scanner.closed.close
-            self._half_close()
-        elif scanner.failure is not None:
+        if scanner.is_over:
             self._half_close()
 
     def _on_control(self) -> None:

@@ -6,14 +6,14 @@ client cannot make us build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``. Sizes are checked at the header, before a byte of the payload is
-kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. ``websockets``
-decides what a Close may say. After a Close or a mistake everything further is ignored. An idle connection
-holds no list: what is rare begins as an empty tuple.
+kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. Fragments and
+compressed messages are left to ``assembly``. ``websockets`` decides what a Close may say. After a Close
+or a mistake everything further is ignored. An idle connection holds no list: what is rare begins as an
+empty tuple.
 """
 
 from __future__ import annotations
 
-import codecs
 import struct
 from dataclasses import dataclass
 
@@ -21,21 +21,27 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
 from mpchat.ipc.counters import Counters
+from mpchat.websocket.assembly import Assembly, Message, Refused
+from mpchat.websocket.deflate import Agreement, Inflater, longest_deflated
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # no compiler where websockets was built
     from websockets.utils import apply_mask
 
-Message = str | bytes
 _TEXT, _BINARY = 0x1, 0x2
 _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
 _PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
+_COMPRESSED = 0x40
+"""RSV1, which the first frame of a compressed message has (RFC 7692, section 6)."""
 _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
 _MOST_CONTROL = 125
+_DROPPED_AT_ONCE = 128
+_MOST_UNCOMMON = 256 * 1024
+"""With that much waiting in large messages, others come first: a few bytes may inflate to so many."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,6 @@ class Ending:
 
     close: Close
     frame: bytes
-
-
-@dataclass
-class Fragments:
-    """A message that arrives in several frames."""
-
-    text: bool
-    decoder: codecs.IncrementalDecoder
-    parts: list[str | bytes]
-    size: int = 0
 
 
 class Scanner:
@@ -71,10 +67,12 @@ class Scanner:
     """
 
     __slots__ = (
+        "_assembly",
         "_backlog",
         "_chunks",
         "_counters",
-        "_fragments",
+        "_inflater",
+        "_is_dropping",
         "_max_size",
         "_missing",
         "closed",
@@ -87,19 +85,23 @@ class Scanner:
         "replies",
     )
 
-    def __init__(self, max_size: int, counters: Counters) -> None:
+    def __init__(
+        self, max_size: int, counters: Counters, agreement: Agreement | None = None
+    ) -> None:
         self._max_size = max_size
+        self._inflater = Inflater(agreement) if agreement is not None else None
         self._counters = counters
         self.received = 0
         self.received_bytes = 0
         self._backlog: bytes = b""
         self._chunks: list[bytes] | None = None
         self._missing = 0
-        self._fragments: Fragments | None = None
+        self._assembly: Assembly | None = None
         self.replies: tuple[bytes, ...] = ()
         self.pongs: tuple[bytes, ...] = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
+        self._is_dropping = False
         self.has_control = False
         self.is_over = False
 
@@ -145,7 +147,7 @@ class Scanner:
                             return False
                         break
                     length = int.from_bytes(data[position + 2 : start - 4], "big")
-                plain = first in _PLAIN and self._fragments is None
+                plain = first in _PLAIN and self._assembly is None
                 if not plain or second < 0x80 or length > max_size:
                     wrong = self._check_header(first, second, length)
                     if wrong is not None:
@@ -165,6 +167,9 @@ class Scanner:
                         return False
                     if message is not None:
                         messages.append(message)
+                        if len(message) >= _LARGE and _size(messages) >= _MOST_UNCOMMON:
+                            self._backlog = data[stop:]
+                            return True
                 elif first == _FINAL_TEXT:
                     try:
                         messages.append(payload.decode())
@@ -188,12 +193,41 @@ class Scanner:
             counters.messages_received += received
             counters.bytes_received += received_bytes
 
+    def drop(self, data: bytes) -> None:
+        """Take bytes, now that messages are not wanted any more: only a Close or a mistake counts."""
+        # Messages that would have to be inflated or put together are not.
+        self._is_dropping = True
+        dropped: list[Message] = []
+        while self.feed(data, dropped, _DROPPED_AT_ONCE):
+            data = b""
+            dropped.clear()
+        self.replies = ()
+        self.has_control = False
+
     def _uncommon(self, first: int, payload: bytes) -> Message | None:
-        """Take a control frame or a fragment; return the message that it completes, if it does."""
+        """Take what is no plain message; return the message that it completes, if it does."""
         if first & _CONTROL:
             self._control(first & 0x0F, payload)
             return None
-        return self._fragment(first, payload)
+        final = first >= 0x80
+        assembly = self._assembly
+        if assembly is None:
+            inflater = self._inflater if first & _COMPRESSED else None
+            assembly = Assembly(first & 0x0F == _TEXT, self._max_size, inflater)
+        self._assembly = None if final else assembly
+        if self._is_dropping:
+            return None
+        try:
+            message = assembly.add(payload, final)
+        except Refused as refused:
+            self._fail(refused.code, str(refused))
+            return None
+        if message is not None:
+            self.received += 1
+            self.received_bytes += assembly.size
+            self._counters.messages_received += 1
+            self._counters.bytes_received += assembly.size
+        return message
 
     def _check_header(self, first: int, second: int, length: int) -> tuple[CloseCode, str] | None:
         """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4).
@@ -205,10 +239,15 @@ class Scanner:
             return CloseCode.PROTOCOL_ERROR, opening
         opcode = first & 0x0F
         is_control = opcode >= _CONTROL
-        size = length + (self._fragments.size if self._fragments is not None else 0)
-        if size > self._max_size and not (is_control and length <= 125):
+        assembly = self._assembly
+        size = length + (assembly.arrived if assembly is not None else 0)
+        limit = self._max_size
+        is_compressed = self._begins_compressed(first)
+        if is_compressed or (assembly is not None and assembly.is_compressed):
+            limit = longest_deflated(limit)
+        if size > limit and not (is_control and length <= _MOST_CONTROL):
             return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
-        if first & 0x70:
+        if first & 0x70 and not is_compressed:
             return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
         if is_control:
             if not first & 0x80:
@@ -216,37 +255,16 @@ class Scanner:
             if length > _MOST_CONTROL:
                 return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
             return None
-        if opcode and self._fragments is not None:
+        if opcode and assembly is not None:
             return CloseCode.PROTOCOL_ERROR, "a new message before the last one ended"
-        if not opcode and self._fragments is None:
+        if not opcode and assembly is None:
             return CloseCode.PROTOCOL_ERROR, "a continuation of nothing"
         return None
 
-    def _fragment(self, first: int, payload: bytes) -> Message | None:
-        fragments = self._fragments
-        if fragments is None:
-            decoder = codecs.getincrementaldecoder("utf-8")()
-            fragments = self._fragments = Fragments(first & 0x0F == _TEXT, decoder, [])
-        final = bool(first & 0x80)
-        fragments.size += len(payload)
-        if fragments.text:
-            try:
-                fragments.parts.append(fragments.decoder.decode(payload, final))
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
-                return None
-        else:
-            fragments.parts.append(payload)
-        if not final:
-            return None
-        self._fragments = None
-        self.received += 1
-        self.received_bytes += fragments.size
-        self._counters.messages_received += 1
-        self._counters.bytes_received += fragments.size
-        if fragments.text:
-            return "".join(fragments.parts)  # type: ignore[arg-type]
-        return b"".join(fragments.parts)  # type: ignore[arg-type]
+    def _begins_compressed(self, first: int) -> bool:
+        """Whether a frame begins a compressed message, and the handshake allows that."""
+        opcode = first & 0x0F
+        return first & 0x70 == _COMPRESSED and 0 < opcode < _CONTROL and self._inflater is not None
 
     def _control(self, opcode: int, payload: bytes) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
@@ -269,7 +287,11 @@ class Scanner:
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
         self.has_control = self.is_over = True
-        self._fragments = None
+        self._assembly = None
+
+
+def _size(messages: list[Message]) -> int:
+    return sum(map(len, messages))
 
 
 def _check_opening(first: int, second: int) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sysconfig
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def run_kosoku(
         TimeoutExpired: They took longer than ``seconds``.
         RuntimeError: The program ended without an index.
     """
-    command = [str(Path(sysconfig.get_path("scripts")) / "kosoku"), url]
+    command = [sys.executable, str(Path(__file__).with_name("kosoku_main.py")), url]
     command += ["--outdir", str(folder), "--parallelism", str(parallel)]
     for pattern in exclude:
         command += ["--exclude", pattern]

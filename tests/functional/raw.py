@@ -10,12 +10,11 @@ HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py
 _KEY = base64.b64encode(b"0123456789abcdef").decode()
 
 
-def handshake(path: str) -> bytes:
-    """Return a handshake that every WebSocket server accepts."""
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n"
-    ).encode()
+def handshake(path: str, *lines: str) -> bytes:
+    """Return a handshake that every WebSocket server accepts, with more header lines."""
+    head = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+    head += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {_KEY}", *lines]
+    return "\r\n".join([*head, "", ""]).encode()
 
 
 async def raw_connect(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

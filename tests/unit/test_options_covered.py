@@ -43,6 +43,7 @@ from mpchat.server.options import (
     ServerOptions,
 )
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import DeflateOptions
 
 FUNCTIONAL = Path(__file__).parent.parent / "functional"
 LOGGERS = {"default": {"file_path": "x"}}
@@ -166,7 +167,17 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "ping-interval": ("1s", "options::test_ping_interval_and_timeout"),
             "ping-timeout": ("1s", "options::test_ping_interval_and_timeout"),
             "subprotocols": (["a"], "options::test_subprotocols"),
+            "permessage-deflate": (True, "compression::test_a_client_of_websockets"),
             "allowed-origins": (["https://a.example"], "handshake::test_allowed_origins"),
+        },
+    ),
+    DeflateOptions: (
+        {},
+        {
+            "server-no-context-takeover": (True, "compression::test_options"),
+            "client-no-context-takeover": (True, "compression::test_options"),
+            "server-max-window-bits": (9, "compression::test_options"),
+            "client-max-window-bits": (9, "compression::test_options"),
         },
     ),
     NoLogSpans: (

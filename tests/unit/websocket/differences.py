@@ -13,6 +13,7 @@ message. Two more that are meant do not show here:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from random import Random
 
@@ -43,11 +44,11 @@ async def compare(
     """
     whole = Scan(scanner_class, stream)
     check_cuts(scanner_class, stream, whole, random)
-    ours, theirs = whole.outcome, await reference(stream.data, stream.limit)
+    ours, theirs = whole.outcome, await reference(stream)
     if ours == theirs:
         return None
     for difference, shown in _explanations(scanner_class, stream, whole, theirs):
-        if await reference(shown, stream.limit) == ours:
+        if await reference(replace(stream, data=shown)) == ours:
             return difference
     raise AssertionError(f"{describe(stream)}\nscanner:    {ours}\nwebsockets: {theirs}")
 
@@ -76,7 +77,7 @@ def check_cuts(scanner_class: type[Scanner], stream: Stream, whole: Scan, random
 
 def describe(stream: Stream) -> str:
     """Return what one needs to try a stream again."""
-    return f"Stream(bytes.fromhex({stream.data.hex()!r}), {stream.limit})"
+    return f"Stream(bytes.fromhex({stream.data.hex()!r}), {stream.limit}, {stream.takeover})"
 
 
 def _explanations(
@@ -106,7 +107,7 @@ def _explanations(
 def _place_of_end(scanner_class: type[Scanner], stream: Stream) -> int:
     """Return after how many bytes the scanner has come to its end."""
     for size in range(len(stream.data) + 1):
-        if Scan(scanner_class, Stream(stream.data[:size], stream.limit)).scanner.is_over:
+        if Scan(scanner_class, replace(stream, data=stream.data[:size])).scanner.is_over:
             return size
     raise AssertionError("the scanner came to an end only once")
 

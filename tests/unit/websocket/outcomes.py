@@ -15,11 +15,15 @@ from itertools import pairwise
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.server import ServerProtocol
 
 from mpchat.ipc.counters import Counters
-from mpchat.websocket.scanner import Message, Scanner
+from mpchat.websocket.assembly import Message
+from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.scanner import Scanner
 from tests.functional.raw import handshake
+from tests.unit.websocket.compressed import BITS
 from tests.unit.websocket.streams import CLOSE, PONG, Stream, frames
 
 NO_CODE = 1005
@@ -67,7 +71,10 @@ class Scan:
         budget: int = 64,
     ) -> None:
         counters = Counters()
-        scanner = scanner_class(stream.limit, counters)
+        agreement = None
+        if stream.takeover is not None:
+            agreement = Agreement(BITS, BITS, stream.takeover, stream.takeover)
+        scanner = scanner_class(stream.limit, counters, agreement)
         messages: list[Message] = []
         data = stream.data
         for start, stop in pairwise((0, *cuts, len(data))):
@@ -132,7 +139,7 @@ class _Server(Server):
         return True
 
 
-async def reference(data: bytes, limit: int) -> Outcome:
+async def reference(stream: Stream) -> Outcome:
     """Return what a ``websockets`` server makes of these bytes, received in one read."""
     messages: list[Message] = []
 
@@ -142,17 +149,22 @@ async def reference(data: bytes, limit: int) -> Outcome:
             await record(connection, messages)
 
     server = _Server(asyncio.Future, handle, _SILENT)  # type: ignore[arg-type]
-    protocol = ServerProtocol(max_size=limit, logger=_SILENT)
+    extensions, lines = None, []
+    if stream.takeover is not None:
+        plain = not stream.takeover
+        extensions = [ServerPerMessageDeflateFactory(plain, plain, BITS, BITS)]
+        lines = ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]
+    protocol = ServerProtocol(extensions=extensions, max_size=stream.limit, logger=_SILENT)
     connection = ServerConnection(protocol, server, ping_interval=None, close_timeout=None)
     transport = _Transport()
     connection.connection_made(transport)
     (task,) = server.handler_tasks
-    connection.data_received(handshake("/"))
+    connection.data_received(handshake("/", *lines))
     try:
         await _turns(_TURNS_OF_HANDSHAKE)
         assert transport.written.startswith(b"HTTP/1.1 101 ")
         transport.written.clear()
-        connection.data_received(data)
+        connection.data_received(stream.data)
         await _turns(_TURNS)
         output = bytes(transport.written)
     finally:

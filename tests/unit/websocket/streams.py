@@ -23,6 +23,8 @@ class Stream:
 
     data: bytes
     limit: int
+    takeover: bool | None = None
+    """Whether its compressed messages may refer to earlier ones; None without compression"""
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:

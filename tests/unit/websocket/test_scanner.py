@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 
 from mpchat.ipc.counters import Counters
-from mpchat.websocket.scanner import Message, Scanner
+from mpchat.websocket.assembly import Message
+from mpchat.websocket.deflate import Agreement, Inflater
+from mpchat.websocket.scanner import Scanner
+from tests.unit.websocket import streams
 
 MASK = b"\x01\x02\x03\x04"
 
@@ -148,3 +152,46 @@ def test_the_budget_bounds_what_is_parsed() -> None:
     messages: list[Message] = []
     assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10
+
+
+COMPRESSED = 0xC2
+"""The first byte of a binary message in one frame, with RSV1."""
+
+
+def deflated(data: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-12)
+    return (stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
+    limit, count = 60_000, 100
+    agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
+    scanner = Scanner(limit, Counters(), agreement)
+    messages: list[Message] = []
+    bombs = streams.frame(COMPRESSED, deflated(bytes(limit))) * count
+    assert len(bombs) < 10_000
+    more = scanner.feed(bombs, messages, 1_000)
+    taken = 0
+    while more:
+        assert sum(map(len, messages)) < 256 * 1024 + limit
+        taken += len(messages)
+        messages.clear()
+        more = scanner.feed(b"", messages, 1_000)
+    assert taken + len(messages) == scanner.received == count
+    # So it is if they come one by one to a handler that does not come back.
+    messages.clear()
+    bomb = streams.frame(COMPRESSED, deflated(bytes(limit)))
+    assert [scanner.feed(bomb, messages, 1_000) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_what_nobody_wants_any_more_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
+    scanner = Scanner(1_000, Counters(), agreement)
+    monkeypatch.delattr(Inflater, "inflate")
+    first = streams.frame(0x41, deflated("päivää".encode())[:5])
+    scanner.drop(streams.frame(COMPRESSED, b"no data") + first)
+    assert not scanner.is_over
+    scanner.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"))
+    assert scanner.failure is None
+    assert scanner.closed is not None
+    assert scanner.received == 0

@@ -1,0 +1,88 @@
+"""A message that is not one plain frame: fragments are put together, compressed ones inflated.
+
+Rules. A mistake is told as early as it can be known: text is decoded, data inflated, as they arrive.
+Sizes of frames have been checked before, what they inflate to is checked here.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+from websockets.frames import CloseCode
+
+from mpchat.websocket.deflate import CorruptData, Inflater, TooLarge
+
+Message = str | bytes
+
+
+class Refused(Exception):
+    """A message breaks a rule; says why, and holds the code of the Close that says so."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Assembly:
+    """One message.
+
+    Attributes:
+        arrived: Bytes of its frames so far.
+        size: Bytes of the message so far.
+    """
+
+    __slots__ = ("_decoder", "_inflater", "_max_size", "_parts", "_text", "arrived", "size")
+
+    def __init__(self, text: bool, max_size: int, inflater: Inflater | None) -> None:
+        self._text = text
+        self._max_size = max_size
+        self._inflater = inflater
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._parts: list[str | bytes] = []
+        self.arrived = 0
+        self.size = 0
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its frames have to be inflated."""
+        return self._inflater is not None
+
+    def add(self, payload: bytes, final: bool) -> Message | None:
+        """Take the payload of the next frame; return the message with the final one.
+
+        Raises:
+            Refused: It cannot be inflated, is too large then, or is no text.
+        """
+        self.arrived += len(payload)
+        if self._inflater is not None:
+            payload = self._inflate(self._inflater, payload, final)
+        self.size += len(payload)
+        part = self._decode(payload, final) if self._text else payload
+        if final and not self._parts:
+            return part
+        self._parts.append(part)
+        if not final:
+            return None
+        if self._text:
+            return "".join(self._parts)  # type: ignore[arg-type]
+        return b"".join(self._parts)  # type: ignore[arg-type]
+
+    def _inflate(self, inflater: Inflater, payload: bytes, final: bool) -> bytes:
+        try:
+            return inflater.inflate(payload, final, self._max_size - self.size)
+        except TooLarge:
+            reason = f"message of more than {self._max_size} bytes"
+            raise Refused(CloseCode.MESSAGE_TOO_BIG, reason) from None
+        except CorruptData:
+            reason = "data that cannot be inflated"
+            raise Refused(CloseCode.PROTOCOL_ERROR, reason) from None
+
+    def _decode(self, payload: bytes, final: bool) -> str:
+        try:
+            if final and self._decoder is None:
+                return payload.decode()
+            if self._decoder is None:
+                self._decoder = codecs.getincrementaldecoder("utf-8")()
+            return self._decoder.decode(payload, final)
+        except UnicodeDecodeError:
+            raise Refused(CloseCode.INVALID_DATA, "text that is not UTF-8") from None

@@ -1,0 +1,102 @@
+"""The option ``permessage-deflate``, and what a handshake makes of it (RFC 7692, section 7.1).
+
+Rules. ``websockets`` decides about a client's offers: the first one that it can accept counts, others and
+those that break a rule are declined, which leaves the connection uncompressed. Its streams are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from websockets.extensions import Extension, ServerExtensionFactory
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
+
+from mpchat.config.types import OptionsModel
+from mpchat.websocket.deflate import Agreement
+
+
+class DeflateOptions(OptionsModel):
+    """Parameters of the extension, with the names that the RFC has for them."""
+
+    server_no_context_takeover: Annotated[
+        bool,
+        Field(
+            alias="server-no-context-takeover",
+            description="Compress each of our messages by itself, and keep no window for them",
+        ),
+    ] = False
+    client_no_context_takeover: Annotated[
+        bool,
+        Field(
+            alias="client-no-context-takeover",
+            description="Have clients do the same with theirs",
+        ),
+    ] = False
+    server_max_window_bits: Annotated[
+        int,
+        Field(
+            alias="server-max-window-bits",
+            ge=9,
+            le=15,
+            description="Our messages refer to at most 2 to the power of this many bytes before",
+        ),
+    ] = 12
+    client_max_window_bits: Annotated[
+        int,
+        Field(
+            alias="client-max-window-bits",
+            ge=9,
+            le=15,
+            description="The same for a client's messages; one that cannot be told so uses 15",
+        ),
+    ] = 12
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, dict):
+        return value
+    raise PydanticCustomError("deflate", "expected true, false or a mapping of options")
+
+
+Deflate = Annotated[
+    DeflateOptions | None,
+    BeforeValidator(_read, json_schema_input_type=bool | DeflateOptions),
+]
+"""``true`` for the extension with its defaults, ``false``, or a mapping of its options."""
+
+
+def factories(options: DeflateOptions | None) -> list[ServerExtensionFactory] | None:
+    """Return the extensions that a handshake may agree on."""
+    if options is None:
+        return None
+    return [
+        ServerPerMessageDeflateFactory(
+            server_no_context_takeover=options.server_no_context_takeover,
+            client_no_context_takeover=options.client_no_context_takeover,
+            server_max_window_bits=options.server_max_window_bits,
+            client_max_window_bits=options.client_max_window_bits,
+            # The streams that it makes are dropped: the smallest do.
+            compress_settings={"memLevel": 1},
+        )
+    ]
+
+
+def agreement(extensions: Sequence[Extension]) -> Agreement | None:
+    """Return what a handshake has settled, None without compression."""
+    for extension in extensions:
+        if isinstance(extension, PerMessageDeflate):
+            return Agreement(
+                client_bits=extension.remote_max_window_bits,
+                server_bits=extension.local_max_window_bits,
+                client_takeover=not extension.remote_no_context_takeover,
+                server_takeover=not extension.local_no_context_takeover,
+            )
+    return None

@@ -98,6 +98,7 @@ class Worker:
             Context("1", asyncio.Event(), _snapshot),
             None,
             None,
+            None,
             self._protocols.discard,
         )
         self._protocols.add(protocol)

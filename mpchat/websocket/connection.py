@@ -137,8 +137,8 @@ class WebSocketConnection:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if not output.send_message(opcode, payload, not (self._messages or protocol.more)):
             protocol.join_turn()
-        elif not protocol.turn.is_scheduled:
-            protocol.turn.schedule()
+        elif not protocol.turn.is_counting:
+            protocol.turn.count()
         if output.paused:
             await output.wait_writable(protocol.options.write_timeout)
 

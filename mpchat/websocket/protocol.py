@@ -169,8 +169,8 @@ class WebSocketProtocol(asyncio.Protocol):
             arrival.resume()
         if messages or self.more or len(data) >= _FULL_READ:
             self._limit_reading(len(data))
-        elif not self.turn.is_scheduled:
-            self.turn.schedule()
+        if not self.turn.is_counting:
+            self.turn.count()
 
     def _limit_reading(self, size: int) -> None:
         """After a read that the handler has not dealt with, or a full one: pause if it was too much."""
@@ -182,8 +182,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self._input_paused = True
             self._set_reading()
             self.join_turn()
-        elif not self.turn.is_scheduled:
-            self.turn.schedule()
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""

@@ -143,7 +143,7 @@ class Reload:
 
         One of another edition goes on with what it has: it is about to be replaced.
         """
-        if worker.edition != self.generation.edition:
+        if not self._is_ours(worker):
             return
         settled = worker.applied_generation == worker.sent_generation
         if worker.ready and settled and worker.applied_generation < self.generation.number:
@@ -165,7 +165,7 @@ class Reload:
     def settle(self, now: float) -> None:
         """End the reload if every worker that lives has confirmed."""
         if self._applying and not self._silent():
-            ready = sum(worker.ready for worker in self._workers.values())
+            ready = sum(worker.ready and self._is_ours(worker) for worker in self._workers.values())
             number = self.generation.number
             self._log.info(f"dynamic config generation {number} is applied in {ready} workers")
             self._finish("", now)
@@ -186,12 +186,16 @@ class Reload:
                 self._log.error(reason)
             self._finish("\n".join(reasons), now)
 
+    def _is_ours(self, worker: Child) -> bool:
+        """Whether it is of the edition for which the newest generation was validated."""
+        return worker.edition == self.generation.edition
+
     def _silent(self) -> list[Child]:
         return [
             worker
             for worker in self._workers.values()
             if worker.ready
-            and worker.edition == self.generation.edition
+            and self._is_ours(worker)
             and worker.applied_generation < self.generation.number
         ]
 

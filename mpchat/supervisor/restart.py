@@ -1,8 +1,7 @@
 """One restart at a time: new code and static config for the whole service, or a new worker for one slot.
 
 Rules. A table names what each (phase, step) pair means; one that cannot happen is not in it and raises.
-Requests during a restart wait: of those for the whole service the latest stands for all, and a request
-for one slot is part of it. What fails changes nothing in the end: slots that had moved move back. A
+Requests during a restart wait. What fails changes nothing in the end: slots that had moved move back. A
 reload of the dynamic config waits for the end of a restart, and a restart for the end of a reload.
 
 Theory of operation. LOADING: a second template loads what stands on the disk now. MOVING: workers are
@@ -29,6 +28,7 @@ from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker, Generation, Reload
+from mpchat.supervisor.requests import Requests
 from mpchat.supervisor.running import Running
 
 
@@ -126,21 +126,11 @@ class Restart:
         self._before: _Before | None = None
         self._reason = ""
         self._askers: list[Asker] = []
-        self._wants_all = False
-        self._waiting_for_all: list[Asker] = []
-        self._waiting_for_slot: dict[int, list[Asker]] = {}
+        self._requests = Requests()
 
     def ask(self, slot: int | None, *askers: Asker) -> None:
         """Have all workers replaced, or that of one slot, when ``tick`` finds time for it."""
-        if slot is None and not self._wants_all:
-            self._wants_all = True
-            for waiting in self._waiting_for_slot.values():
-                self._waiting_for_all += waiting
-            self._waiting_for_slot.clear()
-        if self._wants_all or slot is None:
-            self._waiting_for_all += askers
-        else:
-            self._waiting_for_slot.setdefault(slot, []).extend(askers)
+        self._requests.add(slot, askers)
 
     def tick(self, now: float) -> None:
         """Go on with the restart, or begin the next one."""
@@ -188,12 +178,7 @@ class Restart:
     def stop(self, now: float) -> None:
         """Give up: the service is stopping."""
         self._step(Step.STOP, _News(now, "the service is stopping"))
-        askers = self._waiting_for_all
-        for waiting in self._waiting_for_slot.values():
-            askers += waiting
-        self._wants_all, self._waiting_for_all, self._waiting_for_slot = False, [], {}
-        for asker in askers:
-            asker("the service is stopping")
+        self._requests.refuse("the service is stopping")
 
     # Cells of the table
 
@@ -331,20 +316,24 @@ class Restart:
         self.phase, self.due = phase, due
 
     def _begin(self, now: float) -> None:
-        if self._wants_all:
-            self._wants_all = False
-            self._askers, self._waiting_for_all = self._waiting_for_all, []
+        request = self._requests.take()
+        if request is None:
+            return
+        self._askers = request.askers
+        if request.slot is None:
             self._load(now)
-        elif self._waiting_for_slot:
-            slot = next(iter(self._waiting_for_slot))
-            self._slot, self._askers = slot, self._waiting_for_slot.pop(slot)
-            pool = self._pool.policy.pool
-            if not (0 <= slot < len(pool) and pool[slot].wanted):
-                self._finish(f"there is no worker in slot {slot}", now)
-                return
-            self._enter(Phase.SLOT)
-            self._log.info(f"replacing the worker of slot {slot}")
-            self._pool.renew(slot, now)
+        else:
+            self._begin_slot(request.slot, now)
+
+    def _begin_slot(self, slot: int, now: float) -> None:
+        pool = self._pool.policy.pool
+        if not (0 <= slot < len(pool) and pool[slot].wanted):
+            self._finish(f"there is no worker in slot {slot}", now)
+            return
+        self._slot = slot
+        self._enter(Phase.SLOT)
+        self._log.info(f"replacing the worker of slot {slot}")
+        self._pool.renew(slot, now)
 
     def _load(self, now: float) -> None:
         self._log.info("restarting: a new template loads code and static config")

@@ -1,9 +1,10 @@
-"""A restart's table is complete; what it does to a service is tested with the real command."""
+"""A restart's table is complete, its requests wait in order; the rest is tested with the real command."""
 
 from __future__ import annotations
 
 import itertools
 
+from mpchat.supervisor.requests import Requests
 from mpchat.supervisor.restart import TABLE, Phase, Step
 
 # The second template lives while it loads and while slots move, the second monitor in its own phase;
@@ -27,3 +28,32 @@ def test_every_pair_is_decided_or_impossible() -> None:
         if phase in POSSIBLE_IN[step]
     }
     assert set(TABLE) == possible
+
+
+def test_requests_wait_in_order_and_the_whole_service_stands_for_all() -> None:
+    told: list[tuple[str, str]] = []
+    requests = Requests()
+    assert requests.take() is None
+
+    def ask(slot: int | None, name: str) -> None:
+        requests.add(slot, [lambda reason: told.append((name, reason))])
+
+    def take() -> tuple[int | None, int]:
+        request = requests.take()
+        assert request is not None
+        return request.slot, len(request.askers)
+
+    ask(2, "a")
+    ask(0, "b")
+    ask(2, "c")
+    assert (take(), take()) == ((2, 2), (0, 1))
+    ask(1, "d")
+    ask(None, "e")
+    ask(3, "f")
+    ask(None, "g")
+    assert take() == (None, 4)
+    ask(None, "h")
+    ask(1, "i")
+    requests.refuse("no")
+    assert told == [("h", "no"), ("i", "no")]
+    assert requests.take() is None

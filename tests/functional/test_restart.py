@@ -256,10 +256,36 @@ GATED = """
 """
 
 
+GATED_IMPORT = """
+import os, sys, time
+print("waits", file=sys.stderr)
+while not os.path.exists("gate"):
+    time.sleep(0.01)
+"""
+
+End = Callable[[], ControlError | None]
+
+
 @pytest.fixture
-def gated(app: Path, supervisor: Service, control_socket: str) -> Callable[[], ControlError | None]:
+def gated(app: Path, supervisor: Service, control_socket: str) -> End:
     """Begin a restart whose first new worker waits for the file ``gate``; return how to await its end."""
     change(app, "        pass\n", GATED)
+    end = begin(control_socket)
+    wait_until(lambda: len(supervisor.pids("worker")) == 5, "a new worker")
+    return end
+
+
+@pytest.fixture
+def loading(app: Path, supervisor: Service, control_socket: str) -> End:
+    """Begin a restart whose new template waits for the file ``gate``; return how to await its end."""
+    app.write_text(GATED_IMPORT + APP)
+    end = begin(control_socket)
+    # It has no title yet.
+    wait_until(lambda: len(supervisor.children()) == 7, "a new template")
+    return end
+
+
+def begin(control_socket: str) -> End:
     ends: list[ControlError | None] = []
 
     def run() -> None:
@@ -271,16 +297,12 @@ def gated(app: Path, supervisor: Service, control_socket: str) -> Callable[[], C
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_until(lambda: len(supervisor.pids("worker")) == 5, "a new worker")
 
     def end() -> ControlError | None:
         thread.join()
         return ends[0]
 
     return end
-
-
-End = Callable[[], ControlError | None]
 
 
 def open_gate(service: Service) -> None:
@@ -327,6 +349,50 @@ def assert_nothing_is_left(children: list[int], control_socket: str) -> None:
 
     wait_until(lambda: not left(), "end of all children")
     assert not os.path.exists(control_socket)
+
+
+def new_template(service: Service) -> int:
+    (pid,) = [pid for pid, title in service.children().items() if not title.startswith("mpchat: ")]
+    return pid
+
+
+def test_the_new_template_may_be_killed_while_it_loads(supervisor: Service, loading: End) -> None:
+    os.kill(new_template(supervisor), signal.SIGKILL)
+    error = loading()
+    assert error is not None
+    assert str(error).startswith("the new template: killed by SIGKILL")
+    settled(supervisor)
+
+
+def test_the_old_template_may_be_killed_while_the_new_one_loads(
+    supervisor: Service, loading: End
+) -> None:
+    os.kill(supervisor.pids("template")[0], signal.SIGKILL)
+    # Its successor imports the same code, and waits as well.
+    wait_until(lambda: "template pid" in supervisor.stderr(), "its end")
+    open_gate(supervisor)
+    assert loading() is None
+    settled(supervisor)
+
+
+def test_what_a_template_prints_while_it_loads_is_not_lost(
+    supervisor: Service, loading: End
+) -> None:
+    open_gate(supervisor)
+    assert loading() is None
+    wait_until(lambda: "waits\n" in supervisor.stderr(), "what it has printed")
+    settled(supervisor)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_the_service_is_that_of_a_template_that_loads(
+    supervisor: Service, loading: End, number: signal.Signals, control_socket: str
+) -> None:
+    children = list(supervisor.children())
+    supervisor.send_signal(number)
+    supervisor.process.wait(30)
+    assert loading() is not None
+    assert_nothing_is_left(children, control_socket)
 
 
 def test_the_new_template_may_be_killed(supervisor: Service, gated: End) -> None:

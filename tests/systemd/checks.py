@@ -246,6 +246,24 @@ def test_a_killed_worker_is_replaced_and_systemd_sees_nothing(box: Box, unit: Un
     unit.wait_for_journal(f"pid {victim}: killed by SIGKILL")
 
 
+def test_a_rolling_restart_replaces_all_and_systemd_sees_nothing(box: Box, unit: Unit) -> None:
+    before, workers = unit.show("MainPID"), set(unit.workers())
+    config = box.path(STATIC_CONFIG)
+    good = config.read_text()
+    command = [COMMAND, "restart", "--socket", CONTROL_SOCKET]
+    config.write_text(good.replace("port: 8080", "port: many"))
+    refused = box.run(*command, check=False)
+    assert refused.returncode == 1
+    assert f"{STATIC_CONFIG}:20:23: components.server.listener.port: expected" in refused.stderr
+    assert set(unit.workers()) == workers
+    config.write_text(good)
+    assert box.run(*command).stdout == "restarted\n"
+    wait_until(lambda: len(unit.workers()) == 4, "four workers")
+    assert not workers & set(unit.workers())
+    assert (unit.show("MainPID"), unit.show("NRestarts")) == (before, "0")
+    assert unit.show("ActiveState") == "active"
+
+
 async def test_the_watchdog_restarts_a_service_whose_supervisor_stands_still(
     box: Box, unit: Unit
 ) -> None:

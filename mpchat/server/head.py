@@ -21,6 +21,7 @@ _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\
 _TARGET = re.compile(r"[\x21-\x7e]+")
 _EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")
 _BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e]*)?\r?")
+_NO_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _BESIDE_TARGET = 64
 """Bytes that a request line may have beside its target, as long as it has no end."""
 _VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
@@ -47,20 +48,23 @@ class Head:
     expects_continue: bool
 
 
-def find_end(data: bytes | bytearray, limits: HeadLimits) -> int:
+def find_end(data: bytes | bytearray, limits: HeadLimits, seen: int = 0) -> int:
     """Return where the head ends (behind the empty line at its end), or -1 if it is not there yet.
+
+    ``seen`` bytes were there at the last call, and are not looked at again: a head may trickle in.
 
     Raises:
         HttpError: It is already too large (431, or 414 if the target alone is), or no head.
     """
-    end = data.find(b"\r\n\r\n", _skip_empty_lines(data))
+    begin = _skip_empty_lines(data)
+    end = data.find(b"\r\n\r\n", max(begin, seen - 3))
     if (end < 0 and len(data) > limits.head) or end > limits.head:
-        line = data.find(b"\r\n", _skip_empty_lines(data))
+        line = data.find(b"\r\n", begin)
         if line < 0 or line > limits.target:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
     if end < 0:
-        _check_beginning(data[_skip_empty_lines(data) :], limits)
+        _check_beginning(data, begin, seen, limits)
         return -1
     return end + 4
 
@@ -137,20 +141,20 @@ def _refuse_body(headers: Headers) -> None:
         raise _bad("a WebSocket handshake has no body")
 
 
-def _check_beginning(data: bytes | bytearray, limits: HeadLimits) -> None:
+def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: HeadLimits) -> None:
     """Refuse at once what cannot become a head: other protocols do not end theirs with an empty line."""
-    ends = data.count(b"\r\n")
-    if ends:
-        # First, as in a whole head: what a request is refused for does not depend on its pieces.
-        _request_line(data[: data.find(b"\r\n")].decode("latin-1"), limits)
-    if data.count(b"\n") != ends or data.count(b"\r") != ends + data.endswith(b"\r"):
-        raise _bad("lines end with CR and LF")
-    if ends:
+    end = data.find(b"\r\n", begin)
+    if end < 0:
+        if _BEGINNING.fullmatch(data, begin) is None:
+            raise _bad("malformed request line")
+        if len(data) - begin > limits.target + _BESIDE_TARGET:
+            raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         return
-    if not _BEGINNING.fullmatch(data):
-        raise _bad("malformed request line")
-    if len(data) > limits.target + _BESIDE_TARGET:
-        raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
+    if end + 2 > seen:
+        # First, as in a whole head: what a request is refused for does not depend on its pieces.
+        _request_line(data[begin:end].decode("latin-1"), limits)
+    if _NO_END.search(data, max(begin, seen - 1)) is not None:
+        raise _bad("lines end with CR and LF")
 
 
 def _skip_empty_lines(data: bytes | bytearray) -> int:

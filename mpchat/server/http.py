@@ -44,6 +44,7 @@ class HttpProtocol(asyncio.Protocol):
         self._admitted = admitted
         self._peer: Any = None
         self._data = bytearray()
+        self._seen = 0
         self._head: Head | None = None
         self._task: asyncio.Task[None] | None = None
         # Half-closed, or a WebSocket now.
@@ -146,9 +147,11 @@ class HttpProtocol(asyncio.Protocol):
         self._go_on()
 
     def _read_head(self) -> Head | None:
-        end = find_end(self._data, self.server.head_limits)
+        end = find_end(self._data, self.server.head_limits, self._seen)
         if end < 0:
+            self._seen = len(self._data)
             return None
+        self._seen = 0
         head = parse_head(bytes(self._data[:end]), self.server.head_limits)
         del self._data[:end]
         # Without a body only before 101 (RFC 9110, 7.8 and 10.1.1).

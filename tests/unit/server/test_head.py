@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mpchat.server.errors import HttpError
 from mpchat.server.head import find_end, parse_head
 from tests.deciding import LIMITS, status_of
+from tests.fuzz.comparing import check_pieces
 from tests.requests import CASES, MAX_HEADERS_SIZE, Case
 
 
@@ -23,6 +24,12 @@ def test_every_rule_of_a_request(case: Case) -> None:
         status, headers = error.status, {**error.headers}
     assert status == case.status
     assert case.headers.items() <= headers.items()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_pieces_make_no_difference(case: Case) -> None:
+    if len(case.data) < 8000:
+        check_pieces(case.data, case.status)
 
 
 def test_names_of_rules_are_unique() -> None:

@@ -375,6 +375,11 @@ MORE = [
         101,
     ),
     Case("6455 4.3: empty elements", shake(CHAT, "Sec-WebSocket-Protocol: ,a,,"), 101),
+    Case(
+        "6455 11.3.4: a line without any",
+        shake(CHAT, "Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol:"),
+        101,
+    ),
     Case("6455 4.3: no subprotocol", shake(CHAT, "Sec-WebSocket-Protocol:"), 400),
     Case("6455 4.3: commas alone", shake(CHAT, "Sec-WebSocket-Protocol: , ,"), 400),
     Case("6455 4.3: no token", shake(CHAT, "Sec-WebSocket-Protocol: a b"), 400),

@@ -36,6 +36,7 @@ _PROTOCOL = re.compile(f"{_T}+(?:/{_T}+)?")
 # A quoted value has to be a token once it is unquoted, so it holds neither comma nor semicolon.
 _VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
 _EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
+_OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
 
 
 def check_handshake(method: str, headers: Headers) -> None:
@@ -56,10 +57,7 @@ def check_handshake(method: str, headers: Headers) -> None:
     # Before the key: what another version asks of it is not known here.
     if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
-    for name, item in (
-        ("Sec-WebSocket-Protocol", _TOKEN),
-        ("Sec-WebSocket-Extensions", _EXTENSION),
-    ):
+    for name, item in _OFFERS.items():
         # 4.3: at least one element.
         if name in headers and not _elements(headers, name, item):
             raise _bad(f"empty {name}")
@@ -97,9 +95,13 @@ def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
     Raises:
         HttpError: 400, there is no subprotocol that both sides speak.
     """
+    # Lines without an element are none to us, and an error to ``websockets``.
+    offers = Headers(
+        (name, value) for name in _OFFERS for value in headers.get_all(name) if value.strip(", \t")
+    )
     try:
-        extensions, agreed = judge.process_extensions(headers)
-        subprotocol = judge.process_subprotocol(headers)
+        extensions, agreed = judge.process_extensions(offers)
+        subprotocol = judge.process_subprotocol(offers)
     except InvalidHandshake as error:
         raise _bad(f"failed to open a WebSocket connection: {error}") from error
     accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]

@@ -67,7 +67,6 @@ BAD_MORE = [
     f"Sec-WebSocket-Key: {KEY}",
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Protocol: a b",
-    "Sec-WebSocket-Protocol: ,",
     "Sec-WebSocket-Extensions: a; b=",
     'Sec-WebSocket-Extensions: a; b="c d"',
     "Content-Length: 1",

@@ -1,0 +1,56 @@
+"""What a handshake agrees on."""
+
+from __future__ import annotations
+
+import pytest
+from websockets.datastructures import Headers
+
+from mpchat.server.errors import HttpError
+from mpchat.server.upgrade import agree, check_handshake, make_judge
+from mpchat.websocket.negotiation import DeflateOptions
+from tests.requests import FIELDS
+
+JUDGE = make_judge(("b", "a"), DeflateOptions())
+DEFLATE = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        (["Protocol: a"], {"Protocol": "a"}),
+        (["Protocol: a,b"], {"Protocol": "b"}),
+        (["Protocol: , a", "Protocol:", "Protocol: x,"], {"Protocol": "a"}),
+        (["Protocol: a", "Extensions: x", "Extensions:"], {"Protocol": "a"}),
+        (
+            [
+                "Protocol: a",
+                "Extensions: x",
+                "Extensions: ,",
+                "Extensions: permessage-deflate; client_max_window_bits",
+            ],
+            {"Protocol": "a", "Extensions": DEFLATE},
+        ),
+        # RFC 7692, 7.1: what breaks a rule of the extension is declined.
+        (
+            ["Protocol: a", "Extensions: permessage-deflate; client_max_window_bits=99"],
+            {"Protocol": "a"},
+        ),
+    ],
+)
+def test_what_both_sides_speak_is_chosen(lines: list[str], answer: dict[str, str]) -> None:
+    pairs = [line.partition(":") for line in lines]
+    headers = Headers(
+        [*FIELDS.items(), *((f"Sec-WebSocket-{name}", value.strip()) for name, _, value in pairs)]
+    )
+    check_handshake("GET", headers)
+    agreed = agree(JUDGE, headers)
+    found = {name.removeprefix("Sec-WebSocket-"): value for name, value in agreed.headers}
+    assert found == {"Accept": found["Accept"], **answer}
+    assert agreed.subprotocol == answer["Protocol"]
+
+
+def test_without_a_common_subprotocol_it_is_refused() -> None:
+    headers = Headers([*FIELDS.items(), ("Sec-WebSocket-Protocol", "A, c")])
+    with pytest.raises(HttpError) as caught:
+        agree(JUDGE, headers)
+    assert caught.value.status == 400

@@ -11,13 +11,14 @@
  * and the caller reads /proc.
  *
  *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw]
- *               [--handshakes | --in-turn | --never-read]
+ *               [--handshakes | --in-turn | --never-read | --flood]
  *
  * --raw        the server is a bare TCP echo: the same frames, expected back as they went
  * --upper      text, expected back in capitals
  * --handshakes connect, upgrade, close, and again; no messages
  * --in-turn    one message on each connection, one connection after the other
  * --never-read sends and sends, and never reads
+ * --flood      the first connection sends as much as its socket takes; only the others are counted
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -38,6 +39,7 @@
 #include <unistd.h>
 
 enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
+enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
 /* The key of RFC 6455's example, and the answer that it must get. */
@@ -50,6 +52,7 @@ struct connection {
     int fd;
     enum { ABSENT, UPGRADING, OPEN, CLOSING } state;
     bool wants_out;         /* registered for EPOLLOUT */
+    bool floods;            /* its messages are compared, and not counted */
     uint64_t first;         /* the ring's message that this connection begins with */
     uint64_t sent, allowed; /* bytes of frames: written, and to be written */
     uint64_t received;      /* bytes of the expected answer that came */
@@ -67,7 +70,7 @@ struct connection {
 static struct {
     int port, connections, in_flight;
     size_t size;
-    bool text, upper, raw, handshakes, in_turn, never_read;
+    bool text, upper, raw, handshakes, in_turn, never_read, flood;
 } options = {.connections = 1, .in_flight = 1, .size = 32};
 
 static int poller;
@@ -146,6 +149,7 @@ static void watch(struct connection *self, bool out) {
 /* Writes as much as the socket takes. A pong goes between two frames. */
 static void push(struct connection *self) {
     bool blocked = false;
+    uint64_t most = self->floods ? self->sent + FLOOD_BYTES : UINT64_MAX;
     while (!blocked) {
         bool between = self->sent % frame_size == 0, pong = self->pong_length && between;
         uint64_t place = (self->first * frame_size + self->sent) % (ring * frame_size);
@@ -157,6 +161,7 @@ static void push(struct connection *self) {
         if (count < 0 && errno != EAGAIN) fail("send: %m");
         blocked = count < (ssize_t)size;
         if (!pong && count > 0) self->sent += (uint64_t)count;
+        if (self->sent >= most) blocked = true;
         else if (pong && !blocked) self->pong_length = 0;
         else if (pong && count > 0) fail("a pong was cut short");
     }
@@ -243,7 +248,7 @@ static int take_payload(struct connection *self, const unsigned char *data, size
         self->received += part;
         data += part;
         size -= part;
-        if (self->received % answer_size) continue;
+        if (self->received % answer_size || self->floods) continue;
         uint64_t index = self->received / answer_size - 1;
         note_latency(time - self->since[index % (uint64_t)options.in_flight]);
         completed++;
@@ -346,10 +351,10 @@ static bool step(int milliseconds) {
     if (count < 0 && errno != EINTR) fail("epoll_wait: %m");
     for (int index = 0; index < count; index++) {
         struct connection *self = events[index].data.ptr;
+        uint32_t what = events[index].events;
         if (!self) told = true;
-        else if (events[index].events & EPOLLIN) readable(self);
-        else if (events[index].events & EPOLLOUT) push(self);
-        else readable(self); /* an error or a hang-up: recv says which */
+        else if (what & ~(uint32_t)EPOLLOUT) readable(self); /* of an error recv says which */
+        if (self && self->state != ABSENT && what & EPOLLOUT) push(self);
     }
     return told;
 }
@@ -388,19 +393,34 @@ static void connect_all(void) {
     }
 }
 
+static void start_flood(struct connection *self) {
+    self->floods = true;
+    self->allowed = UINT64_MAX / 2 / frame_size * frame_size;
+    push(self);
+}
+
+/* It ends with the frame that it is at, and has all its answers. */
+static void end_flood(struct connection *self) {
+    self->allowed = (self->sent + frame_size - 1) / frame_size * frame_size;
+    while (self->received / answer_size < self->allowed / frame_size) step_or_fail("the flood");
+    self->floods = false;
+}
+
 static void echo(uint64_t begin, uint64_t end) {
-    int first = options.in_turn ? 1 : options.connections;
+    int first = options.flood, count = options.in_turn ? 1 : options.connections;
     uint64_t before = 0, expected = 0;
-    for (int index = 0; index < options.connections; index++)
+    if (options.flood) start_flood(&all[0]);
+    for (int index = first; index < options.connections; index++)
         before += all[index].allowed / frame_size;
-    for (int index = 0; index < first; index++)
+    for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
     while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end)
         step_or_fail("echoes");
     stopping = true;
-    for (int index = 0; index < options.connections; index++)
+    for (int index = first; index < options.connections; index++)
         expected += all[index].allowed / frame_size;
     while (messages < expected - before) step_or_fail("the last echoes");
+    if (options.flood) end_flood(&all[0]);
 }
 
 static uint64_t shake_hands(uint64_t end) {
@@ -461,7 +481,8 @@ static void parse(int count, char **words) {
     static const struct option names[] = {
         {"connections", 1, 0, 'c'}, {"in-flight", 1, 0, 'k'}, {"size", 1, 0, 's'},
         {"text", 0, 0, 'x'},        {"upper", 0, 0, 'u'},     {"raw", 0, 0, 'r'},
-        {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'}, {0}};
+        {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'},
+        {"flood", 0, 0, 'f'},       {0}};
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) switch (option) {
         case 'c': options.connections = atoi(optarg); break;
         case 'k': options.in_flight = atoi(optarg); break;
@@ -472,12 +493,14 @@ static void parse(int count, char **words) {
         case 'h': options.handshakes = true; break;
         case 'o': options.in_turn = true; break;
         case 'n': options.never_read = true; break;
+        case 'f': options.flood = true; break;
         default: exit(64);
     }
     if (optind != count - 1) fail("one port is needed");
     options.port = atoi(words[optind]);
     if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.size < 1)
         fail("numbers must be positive");
+    if (options.flood && options.connections < 2) fail("a flood needs others beside it");
 }
 
 int main(int count, char **words) {

@@ -56,17 +56,18 @@ class Client:
 
 
 def cpu_sample(row: Row, target: Running, client: Client, number: int, seconds: float) -> Sample:
-    """Measure the CPU time of a message, or of a handshake."""
+    """Measure the CPU time of a message or of a handshake, or latency."""
     with client.connect(row, target) as load:
         load.run(WARM_UP_SECONDS)
         before = target.cpu_ns()
         outcome = load.run(seconds)
         used = target.cpu_ns() - before
+    value = used / outcome.done / 1000 if row.cpu else outcome.p99_us
     return Sample(
         row.name,
         target.server.name,
         number,
-        round(used / outcome.done / 1000, 3),
+        round(value, 3),
         outcome.p50_us,
         outcome.p99_us,
         round(outcome.done / outcome.seconds),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .servers import Server
 
-Kind = Literal["message", "handshake", "idle", "held", "never-read"]
+Kind = Literal["message", "handshake", "flood", "idle", "held", "never-read"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -28,8 +28,9 @@ class Row:
         in_flight: Messages that each of them has underway.
         size: Payload of each message, bytes.
         text: Whether they are text; binary otherwise.
-        kind: What is measured: CPU time of a message or of a handshake, or memory per connection
-            (idle; held after one echo; held for a client that never reads).
+        kind: What is measured: CPU time of a message or of a handshake; the 99th percentile of the
+            latency of the others while the first connection floods; or memory per connection (idle;
+            held after one echo; held for a client that never reads).
         quick: Whether ``make bench-quick`` has this row.
     """
 
@@ -44,7 +45,12 @@ class Row:
     @property
     def memory(self) -> bool:
         """Whether memory is measured; each sample then takes a server of its own."""
-        return self.kind not in {"message", "handshake"}
+        return self.kind in {"idle", "held", "never-read"}
+
+    @property
+    def cpu(self) -> bool:
+        """Whether CPU time is measured."""
+        return self.kind in {"message", "handshake"}
 
     @property
     def unit(self) -> str:
@@ -71,6 +77,7 @@ class Row:
             "--handshakes": self.kind == "handshake",
             "--in-turn": self.kind == "held",
             "--never-read": self.kind == "never-read",
+            "--flood": self.kind == "flood",
         }
         return words + [flag for flag, wanted in flags.items() if wanted]
 
@@ -93,6 +100,7 @@ ROWS = (
     Row("32 B, 10 connections", 10),
     Row("32 B, 1,000 connections", 1_000),
     Row("32 B, 10,000 connections", 10_000),
+    Row("32 B, 100 connections beside one that floods", 101, kind="flood"),
     Row("Handshake", 16, kind="handshake", quick=True),
     Row("Idle connection, of 5,000", 5_000, kind="idle", quick=True),
     Row("Held after an echo of 1 MiB, of 500", 500, size=MIB, kind="held"),

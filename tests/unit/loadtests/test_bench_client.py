@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -39,8 +40,13 @@ def echo(received: Frame) -> list[bytes]:
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[int]:
-    """Serve connections one after the other; every data frame is answered as ``answer`` says."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    """Serve each connection in a thread; every data frame is answered as ``answer`` says."""
+    served: list[Future[None]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+
+        def serve_one(connection: socket.socket) -> None:
+            with connection, suppress(BrokenPipeError, ConnectionResetError):
+                converse(connection, answer)
 
         def serve() -> None:
             while True:
@@ -48,14 +54,15 @@ def serving(answer: Answer) -> Iterator[int]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
-                with connection, suppress(BrokenPipeError, ConnectionResetError):
-                    converse(connection, answer)
+                served.append(threads.submit(serve_one, connection))
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
-    thread.join()
+        thread.join()
+    for one in served:
+        one.result()
 
 
 def converse(connection: socket.socket, answer: Answer) -> None:
@@ -106,6 +113,19 @@ def test_fragments_and_pings_are_welcome(client: str) -> None:
 
     with serving(fragments) as port:
         assert run(client, port) > 0
+
+
+def test_a_flood_is_answered_and_not_counted(client: str) -> None:
+    answered = 0
+
+    def count(received: Frame) -> list[bytes]:
+        nonlocal answered
+        answered += 1
+        return echo(received)
+
+    with serving(count) as port:
+        counted = run(client, port, "--flood", "--connections", "3")
+    assert 0 < counted < answered
 
 
 def test_handshakes(client: str) -> None:

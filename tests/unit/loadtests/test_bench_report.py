@@ -173,3 +173,11 @@ def test_the_pages_in_docs_are_printed_from_their_json() -> None:
 
 def test_the_panels_are_rows() -> None:
     assert set(PANELS) <= {row.name for row in ROWS}
+
+
+def test_a_flood_is_told_as_latency_and_not_as_cost() -> None:
+    row = "32 B, 100 connections beside one that floods"
+    tables = report.tables(document(sample(row, "mpchat", 0, 2200, p50_us=1100, p99_us=2200)))
+    assert "Latency" in tables
+    assert "1100 / 2200" in tables
+    assert "CPU" not in tables

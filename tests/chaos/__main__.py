@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.catalogue import TORTURES
-from tests.chaos.page import Result, page
-from tests.chaos.torture import FULL, SHORT, Outcome, Scale, Torture
+from tests.chaos.page import Result, here, write
+from tests.chaos.torture import BRIEF, FULL, SHORT, Outcome, Scale, Torture
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
         _try(torture, scale) for torture in TORTURES if torture.name in (options.names or names)
     ]
     if options.write is not None:
-        options.write.write_text(page(results, scale))
+        write(options.write, TORTURES, results)
     return 0 if all(result.holds for result in results) else 1
 
 
@@ -44,10 +44,10 @@ def _try(torture: Torture, scale: Scale) -> Result:
         print(f"    MISSED: {failure}")
     missed = {}
     for measure, words in torture.without.items():
-        failures = _run(torture, scale, measure).failures
+        failures = _run(torture, BRIEF if scale is FULL else scale, measure).failures
         missed[measure] = failures
         print(f"    without ({words}): {failures[0] if failures else 'NOTHING MISSED'}", flush=True)
-    return Result(torture, outcome, missed)
+    return Result(torture.name, outcome.numbers, outcome.failures, missed, here())
 
 
 def _run(torture: Torture, scale: Scale, measure: str) -> Outcome:

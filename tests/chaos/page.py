@@ -1,16 +1,20 @@
-"""docs/reliability.md: what was done to the service, what had to hold, and what was measured."""
+"""docs/reliability.md and .json: what was done to the service, what had to hold, and what was measured.
+
+The page is printed from the JSON, in which each run of a torture replaces the one before.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mpchat import __version__
-from tests.chaos.torture import Outcome, Scale, Torture
+from tests.chaos.torture import FULL, Torture
 
 _HEAD = """<!-- Printed by `make chaos`. -->
 
@@ -23,13 +27,13 @@ three at a time, to an echo that thinks over some of them. The clients note ever
 the service notes how many messages it had read from each socket before its Close. Each torture also
 runs without a measure that it is about, and has to fail then.
 
-{date}, {machine}, Python {python}, mpchat {version}.
-
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |
 """
 _WITHOUT = """
 ## Without the measure
+
+The same, with one measure switched off, and for a shorter time: as long as it takes to miss the bar.
 
 | Torture | Switched off | The bar is missed |
 | --- | --- | --- |
@@ -38,43 +42,29 @@ _WITHOUT = """
 
 @dataclass(frozen=True)
 class Result:
-    """A torture with what came of it; ``missed`` has the failures without each measure."""
+    """What came of a torture.
 
-    torture: Torture
-    outcome: Outcome
+    Attributes:
+        numbers: What was measured.
+        failures: The bars that were missed.
+        missed: Those that were missed without each measure.
+        where: When and where it ran.
+    """
+
+    name: str
+    numbers: Mapping[str, str]
+    failures: Sequence[str]
     missed: Mapping[str, Sequence[str]]
+    where: str
 
     @property
     def holds(self) -> bool:
         """Whether the bar holds, and is missed without each measure."""
-        return not self.outcome.failures and all(self.missed.values())
+        return not self.failures and all(self.missed.values())
 
 
-def page(results: Sequence[Result], scale: Scale) -> str:
-    """Return the page."""
-    text = _HEAD.format(
-        rate=scale.rate,
-        live=scale.live,
-        date=time.strftime("%Y-%m-%d"),
-        machine=_machine(),
-        python=platform.python_version(),
-        version=__version__,
-    )
-    for result in results:
-        torture, outcome = result.torture, result.outcome
-        numbers = "; ".join(f"{name}: {number}" for name, number in outcome.numbers.items())
-        verdict = "; ".join(outcome.failures) or "holds"
-        text += f"| {torture.what} | {torture.bar} | {numbers} | {verdict} |\n"
-    text += _WITHOUT
-    for result in results:
-        for measure, failures in result.missed.items():
-            words = result.torture.without[measure]
-            told = "; ".join(failure.partition("; the first:")[0] for failure in failures)
-            text += f"| {result.torture.name} | {words} | {told or '**no**'} |\n"
-    return text
-
-
-def _machine() -> str:
+def here() -> str:
+    """Return date, machine and versions."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -83,4 +73,39 @@ def _machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}"
+    machine = f"{os.cpu_count()} cores of {model}, Linux {platform.release()}"
+    python = platform.python_version()
+    return f"{time.strftime('%Y-%m-%d')}, {machine}, Python {python}, mpchat {__version__}"
+
+
+def write(path: Path, tortures: Iterable[Torture], results: Iterable[Result]) -> None:
+    """Take the results over into the JSON beside the page, and print the page."""
+    data = path.with_suffix(".json")
+    known = json.loads(data.read_text()) if data.exists() else {}
+    known |= {result.name: asdict(result) for result in results}
+    data.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    found = {name: Result(**fields) for name, fields in known.items()}
+    path.write_text(
+        _page([(torture, found[torture.name]) for torture in tortures if torture.name in found])
+    )
+
+
+def _page(rows: Sequence[tuple[Torture, Result]]) -> str:
+    text = _HEAD.format(rate=FULL.rate, live=FULL.live)
+    for torture, result in rows:
+        numbers = "; ".join(f"{name}: {number}" for name, number in result.numbers.items())
+        verdict = "; ".join(map(_first_part, result.failures)) or "holds"
+        text += f"| {torture.what} | {torture.bar} | {numbers} | {verdict} |\n"
+    text += _WITHOUT
+    for torture, result in rows:
+        for measure, failures in result.missed.items():
+            told = "; ".join(map(_first_part, failures))
+            text += f"| {torture.name} | {torture.without[measure]} | {told or '**no**'} |\n"
+    places: dict[str, list[str]] = {}
+    for torture, result in rows:
+        places.setdefault(result.where, []).append(torture.name)
+    return text + "".join(f"\n{where}: {', '.join(names)}.\n" for where, names in places.items())
+
+
+def _first_part(failure: str) -> str:
+    return failure.partition("; the first:")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -95,3 +95,5 @@ FULL = Scale(
     seconds=60.0,
     hang=5.0,
 )
+BRIEF = replace(FULL, restarts=4, times=6, seconds=12.0)
+"""The full form, for as long as it takes to miss a bar."""

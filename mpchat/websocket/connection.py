@@ -68,8 +68,9 @@ class WebSocketConnection:
     async def recv(self) -> Message:
         """Return the next message, waiting for it if need be: str for text, bytes for binary.
 
-        To wait is also to say that all messages so far are answered: the answer to a client's Close is
-        held back until then (for ``close-timeout`` at the longest), and so is ours at a worker's end.
+        To wait is also to say that all messages so far are answered: the answer to a client's Close or
+        mistake is held back until then (for ``close-timeout`` at the longest), and so is our Close at a
+        worker's end.
 
         Raises:
             ConnectionClosed: The connection has ended and all its messages were taken:

@@ -4,7 +4,8 @@ Rules.
 - Writes: see output. Data goes before pong and before Close.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
   for the rest of the turn after a full read, so no connection takes the loop from the others.
-- A client's Close is answered when the handler has come back for more, has ended, or at close-timeout.
+- A client's Close, or its mistake, is answered when the handler has come back for more, has ended, or at
+  close-timeout: after what came before it.
 - After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
   client's end of file or close-timeout, then close. Closing at once would reset what is on its way.
 - No timer runs for an open connection; one runs while it closes.
@@ -148,7 +149,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def follow_config(self) -> None:
         """Take over what a new dynamic config says of keepalive."""
-        if self.sent is None and self.received is None and not self.lost:
+        if self.sent is None and not self.scanner.is_over and not self.lost:
             self.shared.keepalive.begin(self)
 
     # Input
@@ -198,7 +199,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A client that has said Close may still read the answers to what it said before.
         self._eof = True
-        return self.received is not None and not self.finished
+        return self.scanner.is_over and not self.finished
 
     def _look_for_close(self, data: bytes) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
@@ -223,16 +224,15 @@ class WebSocketProtocol(asyncio.Protocol):
                     self.output.gather(reply)
                 self.join_turn()
             scanner.replies = ()
-        if scanner.failure is not None and self.sent is None:
-            self._end_badly(scanner.failure)
-        elif scanner.closed is not None and self.received is None:
-            self.received = scanner.closed.close
-            self.received_first = self.sent is None
+        if scanner.is_over and self.sent is None:
+            if scanner.closed is not None:
+                self.received = scanner.closed.close
+                self.received_first = True
             self.chat.attention = True
             if self._messages or self._is_unanswered():
-                self._expire_in_close_timeout(WebSocketProtocol._answer_close)
+                self._expire_in_close_timeout(WebSocketProtocol._answer_end)
             else:
-                self._answer_close()
+                self._answer_end()
 
     def _is_unanswered(self) -> bool:
         """Whether the handler has taken a message and not come back for more."""
@@ -296,8 +296,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def caught_up(self) -> None:
         """Close now if that was waiting for the handler to have taken and answered everything."""
-        if self.received is not None and self.sent is None:
-            self._answer_close()
+        if self.scanner.is_over and self.sent is None:
+            self._answer_end()
         elif self._drain_code is not None and self.sent is None and not self.lost:
             self.close(self._drain_code, "")
 
@@ -309,8 +309,8 @@ class WebSocketProtocol(asyncio.Protocol):
         """
         if self.sent is not None or self.lost:
             return
-        if self.received is not None:
-            self._answer_close()
+        if self.scanner.is_over:
+            self._answer_end()
             return
         self._write_close(Close(code, reason), close_frame(code, reason))
         self._expire_in_close_timeout(WebSocketProtocol.abort)
@@ -371,12 +371,11 @@ class WebSocketProtocol(asyncio.Protocol):
         if self.lost:
             self._on_end(self)
 
-    def _answer_close(self) -> None:
-        closed = self.scanner.closed
-        if self.sent is None and not self.lost and closed is not None:
-            # The answer repeats the client's code (RFC 6455, section 5.5.1).
-            self._write_close(closed.close, closed.frame)
-            self._half_close()
+    def _answer_end(self) -> None:
+        """Answer the client's Close, which repeats its code (RFC 6455, 5.5.1), or tell its mistake."""
+        ending = self.scanner.closed or self.scanner.failure
+        if self.sent is None and not self.lost and ending is not None:
+            self._end_with(ending)
 
     def _write_close(self, close: Close, frame: bytes) -> None:
         self.sent = close
@@ -415,6 +414,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self.turn.publish_now()
 
     def _expire_in_close_timeout(self, action: Callable[[WebSocketProtocol], None]) -> None:
+        # What comes now is no answer to a ping, and must not put the keepalive in this one's place.
+        self.awaiting_pong = False
         self.wheel_action = action
         self.shared.wheel.set(self, self.options.close_timeout)
 
@@ -429,13 +430,14 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def fail(self, code: int, reason: str) -> None:
-        """End the connection for what its client does or does not do."""
+        """End the connection now, for what its client does or does not do."""
         if self.sent is None and not self.lost:
-            self._end_badly(Ending(Close(code, reason), close_frame(code, reason)))
+            self._end_with(Ending(Close(code, reason), close_frame(code, reason)))
 
-    def _end_badly(self, ending: Ending) -> None:
+    def _end_with(self, ending: Ending) -> None:
         close = ending.close
-        extra = {"connection": self.context.id}
-        self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
+        if self.received is None:
+            extra = {"connection": self.context.id}
+            self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
         self._write_close(close, ending.frame)
         self._half_close()

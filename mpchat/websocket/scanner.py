@@ -14,6 +14,7 @@ empty tuple.
 
 from __future__ import annotations
 
+import codecs
 import struct
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
+_LOOKED_AT = 1024
+"""Bytes at the beginning of a text that are checked before its frame is whole."""
 _MOST_CONTROL = 125
 _DROPPED_AT_ONCE = 128
 _MOST_UNCOMMON = 256 * 1024
@@ -75,6 +78,7 @@ class Scanner:
         "_is_dropping",
         "_max_size",
         "_missing",
+        "_text_from",
         "closed",
         "failure",
         "has_control",
@@ -96,6 +100,8 @@ class Scanner:
         self._backlog: bytes = b""
         self._chunks: list[bytes] | None = None
         self._missing = 0
+        # Where its text begins, while that is to be looked at.
+        self._text_from = 0
         self._assembly: Assembly | None = None
         self.replies: tuple[bytes, ...] = ()
         self.pongs: tuple[bytes, ...] = ()
@@ -118,6 +124,8 @@ class Scanner:
             self._chunks.append(data)
             self._missing -= len(data)
             if self._missing > 0:
+                if self._text_from:
+                    self._check_beginning()
                 return False
             data = b"".join(self._chunks)
             self._chunks = None
@@ -158,6 +166,9 @@ class Scanner:
                     # Between the header and its end: wait for exactly what is missing.
                     self._chunks = [data[position:]]
                     self._missing = stop - end
+                    self._text_from = start - position if first & 0x7F == _TEXT else 0
+                    if self._text_from:
+                        self._check_beginning()
                     return False
                 masked = memoryview(data)[start:stop] if length >= _LARGE else data[start:stop]
                 payload = apply_mask(masked, data[start - 4 : start])
@@ -192,6 +203,19 @@ class Scanner:
             counters = self._counters
             counters.messages_received += received
             counters.bytes_received += received_bytes
+
+    def _check_beginning(self) -> None:
+        """Refuse text at its first wrong byte, also within a frame that trickles."""
+        data = b"".join(self._chunks or ())
+        start = self._text_from
+        if len(data) >= start + _LOOKED_AT:
+            self._text_from = 0
+        if len(data) > start:
+            beginning = apply_mask(data[start : start + _LOOKED_AT], data[start - 4 : start])
+            try:
+                codecs.utf_8_decode(beginning, "strict", False)
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
 
     def drop(self, data: bytes) -> None:
         """Take bytes, now that messages are not wanted any more: only a Close or a mistake counts."""

@@ -23,3 +23,5 @@ def test_autobahn_without_compression(service_port: int, tmp_path: Path) -> None
     outcomes = run_kosoku(url, tmp_path / "reports", COMPRESSION, 4, SECONDS)
     assert len(outcomes) == ALL - COMPRESSION_CASES
     assert describe([outcome for outcome in outcomes if not outcome.is_fine]) == ""
+    # What came before a mistake is answered, and text is refused at its first wrong byte.
+    assert describe([outcome for outcome in outcomes if outcome.behavior == "NON-STRICT"]) == ""

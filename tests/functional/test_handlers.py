@@ -58,27 +58,37 @@ def text(message: bytes) -> bytes:
     return bytes((0x81, 0x80 | len(message))) + bytes(4) + message
 
 
+ENDS = [
+    pytest.param(CLOSE_1000, b"\x88\x02\x03\xe8", id="Close"),
+    pytest.param(b"\x83\x80" + bytes(4), b"\x88\x12\x03\xeaunknown opcode 3", id="mistake"),
+]
+
+
+@pytest.mark.parametrize(("end", "answer"), ENDS)
 @pytest.mark.parametrize("half_close", [False, True])
-async def test_close_waits_for_the_answers(service_port: int, half_close: bool) -> None:
+async def test_an_end_waits_for_the_answers(
+    service_port: int, half_close: bool, end: bytes, answer: bytes
+) -> None:
     reader, writer = await raw_connect(service_port, "/slow")
-    writer.write(text(b"a") + text(b"b") + text(b"c") + CLOSE_1000 + text(b"late"))
+    writer.write(text(b"a") + text(b"b") + text(b"c") + end + text(b"late"))
     if half_close:
         writer.write_eof()
     received = await asyncio.wait_for(reader.read(), 30)
-    assert received == b"\x81\x01a\x81\x01b\x81\x01c\x88\x02\x03\xe8"
+    assert received == b"\x81\x01a\x81\x01b\x81\x01c" + answer
     writer.close()
     await writer.wait_closed()
 
 
+@pytest.mark.parametrize(("end", "answer"), ENDS)
 async def test_a_reply_leaves_though_its_handler_sleeps_with_input_queued(
-    service_port: int,
+    service_port: int, end: bytes, answer: bytes
 ) -> None:
     reader, writer = await raw_connect(service_port, "/sleeper")
     writer.write(text(b"a") * 3)
     assert await asyncio.wait_for(reader.readexactly(3), 30) == b"\x81\x01a"
-    # What it has not taken does not hold the Close up for longer than close-timeout.
-    writer.write(CLOSE_1000)
-    assert await asyncio.wait_for(reader.read(), 30) == b"\x88\x02\x03\xe8"
+    # What it has not taken does not hold the end up for longer than close-timeout.
+    writer.write(end)
+    assert await asyncio.wait_for(reader.read(), 30) == answer
     writer.close()
     await writer.wait_closed()
 

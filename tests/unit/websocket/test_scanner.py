@@ -139,6 +139,20 @@ def test_a_frame_is_refused_at_its_second_byte(opening: bytes) -> None:
     assert scanner.failure.close.code == CloseCode.PROTOCOL_ERROR
 
 
+def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
+    good = "päivää ✓".encode()
+    for bad in (b"\xff", b"\xc3\x28", b"\xf4\x90"):
+        stream = streams.frame(0x81, good + bad + b"more")
+        scanner = Scanner(1000, Counters())
+        over = []
+        for place in range(len(stream) - 1):
+            scanner.feed(stream[place : place + 1], [], 1)
+            over.append(scanner.is_over)
+        assert over.index(True) == 6 + len(good) + len(bad) - 1
+        assert scanner.failure is not None
+        assert scanner.failure.close.code == CloseCode.INVALID_DATA
+
+
 def test_close_is_answered_with_its_own_code() -> None:
     scanner, messages = scan(frame(Opcode.CLOSE, b"\x0f\xa1why") + frame(Opcode.TEXT, b"late"))
     assert messages == []

@@ -48,13 +48,15 @@ def main() -> int:
         finally:
             service.close()
     runner = f"wstest {AUTOBAHN}" if options.wstest else f"kosoku {metadata.version('kosoku')}"
+    number = f"All {ALL}" if len(outcomes) == ALL else f"{len(outcomes)} of the {ALL}"
     introduction = (
-        f"{len(outcomes)} of the {ALL} cases of Autobahn|Testsuite {AUTOBAHN}, run by {runner} "
-        f"on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} against `mpchat serve` with\n"
-        "[its config](../tests/conformance/static_config.yaml)."
+        f"{number} cases of Autobahn|Testsuite {AUTOBAHN}, run by {runner} on "
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d} against `mpchat serve` with\n"
+        "[a config of its own](../tests/conformance/static_config.yaml): "
+        "one worker, large messages, compression."
     )
     versions = {
-        **{name: metadata.version(name) for name in ("mpchat", "websockets", "uvloop")},
+        **{name: metadata.version(name) for name in ("mpchat", "websockets", "uvloop", "isal")},
         "Python": platform.python_version(),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }

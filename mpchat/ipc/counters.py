@@ -23,8 +23,36 @@ TRAFFIC = 4
 """The last of them, which change with every message"""
 GAUGES = (
     "sockets",  # open client sockets, plain HTTP included
+    "waiting",  # of these: no WebSocket, or not yet
     "connections",  # open WebSocket connections
 )
+
+LIMITS = (
+    # Sockets and handshakes that got 503
+    "listener.max_connections",
+    "listener.max_connections_per_worker",
+    "listener.max_handshakes",
+    "MPCHAT_LIMITS.max_connections",
+    "MPCHAT_LIMITS.max_connections_per_address",
+    "MPCHAT_LIMITS.max_messages_per_second",
+    "max_requests_in_flight",
+    "max_requests_per_second",
+    # Sockets that were ended: 408, or nothing where nothing had been said
+    "handshake-timeout",
+    # WebSocket connections that were ended, for what their client did or did not do
+    "max-remote-payload",
+    "max-messages-per-second",
+    "max-bytes-per-second",
+    "max-control-frames-per-second",
+    "message-timeout",
+    "idle-timeout",
+    "ping-timeout",
+    "write-timeout",
+    # Moments in which no socket could be accepted, for want of descriptors or memory
+    "descriptors",
+)
+"""Totals of what each limit turned away or ended, by the option that sets it. Rare, so each is written to
+the scoreboard when it happens, and whatever happens often pays nothing for them."""
 
 
 class Counters:
@@ -44,6 +72,7 @@ class Counters:
     bytes_sent: int
     log_lines_dropped: int
     sockets: int
+    waiting: int
     connections: int
 
     def __init__(self) -> None:

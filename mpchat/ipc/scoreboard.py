@@ -15,10 +15,10 @@ import os
 import time
 
 from mpchat.ipc.addresses import ITEMS, AddressTable
-from mpchat.ipc.counters import GAUGES, TOTALS, TRAFFIC, Counters
+from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0006
+MAGIC = 0x6D70_6368_6174_0007
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -54,7 +54,7 @@ STATE_NAMES = (
 """What a row says of its worker beside the counters."""
 HANDLERS = 256
 """Handlers that a service may have; each is counted for itself."""
-NAMES = STATE_NAMES + TOTALS + GAUGES
+NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
 _WIDTH = 64
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _FIRST_TRAFFIC = len(STATE_NAMES) + len(TOTALS) - TRAFFIC
@@ -204,6 +204,10 @@ class Row:
         """Count a handshake of a handler within this second, or take it back (-1)."""
         count = count_in(self._handshakes[handler], second)
         self._handshakes[handler] = pack(second, max(0, count + change))
+
+    def count_limit(self, name: str) -> None:
+        """Count what a limit has turned away or ended, by one of LIMITS."""
+        self._items[_INDEX[name]] += 1
 
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of what the row held before."""

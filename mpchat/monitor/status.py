@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from mpchat.ipc.counters import GAUGES, TOTALS
+from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS
 from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -60,6 +60,7 @@ class Status:
             "hang_timeout_seconds": self._hang_timeout,
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
+            "limits": {name: board.total(name, slots) for name in LIMITS},
         }
 
     def ready_pids(self) -> set[int]:

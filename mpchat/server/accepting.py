@@ -30,14 +30,19 @@ log = logging.getLogger("mpchat.server")
 class Acceptor:
     """The queues that this worker takes clients from: a set that grows and shrinks.
 
-    ``on_socket`` is given each client, and whether a sibling has passed it on.
+    ``on_socket`` is given each client, and whether a sibling has passed it on. ``on_pause`` is called
+    when one could not be taken.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_socket: Callable[[socket.socket, bool], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_socket: Callable[[socket.socket, bool], None],
+        on_pause: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._on_socket = on_socket
+        self._on_pause = on_pause
         self._sources: list[socket.socket] = []
         self._spare = Spare()
         self._exhausted = False
@@ -107,6 +112,7 @@ class Acceptor:
         return socket.socket(fileno=array.array("i", rights)[0])
 
     def _pause(self, source: socket.socket, error: OSError) -> None:
+        self._on_pause()
         if not self._exhausted:
             self._exhausted = True
             log.error("cannot accept: %s; trying again every %g s", error.strerror, _PAUSE)

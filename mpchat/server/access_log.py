@@ -87,6 +87,11 @@ class AccessLog:
         return self._access or logger
 
 
+def address_of(peer: Any) -> str | None:
+    """Return a client's address without its port, None on a Unix socket."""
+    return peer[0] if isinstance(peer, tuple) else None
+
+
 def describe_peer(peer: Any) -> str:
     """Return a client's address for a reader."""
     if not isinstance(peer, tuple):

@@ -2,8 +2,8 @@
 
 Rules. A limit counts the whole service: every worker shows its part in the scoreboard, and whoever asks
 sums up. A handshake is counted before it is decided on, so that workers which decide at the same moment
-never let in too many together; what is refused is taken back and gets 503. A rate is counted in seconds
-of the system's clock, the same in all workers.
+never let in too many together; what is refused is taken back, counted by its limit, and gets 503. A rate
+is counted in seconds of the system's clock, the same in all workers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
 from mpchat.ipc.addresses import AddressTable, hash_address
 from mpchat.ipc.scoreboard import ROWS, Row, Scoreboard
+from mpchat.server.options import ListenerOptions
+
+_REFUSALS = {
+    "MPCHAT_LIMITS.max_connections": "too many connections to the service",
+    "MPCHAT_LIMITS.max_connections_per_address": "too many connections from this address",
+    "MPCHAT_LIMITS.max_messages_per_second": "too many messages per second",
+    "max_requests_in_flight": "too many connections to this handler",
+    "max_requests_per_second": "too many handshakes per second",
+}
+"""What is said of a handshake that is beyond a limit."""
 
 
 @dataclass
@@ -47,20 +57,24 @@ class Admission:
         self,
         board: ServiceBoard,
         handlers: Sequence[HandlerBase],
-        max_sockets: int,
+        options: ListenerOptions,
         snapshot: Callable[[], Snapshot],
     ) -> None:
         self._board = board
-        self._max_sockets = max_sockets
+        self._options = options
         self._snapshot = snapshot
         self._key = board.scoreboard.address_key
         self._indexes = {handler.name: index for index, handler in enumerate(handlers)}
 
-    def admits_socket(self, own: int) -> bool:
-        """Whether the listener allows one more; ``own`` are this worker's sockets with it."""
+    def admits_socket(self, own: int, waiting: int) -> bool:
+        """Whether the listener allows one more; this worker's sockets and handshakes are with it."""
         board = self._board
         board.row.set("sockets", own)
-        return board.scoreboard.total("sockets", board.slots) <= self._max_sockets
+        board.row.set("waiting", waiting)
+        name = self._socket_limit(own)
+        if name is not None:
+            board.row.count_limit(name)
+        return name is None
 
     def admit(self, handler: HandlerBase, address: str | None) -> str | None:
         """Count a handshake in, to be released at the connection's end; or return why it is refused."""
@@ -68,35 +82,51 @@ class Admission:
         index = self._indexes[handler.name]
         self._count(index, address, 1)
         self._board.row.count_handshake(index, second, 1)
-        reason = self._refusal(handler, address, second)
-        if reason is not None:
-            self._board.row.count_handshake(index, second, -1)
-            self._count(index, address, -1)
-        return reason
+        name = self._handshake_limit(handler, address, second)
+        if name is None:
+            return None
+        self._board.row.count_handshake(index, second, -1)
+        self._count(index, address, -1)
+        self._board.row.count_limit(name)
+        return _REFUSALS[name]
 
     def release(self, handler: HandlerBase, address: str | None) -> None:
         """Count a connection out: it has ended, or did not come about."""
         self._count(self._indexes[handler.name], address, -1)
 
-    def _refusal(self, handler: HandlerBase, address: str | None, second: int) -> str | None:
+    def _socket_limit(self, own: int) -> str | None:
+        """Return the limit, one of LIMITS, that the newest socket is beyond."""
+        board, slots, options = self._board.scoreboard, self._board.slots, self._options
+        if board.total("sockets", slots) > options.max_connections:
+            return "listener.max_connections"
+        if _over(options.max_connections_per_worker, lambda: own):
+            return "listener.max_connections_per_worker"
+        if _over(options.max_handshakes, lambda: board.total("waiting", slots)):
+            return "listener.max_handshakes"
+        return None
+
+    def _handshake_limit(
+        self, handler: HandlerBase, address: str | None, second: int
+    ) -> str | None:
+        """Return the limit, one of LIMITS, that a handshake is beyond."""
         board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
         index, options = self._indexes[handler.name], handler.options
         if _over(limits.max_connections, lambda: board.total("admitted", slots)):
-            return "too many connections to the service"
+            return "MPCHAT_LIMITS.max_connections"
         if address is not None and _over(
             limits.max_connections_per_address, lambda: self._board.of_address(self._hash(address))
         ):
-            return "too many connections from this address"
+            return "MPCHAT_LIMITS.max_connections_per_address"
         most = limits.max_messages_per_second
         if most is not None and board.in_second("messages_in_second", slots, second) >= most:
-            return "too many messages per second"
+            return "MPCHAT_LIMITS.max_messages_per_second"
         if _over(options.max_requests_in_flight, lambda: board.handler_connections(index, slots)):
-            return "too many connections to this handler"
+            return "max_requests_in_flight"
         if _over(
             options.max_requests_per_second,
             lambda: board.handler_handshakes(index, slots, second),
         ):
-            return "too many handshakes per second"
+            return "max_requests_per_second"
         return None
 
     def _count(self, index: int, address: str | None, change: int) -> None:

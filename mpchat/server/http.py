@@ -16,6 +16,7 @@ from websockets.http11 import Response
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.logs.connection import CONNECTION
+from mpchat.server.access_log import address_of
 from mpchat.server.errors import HttpError
 from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
@@ -31,6 +32,8 @@ HANDLER_ERRORS = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterru
 """What an author's code may end with that is no reason for the worker to end."""
 _PER_TURN = 16
 """Requests of one client that are answered before others have their turn."""
+_REFUSED_SECONDS = 1.0
+"""Time for the request of a socket beyond a limit, which is there only to be refused."""
 _LINGER = 2.0
 """Seconds that a client has to read the last response and to end its side."""
 
@@ -66,12 +69,14 @@ class HttpProtocol(asyncio.Protocol):
         # Asked for now: a closed socket has no peer any more.
         self._peer = transport.get_extra_info("peername") or None
         self.server.waiting.add(self)
-        self._expire_in(self.server.options.handshake_timeout)
+        self._expire_in(
+            self.server.options.handshake_timeout if self._admitted else _REFUSED_SECONDS
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
         self.server.shared.wheel.discard(self)
-        self.server.waiting.discard(self)
+        self.server.no_longer_waiting(self)
         self.server.socket_closed()
         if self._task is not None:
             self._task.cancel()
@@ -83,7 +88,8 @@ class HttpProtocol(asyncio.Protocol):
         if self.idle:
             # From its first byte on; those that follow do not stretch it.
             self._has_begun = True
-            self._expire_in(self.server.options.handshake_timeout)
+            if self._admitted:
+                self._expire_in(self.server.options.handshake_timeout)
         self._data += data
         if self._task is None:
             self._serve()
@@ -243,7 +249,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer a handshake that is one; the handler's hook is asked if there is one."""
         server = self.server
         agreed = agree(server.judges[handler.name], head.request.headers)
-        reason = server.admission.admit(handler, self._address())
+        reason = server.admission.admit(handler, address_of(self._peer))
         if reason is not None:
             server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
@@ -251,7 +257,7 @@ class HttpProtocol(asyncio.Protocol):
             asking = self._ask(handler, head, context, agreed)
             self._task = asyncio.get_running_loop().create_task(asking)
         elif not self._switch(handler, head, context, agreed):
-            server.admission.release(handler, self._address())
+            server.admission.release(handler, address_of(self._peer))
 
     async def _ask(
         self,
@@ -279,7 +285,7 @@ class HttpProtocol(asyncio.Protocol):
             self._fail(handler, head, error)
         finally:
             if not upgraded:
-                self.server.admission.release(handler, self._address())
+                self.server.admission.release(handler, address_of(self._peer))
         self._task = None
 
     def _switch(
@@ -309,7 +315,7 @@ class HttpProtocol(asyncio.Protocol):
             server.ended,
         )
         self._is_over = True
-        server.waiting.discard(self)
+        server.no_longer_waiting(self)
         server.connections.add(protocol)
         transport.set_protocol(protocol)
         transport.resume_reading()
@@ -318,9 +324,6 @@ class HttpProtocol(asyncio.Protocol):
         if server.ending is not None:
             protocol.drain(server.ending)
         return True
-
-    def _address(self) -> str | None:
-        return self._peer[0] if isinstance(self._peer, tuple) else None
 
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
@@ -353,9 +356,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def expire(self) -> None:
         """What the wheel calls when the client took too long."""
-        if self._is_over:
+        if self._is_over or not self._admitted:
             self.abort()
-        elif not self.idle:
+            return
+        if self._is_fresh or not self.idle:
+            self.server.shared.count_limit("handshake-timeout")
+        if not self.idle:
             text = "the request did not arrive in time"
             self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
         else:

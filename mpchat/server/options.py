@@ -51,6 +51,23 @@ class ListenerOptions(OptionsModel):
     max_connections: Annotated[
         int, Field(ge=1, description="Open sockets of the service; further ones get 503")
     ] = 32768
+    max_connections_per_worker: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Open sockets of one worker; further ones get 503. By default only the "
+            "service's number and the worker's descriptors limit them",
+        ),
+    ] = None
+    max_handshakes: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Open sockets of the service that are no WebSocket, or not yet; further ones get "
+            "503. By default handshake-timeout alone limits them: with a number, whoever holds so many "
+            "keeps all others out",
+        ),
+    ] = None
 
     connection: Annotated[
         ConnectionOptions, Field(description="Options of client sockets, below")

@@ -19,7 +19,7 @@ from typing import Any
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
-from mpchat.server.access_log import AccessLog, describe_peer
+from mpchat.server.access_log import AccessLog, address_of, describe_peer
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.balance import Balance
 from mpchat.server.head import HeadLimits
@@ -66,7 +66,7 @@ class Server:
         self.head_limits = HeadLimits(
             limits.max_url_size, limits.max_headers_size, limits.max_request_size
         )
-        self.admission = Admission(board, handlers, options.listener.max_connections, snapshot)
+        self.admission = Admission(board, handlers, options.listener, snapshot)
         self.judges = {
             handler.name: make_judge(
                 handler.options.subprotocols, handler.options.permessage_deflate
@@ -82,7 +82,7 @@ class Server:
         self.waiting: set[HttpProtocol] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._loop = loop
-        self._acceptor = Acceptor(loop, self._on_socket)
+        self._acceptor = Acceptor(loop, self._on_socket, lambda: shared.count_limit("descriptors"))
         self._balance = balance
         self._adopting: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
@@ -111,6 +111,11 @@ class Server:
         """Return a name for a connection, unique among the living workers."""
         return f"{self._prefix}-{next(self._ids):x}"
 
+    def no_longer_waiting(self, protocol: HttpProtocol) -> None:
+        """A client's socket is gone, or has become a WebSocket."""
+        self.waiting.discard(protocol)
+        self.shared.counters.waiting -= 1
+
     def socket_closed(self) -> None:
         """A client's socket is gone."""
         self.shared.counters.sockets -= 1
@@ -123,8 +128,7 @@ class Server:
             return
         self.connections.discard(protocol)
         self.socket_closed()
-        address = protocol.address()
-        self.admission.release(protocol.handler, address)
+        self.admission.release(protocol.handler, address_of(protocol.peer))
         seconds = time.monotonic() - protocol.since
         code, connection = protocol.chat.close_code, protocol.context.id
         self.access.closed(protocol.handler, code, seconds, connection)
@@ -205,9 +209,10 @@ class Server:
                 self.shared.turn.touch()
                 return
         counters.sockets += 1
+        counters.waiting += 1
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        admitted = self.admission.admits_socket(counters.sockets)
+        admitted = self.admission.admits_socket(counters.sockets, counters.waiting)
         task = self._loop.create_task(self._adopt(client, admitted))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
@@ -220,6 +225,7 @@ class Server:
         except OSError as error:
             # The client was gone before we could look at it.
             log.debug("a client left while it was accepted: %s", error)
+            self.shared.counters.waiting -= 1
             self.socket_closed()
             client.close()
 

@@ -11,6 +11,7 @@ import codecs
 from websockets.frames import CloseCode
 
 from mpchat.websocket.deflate import CorruptData, Inflater, TooLarge
+from mpchat.websocket.parts import Parts
 
 Message = str | bytes
 
@@ -38,7 +39,7 @@ class Assembly:
         self._max_size = max_size
         self._inflater = inflater
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._parts: list[str | bytes] = []
+        self._parts: Parts | None = None
         self.arrived = 0
         self.size = 0
 
@@ -58,14 +59,12 @@ class Assembly:
             payload = self._inflate(self._inflater, payload, final)
         self.size += len(payload)
         part = self._decode(payload, final) if self._text else payload
-        if final and not self._parts:
-            return part
-        self._parts.append(part)
-        if not final:
-            return None
-        if self._text:
-            return "".join(self._parts)  # type: ignore[arg-type]
-        return b"".join(self._parts)  # type: ignore[arg-type]
+        if self._parts is None:
+            if final:
+                return part
+            self._parts = Parts(self._text)
+        self._parts.add(part)
+        return self._parts.join() if final else None
 
     def _inflate(self, inflater: Inflater, payload: bytes, final: bool) -> bytes:
         try:

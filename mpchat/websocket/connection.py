@@ -141,7 +141,7 @@ class WebSocketConnection:
         elif not protocol.turn.is_counting:
             protocol.turn.count()
         if output.paused:
-            await output.wait_writable(protocol.options.write_timeout)
+            await output.wait_writable()
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the time in seconds until the client's answer.

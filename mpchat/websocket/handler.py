@@ -25,7 +25,7 @@ class WebsocketHandlerBase(HandlerBase):
     """
 
     class Options(HandlerBase.Options):
-        """Options of a WebSocket handler; the first two are userver's."""
+        """Options of a WebSocket handler; max-remote-payload and fragment-size are userver's."""
 
         max_remote_payload: Annotated[
             ByteSize,
@@ -34,6 +34,48 @@ class WebsocketHandlerBase(HandlerBase):
                 description="Largest message from a client, bytes; a larger one ends with code 1009",
             ),
         ] = 65536
+        max_messages_per_second: Annotated[
+            int | None,
+            Field(
+                ge=1,
+                alias="max-messages-per-second",
+                description="Messages of one client; more end with code 1008. After a silence up to "
+                "five seconds' worth may come at once. By default any number",
+            ),
+        ] = None
+        max_bytes_per_second: Annotated[
+            ByteSize | None,
+            Field(
+                ge=1,
+                alias="max-bytes-per-second",
+                description="The same for the bytes of its messages; less than max-remote-payload is "
+                "too little for the largest. By default any number",
+            ),
+        ] = None
+        max_control_frames_per_second: Annotated[
+            int | None,
+            Field(
+                ge=1,
+                alias="max-control-frames-per-second",
+                description="The same for pings, pongs and empty fragments; null: any number",
+            ),
+        ] = 100
+        message_timeout: Annotated[
+            Duration,
+            Field(
+                alias="message-timeout",
+                description="Time for a message, from the first read that ends within it; then code "
+                "1008. 0s: any",
+            ),
+        ] = 60.0
+        idle_timeout: Annotated[
+            Duration,
+            Field(
+                alias="idle-timeout",
+                description="Time without a message either way, up to a quarter longer; then code 1001. "
+                "0s: any",
+            ),
+        ] = 0.0
         fragment_size: Annotated[
             ByteSize,
             Field(
@@ -56,7 +98,9 @@ class WebsocketHandlerBase(HandlerBase):
         write_timeout: Annotated[
             Duration,
             Field(
-                alias="write-timeout", description="Time that send may wait; then cut off. 0s: any"
+                alias="write-timeout",
+                description="Time that more than write-limit may stay unsent because the client does "
+                "not read; then cut off. 0s: any",
             ),
         ] = 60.0
         write_limit: Annotated[

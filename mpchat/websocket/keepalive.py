@@ -59,6 +59,7 @@ class Keepalive:
             protocol.suspected = True
             self._wheel.set(protocol, 0)
         else:
+            protocol.shared.count_limit("ping-timeout")
             protocol.fail(_TIMEOUT_CODE, _TIMEOUT_REASON)
 
     def _timeout(self, protocol: WebSocketProtocol) -> float:

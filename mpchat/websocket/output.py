@@ -137,22 +137,14 @@ class Output:
         else:
             self._transport.writelines(gathered)
 
-    async def wait_writable(self, timeout: float) -> None:
-        """Wait until the client has read enough of what was sent, or is gone.
-
-        One that has not after ``timeout`` seconds is cut off; 0 waits for ever.
-        """
+    async def wait_writable(self) -> None:
+        """Wait until the client has read enough of what was sent, or is gone."""
         while self.paused:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._waiters is None:
                 self._waiters = []
             self._waiters.append(waiter)
-            try:
-                async with asyncio.timeout(timeout or None):
-                    await waiter
-            except TimeoutError:
-                self._transport.abort()
-                return
+            await waiter
 
     def resume(self) -> None:
         """The client has read, or nobody needs to wait any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosed
 
@@ -30,10 +31,13 @@ class Pings:
         self._waiting[payload] = (future, time.monotonic())
         return payload, future
 
-    def answer(self, payload: bytes) -> None:
-        """Take a pong: it answers the ping of that payload and all before it."""
-        if payload not in self._waiting:
-            return
+    def answer(self, payloads: Iterable[bytes]) -> None:
+        """Take pongs: each answers the ping of its payload and all before it."""
+        for payload in payloads:
+            if payload in self._waiting:
+                self._answer(payload)
+
+    def _answer(self, payload: bytes) -> None:
         now = time.monotonic()
         for waiting in list(self._waiting):
             future, sent = self._waiting.pop(waiting)

@@ -8,7 +8,7 @@ Rules.
   close-timeout: after what came before it.
 - After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
   client's end of file or close-timeout, then close. Closing at once would reset what is on its way.
-- No timer runs for an open connection; one runs while it closes.
+- One wheel has all the times: of keepalive, then of closing; limits stands there for itself.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Close
+from websockets.frames import Close, CloseCode
 
 from mpchat.websocket.closing import closed_error
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.limits import Limits, begin_limits, end_limits, limits_of
 from mpchat.websocket.output import make_output
 from mpchat.websocket.pings import Pings
 from mpchat.websocket.running import run_handler
@@ -65,6 +66,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "handler",
         "is_cancelled",
         "is_reading",
+        "limits",
         "lost",
         "more",
         "options",
@@ -112,29 +114,23 @@ class WebSocketProtocol(asyncio.Protocol):
         self._behind = 0
         self.sent: Close | None = None
         self.received: Close | None = None
-        self.received_first = False
-        self.lost = False
-        self.finished = False
-        self._is_handled = False
+        self.received_first = self.lost = self.finished = self._is_handled = False
         self.since = time.monotonic()
         self.handler = handler
         self.shared = shared
         self.turn = shared.turn
         self._on_end = on_end
-        self._in_turn = False
-        self.more = False
+        self._in_turn = self._input_paused = self.more = False
         self.is_reading = True
-        self._input_paused = False
         self._end: asyncio.Future[None] | None = None
         self._pings: Pings | None = None
         self.awaiting_pong = False
         self.suspected = False
+        self.limits: Limits | None = None
         self.wheel_tick = 0
         self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol.abort
         self._drain_code: int | None = None
-        self._eof = False
-        self._counted_out = False
-        self.is_cancelled = False
+        self._eof = self._counted_out = self.is_cancelled = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, leftover: bytes) -> None:
@@ -144,6 +140,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.turn.touch()
         self._task = asyncio.get_running_loop().create_task(run_handler(self))
         self.shared.keepalive.begin(self)
+        begin_limits(self)
         if leftover:
             self.data_received(leftover)
 
@@ -165,9 +162,14 @@ class WebSocketProtocol(asyncio.Protocol):
         self.more = scanner.feed(data, messages, _BUDGET)
         if scanner.has_control:
             self._on_control()
+        if self.limits is not None:
+            self.limits.after_read()
         arrival = self._arrival
-        if messages and arrival.callback is not None:
-            arrival.resume()
+        if messages:
+            if arrival.callback is not None:
+                arrival.resume()
+        elif scanner.is_within_message:
+            limits_of(self).message_begun()
         if messages or self.more or len(data) >= _FULL_READ:
             self._limit_reading(len(data))
         if not self.turn.is_counting:
@@ -213,10 +215,12 @@ class WebSocketProtocol(asyncio.Protocol):
     def _on_control(self) -> None:
         scanner = self.scanner
         scanner.has_control = False
+        most = self.options.max_control_frames_per_second
+        if most is not None and scanner.overhead > most:
+            limits_of(self).after_controls()
         if scanner.pongs:
             if self._pings is not None:
-                for payload in scanner.pongs:
-                    self._pings.answer(payload)
+                self._pings.answer(scanner.pongs)
             scanner.pongs = ()
         if scanner.replies:
             if self.sent is None:
@@ -247,6 +251,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self.is_reading = want
         if want:
+            if self.limits is not None:
+                self.limits.reading_resumed()
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
@@ -280,10 +286,12 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.output.paused = True
+        limits_of(self).writing_paused()
         self._set_reading()
 
     def resume_writing(self) -> None:
         self.output.resume()
+        limits_of(self).writing_resumed()
         self._set_reading()
 
     def join_turn(self) -> None:
@@ -343,14 +351,11 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = self.output.is_closed = True
         self.shared.wheel.discard(self)
+        end_limits(self)
         self._finish()
         self.output.resume()
         if self._task is None or self._task.done():
             self._on_end(self)
-
-    def address(self) -> str | None:
-        """Return the client's address without its port, None on a Unix socket."""
-        return self.peer[0] if isinstance(self.peer, tuple) else None
 
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells how the connection ended."""
@@ -437,6 +442,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def _end_with(self, ending: Ending) -> None:
         close = ending.close
         if self.received is None:
+            if close.code == CloseCode.MESSAGE_TOO_BIG:
+                self.shared.count_limit("max-remote-payload")
             extra = {"connection": self.context.id}
             self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
         self._write_close(close, ending.frame)

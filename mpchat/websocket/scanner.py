@@ -65,6 +65,7 @@ class Scanner:
         failure: The mistake of the client, with the Close frame that tells it.
         received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
             are kept as well.
+        overhead: Control frames and empty fragments so far: what keeps us busy and carries nothing.
         has_control: Something of the above has to be looked at.
         is_over: After the client's Close or a mistake nothing further is parsed.
     """
@@ -83,6 +84,7 @@ class Scanner:
         "failure",
         "has_control",
         "is_over",
+        "overhead",
         "pongs",
         "received",
         "received_bytes",
@@ -108,8 +110,14 @@ class Scanner:
         self.closed: Ending | None = None
         self.failure: Ending | None = None
         self._is_dropping = False
+        self.overhead = 0
         self.has_control = False
         self.is_over = False
+
+    @property
+    def is_within_message(self) -> bool:
+        """Whether a message or a frame has begun that has not ended."""
+        return bool(self._chunks or self._backlog) or self._assembly is not None
 
     def feed(self, data: bytes, messages: list[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
@@ -225,11 +233,16 @@ class Scanner:
         while self.feed(data, dropped, _DROPPED_AT_ONCE):
             data = b""
             dropped.clear()
-        self.replies = ()
+            # They would become a long tuple, made anew with each.
+            self.replies = self.pongs = ()
+        self.replies = self.pongs = ()
         self.has_control = False
 
     def _uncommon(self, first: int, payload: bytes) -> Message | None:
         """Take what is no plain message; return the message that it completes, if it does."""
+        if first & _CONTROL or not payload:
+            self.overhead += 1
+            self.has_control = True
         if first & _CONTROL:
             self._control(first & 0x0F, payload)
             return None
@@ -292,7 +305,6 @@ class Scanner:
 
     def _control(self, opcode: int, payload: bytes) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
-        self.has_control = True
         if opcode == _PONG:
             self.pongs = (*self.pongs, payload)
         elif opcode == _PING:

@@ -21,5 +21,7 @@ class Shared:
     turn: Turn
     wheel: Wheel
     keepalive: Keepalive
+    count_limit: Callable[[str], None]
+    """Counts what a limit has ended, by one of LIMITS"""
     parse_request: Callable[[bytes], Request]
     """Makes what a handler sees of the bytes of a handshake"""

@@ -126,7 +126,7 @@ class _Worker:
         turn = Turn(self.loop, lambda: row.publish(counters), lambda: row.publish_traffic(counters))
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
-        shared = Shared(self.counters, turn, wheel, keepalive, parse_request)
+        shared = Shared(self.counters, turn, wheel, keepalive, row.count_limit, parse_request)
         # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpchat.cli.tables import connection_lines, serves, status_lines, table
-from mpchat.ipc.counters import GAUGES, TOTALS
+from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS
 
 TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
 WORKER: dict[str, Any] = {
@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
         {"name": "main/2", "state": "down", "restarts": 9, **TOTALS_SO_FAR},
     ],
     "totals": {**TOTALS_SO_FAR, **dict.fromkeys(GAUGES, 5)},
+    "limits": dict.fromkeys(LIMITS, 0) | {"write-timeout": 2, "max-remote-payload": 40},
 }
 
 
@@ -50,7 +51,10 @@ def test_status() -> None:
     assert rows[1][8:] == ["118MiB", "3B", "1.2ms", "12%", "10.0MiB", "4"]
     assert rows[2][2] == "ready,silent:12.0s"
     assert rows[3][:4] == ["main/2", "-", "down", "-"]
-    assert "log lines lost: 3" in lines[-1]
+    assert "log lines lost: 3" in lines[-2]
+    assert lines[-1] == "limits: max-remote-payload 40, write-timeout 2"
+    calm = STATUS | {"limits": dict.fromkeys(LIMITS, 0)}
+    assert list(status_lines(calm)) == lines[:-1]
 
 
 def test_who_serves() -> None:

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import inspect
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -82,7 +83,16 @@ class Worker:
         self.wheel = Wheel(self.loop)
         turn = Turn(self.loop, lambda: None, lambda: None)
         keepalive = Keepalive(self.wheel, _snapshot)
-        self._shared = Shared(self.counters, turn, self.wheel, keepalive, parse_request)
+        self.limits: Counter[str] = Counter()
+        """How often each limit has ended a connection"""
+        self._shared = Shared(
+            self.counters,
+            turn,
+            self.wheel,
+            keepalive,
+            lambda name: self.limits.update((name,)),
+            parse_request,
+        )
         self._protocols: set[WebSocketProtocol] = set()
         self._clients: list[socket.socket] = []
 

@@ -75,7 +75,8 @@ async def test_a_client_that_never_reads(
     if not waits:
         monkeypatch.setattr(WebSocketProtocol, "pause_writing", lambda _protocol: None)
         monkeypatch.setattr(WebSocketProtocol, "resume_writing", lambda _protocol: None)
-    client, protocol = await worker.connect(echo, **{"write-limit": WRITE_LIMIT})
+    options = {"write-limit": WRITE_LIMIT, "max-control-frames-per-second": None}
+    client, protocol = await worker.connect(echo, **options)
     ours = protocol.transport.get_extra_info("socket")
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * KIB)
     held = await flooded(client, one, FLOOD if waits else LITTLE)

@@ -1,0 +1,216 @@
+"""What one client may do and how often: a limit ends who goes beyond it, and says so in its counter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosedOK
+
+from mpchat.ipc.control import ask
+from mpchat.ipc.counters import LIMITS
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
+from mpchat.testsuite.service import wait_until
+from tests.functional.conftest import Serve
+from tests.functional.raw import raw_connect
+
+MASK = bytes(4)
+PING = b"\x89\x80" + MASK
+PONG = b"\x8a\x80" + MASK
+FRAGMENT = b"\x02\x80" + MASK
+CONTINUATION = b"\x00\x80" + MASK
+
+
+def message(size: int) -> bytes:
+    """A binary message of up to 125 bytes."""
+    return b"\x82" + bytes([0x80 | size]) + MASK + bytes(size)
+
+
+@pytest.fixture
+def limits(service_tmpdir: Path, service_config: Any) -> Callable[[], dict[str, int]]:
+    """What the limits have ended, those that have ended nothing left out."""
+    socket = str(service_tmpdir / "control.sock")
+    service_config["components_manager"]["components"]["server"]["control-socket"] = socket
+
+    def read() -> dict[str, int]:
+        found = ask(socket, {"verb": "status"})["limits"]
+        assert set(found) == set(LIMITS)
+        return {name: count for name, count in found.items() if count}
+
+    return read
+
+
+Limits = Callable[[], dict[str, int]]
+
+
+async def closing_code(port: int, *sent: bytes, pause: float = 0.0) -> int:
+    """Send that, and return the code of the Close, the first frame that is neither data nor pong."""
+    reader, writer = await raw_connect(port, "/chat")
+
+    async def send() -> None:
+        for data in sent:
+            writer.write(data)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                head = await reader.readexactly(2)
+                payload = await reader.readexactly(head[1])
+                if head[0] == 0x88:
+                    return int.from_bytes(payload[:2], "big")
+    finally:
+        sending.cancel()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sent", "code"),
+    [
+        ("max-remote-payload", 100, message(101), 1009),
+        ("max-messages-per-second", 10, message(1) * 11, 1008),
+        ("max-bytes-per-second", 1000, message(100) * 11, 1008),
+        ("max-control-frames-per-second", 10, PING * 11, 1008),
+        ("max-control-frames-per-second", 10, PONG * 11, 1008),
+        ("max-control-frames-per-second", 10, FRAGMENT + CONTINUATION * 10, 1008),
+        # By default, too; these in the midst of a message.
+        ("max-control-frames-per-second", 100, FRAGMENT + PING * 200, 1008),
+        ("message-timeout", "100ms", message(100)[:50], 1008),
+        ("message-timeout", "100ms", b"\x02\x81" + MASK + b"x", 1008),
+        ("idle-timeout", "200ms", PING, 1001),
+    ],
+)
+async def test_a_limit_ends_and_counts_who_goes_beyond_it(
+    serve: Serve, limits: Limits, option: str, value: Any, sent: bytes, code: int
+) -> None:
+    with serve({f"websocket-handler.{option}": value}) as service:
+        assert await closing_code(service.port, sent) == code
+        assert limits() == {option: 1}
+
+
+async def test_rates_let_through_what_they_allow(serve: Serve, limits: Limits) -> None:
+    changes = {
+        "websocket-handler.max-messages-per-second": 20,
+        "websocket-handler.max-bytes-per-second": 20_000,
+        "websocket-handler.max-control-frames-per-second": 20,
+    }
+    with serve(changes) as service:
+        async with WebsocketClient(service.port).get("chat") as chat:
+            # What one second may bring at once, a second later the same again.
+            for _ in range(3):
+                for _ in range(20):
+                    await chat.send("x" * 500)
+                    assert await chat.recv() == "x" * 500
+                    await (await chat.ping())
+                await asyncio.sleep(1)
+        assert limits() == {}
+
+
+async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, limits: Limits) -> None:
+    with serve({"websocket-handler.idle-timeout": "500ms"}) as service:
+        async with WebsocketClient(service.port).get("chat") as chat:
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until:
+                await chat.send("x")
+                await chat.recv()
+                await asyncio.sleep(0.05)
+            with pytest.raises(ConnectionClosedOK) as caught:
+                await chat.recv()
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1001
+        assert limits() == {"idle-timeout": 1}
+
+
+async def test_a_message_that_drips_ends_though_something_comes(
+    serve: Serve, limits: Limits
+) -> None:
+    with serve({"websocket-handler.message-timeout": "300ms"}) as service:
+        whole = message(3)
+        drips = [whole, b"\x82\xfe\xff\xff" + MASK, *([b"x"] * 1000)]
+        assert await closing_code(service.port, *drips, pause=0.02) == 1008
+        assert limits() == {"message-timeout": 1}
+
+
+async def test_who_pings_and_never_reads_is_cut_off(serve: Serve, limits: Limits) -> None:
+    changes = {
+        "websocket-handler.max-control-frames-per-second": 1_000_000_000,
+        "websocket-handler.write-timeout": "300ms",
+        "websocket-handler.write-limit": 1000,
+    }
+    with serve(changes) as service:
+        _reader, writer = await raw_connect(service.port, "/chat")
+        ping = b"\x89\xfd" + MASK + bytes(125)
+        with pytest.raises(ConnectionError):
+            while True:
+                writer.write(ping * 1000)
+                await writer.drain()
+                # Our own end of the connection is not read, or the pongs would be taken from it.
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert limits() == {"write-timeout": 1}
+
+
+async def test_a_dead_peer_is_counted(serve: Serve, limits: Limits) -> None:
+    changes = {
+        "websocket-handler.ping-interval": "200ms",
+        "websocket-handler.ping-timeout": "200ms",
+    }
+    with serve(changes) as service:
+        _reader, writer = await raw_connect(service.port, "/chat")
+        await asyncio.to_thread(wait_until, lambda: limits() == {"ping-timeout": 1}, "the count")
+        writer.close()
+
+
+async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
+    changes = {
+        "server.listener.max_connections_per_worker": 2,
+        "task_processors.main-task-processor.worker_threads": 1,
+    }
+    with serve(changes) as service:
+        client = WebsocketClient(service.port)
+        async with client.get("chat"), client.get("chat"):
+            assert (await ServiceClient(service.port).get("/ping")).status == 503
+        assert limits() == {"listener.max_connections_per_worker": 1}
+        await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
+
+
+async def test_max_handshakes(serve: Serve, limits: Limits) -> None:
+    with serve({"server.listener.max_handshakes": 2}) as service:
+        client = WebsocketClient(service.port)
+        # Those that have become WebSockets do not count.
+        async with client.get("chat"), client.get("chat"), client.get("chat"):
+            begun = [await asyncio.open_connection("localhost", service.port) for _ in range(2)]
+            for _reader, writer in begun:
+                writer.write(b"GET /chat HT")
+            silent, own = await asyncio.open_connection("localhost", service.port)
+            await asyncio.to_thread(
+                wait_until, lambda: limits() == {"listener.max_handshakes": 1}, "a refusal"
+            )
+            assert (await ServiceClient(service.port).get("/ping")).status == 503
+            # A socket that is there to be refused does not stay.
+            assert await asyncio.wait_for(silent.read(), 30) == b""
+            for _reader, writer in begun:
+                writer.close()
+            own.close()
+            await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
+
+
+async def test_a_slow_head_is_counted(serve: Serve, limits: Limits) -> None:
+    with serve({"server.handshake-timeout": "200ms"}) as service:
+        reader, writer = await asyncio.open_connection("localhost", service.port)
+        writer.write(b"GET /chat HT")
+        assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408 ")
+        assert limits() == {"handshake-timeout": 1}
+        writer.close()
+
+
+def serves(port: int) -> bool:
+    async def ping() -> int:
+        return (await ServiceClient(port).get("/ping")).status
+
+    return asyncio.run(ping()) == 200

@@ -1,0 +1,59 @@
+"""When the system refuses a descriptor or memory, the queue keeps until it can be served."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+
+import pytest
+
+from mpchat.server.accepting import Acceptor
+
+
+class Listening(socket.socket):
+    """One whose accept fails a few times."""
+
+    errors: list[int]
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.errors:
+            number = self.errors.pop()
+            raise OSError(number, os.strerror(number))
+        return super().accept()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_pause_and_then_everybody_is_served(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "mpchat.server")
+    loop = asyncio.get_running_loop()
+    served: list[socket.socket] = []
+    pauses: list[None] = []
+    everybody = asyncio.Event()
+
+    def on_socket(client: socket.socket, _was_passed_on: bool) -> None:
+        served.append(client)
+        if len(served) == 3:
+            everybody.set()
+
+    with Listening(socket.AF_INET) as listening:
+        listening.errors = [number] * 2
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        acceptor = Acceptor(loop, on_socket, lambda: pauses.append(None))
+        acceptor.add([listening])
+        async with asyncio.timeout(30):
+            await everybody.wait()
+        acceptor.finish()
+    for sock in (*served, *clients):
+        sock.close()
+    assert len(pauses) == 2
+    assert caplog.messages == [
+        f"cannot accept: {os.strerror(number)}; trying again every 0.1 s",
+        "accepting again",
+    ]

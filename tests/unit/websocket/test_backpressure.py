@@ -25,10 +25,6 @@ KIB = 1024
 MIB = 1024 * KIB
 WRITE_LIMIT = 64 * KIB
 NEVER_READ_LIMIT = WRITE_LIMIT + 256 * KIB
-FLOOD = 64 * MIB
-"""More than the kernel takes for a worker that does not read"""
-LITTLE = 8 * MIB
-"""Enough to see that there is no bound"""
 
 
 async def never_come_back(_chat: WebSocketConnection) -> None:
@@ -42,20 +38,20 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
-async def flooded(client: socket.socket, one: bytes, most: int) -> int:
-    """Send until nothing is taken any more, or so many bytes; return the bytes held."""
+async def flooded(client: socket.socket, one: bytes, enough: int) -> int:
+    """Send until nothing is taken any more, or enough is held; return the bytes held."""
     data = one * max(1, 256 * KIB // len(one))
     before, _peak = tracemalloc.get_traced_memory()
-    sent = refused = 0
-    while sent < most and refused < 200:
+    held = sent = refused = 0
+    while held < enough and refused < 200:
         try:
-            sent += client.send(data[sent % len(data) :])
+            sent = (sent + client.send(data[sent:])) % len(data)
             refused = 0
         except BlockingIOError:
             refused += 1
         await asyncio.sleep(0)
-    assert (sent < most) == (most == FLOOD)
-    return tracemalloc.get_traced_memory()[0] - before
+        held = tracemalloc.get_traced_memory()[0] - before
+    return held
 
 
 @pytest.mark.usefixtures("traced")
@@ -78,12 +74,17 @@ async def test_a_client_that_never_reads(
     options = {"write-limit": WRITE_LIMIT, "max-control-frames-per-second": None}
     client, protocol = await worker.connect(echo, **options)
     ours = protocol.transport.get_extra_info("socket")
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * KIB)
-    held = await flooded(client, one, FLOOD if waits else LITTLE)
-    assert held <= NEVER_READ_LIMIT if waits else held > 2 * NEVER_READ_LIMIT
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * KIB)
+    held = await flooded(client, one, 2 * NEVER_READ_LIMIT)
+    assert (held <= NEVER_READ_LIMIT) == waits
     if waits:
-        # It reads again, and the connection goes on.
-        await _read_on(client, until_reading=protocol)
+        # It reads, and the handler goes on.
+        assert protocol.output.paused
+        while protocol.output.paused:
+            with suppress(BlockingIOError):
+                client.recv(MIB)
+            await asyncio.sleep(0)
 
 
 @pytest.mark.usefixtures("traced")
@@ -99,9 +100,8 @@ async def test_a_handler_that_does_not_come_back(
         for name in ("_BUDGET", "_FULL_READ", "_MOST_BEHIND"):
             monkeypatch.setattr(protocol_module, name, 1 << 30)
     client, _protocol = await worker.connect(never_come_back, **{"max-remote-payload": MIB})
-    most = FLOOD if pauses else LITTLE
-    held = await flooded(client, frame(FINAL | BINARY, bytes(size)), most)
-    assert held <= limit if pauses else held > 2 * limit
+    held = await flooded(client, frame(FINAL | BINARY, bytes(size)), 2 * limit)
+    assert (held <= limit) == pauses
 
 
 @on_uvloop
@@ -136,10 +136,3 @@ async def test_no_ping_timeout_runs_while_we_do_not_read(
     client.send(frame(FINAL | BINARY, b"last"))
     await until(lambda: b"last" in taken)
     assert protocol.sent is None
-
-
-async def _read_on(client: socket.socket, until_reading: WebSocketProtocol) -> None:
-    while not until_reading.is_reading:
-        with suppress(BlockingIOError):
-            client.recv(MIB)
-        await asyncio.sleep(0)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos systemd-test lint docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos attack systemd-test lint docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -20,6 +20,10 @@ test: $(VENV)/.test
 # .venv/bin/python -m tests.chaos --help
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --write docs/reliability.md
+
+# 2,000 attackers of each kind beside 100 honest clients, ten minutes on a quiet machine; writes docs/attacks.md.
+attack: $(VENV)/.test
+	$(BIN)/python -m tests.attacks --write docs/attacks.md
 
 # Five minutes of random handshakes, compared with h11 and wsproto. A failure names its seed: SEED=1 make fuzz
 fuzz: $(VENV)/.test

@@ -39,8 +39,8 @@ class WebsocketHandlerBase(HandlerBase):
             Field(
                 ge=1,
                 alias="max-messages-per-second",
-                description="Messages of one client; more end with code 1008. After a silence up to "
-                "five seconds' worth may come at once. By default any number",
+                description="Messages of one client, each fragment counted as one; more end with code "
+                "1008. After a silence up to five seconds' worth may come at once. By default any number",
             ),
         ] = None
         max_bytes_per_second: Annotated[

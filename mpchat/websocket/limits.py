@@ -92,8 +92,8 @@ class Limits:
     def after_read(self) -> None:
         """Judge the rates of messages and their bytes."""
         scanner = self._protocol.scanner
-        rate = self._messages
-        if rate is not None and scanner.received >= rate.due and rate.is_exceeded(scanner.received):
+        rate, count = self._messages, scanner.received + scanner.fragments
+        if rate is not None and count >= rate.due and rate.is_exceeded(count):
             self._end("max-messages-per-second", _VIOLATION, "too many messages")
         rate, size = self._bytes, scanner.received_bytes
         if rate is not None and size >= rate.due and rate.is_exceeded(size):

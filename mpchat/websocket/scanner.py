@@ -65,6 +65,7 @@ class Scanner:
         failure: The mistake of the client, with the Close frame that tells it.
         received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
             are kept as well.
+        fragments: Frames so far that did not end their message.
         overhead: Control frames and empty fragments so far: what keeps us busy and carries nothing.
         has_control: Something of the above has to be looked at.
         is_over: After the client's Close or a mistake nothing further is parsed.
@@ -82,6 +83,7 @@ class Scanner:
         "_text_from",
         "closed",
         "failure",
+        "fragments",
         "has_control",
         "is_over",
         "overhead",
@@ -110,6 +112,7 @@ class Scanner:
         self.closed: Ending | None = None
         self.failure: Ending | None = None
         self._is_dropping = False
+        self.fragments = 0
         self.overhead = 0
         self.has_control = False
         self.is_over = False
@@ -251,7 +254,11 @@ class Scanner:
         if assembly is None:
             inflater = self._inflater if first & _COMPRESSED else None
             assembly = Assembly(first & 0x0F == _TEXT, self._max_size, inflater)
-        self._assembly = None if final else assembly
+        if final:
+            self._assembly = None
+        else:
+            self._assembly = assembly
+            self.fragments += 1
         if self._is_dropping:
             return None
         try:

@@ -23,6 +23,8 @@ PING = b"\x89\x80" + MASK
 PONG = b"\x8a\x80" + MASK
 FRAGMENT = b"\x02\x80" + MASK
 CONTINUATION = b"\x00\x80" + MASK
+FRAGMENT_OF_ONE = b"\x02\x81" + MASK + b"x"
+CONTINUATION_OF_ONE = b"\x00\x81" + MASK + b"x"
 
 
 def message(size: int) -> bytes:
@@ -75,6 +77,7 @@ async def closing_code(port: int, *sent: bytes, pause: float = 0.0) -> int:
     [
         ("max-remote-payload", 100, message(101), 1009),
         ("max-messages-per-second", 10, message(1) * 11, 1008),
+        ("max-messages-per-second", 10, FRAGMENT_OF_ONE + CONTINUATION_OF_ONE * 20, 1008),
         ("max-bytes-per-second", 1000, message(100) * 11, 1008),
         ("max-control-frames-per-second", 10, PING * 11, 1008),
         ("max-control-frames-per-second", 10, PONG * 11, 1008),
@@ -82,7 +85,7 @@ async def closing_code(port: int, *sent: bytes, pause: float = 0.0) -> int:
         # By default, too; these in the midst of a message.
         ("max-control-frames-per-second", 100, FRAGMENT + PING * 200, 1008),
         ("message-timeout", "100ms", message(100)[:50], 1008),
-        ("message-timeout", "100ms", b"\x02\x81" + MASK + b"x", 1008),
+        ("message-timeout", "100ms", FRAGMENT_OF_ONE, 1008),
         ("idle-timeout", "200ms", PING, 1001),
     ],
 )
@@ -179,7 +182,11 @@ async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
         await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
 
 
-async def test_max_handshakes(serve: Serve, limits: Limits) -> None:
+async def test_max_handshakes(serve: Serve, limits: Limits, service_tmpdir: Path) -> None:
+    def waiting() -> int:
+        totals = ask(str(service_tmpdir / "control.sock"), {"verb": "status"})["totals"]
+        return int(totals["waiting"])
+
     with serve({"server.listener.max_handshakes": 2}) as service:
         client = WebsocketClient(service.port)
         # Those that have become WebSockets do not count.
@@ -187,6 +194,8 @@ async def test_max_handshakes(serve: Serve, limits: Limits) -> None:
             begun = [await asyncio.open_connection("localhost", service.port) for _ in range(2)]
             for _reader, writer in begun:
                 writer.write(b"GET /chat HT")
+            # Two workers that take the second and the third at once would refuse both.
+            await asyncio.to_thread(wait_until, lambda: waiting() == 2, "two handshakes")
             silent, own = await asyncio.open_connection("localhost", service.port)
             await asyncio.to_thread(
                 wait_until, lambda: limits() == {"listener.max_handshakes": 1}, "a refusal"

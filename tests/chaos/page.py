@@ -14,18 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mpchat import __version__
-from tests.chaos.torture import FULL, Torture
+from tests.chaos.torture import FULL, SHORT, Torture
 
 _HEAD = """<!-- Printed by `make chaos`. -->
 
 # Reliability
 
-What operators and accidents do to a running service, and what clients notice of it. `make chaos` does
-all of this in full and prints this page; `make test` does it in short. While a torture goes on,
-{rate:g} clients a second connect, {live} are connected on average, and each sends numbered messages,
-three at a time, to an echo that thinks over some of them. The clients note every answer and every end;
-the service notes how many messages it had read from each socket before its Close. Each torture also
-runs without a measure that it is about, and has to fail then.
+What operators and accidents do to a running service, and what clients notice of it. `make chaos`
+does all of this in full and prints this page; `make test` does it in short. While a torture goes
+on, {full.rate:g} clients a second connect in the full form and {short.rate:g} in the short one,
+{full.live} or {short.live} are connected on average, and each sends numbered messages, three at a
+time, to an echo that thinks over some of them. The clients note every answer and every end; the
+service notes how many messages it had read from each socket before its Close. Each torture also
+runs without a measure that it is about, and has to fail then. A machine that has other work, as the
+load averages at the end of the page tell, makes clients wait.
 
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |
@@ -91,7 +93,7 @@ def write(path: Path, tortures: Iterable[Torture], results: Iterable[Result]) ->
 
 
 def _page(rows: Sequence[tuple[Torture, Result]]) -> str:
-    text = _HEAD.format(rate=FULL.rate, live=FULL.live)
+    text = _HEAD.format(full=FULL, short=SHORT)
     for torture, result in rows:
         numbers = "; ".join(f"{name}: {number}" for name, number in result.numbers.items())
         verdict = "; ".join(map(_first_part, result.failures)) or "holds"

@@ -37,6 +37,7 @@ def main() -> int:
 
 def _try(torture: Torture, scale: Scale) -> Result:
     print(f"{torture.name}: {torture.what}", flush=True)
+    where = here("full" if scale is FULL else "short")
     outcome = _run(torture, scale, "")
     for name, number in outcome.numbers.items():
         print(f"    {name}: {number}")
@@ -47,7 +48,7 @@ def _try(torture: Torture, scale: Scale) -> Result:
         failures = _run(torture, BRIEF if scale is FULL else scale, measure).failures
         missed[measure] = failures
         print(f"    without ({words}): {failures[0] if failures else 'NOTHING MISSED'}", flush=True)
-    return Result(torture.name, outcome.numbers, outcome.failures, missed, here())
+    return Result(torture.name, outcome.numbers, outcome.failures, missed, where)
 
 
 def _run(torture: Torture, scale: Scale, measure: str) -> Outcome:

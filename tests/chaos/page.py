@@ -65,8 +65,8 @@ class Result:
         return not self.failures and all(self.missed.values())
 
 
-def here() -> str:
-    """Return date, machine and versions."""
+def here(form: str) -> str:
+    """Return date, machine, how busy it was before, versions, and in which form a torture ran."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -76,8 +76,9 @@ def here() -> str:
         platform.machine(),
     )
     machine = f"{os.cpu_count()} cores of {model}, Linux {platform.release()}"
-    python = platform.python_version()
-    return f"{time.strftime('%Y-%m-%d')}, {machine}, Python {python}, mpchat {__version__}"
+    versions = f"Python {platform.python_version()}, mpchat {__version__}"
+    day, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
+    return f"{day}, {machine}, load average {load:.0f} before, {versions}, {form} form"
 
 
 def write(path: Path, tortures: Iterable[Torture], results: Iterable[Result]) -> None:

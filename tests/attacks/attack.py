@@ -35,6 +35,8 @@ _KEPT = 16 * MIB
 """What a worker's allocator keeps for its next messages (mpchat/worker/memory.py)."""
 _SLACK = 4 * MIB
 """Of a process: pages that hold something else beside what was freed."""
+_PAUSE = 0.1
+"""Seconds between an honest client's messages: far less often than any limit allows."""
 _AT_MOST = 2.0
 """Times the p99 before."""
 _LEAST = 0.001
@@ -158,8 +160,7 @@ def run(attack: Attack, folder: Path, scale: Scale) -> Outcome:
     port = attacked.service.port
     honest = attackers = None
     try:
-        pause = 0.1 if scale.timed else 0.01
-        honest = Crowd("honest", str(port), str(scale.honest), str(pause))
+        honest = Crowd("honest", str(port), str(scale.honest), str(_PAUSE))
         # What begins lazily has begun.
         time.sleep(scale.seconds / 5)
         before = attacked.state()

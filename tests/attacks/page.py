@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.attacks.attack import WORKERS, Outcome, Scale
+from tests.attacks.attack import FULL, WORKERS, Outcome, Scale
 from tests.attacks.kinds import Attack
 from tests.chaos.page import here
 
@@ -37,7 +37,7 @@ def page(results: Sequence[tuple[Attack, Outcome]], scale: Scale) -> str:
         honest=scale.honest,
         workers=WORKERS,
         seconds=scale.seconds,
-        where=here(),
+        where=here("full" if scale is FULL else "short"),
     )
     for attack, outcome in results:
         options = ", ".join(f"`{name}: {value}`" for name, value in attack.options.items())

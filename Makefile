@@ -14,7 +14,7 @@ serve: $(VENV)/.serve
 # The tortures by themselves, since they have to judge what clients wait for.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos tests
-	$(BIN)/python -m pytest -q -n 3 tests/chaos
+	$(BIN)/python -m pytest -q -n 2 tests/chaos
 
 # All of them in full, for half an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
 # .venv/bin/python -m tests.chaos --help

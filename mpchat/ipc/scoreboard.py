@@ -219,7 +219,7 @@ class Row:
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
-        """Store the totals that change with every message: at the end of each turn of the loop."""
+        """Store the totals that change with every message, which are published by themselves."""
         items, index = self._items, _FIRST_TRAFFIC
         received_before, sent_before, bytes_received_before, bytes_sent_before = self._traffic
         received = counters.messages_received

@@ -210,8 +210,6 @@ class Server:
                 return
         counters.sockets += 1
         counters.waiting += 1
-        if client.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         admitted = self.admission.admits_socket(counters.sockets, counters.waiting)
         task = self._loop.create_task(self._adopt(client, admitted))
         self._adopting.add(task)

@@ -1,7 +1,7 @@
 """The asyncio side of a WebSocket connection: when to read, when to write, in which order to end.
 
 Rules.
-- Writes: see output. Data goes before pong and before Close.
+- Writes: see output. Pong and Close go behind what was gathered before them.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
   for the rest of the turn after a full read, so no connection takes the loop from the others.
 - A client's Close, or its mistake, is answered when the handler has come back for more, has ended, or at

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from itertools import pairwise
 
 from mpchat.websocket.wheel import TICK, Wheel
+from tests.unit.websocket.rig import until
 
 
 class Member:
@@ -47,3 +50,47 @@ async def test_expiry_order_replacement_and_discard() -> None:
     times = dict(told)
     assert times["soon"] - begun >= TICK
     assert times["late"] - begun >= 5 * TICK
+
+
+class Expiring:
+    """Does something when it is told."""
+
+    def __init__(self, expire: Callable[[], None]) -> None:
+        self.wheel_tick = 0
+        self.expire = expire
+
+
+async def test_others_have_their_turn_between_many_that_expire_together() -> None:
+    loop = asyncio.get_running_loop()
+    wheel = Wheel(loop)
+    told: list[None] = []
+    turns = [0]
+
+    def count_turns() -> None:
+        turns.append(len(told))
+        if len(told) < 100:
+            loop.call_soon(count_turns)
+
+    for _ in range(100):
+        wheel.set(Expiring(lambda: told.append(None)), 0)
+    loop.call_soon(count_turns)
+    await until(lambda: len(told) == 100)
+    assert max(after - before for before, after in pairwise(turns)) == 4
+
+
+async def test_one_that_fails_does_not_stop_the_wheel() -> None:
+    loop = asyncio.get_running_loop()
+    wheel = Wheel(loop)
+    told: list[None] = []
+    errors: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: errors.append(str(context["exception"])))
+
+    def fail() -> None:
+        raise RuntimeError("mistaken")
+
+    for expire in (fail, fail, lambda: told.append(None)):
+        wheel.set(Expiring(expire), 0)
+    await until(lambda: len(told) == 1 and len(errors) == 2)
+    wheel.set(Expiring(lambda: told.append(None)), 0)
+    await until(lambda: len(told) == 2)
+    assert errors == ["mistaken"] * 2

@@ -17,6 +17,11 @@ from typing import Any
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc.socket_file import SocketFile
 
+_MOST_UNSENT = 256 * 1024
+"""Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
+megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
+connections of all share (tcp_mem). With less, large messages go out in more pieces."""
+
 
 class Listeners:
     """The listening sockets of one listener, one for each slot (one for all on a Unix path)."""
@@ -89,6 +94,8 @@ class Listeners:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            # Accepted sockets inherit it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
             sock.bind((address, port))
             sock.listen(self._backlog)
         except OSError as error:

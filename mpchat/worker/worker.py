@@ -40,12 +40,14 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
-from mpchat.worker.memory import keep_freed_memory
+from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
+_BEATS_PER_LOOK = 4
+"""So often it is looked whether there is memory to give back."""
 _LAG_SECONDS = 1.0
 """The loop's lag that status shows is the longest within this time."""
 
@@ -59,7 +61,8 @@ def run_worker(
     heartbeat: float,
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
-    keep_freed_memory()
+    allocator = Allocator()
+    allocator.keep_freed_memory()
     scoreboard = Scoreboard(descriptors[1])
     os.close(descriptors[3])
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]
@@ -70,7 +73,16 @@ def run_worker(
     loop = uvloop.new_event_loop()
     try:
         worker = _Worker(
-            request, channel, scoreboard, snapshot, counters, service, logs, heartbeat, loop
+            request,
+            channel,
+            scoreboard,
+            snapshot,
+            counters,
+            service,
+            logs,
+            heartbeat,
+            allocator,
+            loop,
         )
         loop.run_until_complete(worker.run(sockets, descriptors[2]))
     finally:
@@ -88,6 +100,7 @@ class _Worker:
         service: Service,
         logs: WorkerLogs,
         heartbeat: float,
+        allocator: Allocator,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.channel = channel
@@ -109,6 +122,7 @@ class _Worker:
         self.beats = 0
         self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
         self.heartbeat = heartbeat
+        self.allocator = allocator
         self.end: asyncio.Future[int | None] = loop.create_future()
         self.stopping = asyncio.Event()
         self.in_a_hurry = asyncio.Event()
@@ -287,5 +301,7 @@ class _Worker:
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
         self.counters.log_lines_dropped = self.logs.writer.lost
         self.row.publish(self.counters)
+        if self.beats % _BEATS_PER_LOOK == 0:
+            self.allocator.look()
         due = now + self.heartbeat
         self.loop.call_at(due, self._beat, due)

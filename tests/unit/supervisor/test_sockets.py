@@ -72,3 +72,29 @@ def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     with pytest.raises(StartError):
         Listeners(plan(port=None, unix_socket=str(path)), 1)
     assert path.read_text() == "important"
+
+
+def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
+    listeners = Listeners(plan(), 1)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.connect(("127.0.0.1", listeners.port))
+        listeners.sockets[0].setblocking(True)
+        accepted, _address = listeners.sockets[0].accept()
+        with accepted:
+            accepted.setblocking(False)
+            assert fill(accepted) < 1024 * 1024
+            # As much as it grows to without.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2**31 - 1)
+            assert fill(accepted) > 1024 * 1024
+    listeners.close()
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until no more is taken; return how much was."""
+    sent = 0
+    while True:
+        try:
+            sent += sock.send(bytes(16 * 1024))
+        except BlockingIOError:
+            return sent

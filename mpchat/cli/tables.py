@@ -14,7 +14,7 @@ _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
 _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
 _CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_SILENT_SECONDS = 0.75
+_SILENT_SECONDS = 0.5
 """A worker whose loop has not turned for so long is shown as silent (its beat is every 250 ms)."""
 
 

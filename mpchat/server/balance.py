@@ -28,7 +28,7 @@ _SLOTS_PER_ACCEPT = 2
 _TOLERANCE = 1 / 32
 _TOLERATED = 4
 """Beyond the fair share a worker keeps this part of it and so many more: passing on is not free."""
-_FRESH_MS = 750
+_FRESH_MS = 500
 """A worker whose last beat is older does not get any."""
 
 

@@ -47,7 +47,7 @@ class Numbers:
     )
     heartbeat: float = _number(0.25, "s", "A worker's event loop advances its counter this often")
     help: float = _number(
-        0.75, "s", "A slot whose worker's loop has not beaten for so long is helped by a sibling"
+        0.5, "s", "A slot whose worker's loop has not beaten for so long is helped by a sibling"
     )
     abort_limit: float = _number(
         0.5, "s", "A stuck worker has this long to write its stack, before SIGKILL"

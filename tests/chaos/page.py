@@ -32,6 +32,8 @@ load averages at the end of the page tell, makes clients wait.
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |
 """
+_TOLD = 3
+"""So many misses of a bar are told in full."""
 _WITHOUT = """
 ## Without the measure
 
@@ -97,18 +99,21 @@ def _page(rows: Sequence[tuple[Torture, Result]]) -> str:
     text = _HEAD.format(full=FULL, short=SHORT)
     for torture, result in rows:
         numbers = "; ".join(f"{name}: {number}" for name, number in result.numbers.items())
-        verdict = "; ".join(map(_first_part, result.failures)) or "holds"
+        verdict = _told(result.failures) or "holds"
         text += f"| {torture.what} | {torture.bar} | {numbers} | {verdict} |\n"
     text += _WITHOUT
     for torture, result in rows:
         for measure, failures in result.missed.items():
-            told = "; ".join(map(_first_part, failures))
-            text += f"| {torture.name} | {torture.without[measure]} | {told or '**no**'} |\n"
+            told = _told(failures) or "**no**"
+            text += f"| {torture.name} | {torture.without[measure]} | {told} |\n"
     places: dict[str, list[str]] = {}
     for torture, result in rows:
         places.setdefault(result.where, []).append(torture.name)
     return text + "".join(f"\n{where}: {', '.join(names)}.\n" for where, names in places.items())
 
 
-def _first_part(failure: str) -> str:
-    return failure.partition("; the first:")[0]
+def _told(failures: Sequence[str]) -> str:
+    told = [failure.partition("; the first:")[0] for failure in failures[:_TOLD]]
+    if len(failures) > _TOLD:
+        told.append(f"and {len(failures) - _TOLD} more")
+    return "; ".join(told)

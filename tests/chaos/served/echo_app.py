@@ -35,7 +35,7 @@ FRAME_BYTES = 22
 _data_received = WebSocketProtocol.data_received
 
 
-def data_received(self: WebSocketProtocol, data: bytes) -> None:
+def data_received(self: WebSocketProtocol, data: bytes | memoryview) -> None:
     """Count what is read from the socket before our Close."""
     if self.sent is None:
         self.context.data["read"] = self.context.data.get("read", 0) + len(data)

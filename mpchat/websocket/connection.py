@@ -16,6 +16,7 @@ from websockets.http11 import Request
 from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.closing import ABNORMAL
+from mpchat.websocket.pings import Pings
 
 if TYPE_CHECKING:
     from mpchat.websocket.context import Context
@@ -161,7 +162,11 @@ class WebSocketConnection:
         payload = data.encode() if isinstance(data, str) else data
         if payload is not None and len(payload) > 125:
             raise ValueError("a ping has at most 125 bytes of data")
-        return protocol.ping(payload)
+        if protocol.pings is None:
+            protocol.pings = Pings(asyncio.get_running_loop())
+        frame, latency = protocol.pings.add(payload)
+        protocol.send_control(frame)
+        return latency
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until the client has confirmed, ``close-timeout`` at the longest.

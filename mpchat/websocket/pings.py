@@ -9,6 +9,10 @@ from collections.abc import Iterable
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosed
 
+from mpchat.websocket.scanner import frame_header
+
+_PING = 0x9
+
 
 class Pings:
     """The pings of one connection that have not been answered; kept only while there are some."""
@@ -18,7 +22,7 @@ class Pings:
         self._waiting: dict[bytes, tuple[asyncio.Future[float], float]] = {}
 
     def add(self, data: bytes | None) -> tuple[bytes, asyncio.Future[float]]:
-        """Return a payload to send and the future of its latency in seconds.
+        """Return a frame to send and the future of its latency in seconds.
 
         Raises:
             ConcurrencyError: A ping with this payload is waiting already.
@@ -29,7 +33,7 @@ class Pings:
         future: asyncio.Future[float] = self._loop.create_future()
         # Not the loop's clock: it stands still for a turn, and an answer may come within one.
         self._waiting[payload] = (future, time.monotonic())
-        return payload, future
+        return frame_header(_PING, len(payload)) + payload, future
 
     def answer(self, payloads: Iterable[bytes]) -> None:
         """Take pongs: each answers the ping of its payload and all before it."""

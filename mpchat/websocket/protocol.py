@@ -3,7 +3,8 @@
 Rules.
 - Writes: see output. Pong and Close go behind what was gathered before them.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
-  for the rest of the turn after a full read, so no connection takes the loop from the others.
+  for the rest of the turn after a full read, so no connection takes the loop from the others. For how
+  the socket is read of a client that sends much at once see bulk.
 - A client's Close, or its mistake, is answered when the handler has come back for more, has ended, or at
   close-timeout: after what came before it.
 - After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
@@ -19,9 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Close, CloseCode
+from websockets.frames import Close
 
-from mpchat.websocket.closing import closed_error
+from mpchat.websocket.bulk import read_in_bulk
+from mpchat.websocket.closing import closed_error, tell_mistake
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
@@ -30,15 +32,15 @@ from mpchat.websocket.limits import Limits, begin_limits, end_limits, limits_of
 from mpchat.websocket.output import make_output
 from mpchat.websocket.pings import Pings
 from mpchat.websocket.running import run_handler
-from mpchat.websocket.scanner import Ending, Scanner, close_frame, frame_header
+from mpchat.websocket.scanner import Ending, Scanner, close_frame
 from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
 """Frames parsed for one connection before others get their turn."""
 _MOST_BEHIND = 64 * 1024
 """Bytes read, beside those of one read, that the handler has not taken, before reading pauses."""
-_FULL_READ = 256_000
-"""uvloop's read buffer: a read of this size is followed by another in the same turn."""
+_LARGE_READ = 64 * 1024
+"""Who sends so much at once is read in bulk from then on, and others come first."""
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -56,7 +58,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "_is_handled",
         "_messages",
         "_on_end",
-        "_pings",
         "_task",
         "awaiting_pong",
         "chat",
@@ -66,12 +67,14 @@ class WebSocketProtocol(asyncio.Protocol):
         "handler",
         "is_cancelled",
         "is_reading",
+        "large_read",
         "limits",
         "lost",
         "more",
         "options",
         "output",
         "peer",
+        "pings",
         "received",
         "received_first",
         "scanner",
@@ -112,6 +115,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._messages = self.chat.queued
         self._arrival = self.chat.arrival
         self._behind = 0
+        self.large_read = _LARGE_READ
         self.sent: Close | None = None
         self.received: Close | None = None
         self.received_first = self.lost = self.finished = self._is_handled = False
@@ -123,9 +127,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._in_turn = self._input_paused = self.more = False
         self.is_reading = True
         self._end: asyncio.Future[None] | None = None
-        self._pings: Pings | None = None
-        self.awaiting_pong = False
-        self.suspected = False
+        self.pings: Pings | None = None
+        self.awaiting_pong = self.suspected = False
         self.limits: Limits | None = None
         self.wheel_tick = 0
         self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol.abort
@@ -151,7 +154,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # Input
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self.sent is not None or self.finished:
             if not self.finished:
                 self._look_for_close(data)
@@ -170,21 +173,27 @@ class WebSocketProtocol(asyncio.Protocol):
                 arrival.resume()
         elif scanner.is_within_message:
             limits_of(self).message_begun()
-        if messages or self.more or len(data) >= _FULL_READ:
+        if messages or self.more or len(data) >= self.large_read:
             self._limit_reading(len(data))
         if not self.turn.is_counting:
             self.turn.count()
 
     def _limit_reading(self, size: int) -> None:
-        """After a read that the handler has not dealt with, or a full one: pause if it was too much."""
+        """After a read that the handler has not dealt with, or a large one: pause if it was too much."""
         waiting = len(self._messages)
         # An estimate from above: what was read while there were messages that nobody had taken.
         self._behind = self._behind + size if waiting else 0
-        if self.more or size >= _FULL_READ or waiting >= _BUDGET or self._behind >= _MOST_BEHIND:
-            self.chat.attention = True
-            self._input_paused = True
-            self._set_reading()
-            self.join_turn()
+        is_large = size >= self.large_read
+        if is_large:
+            read_in_bulk(self)
+        if self.more or is_large or waiting >= _BUDGET or self._behind >= _MOST_BEHIND:
+            self.wait_for_turn()
+
+    def wait_for_turn(self) -> None:
+        """Read on when this turn is over and the handler waits for more."""
+        self.chat.attention = self._input_paused = True
+        self._set_reading()
+        self.join_turn()
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
@@ -203,7 +212,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._eof = True
         return self.scanner.is_over and not self.finished
 
-    def _look_for_close(self, data: bytes) -> None:
+    def _look_for_close(self, data: bytes | memoryview) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
         scanner = self.scanner
         scanner.drop(data)
@@ -218,9 +227,11 @@ class WebSocketProtocol(asyncio.Protocol):
         most = self.options.max_control_frames_per_second
         if most is not None and scanner.overhead > most:
             limits_of(self).after_controls()
+        if scanner.is_bulk and not scanner.has_buffers:
+            read_in_bulk(self)
         if scanner.pongs:
-            if self._pings is not None:
-                self._pings.answer(scanner.pongs)
+            if self.pings is not None:
+                self.pings.answer(scanner.pongs)
             scanner.pongs = ()
         if scanner.replies:
             if self.sent is None:
@@ -263,14 +274,6 @@ class WebSocketProtocol(asyncio.Protocol):
         """Send a control frame after the data that was gathered before it."""
         self.output.gather(frame)
         self.output.flush()
-
-    def ping(self, data: bytes | None) -> asyncio.Future[float]:
-        """Send a ping for the handler; the future is its latency in seconds."""
-        if self._pings is None:
-            self._pings = Pings(asyncio.get_running_loop())
-        payload, future = self._pings.add(data)
-        self.send_control(frame_header(0x9, len(payload)) + payload)
-        return future
 
     def end_turn(self) -> None:
         """Write what was gathered; go on reading if the handler waits for it."""
@@ -405,8 +408,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self.finished = self.chat.attention = True
         self._count_out()
-        if self._pings is not None:
-            self._pings.end(self.closed_error())
+        if self.pings is not None:
+            self.pings.end(self.closed_error())
         self._arrival.wake()
         if self._end is not None:
             self._end.set_result(None)
@@ -440,11 +443,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._end_with(Ending(Close(code, reason), close_frame(code, reason)))
 
     def _end_with(self, ending: Ending) -> None:
-        close = ending.close
         if self.received is None:
-            if close.code == CloseCode.MESSAGE_TOO_BIG:
-                self.shared.count_limit("max-remote-payload")
-            extra = {"connection": self.context.id}
-            self.handler.logger.info("closing with %d: %s", close.code, close.reason, extra=extra)
-        self._write_close(close, ending.frame)
+            tell_mistake(self, ending.close)
+        self._write_close(ending.close, ending.frame)
         self._half_close()

@@ -6,8 +6,9 @@ client cannot make us build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``. Sizes are checked at the header, before a byte of the payload is
-kept. Bytes of a frame that has not arrived whole are collected in a list and joined once. Fragments and
-compressed messages are left to ``assembly``. ``websockets`` decides what a Close may say. After a Close
+kept. Bytes of a frame that has not arrived whole are collected in a list and joined once; for a large one
+there is a buffer that the rest may be read into (see bulk). Fragments and compressed messages are left to
+``assembly``. ``websockets`` decides what a Close may say. After a Close
 or a mistake everything further is ignored. An idle connection holds no list: what is rare begins as an
 empty tuple.
 """
@@ -16,8 +17,11 @@ from __future__ import annotations
 
 import codecs
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
+from websockets import utils
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
@@ -25,10 +29,17 @@ from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.deflate import Agreement, Inflater, longest_deflated
 
+Mask = Callable[[bytes | memoryview, bytes | memoryview], bytes]
 try:
-    from websockets.speedups import apply_mask
+    from websockets import speedups
+
+    apply_mask = cast(Mask, speedups.apply_mask)
 except ImportError:  # no compiler where websockets was built
-    from websockets.utils import apply_mask
+
+    def apply_mask(data: bytes | memoryview, mask: bytes | memoryview) -> bytes:
+        """Return the data with the mask applied, in Python."""
+        return utils.apply_mask(bytes(data), bytes(mask))
+
 
 _TEXT, _BINARY = 0x1, 0x2
 _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
@@ -39,6 +50,12 @@ _CONTROL = 0x8
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
+_BULK = 16 * 1024
+"""Bytes of a payload from which on it is worth it to have a frame read into a buffer of its own."""
+_OF_ITSELF = 16
+"""The part of a frame, one in so many bytes, that has to be there before it gets that buffer."""
+_BEYOND = 1024
+"""Bytes behind a large frame that are read with it: a read that has room left is known to be the last."""
 _LOOKED_AT = 1024
 """Bytes at the beginning of a text that are checked before its frame is whole."""
 _MOST_CONTROL = 125
@@ -67,7 +84,10 @@ class Scanner:
             are kept as well.
         fragments: Frames so far that did not end their message.
         overhead: Control frames and empty fragments so far: what keeps us busy and carries nothing.
+        is_bulk: There was a large frame.
         has_control: Something of the above has to be looked at.
+        has_buffers: Set by whoever reads what comes next into ``rest``, when there is one.
+        rest: Where the next bytes have to be put, for ``add_rest``; None if they are for ``feed``.
         is_over: After the client's Close or a mistake nothing further is parsed.
     """
 
@@ -76,6 +96,7 @@ class Scanner:
         "_backlog",
         "_chunks",
         "_counters",
+        "_frame",
         "_inflater",
         "_is_dropping",
         "_max_size",
@@ -84,13 +105,16 @@ class Scanner:
         "closed",
         "failure",
         "fragments",
+        "has_buffers",
         "has_control",
+        "is_bulk",
         "is_over",
         "overhead",
         "pongs",
         "received",
         "received_bytes",
         "replies",
+        "rest",
     )
 
     def __init__(
@@ -104,6 +128,9 @@ class Scanner:
         self._backlog: bytes = b""
         self._chunks: list[bytes] | None = None
         self._missing = 0
+        self._frame: memoryview | None = None
+        self.rest: memoryview | None = None
+        self.is_bulk = self.has_buffers = False
         # Where its text begins, while that is to be looked at.
         self._text_from = 0
         self._assembly: Assembly | None = None
@@ -120,9 +147,10 @@ class Scanner:
     @property
     def is_within_message(self) -> bool:
         """Whether a message or a frame has begun that has not ended."""
-        return bool(self._chunks or self._backlog) or self._assembly is not None
+        begun = self._chunks or self._backlog or self._frame
+        return bool(begun) or self._assembly is not None
 
-    def feed(self, data: bytes, messages: list[Message], budget: int) -> bool:
+    def feed(self, data: bytes | memoryview, messages: list[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
 
         Returns whether bytes are left that may hold further messages: call again with ``b""``. Control
@@ -132,11 +160,11 @@ class Scanner:
             return False
         if self._chunks is not None:
             # A large frame: only count until it is whole, then join once.
-            self._chunks.append(data)
+            self._chunks.append(bytes(data))
             self._missing -= len(data)
             if self._missing > 0:
                 if self._text_from:
-                    self._check_beginning()
+                    self._check_beginning(b"".join(self._chunks))
                 return False
             data = b"".join(self._chunks)
             self._chunks = None
@@ -150,7 +178,7 @@ class Scanner:
         try:
             while end - position >= 2:
                 if budget <= 0:
-                    self._backlog = data[position:]
+                    self._backlog = bytes(data[position:])
                     return True
                 budget -= 1
                 first = data[position]
@@ -175,13 +203,18 @@ class Scanner:
                 stop = start + length
                 if stop > end:
                     # Between the header and its end: wait for exactly what is missing.
-                    self._chunks = [data[position:]]
-                    self._missing = stop - end
-                    self._text_from = start - position if first & 0x7F == _TEXT else 0
-                    if self._text_from:
-                        self._check_beginning()
+                    if length >= _BULK and not self.is_bulk:
+                        self.is_bulk = self.has_control = True
+                    text_from = start - position if first & 0x7F == _TEXT else 0
+                    self._begin_frame(data[position:], stop - position, text_from)
                     return False
-                masked = memoryview(data)[start:stop] if length >= _LARGE else data[start:stop]
+                masked: bytes | memoryview
+                if length >= _LARGE:
+                    masked = memoryview(data)[start:stop]
+                    if length >= _BULK and not self.is_bulk:
+                        self.is_bulk = self.has_control = True
+                else:
+                    masked = data[start:stop]
                 payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
                     message = self._uncommon(first, payload)
@@ -190,7 +223,7 @@ class Scanner:
                     if message is not None:
                         messages.append(message)
                         if len(message) >= _LARGE and _size(messages) >= _MOST_UNCOMMON:
-                            self._backlog = data[stop:]
+                            self._backlog = bytes(data[stop:])
                             return True
                 elif first == _FINAL_TEXT:
                     try:
@@ -206,7 +239,7 @@ class Scanner:
                     received_bytes += length
                 position = stop
             if position < end:
-                self._backlog = data[position:]
+                self._backlog = bytes(data[position:])
             return False
         finally:
             self.received += received
@@ -215,9 +248,37 @@ class Scanner:
             counters.messages_received += received
             counters.bytes_received += received_bytes
 
-    def _check_beginning(self) -> None:
+    def add_rest(self, count: int) -> bytes | memoryview:
+        """So many bytes have been put into ``rest``; return what is for ``feed`` now."""
+        frame, rest = self._frame, self.rest
+        if frame is None or rest is None:
+            return b""
+        self._missing -= count
+        if self._missing > 0:
+            self.rest = rest[count:]
+            if self._text_from:
+                self._check_beginning(frame[: len(frame) - len(self.rest)])
+            return b""
+        self._frame = self.rest = None
+        return frame[: len(frame) - _BEYOND - self._missing]
+
+    def _begin_frame(self, beginning: bytes | memoryview, size: int, text_from: int) -> None:
+        """Keep what is there of a frame, header included, which has ``size`` bytes."""
+        there = len(beginning)
+        self._missing = size - there
+        # An announcement alone does not cost us the memory that it names.
+        if self.has_buffers and self._missing >= _BULK and there * _OF_ITSELF >= size:
+            self._frame = memoryview(bytearray(size + _BEYOND))
+            self._frame[:there] = beginning
+            self.rest = self._frame[there:]
+        else:
+            self._chunks = [bytes(beginning)]
+        self._text_from = text_from
+        if text_from:
+            self._check_beginning(beginning)
+
+    def _check_beginning(self, data: bytes | memoryview) -> None:
         """Refuse text at its first wrong byte, also within a frame that trickles."""
-        data = b"".join(self._chunks or ())
         start = self._text_from
         if len(data) >= start + _LOOKED_AT:
             self._text_from = 0
@@ -228,7 +289,7 @@ class Scanner:
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
 
-    def drop(self, data: bytes) -> None:
+    def drop(self, data: bytes | memoryview) -> None:
         """Take bytes, now that messages are not wanted any more: only a Close or a mistake counts."""
         # Messages that would have to be inflated or put together are not.
         self._is_dropping = True
@@ -330,7 +391,7 @@ class Scanner:
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
         self.has_control = self.is_over = True
-        self._assembly = None
+        self._assembly = self._frame = self.rest = None
 
 
 def _size(messages: list[Message]) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from websockets.http11 import Request
 
 from mpchat.ipc.counters import Counters
+from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
@@ -25,3 +27,8 @@ class Shared:
     """Counts what a limit has ended, by one of LIMITS"""
     parse_request: Callable[[bytes], Request]
     """Makes what a handler sees of the bytes of a handshake"""
+
+    @cached_property
+    def scratch(self) -> memoryview:
+        """Where large frames begin that are read into a buffer of ours, of whichever connection."""
+        return memoryview(bytearray(SCRATCH_BYTES))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -61,7 +61,7 @@ def answered(output: bytes) -> tuple[tuple[bytes, ...], int | None]:
 
 
 class Scan:
-    """One run of a scanner over a stream, cut into pieces."""
+    """One run of a scanner over a stream, cut into pieces; one with buffers is fed as by bulk."""
 
     def __init__(
         self,
@@ -77,20 +77,43 @@ class Scan:
         scanner = scanner_class(stream.limit, counters, agreement)
         messages: list[Message] = []
         data = stream.data
+        self.rests = 0
         for start, stop in pairwise((0, *cuts, len(data))):
-            before = len(messages)
-            more = scanner.feed(data[start:stop], messages, budget)
-            assert len(messages) - before <= budget
-            while more:
+            piece: bytes | memoryview
+            for piece in self._read(scanner, data[start:stop]):
                 before = len(messages)
-                more = scanner.feed(b"", messages, budget)
+                more = scanner.feed(piece, messages, budget)
                 assert len(messages) - before <= budget
+                while more:
+                    before = len(messages)
+                    more = scanner.feed(b"", messages, budget)
+                    assert len(messages) - before <= budget
         ending = scanner.closed or scanner.failure
         assert scanner.is_over == (ending is not None)
         assert scanner.received == counters.messages_received == len(messages)
         self.scanner = scanner
         self.messages = messages
         self.output = b"".join(scanner.replies) + (ending.frame if ending is not None else b"")
+
+    def _read(self, scanner: Scanner, data: bytes) -> Iterator[bytes | memoryview]:
+        """Yield what the scanner is fed with, once it has been put where that belongs."""
+        if not scanner.has_buffers:
+            yield data
+            return
+        scratch = bytearray(len(data))
+        while data:
+            rest = scanner.rest
+            if rest is None:
+                scratch[: len(data)] = data
+                yield memoryview(scratch)[: len(data)]
+                # Others read into it now.
+                scratch[:] = b"\xff" * len(scratch)
+                return
+            self.rests += 1
+            count = min(len(rest), len(data))
+            rest[:count] = data[:count]
+            yield scanner.add_rest(count)
+            data = data[count:]
 
     def equals(self, other: Scan) -> bool:
         """Whether the other run saw and answered the same, to the byte."""

@@ -93,6 +93,8 @@ class Worker:
             lambda name: self.limits.update((name,)),
             parse_request,
         )
+        # The first one that sends much makes it, for all; what one costs is measured without it.
+        assert self._shared.scratch
         self._protocols: set[WebSocketProtocol] = set()
         self._clients: list[socket.socket] = []
 

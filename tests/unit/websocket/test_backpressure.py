@@ -15,6 +15,7 @@ from contextlib import suppress
 import pytest
 
 from mpchat.websocket import protocol as protocol_module
+from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.wheel import Wheel
@@ -95,10 +96,10 @@ async def test_a_handler_that_does_not_come_back(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int, pauses: bool
 ) -> None:
     # One whole message, what was read with it, and what may be read behind it.
-    limit = size + protocol_module._FULL_READ + protocol_module._MOST_BEHIND
+    limit = size + SCRATCH_BYTES + protocol_module._MOST_BEHIND
     if not pauses:
-        for name in ("_BUDGET", "_FULL_READ", "_MOST_BEHIND"):
-            monkeypatch.setattr(protocol_module, name, 1 << 30)
+        monkeypatch.setattr(protocol_module, "_BUDGET", 1 << 30)
+        monkeypatch.setattr(WebSocketProtocol, "wait_for_turn", lambda _protocol: None)
     client, _protocol = await worker.connect(never_come_back, **{"max-remote-payload": MIB})
     held = await flooded(client, frame(FINAL | BINARY, bytes(size)), 2 * limit)
     assert (held <= limit) == pauses

@@ -22,7 +22,7 @@ from mpchat.websocket.assembly import Message
 from mpchat.websocket.scanner import Scanner
 from tests.functional.raw import handshake
 from tests.unit.websocket.compressed import CompressedSource
-from tests.unit.websocket.differences import Difference, compare
+from tests.unit.websocket.differences import Difference, check_cuts, compare
 from tests.unit.websocket.outcomes import Outcome, Scan, answered, record, reference
 from tests.unit.websocket.streams import CONT, FINAL, TEXT, Source, Stream, frame, frames
 
@@ -101,6 +101,63 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
     assert closed >= 50
 
 
+IN_BULK = (
+    ("self.is_bulk = self.has_buffers = False", "self.is_bulk, self.has_buffers = False, True"),
+    ("_BULK = 16 * 1024", "_BULK = 1"),
+    ("_LARGE = 4096", "_LARGE = 1"),
+    ("_BEYOND = 1024", "_BEYOND = 9"),
+)
+"""Makes every frame a large one, of which the rest is read into a buffer of its own."""
+
+
+async def test_frames_in_buffers_of_their_own_are_found_like_others() -> None:
+    in_bulk = _changed(*IN_BULK)
+    source, random = Source(0), Random(0)
+    rests = 0
+    for _ in range(_STREAMS):
+        stream = source.draw()
+        check_cuts(in_bulk, stream, Scan(Scanner, stream), random)
+        rests += Scan(in_bulk, stream, (len(stream.data) // 2,)).rests
+    assert rests > _STREAMS / 10
+
+
+async def test_the_mask_in_python_where_there_was_no_compiler() -> None:
+    without = _changed(*IN_BULK, ("    from websockets import speedups", "    raise ImportError"))
+    source, random = Source(1), Random(1)
+    for _ in range(_STREAMS // 10):
+        stream = source.draw()
+        check_cuts(without, stream, Scan(Scanner, stream), random)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        pytest.param(
+            "return frame[: len(frame) - _BEYOND - self._missing]",
+            "return frame[: len(frame) - _BEYOND]",
+            id="what was read beyond the frame is lost",
+        ),
+        pytest.param(
+            "self.rest = rest[count:]", "self.rest = rest", id="the rest is put in one place"
+        ),
+        pytest.param(
+            """if position < end:
+                self._backlog = bytes(data[position:])""",
+            """if position < end:
+                self._backlog = data[position:]""",
+            id="what is left is in a buffer that others use",
+        ),
+    ],
+)
+async def test_planted_mistakes_with_buffers_are_found(right: str, wrong: str) -> None:
+    planted = _changed(*IN_BULK, (right, wrong))
+    source, random = Source(0), Random(0)
+    with pytest.raises((AssertionError, TypeError)):
+        for _ in range(_STREAMS):
+            stream = source.draw()
+            check_cuts(planted, stream, Scan(Scanner, stream), random)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -123,23 +180,25 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
     ],
 )
 async def test_planted_mistakes_are_found(right: str, wrong: str) -> None:
-    planted = _planted(right, wrong)
+    planted = _changed((right, wrong))
     source, random = Source(0), Random(0)
     with pytest.raises(AssertionError):
         for _ in range(_STREAMS):
             await compare(planted, source.draw(), random)
 
 
-def _planted(right: str, wrong: str) -> type[Scanner]:
-    """Return the scanner of today's source with one mistake in it."""
+def _changed(*changes: tuple[str, str]) -> type[Scanner]:
+    """Return the scanner of today's source with something in it changed, such as a mistake planted."""
     source = Path(scanner_module.__file__).read_text()
-    assert source.count(right) == 1, "scanner.py says it otherwise now: plant the mistake anew"
-    module = ModuleType("planted")
+    for old, new in changes:
+        assert source.count(old) == 1, f"scanner.py has not one {old!r} now: change it anew"
+        source = source.replace(old, new)
+    module = ModuleType("changed")
     # Dataclasses look their module up.
-    sys.modules["planted"] = module
+    sys.modules["changed"] = module
     try:
-        exec(compile(source.replace(right, wrong), "planted", "exec"), vars(module))
+        exec(compile(source, "changed", "exec"), vars(module))
     finally:
-        del sys.modules["planted"]
+        del sys.modules["changed"]
     scanner_class: type[Scanner] = module.Scanner
     return scanner_class

@@ -17,6 +17,7 @@ import pytest
 
 from mpchat.websocket import connection as connection_module
 from mpchat.websocket import protocol as protocol_module
+from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
 from tests.unit.websocket.rig import Turns, Worker, echo, on_uvloop, until
@@ -25,8 +26,8 @@ from tests.unit.websocket.streams import BINARY, FINAL, frame
 HONEST = 100
 ROUNDS = 10
 TAKEN_IN_A_TURN = 128
-READ_IN_A_TURN = 256_000
-"""As much as uvloop reads at once"""
+READ_IN_A_TURN = 65_536 + 2 * 1024 + SCRATCH_BYTES
+"""The rest of a frame, and what is read at once behind it"""
 ANSWER_TURNS = 4
 """To be read and answered, to be read by the client, and as many again"""
 
@@ -108,7 +109,7 @@ async def test_what_a_handler_takes_in_one_turn(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, budgets: bool
 ) -> None:
     if not budgets:
-        for name in ("_BUDGET", "_FULL_READ", "_MOST_BEHIND"):
+        for name in ("_BUDGET", "_LARGE_READ", "_MOST_BEHIND"):
             monkeypatch.setattr(protocol_module, name, 1 << 30)
         monkeypatch.setattr(connection_module, "_TAKEN_BEFORE_YIELD", 1 << 30)
     count = 10_000

@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from mpchat.ipc.channel import Spare
 
@@ -31,14 +32,14 @@ log = logging.getLogger("mpchat.server")
 class Acceptor:
     """The queues that this worker takes clients from: a set that grows and shrinks.
 
-    ``on_socket`` is given each client, and whether a sibling has passed it on. ``on_pause`` is called
-    when one could not be taken.
+    ``on_socket`` is given each client with its address, None if a sibling has passed it on.
+    ``on_pause`` is called when one could not be taken.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_socket: Callable[[socket.socket, bool], None],
+        on_socket: Callable[[socket.socket, Any], None],
         on_pause: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -80,7 +81,10 @@ class Acceptor:
     def _accept(self, source: socket.socket, most: int) -> int:
         for count in range(most):
             try:
-                client = self._receive(source) if _is_inbox(source) else source.accept()[0]
+                # It blocks as yet: whoever goes on with it sees to that.
+                client, address = (
+                    (self._receive(source), None) if _is_inbox(source) else source.accept()
+                )
             except (BlockingIOError, InterruptedError):
                 return count
             except ConnectionAbortedError:
@@ -96,8 +100,7 @@ class Acceptor:
             if self._exhausted:
                 self._exhausted = False
                 log.warning("accepting again")
-            client.setblocking(False)
-            self._on_socket(client, _is_inbox(source))
+            self._on_socket(client, address)
         return most
 
     def _receive(self, inbox: socket.socket) -> socket.socket | None:

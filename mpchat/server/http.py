@@ -41,11 +41,11 @@ _LINGER = 2.0
 class HttpProtocol(asyncio.Protocol):
     """One client socket before, or without, an upgrade."""
 
-    def __init__(self, server: Server, *, admitted: bool) -> None:
+    def __init__(self, server: Server, address: Any, *, admitted: bool) -> None:
         self.server = server
         self.transport: asyncio.Transport | None = None
         self._admitted = admitted
-        self._peer: Any = None
+        self._peer = address
         self._data = bytearray()
         self._seen = 0
         self._head: Head | None = None
@@ -66,8 +66,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
         self.transport = cast(asyncio.Transport, transport)
-        # Asked for now: a closed socket has no peer any more.
-        self._peer = transport.get_extra_info("peername") or None
+        # Asked for now: a closed socket has no peer any more. On a Unix socket it has no name.
+        self._peer = (self._peer or transport.get_extra_info("peername")) or None
         self.server.waiting.add(self)
         self._expire_in(
             self.server.options.handshake_timeout if self._admitted else _REFUSED_SECONDS

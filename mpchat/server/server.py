@@ -200,9 +200,9 @@ class Server:
             waiting.abort()
         await self._wait_empty(self._loop.time() + _NOW_SECONDS)
 
-    def _on_socket(self, client: socket.socket, was_passed_on: bool) -> None:
+    def _on_socket(self, client: socket.socket, address: Any) -> None:
         counters = self.shared.counters
-        if not was_passed_on:
+        if address is not None:
             counters.accepted += 1
             if self._balance.pass_on(client, counters.sockets):
                 counters.passed_on += 1
@@ -211,14 +211,14 @@ class Server:
         counters.sockets += 1
         counters.waiting += 1
         admitted = self.admission.admits_socket(counters.sockets, counters.waiting)
-        task = self._loop.create_task(self._adopt(client, admitted))
+        task = self._loop.create_task(self._adopt(client, address, admitted))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, client: socket.socket, admitted: bool) -> None:
+    async def _adopt(self, client: socket.socket, address: Any, admitted: bool) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: HttpProtocol(self, admitted=admitted), client
+                lambda: HttpProtocol(self, address, admitted=admitted), client
             )
         except OSError as error:
             # The client was gone before we could look at it.

@@ -235,10 +235,9 @@ class WebSocketProtocol(asyncio.Protocol):
             scanner.pongs = ()
         if scanner.replies:
             if self.sent is None:
-                for reply in scanner.replies:
-                    self.output.gather(reply)
+                self.output.gather(scanner.replies)
                 self.join_turn()
-            scanner.replies = ()
+            scanner.replies = b""
         if scanner.is_over and self.sent is None:
             if scanner.closed is not None:
                 self.received = scanner.closed.close

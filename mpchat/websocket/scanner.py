@@ -76,7 +76,7 @@ class Scanner:
     """One client's byte stream.
 
     Attributes:
-        replies: Pong frames to send, in order.
+        replies: Pong frames to send, one behind the other.
         pongs: Payloads of pongs that have arrived, in order.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
@@ -134,7 +134,7 @@ class Scanner:
         # Where its text begins, while that is to be looked at.
         self._text_from = 0
         self._assembly: Assembly | None = None
-        self.replies: tuple[bytes, ...] = ()
+        self.replies = b""
         self.pongs: tuple[bytes, ...] = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
@@ -297,9 +297,9 @@ class Scanner:
         while self.feed(data, dropped, _DROPPED_AT_ONCE):
             data = b""
             dropped.clear()
-            # They would become a long tuple, made anew with each.
-            self.replies = self.pongs = ()
-        self.replies = self.pongs = ()
+            # They would become long, made anew with each.
+            self.replies, self.pongs = b"", ()
+        self.replies, self.pongs = b"", ()
         self.has_control = False
 
     def _uncommon(self, first: int, payload: bytes) -> Message | None:
@@ -376,7 +376,7 @@ class Scanner:
         if opcode == _PONG:
             self.pongs = (*self.pongs, payload)
         elif opcode == _PING:
-            self.replies = (*self.replies, frame_header(_PONG, len(payload)) + payload)
+            self.replies += frame_header(_PONG, len(payload)) + payload
         else:
             try:
                 close = Close.parse(payload)

@@ -35,7 +35,7 @@ async def test_a_pause_and_then_everybody_is_served(
     pauses: list[None] = []
     everybody = asyncio.Event()
 
-    def on_socket(client: socket.socket, _was_passed_on: bool) -> None:
+    def on_socket(client: socket.socket, _address: object) -> None:
         served.append(client)
         if len(served) == 3:
             everybody.set()

@@ -93,7 +93,7 @@ class Scan:
         assert scanner.received == counters.messages_received == len(messages)
         self.scanner = scanner
         self.messages = messages
-        self.output = b"".join(scanner.replies) + (ending.frame if ending is not None else b"")
+        self.output = scanner.replies + (ending.frame if ending is not None else b"")
 
     def _read(self, scanner: Scanner, data: bytes) -> Iterator[bytes | memoryview]:
         """Yield what the scanner is fed with, once it has been put where that belongs."""

@@ -85,14 +85,14 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_over:
             return
         self._is_fresh = False
-        if self.idle:
-            # From its first byte on; those that follow do not stretch it.
-            self._has_begun = True
-            if self._admitted:
-                self._expire_in(self.server.options.handshake_timeout)
+        begins, self._has_begun = self.idle, True
         self._data += data
         if self._task is None:
             self._serve()
+            awaits_rest = self._task is None and self._has_begun and not self._is_over
+            if begins and awaits_rest and self._admitted:
+                # From its first byte on; those that follow do not stretch it.
+                self._expire_in(self.server.options.handshake_timeout)
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
 

@@ -112,9 +112,16 @@ async def versions(client: WebsocketClient) -> set[str]:
 
 
 def settled(service: Service, count: int = 6) -> dict[str, int]:
-    """Wait until nothing retires any more."""
-    wait_until(lambda: len(service.children()) == count, f"{count} children")
-    return processes(service)
+    """Wait until nothing retires any more, and return all that are there, as one look finds them."""
+    found: dict[int, str] = {}
+
+    def is_settled() -> bool:
+        found.clear()
+        found.update(service.children())
+        return len(found) == count == len(set(found.values()))
+
+    wait_until(is_settled, f"{count} children")
+    return {title.removeprefix("mpchat: "): pid for pid, title in found.items()}
 
 
 async def test_new_code_comes_slot_by_slot_and_everything_is_new(

@@ -16,6 +16,7 @@ empty tuple.
 from __future__ import annotations
 
 import codecs
+import ctypes
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -268,7 +269,7 @@ class Scanner:
         self._missing = size - there
         # An announcement alone does not cost us the memory that it names.
         if self.has_buffers and self._missing >= _BULK and there * _OF_ITSELF >= size:
-            self._frame = memoryview(bytearray(size + _BEYOND))
+            self._frame = memoryview(_bytearray(None, size + _BEYOND))
             self._frame[:there] = beginning
             self.rest = self._frame[there:]
         else:
@@ -420,6 +421,10 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return frame_header(_CLOSE, len(payload)) + payload
 
 
+# bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.
+_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_bytearray.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
+_bytearray.restype = ctypes.py_object
 _MEDIUM = struct.Struct(">BBH").pack
 _LONG = struct.Struct(">BBQ").pack
 

@@ -16,7 +16,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos tests
 	$(BIN)/python -m pytest -q -n 2 tests/chaos
 
-# All of them in full, for half an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
+# All of them in full, for a quarter of an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
 # .venv/bin/python -m tests.chaos --help
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --write docs/reliability.md

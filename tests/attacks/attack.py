@@ -204,7 +204,7 @@ def run(attack: Attack, folder: Path, scale: Scale) -> Outcome:
         failures.append(f"the p99 was {_ms(phases[0])}, and beside the attackers {_ms(phases[1])}")
     return Outcome(
         {
-            "p99 before, beside, after": ", ".join(map(_ms, phases)),
+            "p99 before, beside, after": f"{', '.join(map(_ms, phases))}; {phases[1] / phases[0]:.1f} times",
             "memory before, highest, after (MiB)": ", ".join(
                 f"{size / MIB:.0f}" for size in (before.memory, highest, after.memory)
             ),

@@ -132,6 +132,7 @@ class Server:
         seconds = time.monotonic() - protocol.since
         code, connection = protocol.chat.close_code, protocol.context.id
         self.access.closed(protocol.handler, code, seconds, connection)
+        protocol.release()
 
     async def stop(self, lameduck: float, window: float, deadline: float) -> None:
         """End everything for a stop of the service (1001)."""

@@ -14,15 +14,14 @@ ABNORMAL = 1006
 """What ends without the client's Close (RFC 6455, section 7.1.5)."""
 
 
-def closed_error(
-    received: Close | None, sent: Close | None, received_first: bool
-) -> ConnectionClosed:
+def closed_error(protocol: WebSocketProtocol) -> ConnectionClosed:
     """Return the exception that tells it: ConnectionClosedOK after two normal Closes."""
+    received, sent = protocol.received, protocol.sent
     if received is None or sent is None:
         return ConnectionClosedError(received, sent, None)
     normal = received.code in OK_CLOSE_CODES and sent.code in OK_CLOSE_CODES
     cls = ConnectionClosedOK if normal else ConnectionClosedError
-    return cls(received, sent, received_first)
+    return cls(received, sent, protocol.received_first)
 
 
 def tell_mistake(protocol: WebSocketProtocol, close: Close) -> None:

@@ -15,7 +15,7 @@ from websockets.http11 import Request
 
 from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.assembly import Message
-from mpchat.websocket.closing import ABNORMAL
+from mpchat.websocket.closing import ABNORMAL, closed_error
 from mpchat.websocket.pings import Pings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class WebSocketConnection:
         self.polled = protocol.scanner.received
         protocol.caught_up()
         if protocol.finished:
-            raise protocol.closed_error()
+            raise closed_error(protocol)
         return None
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
@@ -128,7 +128,7 @@ class WebSocketConnection:
         protocol, output = self._protocol, self._output
         if output.is_closed:
             await protocol.wait_finished()
-            raise protocol.closed_error()
+            raise closed_error(protocol)
         if isinstance(message, str):
             opcode, payload = _TEXT, message.encode()
         elif isinstance(message, bytes):
@@ -158,7 +158,7 @@ class WebSocketConnection:
         protocol = self._protocol
         if self._output.is_closed:
             await protocol.wait_finished()
-            raise protocol.closed_error()
+            raise closed_error(protocol)
         payload = data.encode() if isinstance(data, str) else data
         if payload is not None and len(payload) > 125:
             raise ValueError("a ping has at most 125 bytes of data")
@@ -246,5 +246,5 @@ class WebSocketConnection:
             self.polled = protocol.scanner.received
             protocol.caught_up()
             if protocol.finished:
-                raise protocol.closed_error()
+                raise closed_error(protocol)
             self.attention = protocol.more

@@ -200,6 +200,8 @@ def end_limits(protocol: WebSocketProtocol) -> None:
     """The connection is over."""
     if protocol.limits is not None:
         protocol.shared.wheel.discard(protocol.limits)
+        # It holds the protocol, too: neither has to wait until garbage is looked for.
+        protocol.limits = None
 
 
 def limits_of(protocol: WebSocketProtocol) -> Limits:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
 from mpchat.websocket.bulk import read_in_bulk
@@ -359,9 +358,10 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._task is None or self._task.done():
             self._on_end(self)
 
-    def closed_error(self) -> ConnectionClosed:
-        """Return the exception that tells how the connection ended."""
-        return closed_error(self.received, self.sent, self.received_first)
+    def release(self) -> None:
+        """All is over: let go of what holds this, or both would wait until garbage is looked for."""
+        self.more = False
+        del self.chat
 
     async def wait_finished(self) -> None:
         """Wait for the end of the connection as its handler sees it."""
@@ -408,7 +408,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.finished = self.chat.attention = True
         self._count_out()
         if self.pings is not None:
-            self.pings.end(self.closed_error())
+            self.pings.end(closed_error(self))
         self._arrival.wake()
         if self._end is not None:
             self._end.set_result(None)

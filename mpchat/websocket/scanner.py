@@ -53,8 +53,8 @@ _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
 _BULK = 16 * 1024
 """Bytes of a payload from which on it is worth it to have a frame read into a buffer of its own."""
-_OF_ITSELF = 16
-"""The part of a frame, one in so many bytes, that has to be there before it gets that buffer."""
+_LEAST_PART = 16
+"""Of a frame, one in so many bytes has to be there before it gets that buffer."""
 _BEYOND = 1024
 """Bytes behind a large frame that are read with it: a read that has room left is known to be the last."""
 _LOOKED_AT = 1024
@@ -268,7 +268,7 @@ class Scanner:
         there = len(beginning)
         self._missing = size - there
         # An announcement alone does not cost us the memory that it names.
-        if self.has_buffers and self._missing >= _BULK and there * _OF_ITSELF >= size:
+        if self.has_buffers and self._missing >= _BULK and there * _LEAST_PART >= size:
             self._frame = memoryview(_bytearray(None, size + _BEYOND))
             self._frame[:there] = beginning
             self.rest = self._frame[there:]

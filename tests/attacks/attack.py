@@ -202,9 +202,10 @@ def run(attack: Attack, folder: Path, scale: Scale) -> Outcome:
         failures.append(f"memory was {before.memory / MIB:.0f} and is {after.memory / MIB:.0f} MiB")
     if scale.timed and not phases[1] <= _AT_MOST * max(phases[0], _LEAST):
         failures.append(f"the p99 was {_ms(phases[0])}, and beside the attackers {_ms(phases[1])}")
+    times_before = f"{phases[1] / phases[0]:.1f} times"
     return Outcome(
         {
-            "p99 before, beside, after": f"{', '.join(map(_ms, phases))}; {phases[1] / phases[0]:.1f} times",
+            "p99 before, beside, after": f"{', '.join(map(_ms, phases))}; {times_before}",
             "memory before, highest, after (MiB)": ", ".join(
                 f"{size / MIB:.0f}" for size in (before.memory, highest, after.memory)
             ),

@@ -31,6 +31,7 @@ NAMES = (
     "failing",
     "closer",
     "quitter",
+    "collector",
 )
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
@@ -303,3 +304,32 @@ async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Ser
         assert answer.startswith(b"HTTP/1.1 404 ")
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.fixture
+def one_worker(service_config_yaml: Any) -> None:
+    processors = service_config_yaml["components_manager"]["task_processors"]
+    processors["main-task-processor"]["worker_threads"] = 1
+
+
+@pytest.mark.usefixtures("one_worker")
+async def test_a_connection_leaves_no_garbage(
+    websocket_client: WebsocketClient, supervisor: Service, service_port: int
+) -> None:
+    async def ask() -> int:
+        async with websocket_client.get("collector") as chat:
+            await chat.send("?")
+            return int(await chat.recv())
+
+    await ask()
+    for _ in range(20):
+        async with websocket_client.get("slow") as chat:
+            await chat.send("?")
+            await chat.recv()
+        _reader, writer = await raw_connect(service_port, "/slow")
+        writer.transport.abort()
+    told = "connection ended"
+    await asyncio.to_thread(
+        wait_until, lambda: supervisor.stderr().count(told) >= 20, "end of the handlers"
+    )
+    assert await ask() < 20

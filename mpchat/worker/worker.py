@@ -40,6 +40,7 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from mpchat.worker.descriptors import grow_descriptor_table
 from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
@@ -61,6 +62,7 @@ def run_worker(
     heartbeat: float,
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
+    grow_descriptor_table(descriptors[1])
     allocator = Allocator()
     allocator.keep_freed_memory()
     scoreboard = Scoreboard(descriptors[1])

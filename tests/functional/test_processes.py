@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -55,6 +56,14 @@ def test_ready_line_titles_and_stop(supervisor: Service) -> None:
     children = list(supervisor.children())
     assert supervisor.stop(signal.SIGINT) == 0
     assert not [pid for pid in children if alive(pid)]
+
+
+def test_workers_need_not_grow_their_table_of_descriptors(supervisor: Service) -> None:
+    # While it grows a process with threads stands still.
+    room = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 16 * 1024)
+    for pid in supervisor.pids("worker"):
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert int(status.split("FDSize:")[1].split()[0]) >= room
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -4,7 +4,9 @@
  * Rules. Every byte that comes back is compared with what was sent. All frames are built and masked once,
  * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
  * connection, is a mismatch. The first mistake, of a server or of a socket, ends the program with a line on
- * stderr that says what was wrong. Pings are answered whenever the program waits.
+ * stderr that says what was wrong. Pings are answered whenever the program waits. Where many messages are
+ * in flight it naps before it waits: a server that writes to a client which waits has to wake it, and the
+ * kernel charges that to the server.
  *
  * Connects and says "ready"; for each line on stdin, a number of seconds, works that long and prints one
  * line of JSON; at the end of stdin closes every connection in order and leaves. In between everything rests,
@@ -33,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -40,6 +43,7 @@
 
 enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
+enum { NAP_NS = 20000, NAP_FROM = 64 }; /* with so many in flight no server runs out of work meanwhile */
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
 /* The key of RFC 6455's example, and the answer that it must get. */
@@ -406,7 +410,13 @@ static void end_flood(struct connection *self) {
     self->floods = false;
 }
 
+static void nap(void) {
+    static const struct timespec time = {0, NAP_NS};
+    nanosleep(&time, NULL);
+}
+
 static void echo(uint64_t begin, uint64_t end) {
+    bool naps = !options.in_turn && !options.flood && options.connections * options.in_flight >= NAP_FROM;
     int first = options.flood, count = options.in_turn ? 1 : options.connections;
     uint64_t before = 0, expected = 0;
     if (options.flood) start_flood(&all[0]);
@@ -414,8 +424,10 @@ static void echo(uint64_t begin, uint64_t end) {
         before += all[index].allowed / frame_size;
     for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
-    while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end)
+    while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end) {
+        if (naps) nap();
         step_or_fail("echoes");
+    }
     stopping = true;
     for (int index = first; index < options.connections; index++)
         expected += all[index].allowed / frame_size;
@@ -509,6 +521,7 @@ int main(int count, char **words) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    prctl(PR_SET_TIMERSLACK, 1); /* else a nap takes 50 us more */
     build_ring();
     all = calloc((size_t)options.connections, sizeof *all);
     poller = epoll_create1(EPOLL_CLOEXEC);

@@ -32,6 +32,7 @@ NAMES = (
     "closer",
     "quitter",
     "collector",
+    "hoarder",
 )
 CLOSE_1000 = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
@@ -333,3 +334,12 @@ async def test_a_connection_leaves_no_garbage(
         wait_until, lambda: supervisor.stderr().count(told) >= 20, "end of the handlers"
     )
     assert await ask() < 20
+
+
+async def test_full_collections_are_rare(websocket_client: WebsocketClient) -> None:
+    async with websocket_client.get("hoarder") as chat:
+        # As many as 4,000 connections have.
+        await chat.send("100000")
+        assert await chat.recv() == "0"
+        await chat.send("1000000")
+        assert int(await chat.recv()) > 0

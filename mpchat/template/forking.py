@@ -9,7 +9,6 @@ since the exit hooks of the author's imports belong to the template.
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import signal
 import socket
@@ -67,7 +66,6 @@ def _child(
         channel = Channel(socket.socket(fileno=descriptors[0]))
         messages.send(channel, messages.Hello(os.getpid()))
         setproctitle.setproctitle(title)
-        gc.enable()
         try:
             body(request, channel, descriptors)
             status = 0

@@ -39,6 +39,11 @@ from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
+_COLLECT = (700, 10, 50)
+"""When to look for garbage: Python's own thresholds, but for that of full collections. With 10,000
+connections one takes a tenth of a second, and they would come while those connect. Here 350,000 objects
+have to be new; a connection has about 25, and leaves no garbage of its own."""
+
 
 def run_template(
     descriptor: int, files: ConfigFiles, components: Callable[[], ComponentList]
@@ -67,6 +72,8 @@ class _Template:
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
         assert isinstance(start, messages.Start)
+        # Workers inherit it, and an author's module may know better.
+        gc.set_threshold(*_COLLECT)
         if start.layout != LAYOUT:
             # The supervisor keeps the code that the service was started with.
             text = "mpchat itself has changed: restart the service for that"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import os
 import signal
 import socket
@@ -54,12 +53,6 @@ _LAG_SECONDS = 1.0
 """The loop's lag that status shows is the longest within this time."""
 
 
-_COLLECT = (700, 10, 50)
-"""When to look for garbage: Python's own thresholds, but for that of full collections. With 10,000
-connections one takes a tenth of a second, and they would come while those connect. Here 350,000 objects
-have to be new; a connection has about 25, and leaves no garbage of its own."""
-
-
 def run_worker(
     request: ForkRequest,
     channel: Channel,
@@ -70,7 +63,6 @@ def run_worker(
 ) -> None:
     """Be a worker until told to stop; the caller has forked and set the title."""
     grow_descriptor_table(descriptors[1])
-    gc.set_threshold(*_COLLECT)
     allocator = Allocator()
     allocator.keep_freed_memory()
     scoreboard = Scoreboard(descriptors[1])

@@ -23,7 +23,8 @@ told by the second of these phases. What is added when they turn to this service
 Bars: no honest client is cut off or misses an answer; at p99 an answer takes at most twice as long when
 the attackers are here as when they are elsewhere ("times"; or 1 ms); memory stays within what the
 options promise for each attacker; sockets, descriptors and memory are back afterwards, but for 16 MiB
-that each worker keeps for its next messages. Options that are not named have their defaults.
+that each worker keeps for its next messages. Memory is that of both workers, what they share included.
+Options that are not named have their defaults.
 
 {where}.
 

@@ -38,6 +38,10 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE
     return result
 
 
+def _is_template(title: str | None) -> bool:
+    return title is not None and title.startswith("mpchat: template")
+
+
 def _notify_socket() -> tuple[socket.socket, str]:
     """Return a service manager's socket and what NOTIFY_SOCKET says of it."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -134,7 +138,7 @@ class Service:
 
     def children(self) -> dict[int, str]:
         """Return the pids of the supervisor's living children with their titles."""
-        found = {}
+        found: dict[int, tuple[int, str]] = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -143,9 +147,14 @@ class Service:
                 title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if parent == self.pid and title:
-                found[int(entry.name)] = title
-        return found
+            found[int(entry.name)] = parent, title
+        own = {pid: title for pid, (parent, title) in found.items() if parent == self.pid}
+        # The template forks twice: for a moment a worker, even one that is ready, is a child of the
+        # process in between, which is about to end.
+        between = {pid for pid, (parent, _title) in found.items() if _is_template(own.get(parent))}
+        late = {pid: title for pid, (parent, title) in found.items() if parent in between}
+        # One that has ended has none.
+        return {pid: title for pid, title in (own | late).items() if title}
 
     def pids(self, title: str) -> list[int]:
         """Return the pids of living children whose title begins with ``mpchat: TITLE``."""

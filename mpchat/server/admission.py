@@ -76,6 +76,10 @@ class Admission:
             board.row.count_limit(name)
         return name is None
 
+    def show_waiting(self, waiting: int) -> None:
+        """Have other workers know at once that a handshake is over: they may refuse one for it."""
+        self._board.row.set("waiting", waiting)
+
     def admit(self, handler: HandlerBase, address: str | None) -> str | None:
         """Count a handshake in, to be released at the connection's end; or return why it is refused."""
         second = int(time.time())

@@ -302,6 +302,8 @@ class HttpProtocol(asyncio.Protocol):
         data = switching(server.dates.now(), agreed.headers, context.response_headers)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self._peer)
+        # Before it knows: it may open another one, with another worker, that counts this one.
+        server.no_longer_waiting(self)
         transport.write(data)
         protocol = WebSocketProtocol(
             transport,
@@ -315,7 +317,6 @@ class HttpProtocol(asyncio.Protocol):
             server.ended,
         )
         self._is_over = True
-        server.no_longer_waiting(self)
         server.connections.add(protocol)
         transport.set_protocol(protocol)
         transport.resume_reading()

@@ -114,7 +114,7 @@ class Server:
     def no_longer_waiting(self, protocol: HttpProtocol) -> None:
         """A client's socket is gone, or has become a WebSocket."""
         self.waiting.discard(protocol)
-        self.shared.counters.waiting -= 1
+        self._one_waits_less()
 
     def socket_closed(self) -> None:
         """A client's socket is gone."""
@@ -224,9 +224,14 @@ class Server:
         except OSError as error:
             # The client was gone before we could look at it.
             log.debug("a client left while it was accepted: %s", error)
-            self.shared.counters.waiting -= 1
+            self._one_waits_less()
             self.socket_closed()
             client.close()
+
+    def _one_waits_less(self) -> None:
+        counters = self.shared.counters
+        counters.waiting -= 1
+        self.admission.show_waiting(counters.waiting)
 
     async def _wait_adopted(self) -> None:
         if self._adopting:

@@ -94,7 +94,7 @@ class Listeners:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            # Accepted sockets inherit it.
+            # Accepted sockets inherit it; websocket/output raises it for large fragments.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
             sock.bind((address, port))
             sock.listen(self._backlog)

@@ -81,7 +81,8 @@ class WebsocketHandlerBase(HandlerBase):
             Field(
                 alias="fragment-size",
                 description="Messages to the client go out in fragments of this size, larger ones "
-                "where it would be more than 4,096; 0: never",
+                "where it would be more than 4,096; 0: never. The kernel holds one of them for a client "
+                "that does not read, at least 256 KiB and at most 1 MiB",
             ),
         ] = 65536
         close_timeout: Annotated[

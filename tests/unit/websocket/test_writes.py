@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+
+import pytest
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -10,6 +13,8 @@ from tests.unit.websocket.rig import Kept, Worker, echo, in_callback, on_uvloop
 from tests.unit.websocket.streams import CLOSE, FINAL, PING, TEXT, frame
 
 A, B, C = (frame(FINAL | TEXT, letter) for letter in (b"a", b"b", b"c"))
+KIB = 1024
+MIB = 1024 * KIB
 SENT_A, SENT_B, SENT_C = b"\x81\x01a", b"\x81\x01b", b"\x81\x01c"
 
 
@@ -106,3 +111,29 @@ async def test_pong_and_close_go_behind_what_was_gathered(worker: Worker) -> Non
     await receive(protocol, A + B + frame(FINAL | CLOSE, b"\x03\xe8") + C)
     await turn()
     assert b"".join(transport.writes) == SENT_A + SENT_B + b"\x88\x02\x03\xe8"
+
+
+@pytest.mark.parametrize(
+    ("fragment_size", "unsent"),
+    [(64 * KIB, None), (512 * KIB, 512 * KIB), (8 * MIB, MIB), (0, MIB)],
+)
+@on_uvloop
+async def test_the_kernel_takes_a_large_fragment_whole(
+    worker: Worker, fragment_size: int, unsent: int | None
+) -> None:
+    _client, protocol = await worker.connect(echo, **{"fragment-size": fragment_size})
+    with socket.socket() as untouched:
+        expected = unsent or untouched.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    ours = protocol.transport.get_extra_info("socket")
+    assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == expected
+
+
+@on_uvloop
+async def test_large_fragments_leave_on_a_unix_socket(worker: Worker) -> None:
+    client, ours = socket.socketpair()
+    with client:
+        transport, _protocol = await worker.loop.connect_accepted_socket(asyncio.Protocol, ours)
+        worker.serve(transport, echo, **{"fragment-size": MIB})
+        client.setblocking(False)
+        await worker.loop.sock_sendall(client, A)
+        assert await worker.loop.sock_recv(client, 100) == SENT_A

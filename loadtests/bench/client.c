@@ -5,8 +5,8 @@
  * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
  * connection, is a mismatch. The first mistake, of a server or of a socket, ends the program with a line on
  * stderr that says what was wrong. Pings are answered whenever the program waits. Where many messages are
- * in flight it naps before it waits: a server that writes to a client which waits has to wake it, and the
- * kernel charges that to the server.
+ * in flight it does not wait, but naps and looks again: a server that writes to a client which waits has to
+ * wake it, and the kernel charges that to the server.
  *
  * Connects and says "ready"; for each line on stdin, a number of seconds, works that long and prints one
  * line of JSON; at the end of stdin closes every connection in order and leaves. In between everything rests,
@@ -363,12 +363,16 @@ static bool step(int milliseconds) {
     return told;
 }
 
-static void step_or_fail(const char *what) {
+static void step_or_fail_within(const char *what, int milliseconds) {
     static uint64_t seen, when;
     uint64_t time = now(CLOCK_MONOTONIC);
     if (reads != seen || !when) seen = reads, when = time;
     if (time - when > 20u * 1000000000u) fail("no progress for 20 s: %s", what);
-    step(1000);
+    step(milliseconds);
+}
+
+static void step_or_fail(const char *what) {
+    step_or_fail_within(what, 1000);
 }
 
 /* ---- the run ---- */
@@ -410,9 +414,11 @@ static void end_flood(struct connection *self) {
     self->floods = false;
 }
 
-static void nap(void) {
+/* Sleeps a little and looks, for as long as there is nothing: no server has to wake it. */
+static void nap_or_fail(const char *what) {
     static const struct timespec time = {0, NAP_NS};
     nanosleep(&time, NULL);
+    step_or_fail_within(what, 0);
 }
 
 static void echo(uint64_t begin, uint64_t end) {
@@ -425,8 +431,8 @@ static void echo(uint64_t begin, uint64_t end) {
     for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
     while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end) {
-        if (naps) nap();
-        step_or_fail("echoes");
+        if (naps) nap_or_fail("echoes");
+        else step_or_fail("echoes");
     }
     stopping = true;
     for (int index = first; index < options.connections; index++)

@@ -16,6 +16,9 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
 
+_NOBODY = Context()
+"""In place of the context of a task, before one has waited"""
+
 
 class Arrival:
     """The next message of one connection; one task at a time awaits it.
@@ -30,14 +33,13 @@ class Arrival:
         # asyncio takes this attribute for want of a method get_loop, and compares it with its own.
         self._loop = loop
         self._asyncio_future_blocking = False
-        self._context: Context | None = None
+        self._context = _NOBODY
         self.callback: Callable[[Arrival], object] | None = None
 
-    def resume(self) -> None:
-        """Run the waiting task now, up to its next wait: for callbacks of the loop alone."""
-        callback, self.callback = self.callback, None
-        if callback is not None and self._context is not None:
-            self._context.run(callback, self)
+    def resume(self, callback: Callable[[Arrival], object]) -> None:
+        """Run the task that waits, up to its next wait: for callbacks of the loop alone."""
+        self.callback = None
+        self._context.run(callback, self)
 
     def wake(self) -> None:
         """Have the waiting task, if there is one, look again in the loop's next turn."""
@@ -56,8 +58,8 @@ class Arrival:
         self.callback = callback
         self._context = context
 
-    def result(self) -> None:
-        """A task has been woken: there is no error to raise."""
+    # A task has been woken: there is no error to raise, and it does not look at what it gets.
+    result = bool
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task, which raises CancelledError since this was not cancelled in its stead."""

@@ -12,8 +12,8 @@ import socket
 
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.deflate import Agreement, Deflater
+from mpchat.websocket.frames import frame_header, pack_medium
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.scanner import frame_header
 
 _COMPRESSED = 0x40
 _SHORT = {
@@ -77,7 +77,9 @@ class Output:
         length = len(payload)
         size = self._fragment_size
         if length < _SEPARATE_BYTES and (length <= size or not size):
-            header = _SHORT[opcode][length] if length < 126 else frame_header(opcode, length)
+            header = (
+                _SHORT[opcode][length] if length < 126 else pack_medium(opcode | 0x80, 126, length)
+            )
             frame = header + payload
             if at_once and not self._gathered:
                 # As _count does: a call would cost as much as the counting.

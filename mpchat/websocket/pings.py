@@ -9,9 +9,7 @@ from collections.abc import Iterable
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosed
 
-from mpchat.websocket.scanner import frame_header
-
-_PING = 0x9
+from mpchat.websocket.frames import PING, frame_header
 
 
 class Pings:
@@ -33,7 +31,7 @@ class Pings:
         future: asyncio.Future[float] = self._loop.create_future()
         # Not the loop's clock: it stands still for a turn, and an answer may come within one.
         self._waiting[payload] = (future, time.monotonic())
-        return frame_header(_PING, len(payload)) + payload, future
+        return frame_header(PING, len(payload)) + payload, future
 
     def answer(self, payloads: Iterable[bytes]) -> None:
         """Take pongs: each answers the ping of its payload and all before it."""

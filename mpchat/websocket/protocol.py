@@ -26,12 +26,13 @@ from mpchat.websocket.closing import closed_error, tell_mistake
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.frames import close_frame
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.limits import Limits, begin_limits, end_limits, limits_of
 from mpchat.websocket.output import make_output
 from mpchat.websocket.pings import Pings
 from mpchat.websocket.running import run_handler
-from mpchat.websocket.scanner import Ending, Scanner, close_frame
+from mpchat.websocket.scanner import Ending, Scanner
 from mpchat.websocket.shared import Shared
 
 _BUDGET = 128
@@ -166,10 +167,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._on_control()
         if self.limits is not None:
             self.limits.after_read()
-        arrival = self._arrival
         if messages:
-            if arrival.callback is not None:
-                arrival.resume()
+            arrival = self._arrival
+            if (callback := arrival.callback) is not None:
+                arrival.resume(callback)
         elif scanner.is_within_message:
             limits_of(self).message_begun()
         if messages or self.more or len(data) >= self.large_read:

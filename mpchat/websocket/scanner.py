@@ -5,19 +5,18 @@ Rules. No asyncio, no input or output: ``feed`` takes bytes, ``scan`` yields mes
 client cannot make us build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
-inline with the C mask of ``websockets``. Sizes are checked at the header, before a byte of the payload is
-kept. Bytes of a frame that has not arrived whole are collected in a list and joined once; for a large one
-there is a buffer that the rest may be read into (see bulk). Fragments and compressed messages are left to
-``assembly``. ``websockets`` decides what a Close may say. After a Close
-or a mistake everything further is ignored. An idle connection holds no list: what is rare begins as an
-empty tuple.
+inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked
+at the header, before a byte of the payload is kept. Bytes of a frame that has not arrived whole are
+collected in a list and joined once; for a large one there is a buffer that the rest may be read into
+(see bulk). Fragments and compressed messages are left to ``assembly``. ``websockets`` decides what a
+Close may say. After a Close or a mistake everything further is ignored. An idle connection holds no
+list: what is rare begins as an empty tuple.
 """
 
 from __future__ import annotations
 
 import codecs
 import ctypes
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -29,6 +28,7 @@ from websockets.frames import Close, CloseCode
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.deflate import Agreement, Inflater, longest_deflated
+from mpchat.websocket.frames import CLOSE, MOST_CONTROL, PING, PONG, close_frame, frame_header
 
 Mask = Callable[[bytes | memoryview, bytes | memoryview], bytes]
 try:
@@ -48,7 +48,8 @@ _PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
 _COMPRESSED = 0x40
 """RSV1, which the first frame of a compressed message has (RFC 7692, section 6)."""
 _CONTROL = 0x8
-_PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
+_LEAST = 6
+"""Bytes of a frame without a payload: header and mask."""
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
 _BULK = 16 * 1024
@@ -59,7 +60,6 @@ _BEYOND = 1024
 """Bytes behind a large frame that are read with it: a read that has room left is known to be the last."""
 _LOOKED_AT = 1024
 """Bytes at the beginning of a text that are checked before its frame is whole."""
-_MOST_CONTROL = 125
 _DROPPED_AT_ONCE = 128
 _MOST_UNCOMMON = 256 * 1024
 """With that much waiting in large messages, others come first: a few bytes may inflate to so many."""
@@ -159,6 +159,37 @@ class Scanner:
         """
         if self.is_over:
             return False
+        size = len(data)
+        if (
+            _LEAST <= size < _LARGE
+            and data[0] in _PLAIN
+            and not self._backlog
+            and self._chunks is None
+            and self._assembly is None
+        ):
+            # What nearly all reads are; the loop would say the same, for 4 % more of an echo.
+            second = data[1]
+            if second < 0xFE:
+                start = 6 if second - 0x80 == size - 6 else 0
+            else:
+                start = 8 if second == 0xFE and data[2] << 8 | data[3] == size - 8 else 0
+            length = size - start
+            if start and length <= self._max_size:
+                payload = apply_mask(data[start:], data[start - 4 : start])
+                if data[0] == _FINAL_TEXT:
+                    try:
+                        messages.append(payload.decode())
+                    except UnicodeDecodeError:
+                        self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                        return False
+                else:
+                    messages.append(payload)
+                self.received += 1
+                self.received_bytes += length
+                counters = self._counters
+                counters.messages_received += 1
+                counters.bytes_received += length
+                return False
         if self._chunks is not None:
             # A large frame: only count until it is whole, then join once.
             self._chunks.append(bytes(data))
@@ -351,14 +382,14 @@ class Scanner:
         is_compressed = self._begins_compressed(first)
         if is_compressed or (assembly is not None and assembly.is_compressed):
             limit = longest_deflated(limit)
-        if size > limit and not (is_control and length <= _MOST_CONTROL):
+        if size > limit and not (is_control and length <= MOST_CONTROL):
             return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
         if first & 0x70 and not is_compressed:
             return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
         if is_control:
             if not first & 0x80:
                 return CloseCode.PROTOCOL_ERROR, "a control frame must not be fragmented"
-            if length > _MOST_CONTROL:
+            if length > MOST_CONTROL:
                 return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
             return None
         if opcode and assembly is not None:
@@ -374,10 +405,10 @@ class Scanner:
 
     def _control(self, opcode: int, payload: bytes) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
-        if opcode == _PONG:
+        if opcode == PONG:
             self.pongs = (*self.pongs, payload)
-        elif opcode == _PING:
-            self.replies += frame_header(_PONG, len(payload)) + payload
+        elif opcode == PING:
+            self.replies += frame_header(PONG, len(payload)) + payload
         else:
             try:
                 close = Close.parse(payload)
@@ -386,7 +417,7 @@ class Scanner:
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_DATA, "a reason that is not UTF-8")
             else:
-                self.closed = Ending(close, frame_header(_CLOSE, len(payload)) + payload)
+                self.closed = Ending(close, frame_header(CLOSE, len(payload)) + payload)
                 self.is_over = True
 
     def _fail(self, code: CloseCode, reason: str) -> None:
@@ -402,38 +433,14 @@ def _size(messages: list[Message]) -> int:
 def _check_opening(first: int, second: int) -> str | None:
     """Return what is wrong with the first two bytes of a frame, whatever follows."""
     opcode = first & 0x0F
-    if opcode > _PONG or _BINARY < opcode < _CONTROL:
+    if opcode > PONG or _BINARY < opcode < _CONTROL:
         return f"unknown opcode {opcode}"
     if second < 0x80:
         return "a client's frames must be masked"
     return None
 
 
-def close_frame(code: int, reason: str = "") -> bytes:
-    """Return a Close frame of ours.
-
-    Raises:
-        ProtocolError: The code must not be sent, or the reason is too long.
-    """
-    payload = Close(code, reason).serialize()
-    if len(payload) > _MOST_CONTROL:
-        raise ProtocolError("the reason of a Close has at most 123 bytes")
-    return frame_header(_CLOSE, len(payload)) + payload
-
-
 # bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.
 _bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _bytearray.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
 _bytearray.restype = ctypes.py_object
-_MEDIUM = struct.Struct(">BBH").pack
-_LONG = struct.Struct(">BBQ").pack
-
-
-def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
-    """Return the header of an unmasked frame (RFC 6455, section 5.2)."""
-    first = opcode | 0x80 if final else opcode
-    if length < 126:
-        return bytes((first, length))
-    if length < 65536:
-        return _MEDIUM(first, 126, length)
-    return _LONG(first, 127, length)

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from mpchat.websocket.frames import close_frame
 from mpchat.websocket.protocol import WebSocketProtocol
-from mpchat.websocket.scanner import close_frame
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PONG, frame
 

@@ -166,6 +166,26 @@ async def test_planted_mistakes_with_buffers_are_found(right: str, wrong: str) -
             "apply_mask(masked, data[start - 3 : start] + data[start - 4 : start - 3])",
             id="wrong mask phase",
         ),
+        pytest.param(
+            "apply_mask(data[start:], data[start - 4 : start])",
+            "apply_mask(data[start:], data[start - 3 : start] + data[start - 4 : start - 3])",
+            id="wrong mask phase in a read that is one frame",
+        ),
+        pytest.param(
+            "and self._assembly is None\n        ):",
+            "\n        ):",
+            id="a message within a fragmented one",
+        ),
+        pytest.param(
+            "start = 6 if second - 0x80 == size - 6 else 0",
+            "start = 6 if second & 0x7F == size - 6 else 0",
+            id="a missed lack of the mask",
+        ),
+        pytest.param(
+            "if start and length <= self._max_size:",
+            "if start:",
+            id="a message beyond the limit",
+        ),
         pytest.param("if first & 0x70 and", "if first & 0x60 and", id="a missed RSV bit"),
         pytest.param(
             "assembly.add(payload, final)",

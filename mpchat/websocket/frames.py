@@ -1,0 +1,38 @@
+"""Frames of ours: what stands before a payload, and a Close. Pure (RFC 6455, section 5)."""
+
+from __future__ import annotations
+
+import struct
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
+
+CLOSE, PING, PONG = 0x8, 0x9, 0xA
+MOST_CONTROL = 125
+"""Bytes of payload that a control frame may have."""
+
+pack_medium = struct.Struct(">BBH").pack
+"""Returns a header with 16 bits of length: of its first byte, 126, and the length."""
+_pack_long = struct.Struct(">BBQ").pack
+
+
+def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
+    """Return the header of an unmasked frame (RFC 6455, section 5.2)."""
+    first = opcode | 0x80 if final else opcode
+    if length < 126:
+        return bytes((first, length))
+    if length < 65536:
+        return pack_medium(first, 126, length)
+    return _pack_long(first, 127, length)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a Close frame of ours.
+
+    Raises:
+        ProtocolError: The code must not be sent, or the reason is too long.
+    """
+    payload = Close(code, reason).serialize()
+    if len(payload) > MOST_CONTROL:
+        raise ProtocolError("the reason of a Close has at most 123 bytes")
+    return frame_header(CLOSE, len(payload)) + payload

@@ -1,8 +1,8 @@
 """Bytes from a client become messages: every frame border is decided here (RFC 6455, section 5).
 
-Rules. No asyncio, no input or output: ``feed`` takes bytes, ``scan`` yields messages. Parsing is lazy:
-``scan`` stops after so many messages, and what it has not looked at stays in the backlog, so that a
-client cannot make us build more than somebody takes.
+Rules. No asyncio, no input or output: ``feed`` takes bytes and adds messages. Parsing is lazy: it stops
+after so many frames, and what it has not looked at stays in the backlog, so that a client cannot make us
+build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked

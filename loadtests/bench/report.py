@@ -204,9 +204,9 @@ scheduler charged all threads of all processes of the server, mpchat's superviso
 costs nothing, and the client does not count. The servers of a row run side by side and take turns
 in each of several rounds. Ratios are taken within a round, and every number is the median over the
 rounds. The client compares every byte that comes back; it costs about what bare TCP does, which is
-in the samples, too. Where 64 messages or more are in flight it naps for 20 µs before it waits: a
-server has to wake a client that waits, and the kernel charges that to the server, the more often the
-slower it is. Memory is PSS, of a fresh server for each sample.
+in the samples, too. Where 64 messages or more are in flight it does not wait for answers, but looks
+for them every 20 µs: a server has to wake a client that waits, and the kernel charges that to the
+server, the more often the slower it is. Memory is PSS, of a fresh server for each sample.
 
 - mpchat is `mpchat serve` with one worker and its shipped defaults: limits, counters, keepalive and
   all checks are on, the log level is warning. Where messages exceed 64 KiB, `max-remote-payload`

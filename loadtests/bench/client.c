@@ -4,7 +4,7 @@
  * Rules. Every byte that comes back is compared with what was sent. All frames are built and masked once,
  * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
  * connection, is a mismatch. The first mistake, of a server or of a socket, ends the program with a line on
- * stderr that says what was wrong. Pings are answered whenever the program waits. Where many messages are
+ * stderr that says what was wrong. Pings are answered whenever the program reads. Where many messages are
  * in flight it does not wait, but naps and looks again: a server that writes to a client which waits has to
  * wake it, and the kernel charges that to the server.
  *
@@ -43,6 +43,7 @@
 
 enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
+enum { WAIT_MS = 1000 };
 enum { NAP_NS = 20000, NAP_FROM = 64 }; /* with so many in flight no server runs out of work meanwhile */
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -363,16 +364,12 @@ static bool step(int milliseconds) {
     return told;
 }
 
-static void step_or_fail_within(const char *what, int milliseconds) {
+static void step_or_fail(const char *what, int milliseconds) {
     static uint64_t seen, when;
     uint64_t time = now(CLOCK_MONOTONIC);
     if (reads != seen || !when) seen = reads, when = time;
     if (time - when > 20u * 1000000000u) fail("no progress for 20 s: %s", what);
     step(milliseconds);
-}
-
-static void step_or_fail(const char *what) {
-    step_or_fail_within(what, 1000);
 }
 
 /* ---- the run ---- */
@@ -397,7 +394,7 @@ static void connect_all(void) {
     while (upgraded < options.connections) {
         while (begun < options.connections && begun - upgraded < HANDSHAKES_AT_ONCE)
             start_handshake(&all[begun++]);
-        step_or_fail("handshakes");
+        step_or_fail("handshakes", WAIT_MS);
     }
 }
 
@@ -410,15 +407,13 @@ static void start_flood(struct connection *self) {
 /* It ends with the frame that it is at, and has all its answers. */
 static void end_flood(struct connection *self) {
     self->allowed = (self->sent + frame_size - 1) / frame_size * frame_size;
-    while (self->received / answer_size < self->allowed / frame_size) step_or_fail("the flood");
+    while (self->received / answer_size < self->allowed / frame_size) step_or_fail("the flood", WAIT_MS);
     self->floods = false;
 }
 
-/* Sleeps a little and looks, for as long as there is nothing: no server has to wake it. */
-static void nap_or_fail(const char *what) {
+static void nap(void) {
     static const struct timespec time = {0, NAP_NS};
     nanosleep(&time, NULL);
-    step_or_fail_within(what, 0);
 }
 
 static void echo(uint64_t begin, uint64_t end) {
@@ -431,23 +426,23 @@ static void echo(uint64_t begin, uint64_t end) {
     for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
     while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end) {
-        if (naps) nap_or_fail("echoes");
-        else step_or_fail("echoes");
+        if (naps) nap();
+        step_or_fail("echoes", naps ? 0 : WAIT_MS);
     }
     stopping = true;
     for (int index = first; index < options.connections; index++)
         expected += all[index].allowed / frame_size;
-    while (messages < expected - before) step_or_fail("the last echoes");
+    while (messages < expected - before) step_or_fail("the last echoes", WAIT_MS);
     if (options.flood) end_flood(&all[0]);
 }
 
 static uint64_t shake_hands(uint64_t end) {
     int before = closed;
     for (int index = 0; index < options.connections; index++) start_handshake(&all[index]);
-    while (now(CLOCK_MONOTONIC) < end) step_or_fail("handshakes");
+    while (now(CLOCK_MONOTONIC) < end) step_or_fail("handshakes", WAIT_MS);
     stopping = true;
     for (int index = 0; index < options.connections; index++)
-        while (all[index].state != ABSENT) step_or_fail("the last handshakes");
+        while (all[index].state != ABSENT) step_or_fail("the last handshakes", WAIT_MS);
     return (uint64_t)(closed - before);
 }
 
@@ -465,7 +460,7 @@ static uint64_t flood(uint64_t end) {
 static void close_all(void) {
     stopping = true;
     for (int index = 0; index < options.connections; index++) start_close(&all[index]);
-    while (closed < options.connections) step_or_fail("closes");
+    while (closed < options.connections) step_or_fail("closes", WAIT_MS);
 }
 
 static int compare(const void *one, const void *other) {

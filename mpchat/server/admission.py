@@ -70,14 +70,14 @@ class Admission:
         """Whether the listener allows one more; this worker's sockets and handshakes are with it."""
         board = self._board
         board.row.set("sockets", own)
-        board.row.set("waiting", waiting)
+        self.show_waiting(waiting)
         name = self._socket_limit(own)
         if name is not None:
             board.row.count_limit(name)
         return name is None
 
     def show_waiting(self, waiting: int) -> None:
-        """Have other workers know at once that a handshake is over: they may refuse one for it."""
+        """Have other workers know at once how many wait here: they may refuse one for each."""
         self._board.row.set("waiting", waiting)
 
     def admit(self, handler: HandlerBase, address: str | None) -> str | None:

@@ -302,7 +302,7 @@ class HttpProtocol(asyncio.Protocol):
         data = switching(server.dates.now(), agreed.headers, context.response_headers)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self._peer)
-        # Before it knows: it may open another one, with another worker, that counts this one.
+        # Before the client knows: its next socket may come to another worker, which counts this one.
         server.no_longer_waiting(self)
         transport.write(data)
         protocol = WebSocketProtocol(

@@ -17,7 +17,7 @@ from typing import Any
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc.socket_file import SocketFile
 
-_MOST_UNSENT = 256 * 1024
+_UNSENT = 256 * 1024
 """Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
 megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
 connections of all share (tcp_mem). With less, large messages go out in more pieces."""
@@ -95,7 +95,7 @@ class Listeners:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             # Accepted sockets inherit it; websocket/output raises it for large fragments.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
             sock.bind((address, port))
             sock.listen(self._backlog)
         except OSError as error:

@@ -16,6 +16,7 @@ from websockets.http11 import Request
 from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.closing import ABNORMAL, closed_error
+from mpchat.websocket.frames import MOST_CONTROL
 from mpchat.websocket.pings import Pings
 
 if TYPE_CHECKING:
@@ -160,8 +161,8 @@ class WebSocketConnection:
             await protocol.wait_finished()
             raise closed_error(protocol)
         payload = data.encode() if isinstance(data, str) else data
-        if payload is not None and len(payload) > 125:
-            raise ValueError("a ping has at most 125 bytes of data")
+        if payload is not None and len(payload) > MOST_CONTROL:
+            raise ValueError(f"a ping has at most {MOST_CONTROL} bytes of data")
         if protocol.pings is None:
             protocol.pings = Pings(asyncio.get_running_loop())
         frame, latency = protocol.pings.add(payload)

@@ -29,9 +29,9 @@ _MOST_FRAGMENTS = 4096
 _MOST_PARTS = 64
 """With more parts than this, joining them is cheaper than handing them over one by one."""
 _UNSENT = 256 * 1024
-"""Bytes that the kernel takes of an accepted socket's answers beyond the client's window."""
-_MOST_UNSENT = 1024 * 1024
-"""The same where messages go out in large fragments."""
+"""Bytes that the kernel holds of answers beyond the client's window, as supervisor/sockets has it."""
+_LARGE_UNSENT = 1024 * 1024
+"""The same, at the most, where messages go out in larger fragments."""
 
 
 class Output:
@@ -206,7 +206,7 @@ def make_output(
 
 def _let_through(transport: asyncio.Transport, fragment_size: int) -> None:
     """Have the kernel take a fragment whole: in several pieces a large one costs a tenth more."""
-    unsent = min(fragment_size or _MOST_UNSENT, _MOST_UNSENT)
+    unsent = min(fragment_size or _LARGE_UNSENT, _LARGE_UNSENT)
     if unsent > _UNSENT:
         client: socket.socket = transport.get_extra_info("socket")
         if client.family != socket.AF_UNIX:

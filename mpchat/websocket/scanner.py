@@ -48,8 +48,6 @@ _PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
 _COMPRESSED = 0x40
 """RSV1, which the first frame of a compressed message has (RFC 7692, section 6)."""
 _CONTROL = 0x8
-_LEAST = 6
-"""Bytes of a frame without a payload: header and mask."""
 _LARGE = 4096
 """Bytes of a payload from which on a view of it is cheaper than a copy."""
 _BULK = 16 * 1024
@@ -161,7 +159,7 @@ class Scanner:
             return False
         size = len(data)
         if (
-            _LEAST <= size < _LARGE
+            6 <= size < _LARGE
             and data[0] in _PLAIN
             and not self._backlog
             and self._chunks is None

@@ -84,7 +84,10 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (HandlerBase, set()),
     (response, set()),
     (Component, set()),
-    (Components, {"build", "name_under_construction", "start", "stop"}),
+    (
+        Components,
+        {"background_under_construction", "build", "name_under_construction", "start", "stop"},
+    ),
     (OptionsModel, set()),
     (Key, {"default_json", "validate"}),
     (Snapshot, {"__init__"}),

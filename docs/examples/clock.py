@@ -1,4 +1,4 @@
-"""A component with a periodic task and a dynamic variable of its own, and a handler that uses it."""
+"""A component with a background task and a dynamic variable of its own, and a handler that uses it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ class Clock(Component):
     dynamic_config_keys = (INTERVAL,)
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        self._task.cancel()
+        # Should it ever fail, the log says why, and it runs again. It is cancelled at the end.
+        self.spawn(self._run, restart=True)
 
     async def _run(self) -> None:
         while True:

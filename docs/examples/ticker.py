@@ -21,7 +21,7 @@ class Ticker(WebsocketHandlerBase):
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         context.data["pause"] = 1.0
-        # Whichever task ends with an exception ends the other one, too.
+        # Tasks of one connection belong in a TaskGroup: an exception in either ends both and is logged.
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick(chat, context))
             await self._listen(chat, context)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar, TypeVarTuple
 
 from pydantic import Field
 
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from mpchat.components.running import Components
 
 O_co = TypeVar("O_co", bound=OptionsModel, covariant=True)
+Arguments = TypeVarTuple("Arguments")
 
 
 class HasOptions(Protocol[O_co]):
@@ -36,11 +42,13 @@ class Component:
         dynamic_config_keys: Dynamic variables that it reads. Declared here they are validated with
             every reload; a variable that nobody declares is the default of its key.
         section_optional: True: it is left out without a word where the config has no section for it.
+        logger: A ``logging.Logger`` of the component's own, ``mpchat.components.NAME``.
     """
 
     name: str
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
     section_optional: ClassVar[bool] = False
+    _logger_prefix: ClassVar[str] = "mpchat.components"
 
     class Options(OptionsModel):
         """Options that every component has."""
@@ -56,6 +64,8 @@ class Component:
         ``start``.
         """
         self.name = components.name_under_construction
+        self.logger = logging.getLogger(f"{self._logger_prefix}.{self.name}")
+        self._background = components.background_under_construction
         self._options = options
         self._snapshot = components.snapshot
 
@@ -70,8 +80,37 @@ class Component:
         """The dynamic config as it is now: read it once per operation, keep nothing of it."""
         return self._snapshot()
 
+    def spawn(
+        self,
+        function: Callable[[*Arguments], Coroutine[Any, Any, object]],
+        *arguments: *Arguments,
+        name: str | None = None,
+        restart: bool = False,
+    ) -> asyncio.Task[None]:
+        """Run a coroutine function in the background: ``self.spawn(self._refresh)``.
+
+        An exception is logged at once, with its traceback and the task's name, which is by default the
+        function's. The task is over then; with ``restart=True`` the function is called again, after a
+        second, and after twice the time with each further failure, up to 30 seconds. When the worker
+        ends the task is cancelled and awaited, just before ``stop`` is called. Use it in ``start`` or
+        later.
+
+        Raises:
+            TypeError: ``function`` is something else, for example the coroutine that it returns.
+            RuntimeError: The component has been stopped.
+        """
+        if inspect.iscoroutine(function):
+            # Or Python would warn that nobody has awaited it, and hide what is wrong.
+            function.close()
+        if not callable(function):
+            text = "spawn takes a coroutine function and its arguments: self.spawn(self.run, 1)"
+            raise TypeError(f"{text}, not self.spawn(self.run(1))")
+        run = functools.partial(function, *arguments)
+        title = name or str(getattr(function, "__name__", type(function).__name__))
+        return self._background.spawn(run, title, self.logger, restart)
+
     async def start(self) -> None:
-        """Override to connect to something or to begin background tasks.
+        """Override to connect to something or to begin background tasks (``spawn``).
 
         Called in the order of construction, so what this component has found is started already. An
         exception, or more than 20 seconds, ends the worker with the component's name in the log.
@@ -80,9 +119,9 @@ class Component:
     async def stop(self) -> None:
         """Override to end what ``start`` began.
 
-        Called in reverse order, when all connections of the worker have ended. An exception is logged
-        and keeps nobody else from being stopped. What takes longer than the drain's deadline and a
-        second is killed with the worker.
+        Called in reverse order, when all connections of the worker and the component's background tasks
+        have ended. An exception is logged and keeps nobody else from being stopped. What takes longer
+        than the drain's deadline and a second is killed with the worker.
         """
 
     def on_all_components_loaded(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,6 +45,8 @@ class HandlerBase(Component):
             ``log-level`` and the logger's name in the logging config are for it.
     """
 
+    _logger_prefix = "mpchat.handlers"
+
     class Options(Component.Options):
         """Options that every handler has."""
 
@@ -80,7 +81,6 @@ class HandlerBase(Component):
     def __init__(self, options: Any, components: Components) -> None:
         """Override as Component's."""
         super().__init__(options, components)
-        self.logger = logging.getLogger(f"mpchat.handlers.{self.name}")
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from mpchat.components.background import Background
 from mpchat.components.component import Component
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
@@ -48,11 +49,17 @@ class Components:
         self._reload = reload
         self._built: dict[str, Component] = {}
         self._building: list[str] = []
+        self._background: dict[str, Background] = {}
 
     @property
     def name_under_construction(self) -> str:
         """The name under which the component that is being constructed is listed."""
         return self._building[-1]
+
+    @property
+    def background_under_construction(self) -> Background:
+        """The background tasks of the component that is being constructed."""
+        return self._background.setdefault(self._building[-1], Background())
 
     def build(self) -> list[Component]:
         """Construct all, dependencies first."""
@@ -113,7 +120,8 @@ class Components:
     async def stop(self) -> None:
         """Tell all that the end is near, then stop them in reverse order.
 
-        One that fails is named in the log, and those after it are stopped all the same.
+        The background tasks of each end before it. One that fails is named in the log, and those after
+        it are stopped all the same.
         """
         components = list(reversed(self._built.items()))
         for name, component in components:
@@ -122,6 +130,8 @@ class Components:
             except Exception:
                 log.exception("component %s failed when all were about to stop", name)
         for name, component in components:
+            if name in self._background:
+                await self._background[name].stop()
             try:
                 await component.stop()
             except Exception:

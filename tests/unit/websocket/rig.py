@@ -62,7 +62,9 @@ def on_uvloop(
 
 class _Handler(WebsocketHandlerBase):
     def __init__(self, handle: Handle, options: dict[str, Any]) -> None:
-        components: Any = SimpleNamespace(name_under_construction="test", snapshot=_snapshot)
+        components: Any = SimpleNamespace(
+            name_under_construction="test", background_under_construction=None, snapshot=_snapshot
+        )
         super().__init__(self.Options(path="/", **options), components)
         self._handle = handle
 

@@ -118,15 +118,17 @@ class WebSocketConnection:
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
         """Send a text (str) or binary message.
 
-        Waits while more than ``write-limit`` bytes are unsent because the client reads slowly; one that
-        makes it wait longer than ``write-timeout`` is cut off. A message longer than ``fragment-size``
-        goes out in fragments.
+        Waits, before it takes the message, while more than ``write-limit`` bytes are unsent because the
+        client reads slowly; cancelled meanwhile, it sends nothing. A client that makes it wait longer than
+        ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
 
         Raises:
             ConnectionClosed: The connection has ended.
             TypeError: The message is of another type.
         """
         protocol, output = self._protocol, self._output
+        if output.paused:
+            await output.wait_writable()
         if output.is_closed:
             await protocol.wait_finished()
             raise closed_error(protocol)
@@ -142,8 +144,6 @@ class WebSocketConnection:
             protocol.join_turn()
         elif not protocol.turn.is_counting:
             protocol.turn.count()
-        if output.paused:
-            await output.wait_writable()
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the time in seconds until the client's answer.

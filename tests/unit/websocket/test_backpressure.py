@@ -88,6 +88,31 @@ async def test_a_client_that_never_reads(
             await asyncio.sleep(0)
 
 
+@on_uvloop
+async def test_a_send_that_times_out_queues_nothing(worker: Worker) -> None:
+    message, missed = bytes(60_000), 0
+
+    async def tick(chat: WebSocketConnection) -> None:
+        nonlocal missed
+        while True:
+            try:
+                async with asyncio.timeout(0):
+                    await chat.send(message)
+            except TimeoutError:
+                missed += 1
+                await asyncio.sleep(0)
+
+    client, protocol = await worker.connect(tick, **{"write-limit": WRITE_LIMIT})
+    await until(lambda: missed > 100)
+    # Up to the limit a message is taken, and that one may be beyond it.
+    assert protocol.output.backlog <= WRITE_LIMIT + len(message) + 100
+    sent = protocol.output.sent
+    with suppress(BlockingIOError):
+        while True:
+            client.recv(MIB)
+    await until(lambda: protocol.output.sent > sent)
+
+
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("size", [100, 64 * KIB, MIB])
 @pytest.mark.parametrize("pauses", [True, False])

@@ -7,6 +7,7 @@ Sizes of frames have been checked before, what they inflate to is checked here.
 from __future__ import annotations
 
 import codecs
+from typing import Any
 
 from websockets.frames import CloseCode
 
@@ -39,7 +40,7 @@ class Assembly:
         self._max_size = max_size
         self._inflater = inflater
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._parts: Parts | None = None
+        self._parts: Parts[Any] | None = None
         self.arrived = 0
         self.size = 0
 
@@ -62,9 +63,10 @@ class Assembly:
         if self._parts is None:
             if final:
                 return part
-            self._parts = Parts(self._text)
+            self._parts = Parts("" if self._text else b"")
         self._parts.add(part)
-        return self._parts.join() if final else None
+        message: Message | None = self._parts.join() if final else None
+        return message
 
     def _inflate(self, inflater: Inflater, payload: bytes, final: bool) -> bytes:
         try:

@@ -7,8 +7,7 @@ build more than somebody takes.
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked
 at the header, before a byte of the payload is kept. Bytes of a frame that has not arrived whole are
-collected in a list and joined once; for a large one there is a buffer that the rest may be read into
-(see bulk). Fragments and compressed messages are left to ``assembly``. ``websockets`` decides what a
+collected in parts; for a large one there is a buffer that the rest may be read into (see bulk). Fragments and compressed messages are left to ``assembly``. ``websockets`` decides what a
 Close may say. After a Close or a mistake everything further is ignored. An idle connection holds no
 list: what is rare begins as an empty tuple.
 """
@@ -29,6 +28,7 @@ from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.deflate import Agreement, Inflater, longest_deflated
 from mpchat.websocket.frames import CLOSE, MOST_CONTROL, PING, PONG, close_frame, frame_header
+from mpchat.websocket.parts import Parts
 
 Mask = Callable[[bytes | memoryview, bytes | memoryview], bytes]
 try:
@@ -125,7 +125,7 @@ class Scanner:
         self.received = 0
         self.received_bytes = 0
         self._backlog: bytes = b""
-        self._chunks: list[bytes] | None = None
+        self._chunks: Parts[bytes] | None = None
         self._missing = 0
         self._frame: memoryview | None = None
         self.rest: memoryview | None = None
@@ -146,8 +146,8 @@ class Scanner:
     @property
     def is_within_message(self) -> bool:
         """Whether a message or a frame has begun that has not ended."""
-        begun = self._chunks or self._backlog or self._frame
-        return bool(begun) or self._assembly is not None
+        begun = self._backlog or self._frame
+        return bool(begun) or self._chunks is not None or self._assembly is not None
 
     def feed(self, data: bytes | memoryview, messages: list[Message], budget: int) -> bool:
         """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
@@ -189,14 +189,14 @@ class Scanner:
                 counters.bytes_received += length
                 return False
         if self._chunks is not None:
-            # A large frame: only count until it is whole, then join once.
-            self._chunks.append(bytes(data))
+            # A large frame: only count until it is whole.
+            self._chunks.add(bytes(data))
             self._missing -= len(data)
             if self._missing > 0:
                 if self._text_from:
-                    self._check_beginning(b"".join(self._chunks))
+                    self._check_beginning(self._chunks.join())
                 return False
-            data = b"".join(self._chunks)
+            data = self._chunks.join()
             self._chunks = None
         elif self._backlog:
             data = self._backlog + data if data else self._backlog
@@ -302,7 +302,8 @@ class Scanner:
             self._frame[:there] = beginning
             self.rest = self._frame[there:]
         else:
-            self._chunks = [bytes(beginning)]
+            self._chunks = Parts(b"")
+            self._chunks.add(bytes(beginning))
         self._text_from = text_from
         if text_from:
             self._check_beginning(beginning)

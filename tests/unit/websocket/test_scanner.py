@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 import zlib
 
 import pytest
@@ -151,6 +152,23 @@ def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
         assert over.index(True) == 6 + len(good) + len(bad) - 1
         assert scanner.failure is not None
         assert scanner.failure.close.code == CloseCode.INVALID_DATA
+
+
+def test_a_frame_that_trickles_takes_little_more_than_what_has_come() -> None:
+    size = 200_000
+    stream = frame(Opcode.BINARY, bytes(size))
+    scanner = Scanner(size, Counters())
+    messages: list[Message] = []
+    tracemalloc.start()
+    try:
+        for place in range(0, len(stream) - 2, 2):
+            assert not scanner.feed(stream[place : place + 2], messages, 1)
+        held, _most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * size
+    scanner.feed(stream[-2:], messages, 1)
+    assert messages == [bytes(size)]
 
 
 def test_close_is_answered_with_its_own_code() -> None:

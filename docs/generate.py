@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.components.list import ComponentList
 from mpchat.components.running import Components
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
-from mpchat.config.types import OptionsModel
+from mpchat.config.types import OptionsModel, parse_duration
+from mpchat.config.validation import models_in
 from mpchat.daemon import daemon_main
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
@@ -29,6 +31,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ExitCode
 from mpchat.handlers.lists import default_component_list, minimal_server_component_list
+from mpchat.handlers.tests_control import TestsControl
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
@@ -57,7 +60,18 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ),
     ("websocket-handler.permessage-deflate", DeflateOptions),
     ("handler-ping, and every handler of plain HTTP", HandlerBase.Options),
+    ("tests-control", TestsControl.Options),
 )
+
+# Variables that are no mapping of fields: those have their model's docstring.
+VARIABLES = {
+    "USERVER_LOG_REQUEST": "Whether requests and closed connections are logged",
+    "USERVER_LOG_REQUEST_HEADERS": "Whether the lines about requests have their headers",
+    "USERVER_LOG_REQUEST_HEADERS_WHITELIST": "Headers whose values may be logged",
+    "USERVER_RPS_CCONTROL_ENABLED": "Turns userver's congestion control on: without effect yet",
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC": "Of userver's congestion control: without effect yet",
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS": "Of userver's congestion control: without effect yet",
+}
 
 SIGNALS = (
     ("HUP", "Read the dynamic config again; no connection is touched"),
@@ -118,7 +132,8 @@ def configuration() -> str:
     """Return the page of all options."""
     lines = [NOTE, "# Configuration reference", ""]
     lines += [
-        "Durations are `500ms`, `10s`, `1m`, `1h`; sizes are bytes; a null section is empty.",
+        "Durations are `500ms`, `10s`, `1m`, `1h`, `1d`; sizes are bytes; a null section is empty.",
+        "Defaults are printed as a config may have them.",
         "",
     ]
     for name, model in SECTIONS:
@@ -128,23 +143,39 @@ def configuration() -> str:
             option = info.alias or field_name
             lines.append(f"| `{option}` | {_default(info)} | {info.description or ''} |")
         lines.append("")
-    lines += ["## Dynamic config", "", "| Variable | Default |", "| --- | --- |"]
+    lines += ["## Dynamic config", "", "| Variable | Default | Meaning |", "| --- | --- | --- |"]
     for key in BUILT_IN_KEYS:
-        plain = not isinstance(key.default, BaseModel)
-        default = str(key.default).lower() if plain else key.default.model_dump_json()
-        lines.append(f"| `{key.name}` | `{default}` |")
+        meaning = VARIABLES.get(key.name) or _summary(_model_of(key.type))
+        lines.append(f"| `{key.name}` | `{json.dumps(key.default_json())}` | {meaning} |")
     for key in BUILT_IN_KEYS:
-        if isinstance(key.type, type) and issubclass(key.type, BaseModel):
-            lines += [
-                "",
-                f"### `{key.name}`",
-                "",
-                "| Field | Default | Meaning |",
-                "| --- | --- | --- |",
-            ]
-            for field_name, info in key.type.model_fields.items():
-                lines.append(f"| `{field_name}` | {_default(info)} | {info.description or ''} |")
+        if models_in(key.type):
+            lines += ["", f"### `{key.name}`", ""]
+            lines += ["| Field | Default | Meaning |", "| --- | --- | --- |"]
+            lines += _field_rows(key.type, "")
     return "\n".join(lines) + "\n"
+
+
+def _model_of(annotation: Any) -> type[BaseModel]:
+    (model,) = models_in(annotation)
+    return model
+
+
+def _summary(model: type[BaseModel]) -> str:
+    line = (inspect.getdoc(model) or "").splitlines()[0]
+    return line.removesuffix(".").replace("``", "`")
+
+
+def _field_rows(annotation: Any, prefix: str) -> Iterator[str]:
+    """Return a row for each field of a variable, those of nested models by dotted names."""
+    model = _model_of(annotation)
+    if annotation is not model:
+        prefix += "NAME."
+    for field_name, info in model.model_fields.items():
+        name = f"{prefix}{info.alias or field_name}"
+        if models_in(info.annotation):
+            yield from _field_rows(info.annotation, f"{name}.")
+        else:
+            yield f"| `{name}` | {_default(info)} | {info.description or ''} |"
 
 
 def operations() -> str:
@@ -235,21 +266,27 @@ def _docstring(item: Any) -> list[str]:
     return [*lines, ""]
 
 
-def _default(info: Any) -> str:
+def _default(info: FieldInfo) -> str:
+    """Return a default as a config has it."""
     if info.is_required():
         return "required"
-    default = info.default
-    if default is PydanticUndefined:
-        default = info.get_default(call_default_factory=True)
-    if isinstance(default, float):
-        return f"`{default:g}s`"
-    if default is None:
-        return "none"
+    default = info.get_default(call_default_factory=True)
+    if isinstance(info.json_schema_extra, dict):
+        default = info.json_schema_extra.get("default", default)
     if isinstance(default, BaseModel):
         return "see below"
-    if isinstance(default, dict):
-        return "one to `@stderr`"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    if isinstance(default, str):
+        return f"`{default}`"
+    if isinstance(default, float) and _is_duration(info):
+        milliseconds = round(default * 1000)
+        seconds, rest = divmod(milliseconds, 1000)
+        return f"`{milliseconds}ms`" if rest else f"`{seconds}s`"
+    value = TypeAdapter(Any).dump_python(default, mode="json", by_alias=True, exclude_unset=True)
+    return f"`{json.dumps(value)}`"
+
+
+def _is_duration(info: FieldInfo) -> bool:
+    return any(getattr(item, "func", None) is parse_duration for item in info.metadata)
 
 
 PAGES = {"configuration.md": configuration, "operations.md": operations, "handlers.md": handlers}

@@ -99,54 +99,101 @@ class Drain(OptionsModel):
 class RpsCongestionControl(OptionsModel):
     """userver's congestion control: without effect yet."""
 
-    min_limit: Annotated[int, Field(alias="min-limit", ge=1)] = 2
-    up_rate_percent: Annotated[float, Field(alias="up-rate-percent", gt=0, le=100)] = 2
-    down_rate_percent: Annotated[float, Field(alias="down-rate-percent", gt=0, le=100)] = 5
-    overload_on_seconds: Annotated[int, Field(alias="overload-on-seconds", ge=1)] = 10
-    overload_off_seconds: Annotated[int, Field(alias="overload-off-seconds", ge=1)] = 3
-    up_level: Annotated[int, Field(alias="up-level", ge=1)] = 3
-    down_level: Annotated[int, Field(alias="down-level", ge=1)] = 3
-    load_limit_percent: Annotated[int, Field(alias="load-limit-percent", ge=0, le=100)] = 0
-    load_limit_crit_percent: Annotated[
-        int, Field(alias="load-limit-crit-percent", ge=0, le=100)
+    min_limit: Annotated[
+        int, Field(alias="min-limit", ge=1, description="Lowest limit, requests per second")
+    ] = 2
+    up_rate_percent: Annotated[
+        float,
+        Field(alias="up-rate-percent", gt=0, le=100, description="Step by which the limit rises"),
+    ] = 2
+    down_rate_percent: Annotated[
+        float,
+        Field(alias="down-rate-percent", gt=0, le=100, description="Step by which it falls"),
+    ] = 5
+    overload_on_seconds: Annotated[
+        int,
+        Field(alias="overload-on-seconds", ge=1, description="Overload before a limit is set"),
+    ] = 10
+    overload_off_seconds: Annotated[
+        int,
+        Field(alias="overload-off-seconds", ge=1, description="Calm before the limit is lifted"),
+    ] = 3
+    up_level: Annotated[
+        int, Field(alias="up-level", ge=1, description="Calm seconds before the limit rises")
+    ] = 3
+    down_level: Annotated[
+        int,
+        Field(alias="down-level", ge=1, description="Overloaded seconds before the limit falls"),
+    ] = 3
+    load_limit_percent: Annotated[
+        int, Field(alias="load-limit-percent", ge=0, le=100, description="CPU that is overload")
     ] = 0
-    no_limit_seconds: Annotated[int, Field(alias="no-limit-seconds", ge=1)] = 1000
-    start_limit_factor: Annotated[float, Field(alias="start-limit-factor")] = 0.75
+    load_limit_crit_percent: Annotated[
+        int,
+        Field(
+            alias="load-limit-crit-percent", ge=0, le=100, description="CPU that is heavy overload"
+        ),
+    ] = 0
+    no_limit_seconds: Annotated[
+        int,
+        Field(alias="no-limit-seconds", ge=1, description="Calm after which the limit is dropped"),
+    ] = 1000
+    start_limit_factor: Annotated[
+        float,
+        Field(
+            alias="start-limit-factor",
+            description="First limit, as a part of the load at that time",
+        ),
+    ] = 0.75
 
 
 class WaitQueueOverload(OptionsModel):
-    """What to do about tasks that wait too long: without effect yet."""
+    """What to do about tasks that wait too long."""
 
-    time_limit_us: Count
-    length_limit: Count
-    action: Literal["ignore", "cancel"]
-    sensor_time_limit_us: Count = 3000
+    time_limit_us: Annotated[Count, Field(description="Longest wait of a task")]
+    length_limit: Annotated[Count, Field(description="Most tasks that wait")]
+    action: Annotated[Literal["ignore", "cancel"], Field(description="Of tasks beyond either")]
+    sensor_time_limit_us: Annotated[Count, Field(description="Wait that counts as overload")] = 3000
 
 
 class DefaultTaskProcessor(OptionsModel):
     """Of one task processor."""
 
-    wait_queue_overload: WaitQueueOverload
+    wait_queue_overload: Annotated[WaitQueueOverload, Field(description="Its queue")]
 
 
 class DefaultService(OptionsModel):
     """Of all task processors."""
 
-    default_task_processor: Annotated[DefaultTaskProcessor, Field(alias="default-task-processor")]
+    default_task_processor: Annotated[
+        DefaultTaskProcessor,
+        Field(alias="default-task-processor", description="Every task processor"),
+    ]
 
 
 class TaskProcessorQos(OptionsModel):
     """userver's limits of task queues: without effect yet."""
 
-    default_service: Annotated[DefaultService, Field(alias="default-service")]
+    default_service: Annotated[
+        DefaultService, Field(alias="default-service", description="Every service")
+    ]
 
 
 class ProfilerDebug(OptionsModel):
     """userver's profiler of one task processor: without effect yet."""
 
-    enabled: bool
-    execution_slice_threshold_us: Annotated[int, Field(alias="execution-slice-threshold-us", ge=1)]
-    profiler_force_stacktrace: Annotated[bool, Field(alias="profiler-force-stacktrace")] = False
+    enabled: Annotated[bool, Field(description="Whether it runs")]
+    execution_slice_threshold_us: Annotated[
+        int,
+        Field(
+            alias="execution-slice-threshold-us",
+            ge=1,
+            description="Time without a switch of tasks that is logged",
+        ),
+    ]
+    profiler_force_stacktrace: Annotated[
+        bool, Field(alias="profiler-force-stacktrace", description="Whether with the stack")
+    ] = False
 
 
 LOG_REQUEST = Key("USERVER_LOG_REQUEST", bool, default=True)
@@ -159,17 +206,41 @@ LOG_DYNAMIC_DEBUG = Key("USERVER_LOG_DYNAMIC_DEBUG", DynamicDebug, default=Dynam
 KEEPALIVE = Key("MPCHAT_KEEPALIVE", Keepalive, default=Keepalive())
 LIMITS = Key("MPCHAT_LIMITS", Limits, default=Limits())
 DRAIN = Key("MPCHAT_DRAIN", Drain, default=Drain())
-RPS_CCONTROL = Key("USERVER_RPS_CCONTROL", RpsCongestionControl, default=RpsCongestionControl())
+RPS_CCONTROL = Key(
+    "USERVER_RPS_CCONTROL",
+    RpsCongestionControl,
+    default=RpsCongestionControl.model_validate(
+        {
+            "min-limit": 10,
+            "down-rate-percent": 2.0,
+            "overload-on-seconds": 3,
+            "up-level": 2,
+            "down-level": 1,
+        }
+    ),
+)
 RPS_CCONTROL_ENABLED = Key("USERVER_RPS_CCONTROL_ENABLED", bool, default=False)
 RPS_CCONTROL_FACTOR = Key("USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC", int, default=5)
 RPS_CCONTROL_STATUS: Key[dict[str, Any]] = Key(
     "USERVER_RPS_CCONTROL_CUSTOM_STATUS", dict[str, Any], default={}
 )
-TASK_PROCESSOR_QOS: Key[TaskProcessorQos | None] = Key(
-    "USERVER_TASK_PROCESSOR_QOS", TaskProcessorQos, default=None
+_QUEUE = WaitQueueOverload(time_limit_us=3000, length_limit=5000, action="ignore")
+TASK_PROCESSOR_QOS = Key(
+    "USERVER_TASK_PROCESSOR_QOS",
+    TaskProcessorQos,
+    default=TaskProcessorQos.model_validate(
+        {"default-service": {"default-task-processor": {"wait_queue_overload": _QUEUE}}}
+    ),
 )
 PROFILER_DEBUG: Key[dict[str, ProfilerDebug]] = Key(
-    "USERVER_TASK_PROCESSOR_PROFILER_DEBUG", dict[str, ProfilerDebug], default={}
+    "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
+    dict[str, ProfilerDebug],
+    default={
+        name: ProfilerDebug.model_validate(
+            {"enabled": False, "execution-slice-threshold-us": threshold}
+        )
+        for name, threshold in (("main-task-processor", 2000), ("fs-task-processor", 1_000_000))
+    },
 )
 
 BUILT_IN_KEYS: tuple[Key[Any], ...] = (

@@ -138,6 +138,8 @@ class WebsocketHandlerBase(HandlerBase):
             Field(
                 alias="permessage-deflate",
                 description="Compression: true, false, or the options below",
+                # As a config has it, for the reference and the schema: null could mean either.
+                json_schema_extra={"default": False},
             ),
         ] = None
 

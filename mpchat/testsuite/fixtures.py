@@ -21,6 +21,7 @@ from mpchat.config.yaml_file import Document
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.logs import CaptureLogs
+from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import ExternalService, Service
 
 ConfigHook = Callable[[Any, dict[str, Any]], None]
@@ -144,7 +145,9 @@ def service_config_yaml(
     default = (
         components.setdefault("logging", {}).setdefault("loggers", {}).setdefault("default", {})
     )
+    # Where, and in the format in which, the log is read: by capture_logs and in reports.
     default["file_path"] = "@stderr"
+    default["format"] = "tskv"
     level = _option(pytestconfig, "--service-log-level")
     if level:
         default["level"] = level
@@ -231,6 +234,7 @@ def supervisor(
             )
     else:
         service = Service(service_start_command, service_tmpdir, service_env)
+    report_log_of(service, request.node)
     try:
         service.wait_ready()
         yield service

@@ -77,7 +77,13 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env={**os.environ, "NOTIFY_SOCKET": address, **(environment or {})},
+                env={
+                    **os.environ,
+                    "NOTIFY_SOCKET": address,
+                    # What an author prints is in the file when a test fails.
+                    "PYTHONUNBUFFERED": "1",
+                    **(environment or {}),
+                },
                 start_new_session=True,
             )
         self.pid = self.process.pid

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import Service
 
 Serve = Callable[..., Any]
@@ -17,7 +18,10 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 def serve(
-    service_command: list[str], service_config: Any, service_tmpdir: Path
+    request: pytest.FixtureRequest,
+    service_command: list[str],
+    service_config: Any,
+    service_tmpdir: Path,
 ) -> Callable[[dict[str, Any]], Any]:
     """Start the service with options changed: ``serve({"server.listener.port": 1})``.
 
@@ -41,6 +45,7 @@ def serve(
         path = service_tmpdir / "changed.yaml"
         path.write_text(yaml.safe_dump(service_config))
         service = Service([*wrapper, *service_command, "-c", str(path), *more], service_tmpdir)
+        report_log_of(service, request.node)
         try:
             service.wait_ready()
             yield service

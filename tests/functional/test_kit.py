@@ -149,3 +149,91 @@ def test_an_authors_project(pytester: pytest.Pytester, tmp_path: Path) -> None:
         "--service-log-level=debug",
     )
     result.assert_outcomes(passed=1)
+
+
+FAILING_MAIN = """
+import asyncio
+
+from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
+
+
+class Broken(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    async def handle(self, chat, context):
+        self.logger.info("someone is here")
+        print("printed by the author")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.fail())
+
+    async def fail(self):
+        boom
+
+
+if __name__ == "__main__":
+    daemon_main(minimal_server_component_list().append(Broken))
+"""
+
+FAILING_CONFIG = """
+components_manager:
+    task_processors: {main: {worker_threads: 1}}
+    default_task_processor: main
+    components:
+        server: {listener: {port: 8080}}
+        logging: {loggers: {default: {file_path: service.log, format: json}}}
+        websocket-handler: {path: /talk}
+"""
+
+FAILING_TEST = """
+import pytest
+
+
+async def test_answer(websocket_client):
+    async with websocket_client.get("talk") as chat:
+        await chat.recv()
+
+
+@pytest.mark.timeout(1, func_only=True)
+async def test_wait_for_ever(supervisor):
+    import asyncio
+
+    await asyncio.Event().wait()
+
+
+def test_pass(supervisor):
+    pass
+
+
+def test_do_not_start(service_config_yaml, request):
+    service_config_yaml["components_manager"]["components"]["server"]["listener"]["port"] = -1
+    request.getfixturevalue("supervisor")
+"""
+
+
+def test_a_failing_test_shows_what_the_service_wrote(pytester: pytest.Pytester) -> None:
+    (pytester.path / "main.py").write_text(FAILING_MAIN)
+    (pytester.path / "static_config.yaml").write_text(FAILING_CONFIG)
+    (pytester.path / "test_broken.py").write_text(FAILING_TEST)
+    (pytester.path / "conftest.py").write_text('pytest_plugins = ["mpchat.testsuite"]\n')
+    arguments = ("-q", "-o", "asyncio_mode=auto", "--service-binary=main.py")
+    result = pytester.runpytest_subprocess(*arguments)
+    result.assert_outcomes(failed=3, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ConnectionClosedError*",
+            "*Captured service log*",
+            "* INFO main/0 mpchat.handlers.websocket-handler *: someone is here",
+            "* ERROR main/0 mpchat.handlers.websocket-handler *: the handler failed",
+            "    |     boom",
+            "    | NameError: name 'boom' is not defined",
+            "*Captured service stdout*",
+            "printed by the author",
+            # The other one waits for something that never comes.
+            "*Timeout*",
+            "*Captured service log*",
+            "* is ready*",
+            "*ServiceFailed*",
+        ]
+    )
+    failures = result.stdout.str().split("test_do_not_start")[-1]
+    assert "Captured service log" not in failures

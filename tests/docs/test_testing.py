@@ -1,0 +1,37 @@
+"""docs/testing.md: every fixture and method is on it, and its code runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import mpchat.testsuite
+from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
+from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.logs import CaptureLogs
+from mpchat.testsuite.service import Service
+from tests.docs.pages import ROOT, blocks
+
+PAGE = (ROOT / "docs" / "testing.md").read_text()
+
+
+def test_every_fixture_and_method_is_named() -> None:
+    names = {name for name in mpchat.testsuite.__all__ if not name.startswith("pytest_")}
+    for cls in (HttpResponse, ServiceClient, WebsocketClient, DynamicConfig, CaptureLogs, Service):
+        names |= {name for name in (*vars(cls), *cls.__annotations__) if not name.startswith("_")}
+    named = set(re.findall(r"`(\w+)[`(]", PAGE))
+    assert names - named == set()
+
+
+def test_its_code_runs(pytester: pytest.Pytester) -> None:
+    for name in ("static_config.yaml", "dynamic_config_fallback.json"):
+        (pytester.path / name).write_text((ROOT / name).read_text())
+    for number, block in enumerate(blocks(PAGE)):
+        # The orders are of a service that is not there.
+        if block.file is not None:
+            text = block.text.replace("addopts = --service-binary=main.py\n", "")
+            (pytester.path / block.file).write_text(text)
+        elif "/orders" not in block.text:
+            (pytester.path / f"test_{number}.py").write_text(block.text)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=2)

@@ -93,7 +93,7 @@ SIGNALS = (
 # Classes with their members that are not for authors, and functions, in the order of reading.
 REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebsocketHandlerBase, set()),
-    (WebSocketConnection, {"queued", "target"}),
+    (WebSocketConnection, {"asked_for", "queued", "target"}),
     (Context, set()),
     (HandlerBase, set()),
     (response, set()),

@@ -1,11 +1,13 @@
 """tests-control: what userver's testsuite asks of a service under test (userver's TestsControl).
 
 Rules. There only where the config has its section: it is not for the outside. An answer comes when every
-worker has done what was asked. What has no counterpart here is refused by name rather than ignored.
+worker has done what was asked. What has no counterpart here is refused by name rather than ignored, but
+for ``mock_now``: userver's plugin sends it with its first request, whatever the tests are about.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Annotated, Any
 
@@ -18,26 +20,28 @@ from mpchat.ipc.control import ControlError
 from mpchat.websocket.context import Context
 
 _ACTIONS = "control, get_dynamic_config_defaults"
+_TIME = "2026-06-30T12:00:00.000000+0000"
 
 
 class TestsControl(HandlerBase):
-    """``POST /tests/{action}`` with a JSON object."""
+    """``POST /tests/{action}`` with a JSON object; without an action in its path or body: control."""
 
     name = "tests-control"
     section_optional = True
 
     class Options(HandlerBase.Options):
-        """As every handler's; the path has to have ``{action}``."""
+        """As every handler's; the path usually has ``{action}``."""
 
         method: Annotated[str, Field(description="Allowed methods, comma separated")] = "POST"
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
         self.components = components
+        self._has_told_of_time = False
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
         """Carry out an action."""
-        action = context.path_params.get("action")
+        action = context.path_params.get("action", "control")
         try:
             body = json.loads(context.body or b"{}")
         except ValueError as error:
@@ -45,14 +49,19 @@ class TestsControl(HandlerBase):
         if not isinstance(body, dict):
             return response(400, "the body is not a JSON object\n")
         if action == "control":
+            # Older clients name it in the body (userver's TestsControl looks there, too).
+            action = body.get("action", action)
+        if action == "control":
             return await self._control(body)
         if action == "get_dynamic_config_defaults":
             return _json(context.config.as_json())
         return response(404, f"unknown action {action}; known are {_ACTIONS}\n")
 
     async def _control(self, body: dict[str, Any]) -> Response:
-        if body.get("mock_now") is not None:
-            return response(400, "mock_now: a service here has no clock of the testsuite's\n")
+        if (now := body.get("mock_now")) is not None:
+            if not _is_time(now):
+                return response(400, f"mock_now: expected a time such as {_TIME}\n")
+            self._tell_of_time(now)
         if body.get("testpoints"):
             return response(400, "testpoints: there are none in a service here\n")
         if body.get("invalidate_caches"):
@@ -62,6 +71,22 @@ class TestsControl(HandlerBase):
             except ControlError as error:
                 return response(500, f"{error}\n")
         return _json({})
+
+
+    def _tell_of_time(self, now: str) -> None:
+        """Say once in each worker that the testsuite's time is not the service's."""
+        if not self._has_told_of_time:
+            self._has_told_of_time = True
+            text = "mock_now: %s is accepted, without effect: a service here uses the system's clock"
+            self.logger.warning(text, now)
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        datetime.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _json(value: Any) -> Response:

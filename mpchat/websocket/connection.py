@@ -165,6 +165,7 @@ class WebSocketConnection:
             raise ValueError(f"a ping has at most {MOST_CONTROL} bytes of data")
         if protocol.pings is None:
             protocol.pings = Pings(asyncio.get_running_loop())
+        protocol.pings.meet(self.asked_for)
         frame, latency = protocol.pings.add(payload)
         protocol.send_control(frame)
         return latency
@@ -223,6 +224,20 @@ class WebSocketConnection:
             return None
         return protocol.received.reason if protocol.received is not None else ""
 
+    @property
+    def unanswered_pings(self) -> int:
+        """How many times ``ping`` was called since this handler last met a pong of the client.
+
+        A pong counts when ``recv`` or ``try_recv`` has come to it, behind the messages before it: a
+        handler that never receives meets none (userver's NotAnsweredSequentialPingsCount). Keepalive's
+        own pings do not count.
+        """
+        pings = self._protocol.pings
+        if pings is None:
+            return 0
+        pings.meet(self.asked_for)
+        return pings.unanswered
+
     # For the protocol and the server
 
     @property
@@ -236,6 +251,12 @@ class WebSocketConnection:
     def queued(self) -> list[Message]:
         """Messages that have arrived and were not taken."""
         return self._messages
+
+    @property
+    def asked_for(self) -> int:
+        """How many messages the handler has taken, and one more while it waits."""
+        taken = self._protocol.scanner.received - len(self._messages)
+        return taken + (self.arrival.callback is not None)
 
     def _look(self) -> None:
         """Before a wait: take what is there already; tell the protocol that all is answered."""

@@ -13,11 +13,18 @@ from mpchat.websocket.frames import PING, frame_header
 
 
 class Pings:
-    """The pings of one connection that have not been answered; kept only while there are some."""
+    """The pings of one connection, from the first that its handler sends.
+
+    Attributes:
+        unanswered: How many went out since the handler last met a pong.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: dict[bytes, tuple[asyncio.Future[float], float]] = {}
+        self.unanswered = 0
+        self._pong_behind: int | None = None
+        """How many messages came before the latest pong, while the handler has not met it"""
 
     def add(self, data: bytes | None) -> tuple[bytes, asyncio.Future[float]]:
         """Return a frame to send and the future of its latency in seconds.
@@ -28,16 +35,27 @@ class Pings:
         payload = os.urandom(4) if data is None else data
         if payload in self._waiting:
             raise ConcurrencyError("already waiting for a pong with the same data")
+        self.unanswered += 1
         future: asyncio.Future[float] = self._loop.create_future()
         # Not the loop's clock: it stands still for a turn, and an answer may come within one.
         self._waiting[payload] = (future, time.monotonic())
         return frame_header(PING, len(payload)) + payload, future
 
-    def answer(self, payloads: Iterable[bytes]) -> None:
-        """Take pongs: each answers the ping of its payload and all before it."""
-        for payload in payloads:
+    def answer(self, pongs: Iterable[tuple[int, bytes]]) -> None:
+        """Take pongs, each with the number of messages before it.
+
+        Each answers the ping of its payload and all before that. For ``unanswered`` any pong will do, but
+        not before the handler meets it.
+        """
+        for messages_before, payload in pongs:
+            self._pong_behind = messages_before
             if payload in self._waiting:
                 self._answer(payload)
+
+    def meet(self, asked_for: int) -> None:
+        """The handler has asked for so many messages, and has met what came before the last of them."""
+        if self._pong_behind is not None and asked_for > self._pong_behind:
+            self.unanswered, self._pong_behind = 0, None
 
     def _answer(self, payload: bytes) -> None:
         now = time.monotonic()

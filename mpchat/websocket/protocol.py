@@ -232,6 +232,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if scanner.pongs:
             if self.pings is not None:
                 self.pings.answer(scanner.pongs)
+                self.pings.meet(self.chat.asked_for)
+                self.chat.attention = True
             scanner.pongs = ()
         if scanner.replies:
             if self.sent is None:
@@ -305,7 +307,9 @@ class WebSocketProtocol(asyncio.Protocol):
     # Ends
 
     def caught_up(self) -> None:
-        """Close now if that was waiting for the handler to have taken and answered everything."""
+        """The handler has taken and answered everything: close now if that was waiting for it."""
+        if self.pings is not None:
+            self.pings.meet(self.chat.asked_for + 1)
         if self.scanner.is_over and self.sent is None:
             self._answer_end()
         elif self._drain_code is not None and self.sent is None and not self.lost:

@@ -76,7 +76,7 @@ class Scanner:
 
     Attributes:
         replies: Pong frames to send, one behind the other.
-        pongs: Payloads of pongs that have arrived, in order.
+        pongs: Pongs that have arrived, in order: the number of messages before each, and its payload.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
         received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
@@ -134,7 +134,7 @@ class Scanner:
         self._text_from = 0
         self._assembly: Assembly | None = None
         self.replies = b""
-        self.pongs: tuple[bytes, ...] = ()
+        self.pongs: tuple[tuple[int, bytes], ...] = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
         self._is_dropping = False
@@ -247,7 +247,7 @@ class Scanner:
                     masked = data[start:stop]
                 payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
-                    message = self._uncommon(first, payload)
+                    message = self._uncommon(first, payload, received)
                     if self.is_over:
                         return False
                     if message is not None:
@@ -333,13 +333,16 @@ class Scanner:
         self.replies, self.pongs = b"", ()
         self.has_control = False
 
-    def _uncommon(self, first: int, payload: bytes) -> Message | None:
-        """Take what is no plain message; return the message that it completes, if it does."""
+    def _uncommon(self, first: int, payload: bytes, uncounted: int) -> Message | None:
+        """Take what is no plain message; return the message that it completes, if it does.
+
+        ``uncounted`` is how many messages before it are not in ``received`` yet.
+        """
         if first & _CONTROL or not payload:
             self.overhead += 1
             self.has_control = True
         if first & _CONTROL:
-            self._control(first & 0x0F, payload)
+            self._control(first & 0x0F, payload, self.received + uncounted)
             return None
         final = first >= 0x80
         assembly = self._assembly
@@ -402,10 +405,10 @@ class Scanner:
         opcode = first & 0x0F
         return first & 0x70 == _COMPRESSED and 0 < opcode < _CONTROL and self._inflater is not None
 
-    def _control(self, opcode: int, payload: bytes) -> None:
+    def _control(self, opcode: int, payload: bytes, messages_before: int) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
         if opcode == PONG:
-            self.pongs = (*self.pongs, payload)
+            self.pongs = (*self.pongs, (messages_before, payload))
         elif opcode == PING:
             self.replies += frame_header(PONG, len(payload)) + payload
         else:

@@ -143,7 +143,6 @@ async def test_a_change_reaches_every_worker_before_the_answer(
 
 async def test_what_has_no_counterpart_is_refused_by_name(action: Action, port: int) -> None:
     for name, body, status, text in (
-        ("control", {"mock_now": "2020-01-01T00:00:00Z"}, 400, "mock_now"),
         ("control", {"testpoints": ["a"]}, 400, "testpoints"),
         ("run_periodic_task", {"name": "x"}, 404, "unknown action run_periodic_task"),
     ):

@@ -119,8 +119,8 @@ class WebSocketConnection:
         """Send a text (str) or binary message.
 
         Waits, before it takes the message, while more than ``write-limit`` bytes are unsent because the
-        client reads slowly; cancelled meanwhile, it sends nothing. A client that makes it wait longer than
-        ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
+        client reads slowly; cancelled meanwhile, it sends nothing. A client that makes it wait longer
+        than ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
 
         Raises:
             ConnectionClosed: The connection has ended.

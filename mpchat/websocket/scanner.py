@@ -7,9 +7,10 @@ build more than somebody takes.
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked
 at the header, before a byte of the payload is kept. Bytes of a frame that has not arrived whole are
-collected in parts; for a large one there is a buffer that the rest may be read into (see bulk). Fragments and compressed messages are left to ``assembly``. ``websockets`` decides what a
-Close may say. After a Close or a mistake everything further is ignored. An idle connection holds no
-list: what is rare begins as an empty tuple.
+collected in parts; for a large one there is a buffer that the rest may be read into (see bulk). Fragments
+and compressed messages are left to ``assembly``. ``websockets`` decides what a Close may say. After a
+Close or a mistake everything further is ignored. An idle connection holds no list: what is rare begins
+as an empty tuple.
 """
 
 from __future__ import annotations

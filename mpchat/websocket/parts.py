@@ -19,7 +19,7 @@ class Parts(Generic[PartT]):
     __slots__ = ("_empty", "_joined", "_new")
 
     def __init__(self, empty: PartT) -> None:
-        self._empty = empty
+        self._empty: PartT = empty
         self._joined: list[PartT] = []
         self._new: list[PartT] = []
 
@@ -34,4 +34,4 @@ class Parts(Generic[PartT]):
 
     def join(self) -> PartT:
         """Return the whole."""
-        return self._empty.join((*self._joined, *self._new))
+        return self._empty.join(self._joined + self._new)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mpchat.config.files import ConfigFiles
 from mpchat.errors import ExitCode, StartError
-from mpchat.ipc.channel import read_memfd
 from mpchat.ipc.control import default_path
+from mpchat.linux.memfd import read_memfd
 from mpchat.supervisor.children import CHANNEL_VARIABLE, STDERR_VARIABLE
 from mpchat.supervisor.signals import HANDLED
 

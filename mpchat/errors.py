@@ -29,10 +29,11 @@ class ExitCode(IntEnum):
         return member
 
     OK = 0, "Asked to stop, stopped (also in a hurry, with a warning)"
-    SOFTWARE = 1, "A bug in the supervisor"
+    FAILED = 1, "A verb was not carried out; stderr says why"
     USAGE = 64, "Bad command line"
     UNAVAILABLE = 69, "Cannot listen on the address"
-    WORKERS = 70, "Workers cannot start"
+    SOFTWARE = 70, "Workers cannot start, or the supervisor's own loop has failed for a minute"
+    OS = 71, "The system refuses the first process, descriptor or memory"
     CONFIG = 78, "Bad or missing config, log or runtime folder not writable"
 
 

@@ -256,14 +256,14 @@ def main() -> NoReturn:
         code = ExitCode.USAGE
     except click.ClickException as error:
         error.show()
-        code = ExitCode.SOFTWARE
+        code = ExitCode.FAILED
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.Abort:
-        code = ExitCode.SOFTWARE
+        code = ExitCode.FAILED
     except ControlError as error:
         click.echo(f"mpchat: {error}", err=True)
-        code = ExitCode.SOFTWARE
+        code = ExitCode.FAILED
     except ConfigError as error:
         click.echo(error, err=True)
         code = ExitCode.CONFIG

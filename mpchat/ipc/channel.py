@@ -1,73 +1,96 @@
 """Channels: one socket pair between the supervisor and each child, messages and descriptors on it.
 
 Rules. SOCK_SEQPACKET keeps message borders and tells when the other end is gone. Every message is one
-JSON object with a ``kind``. A message too large for a socket buffer travels in a memfd instead, so
+JSON object with a ``kind``. A message too large for a socket buffer travels in a sealed memfd instead, so
 there is no size that works in tests and fails with somebody's real config. Both ends never block:
 what the socket does not take now waits in the sender and goes out with the next ``send`` or ``flush``.
 Received descriptors are close-on-exec and belong to the receiver. A process that has no descriptor left
 loses those that come with a message: a child keeps a spare one for that moment (Spare).
+
+Nothing that the other end sends does harm: what is no message raises MalformedMessage. What the system
+refuses raises OSError and loses nothing: the same call may be made again.
 """
 
 from __future__ import annotations
 
 import array
-import fcntl
+import errno
 import json
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.memfd import read_sealed_memfd, sealed_memfd
+
 INLINE_BYTES = 32 * 1024
 """Larger messages go through a memfd; a SEQPACKET socket takes about 200 KiB at the most."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""A larger message is refused, so nobody can make the receiver take all memory."""
 MAX_DESCRIPTORS = 253
 """The kernel's limit for one message (SCM_MAX_FD)."""
+MAX_WAITING = 4096
+"""Messages that wait for a receiver who does not read."""
 
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_MEMFD = b"memfd"
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: pid, uid, gid (unix(7))"""
+_RECEIVE_BYTES = 2 * INLINE_BYTES
+_ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(_CREDENTIALS.size)
+_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN}
+_REFUSED = {errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
+"""The system does not take it now, though the socket may have room."""
 
 
 class ChannelClosed(Exception):
     """The other end is gone."""
 
 
-def sealed_memfd(name: str, content: bytes) -> int:
-    """Return a descriptor of an anonymous file that nobody can change any more."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    return descriptor
+class ChannelFull(Exception):
+    """The other end has not read for so long that nothing more is kept for it."""
 
 
-def read_memfd(descriptor: int) -> bytes:
-    """Return the whole content, wherever somebody else's file offset stands."""
-    size = os.fstat(descriptor).st_size
-    parts = []
-    offset = 0
-    while offset < size:
-        part = os.pread(descriptor, size - offset, offset)
-        if not part:
-            break
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
+class MalformedMessage(Exception):
+    """The other end sent something that is no message, or not its to send; the text says what."""
 
 
 class Channel:
-    """One end; owns its socket."""
+    """One end; owns its socket.
+
+    Attributes:
+        sender: The process that sent the last message, by the kernel's word; 0 where that is not asked
+            for (only ``pair``'s near end does).
+        refused: Whether the system refused what waits, so that a poll for room is of no use.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+        system.setblocking(sock, False)
         self._socket = sock
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
+        self._unread: tuple[bytes, list[int]] | None = None
+        """Received, and not decoded yet"""
+        self.sender = 0
+        self.refused = False
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """Return the near end, and the far end as the socket to hand to a child."""
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(near), far
+        """Return the near end, and the far end as the socket to hand to a child.
+
+        Raises:
+            OSError: The system refuses it; nothing is left behind.
+        """
+        near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            system.setsockopt(near, socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            return cls(near), far
+        except BaseException:
+            near.close()
+            far.close()
+            raise
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -82,29 +105,37 @@ class Channel:
 
         Raises:
             ChannelClosed: The other end is gone.
+            ChannelFull: The other end does not read.
+            OSError: The system refuses a copy of a descriptor, or a memfd for a large message. Nothing
+                is sent.
         """
         content = json.dumps({"kind": kind, **body}).encode()
-        owned = [os.dup(descriptor) for descriptor in descriptors]
+        memfd = -1
+        passed = list(descriptors)
         if len(content) > INLINE_BYTES:
-            owned.append(sealed_memfd("mpchat-message", content))
-            content = b"memfd"
-        self._waiting.append((content, owned))
-        self.flush()
+            memfd = sealed_memfd("mpchat-message", content)
+            content = _MEMFD
+            passed.append(memfd)
+        try:
+            if not self._waiting and self._send_now(content, passed):
+                return
+            self._enqueue(content, passed)
+        finally:
+            if memfd >= 0:
+                fds.close(memfd)
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it."""
+        """Send what waits, as far as the socket takes it.
+
+        Raises:
+            ChannelClosed: The other end is gone.
+        """
         while self._waiting:
             content, descriptors = self._waiting[0]
-            rights = array.array("i", descriptors)
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
-            try:
-                self._socket.sendmsg([content], ancillary)
-            except BlockingIOError:
+            if not self._send_now(content, descriptors):
                 return
-            except OSError as error:
-                raise ChannelClosed(str(error)) from error
             self._waiting.popleft()
-            _close_all(descriptors)
+            fds.close_all(descriptors)
 
     def receive(self) -> tuple[str, dict[str, Any], list[int]] | None:
         """Return the next message as (kind, body, descriptors), or None when none is there now.
@@ -113,74 +144,117 @@ class Channel:
 
         Raises:
             ChannelClosed: The other end is gone and everything it sent has been received.
+            MalformedMessage: What came is no message; it is gone.
+            OSError: The system cannot receive it now.
         """
-        rights = array.array("i")
+        if self._unread is None:
+            self._unread = self._receive_packet()
+        if self._unread is None:
+            return None
+        content, descriptors = self._unread
+        try:
+            body = _decode(content, descriptors)
+        except MalformedMessage:
+            self._unread = None
+            fds.close_all(descriptors)
+            raise
+        self._unread = None
+        kind = body.pop("kind")
+        if content == _MEMFD:
+            fds.close(descriptors.pop())
+        return kind, body, descriptors
+
+    def close(self) -> None:
+        """Close this end and whatever still waited to be sent or decoded."""
+        for _content, descriptors in self._waiting:
+            fds.close_all(descriptors)
+        self._waiting.clear()
+        if self._unread is not None:
+            fds.close_all(self._unread[1])
+            self._unread = None
+        system.close_socket(self._socket)
+
+    def _send_now(self, content: bytes, descriptors: Sequence[int]) -> bool:
+        rights = array.array("i", descriptors)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+        self.refused = False
+        try:
+            system.sendmsg(self._socket, [content], ancillary)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _REFUSED:
+                self.refused = True
+                return False
+            if error.errno in _GONE:
+                raise ChannelClosed(str(error)) from error
+            raise
+        return True
+
+    def _enqueue(self, content: bytes, descriptors: Sequence[int]) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            raise ChannelFull(f"{MAX_WAITING} messages wait to be read")
+        copies: list[int] = []
+        try:
+            for descriptor in descriptors:
+                copies.append(system.dup(descriptor))
+        except OSError:
+            fds.close_all(copies)
+            raise
+        self._waiting.append((content, copies))
+
+    def _receive_packet(self) -> tuple[bytes, list[int]] | None:
         try:
             content, ancillary, flags, _address = self._recvmsg()
         except BlockingIOError:
             return None
         except OSError as error:
-            raise ChannelClosed(str(error)) from error
+            if error.errno in _GONE:
+                raise ChannelClosed(str(error)) from error
+            raise
+        rights = array.array("i")
+        self.sender = 0
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 rights.frombytes(data[: len(data) - len(data) % rights.itemsize])
+            elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                self.sender = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
         descriptors = list(rights)
         if not content:
+            fds.close_all(descriptors)
             raise ChannelClosed("end of file")
+        if flags & socket.MSG_TRUNC:
+            fds.close_all(descriptors)
+            raise MalformedMessage(f"it is longer than {_RECEIVE_BYTES} bytes")
         if flags & socket.MSG_CTRUNC:
-            _close_all(descriptors)
-            if content == b"memfd":
-                raise ChannelClosed("no descriptor left to receive a message with")
+            fds.close_all(descriptors)
             descriptors = []
-        if content == b"memfd":
-            memfd = descriptors.pop()
-            content = read_memfd(memfd)
-            os.close(memfd)
-        body: dict[str, Any] = json.loads(content)
-        return body.pop("kind"), body, descriptors
+            if content == _MEMFD:
+                raise ChannelClosed("no descriptor left to receive a message with")
+        return content, descriptors
 
     def _recvmsg(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
-        space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+        flags = socket.MSG_CMSG_CLOEXEC
         try:
-            return self._socket.recvmsg(INLINE_BYTES * 2, space, socket.MSG_CMSG_CLOEXEC)
+            return system.recvmsg(self._socket, _RECEIVE_BYTES, _ANCILLARY_BYTES, flags)
         except ConnectionResetError:
             # The other end has closed with something of ours unread. That is told once, and before
             # what it sent itself, which is still there.
-            return self._socket.recvmsg(INLINE_BYTES * 2, space, socket.MSG_CMSG_CLOEXEC)
-
-    def close(self) -> None:
-        """Close this end and whatever still waited to be sent."""
-        for _content, descriptors in self._waiting:
-            _close_all(descriptors)
-        self._waiting.clear()
-        self._socket.close()
+            return system.recvmsg(self._socket, _RECEIVE_BYTES, _ANCILLARY_BYTES, flags)
 
 
-class Spare:
-    """A descriptor kept for nothing but to be let go of when one is needed to receive another."""
-
-    def __init__(self) -> None:
-        self._descriptor: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def is_there(self) -> bool:
-        """Return whether it is kept, or can be again."""
-        if self._descriptor is None:
-            self.__exit__()
-        return self._descriptor is not None
-
-    def __enter__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __exit__(self, *error: object) -> None:
+def _decode(content: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
+    if content == _MEMFD:
+        if not descriptors:
+            raise MalformedMessage("the memfd that holds it is missing")
         try:
-            self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            # Somebody else took it; the next message has to do without.
-            self._descriptor = None
-
-
-def _close_all(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+            content = read_sealed_memfd(descriptors[-1], MAX_MESSAGE_BYTES)
+        except ValueError as error:
+            raise MalformedMessage(str(error)) from error
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise MalformedMessage(f"it is no JSON: {os.fsdecode(content[:100])!r}") from error
+    if not isinstance(body, dict) or not isinstance(body.get("kind"), str):
+        raise MalformedMessage(f"it is no object with a kind: {os.fsdecode(content[:100])!r}")
+    return body

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc.logline import FORMATS, Fields, to_line
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
 
 NOT_TAKEN = "the log took no more"
 """Why a line is lost that would have had to wait."""
@@ -53,8 +55,12 @@ class LogFile:
         if standard is not None:
             self._descriptor = _open_once_more(standard)
         else:
-            self._descriptor = os.open(self.path, _FLAGS | os.O_CREAT, _MODE)
-        self._is_file = _is_file(self._descriptor)
+            self._descriptor = system.open(self.path, _FLAGS | os.O_CREAT, _MODE)
+        try:
+            self._is_file = _is_file(self._descriptor)
+        except OSError:
+            self.close()
+            raise
 
     def ready(self) -> bool:
         """Whether a line is taken now: written, or refused with an error."""
@@ -62,7 +68,7 @@ class LogFile:
             return True
         poller = select.poll()
         poller.register(self._descriptor, select.POLLOUT)
-        return bool(poller.poll(0))
+        return bool(system.poll(poller, 0))
 
     @property
     def can_be_full(self) -> bool:
@@ -93,7 +99,7 @@ class LogFile:
             raise
         finally:
             if in_turn:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                system.flock(self._descriptor, fcntl.LOCK_UN)
 
     def reopen(self) -> str | None:
         """Begin the file that is now at the path, or a new one; a standard stream stays.
@@ -118,19 +124,19 @@ class LogFile:
         self._descriptor = -1
 
     def _write(self, lines: bytes) -> None:
-        written = os.write(self._descriptor, lines)
+        written = system.write(self._descriptor, lines)
         while written < len(lines):
             if self._is_own_file():
                 self._take_back(written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # A terminal or a socket has taken a part, and the rest belongs behind it.
-            written += os.write(self._descriptor, lines[written:])
+            written += system.write(self._descriptor, lines[written:])
 
     def _take_back(self, written: int) -> None:
         """Cut off what a full disk took of a line, unless somebody else has gone on behind it."""
-        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-        if os.fstat(self._descriptor).st_size == end:
-            os.ftruncate(self._descriptor, end - written)
+        end = system.lseek(self._descriptor, 0, os.SEEK_CUR)
+        if system.fstat(self._descriptor).st_size == end:
+            system.ftruncate(self._descriptor, end - written)
 
     def _begin_turn(self) -> bool:
         """Keep our other processes out for one write; False where there are no locks.
@@ -141,7 +147,7 @@ class LogFile:
         if not self._is_own_file():
             return False
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
         except OSError:
@@ -154,11 +160,11 @@ class LogFile:
 
 def _close(descriptor: int) -> None:
     if descriptor not in {-1, *_STANDARD.values()}:
-        os.close(descriptor)
+        fds.close(descriptor)
 
 
 def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return stat.S_ISREG(system.fstat(descriptor).st_mode)
 
 
 def _open_once_more(descriptor: int) -> int:
@@ -167,7 +173,7 @@ def _open_once_more(descriptor: int) -> int:
         # Its offset is shared with others, and would not be if it were opened once more.
         return descriptor
     try:
-        return os.open(f"/proc/self/fd/{descriptor}", _FLAGS)
+        return system.open(f"/proc/self/fd/{descriptor}", _FLAGS)
     except OSError:
         # A socket, or a pipe of another user's: then the look before each line has to do.
         return descriptor

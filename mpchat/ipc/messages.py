@@ -1,23 +1,27 @@
 """The messages on a channel: who sends what to whom.
 
-    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs
-    template -> supervisor   Plan, Failure, ForkFailed, Snapshot, ReloadFailed
+    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs, Ping
+    template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, ReopenLogs, LogLevel, Report,
                              OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
 Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
-names. ``send`` and ``parse`` are the only two ways through.
+names. ``send`` and ``receive`` are the only two ways through. What is received has the types that its
+class names and no more descriptors than belong to it, whoever sent it.
 """
 
 from __future__ import annotations
 
+import math
+import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from mpchat.ipc.channel import Channel
+from mpchat.ipc.channel import Channel, MalformedMessage
+from mpchat.linux import descriptors as fds
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,25 @@ class ForkRequest:
 
 
 @dataclass(frozen=True)
+class Forked:
+    """The oldest ForkRequest has been carried out; the child says Hello by itself."""
+
+
+@dataclass(frozen=True)
 class ForkFailed:
     """The system refused a process; the channel of the request closes by itself."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Answer Pong, to show that you still answer at all."""
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer to the oldest Ping."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +281,10 @@ Message: TypeAlias = (
     | Plan
     | Failure
     | ForkRequest
+    | Forked
     | ForkFailed
+    | Ping
+    | Pong
     | ReloadRequest
     | Snapshot
     | ReloadFailed
@@ -287,6 +309,14 @@ Message: TypeAlias = (
 )
 
 _KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}
+_FIELDS = {cls: get_type_hints(cls) for cls in get_args(Message)}
+_FROM_CHILDREN = {Plan: 2, Snapshot: 1, Ready: 1, Order: 1}
+"""How many descriptors a child may send with a message; with all others, none."""
+_INTEGERS = range(-(2**63), 2**63)
+
+FROM_TEMPLATE = (Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong)
+FROM_MONITOR = (Hello, Ready, Failure, Order)
+FROM_WORKER = (Hello, Ready, Applied, NotAdopted, Retiring, Order)
 
 
 def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) -> None:
@@ -295,9 +325,72 @@ def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) ->
 
 
 def receive(channel: Channel) -> tuple[Message, list[int]] | None:
-    """Return the next message with its descriptors, or None when none is there now."""
+    """Return the next message with its descriptors, or None when none is there now.
+
+    Raises:
+        MalformedMessage: It is not of the form that its class has.
+        ChannelClosed, OSError: See Channel.receive.
+    """
     received = channel.receive()
     if received is None:
         return None
     kind, body, descriptors = received
-    return _KINDS[kind](**body), descriptors
+    try:
+        return _parse(kind, body), descriptors
+    except MalformedMessage:
+        fds.close_all(descriptors)
+        raise
+
+
+def receive_from(
+    channel: Channel, allowed: tuple[type[Message], ...]
+) -> tuple[Message, list[int]] | None:
+    """Return the next message of a child that may send only these; see ``receive``."""
+    received = receive(channel)
+    if received is None:
+        return None
+    message, descriptors = received
+    name = type(message).__name__
+    problem = ""
+    if not isinstance(message, allowed):
+        problem = f"{name} is not its to send"
+    elif len(descriptors) > _FROM_CHILDREN.get(type(message), 0):
+        problem = f"{name} came with {len(descriptors)} descriptors"
+    if problem:
+        fds.close_all(descriptors)
+        raise MalformedMessage(problem)
+    return received
+
+
+def _parse(kind: str, body: dict[str, Any]) -> Message:
+    cls = _KINDS.get(kind)
+    if cls is None:
+        raise MalformedMessage(f"there is no message {kind[:100]!r}")
+    hints = _FIELDS[cls]
+    for name, value in body.items():
+        if name not in hints:
+            raise MalformedMessage(f"{kind} has no {name[:100]!r}")
+        if not _is_of(value, hints[name]):
+            raise MalformedMessage(f"{kind}.{name} is {repr(value)[:100]}")
+    try:
+        return cls(**body)
+    except TypeError as error:
+        raise MalformedMessage(f"{kind} lacks something: {error}") from error
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of a type as the fields of messages have them."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in {types.UnionType, Union}:
+        return any(_is_of(value, one) for one in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_is_of(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of(item, inner[1]) for item in value.values())
+    if hint is Any:
+        return True
+    if hint is int:
+        return type(value) is int and value in _INTEGERS
+    if hint is float:
+        return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+    return isinstance(value, hint)

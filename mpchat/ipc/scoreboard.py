@@ -10,23 +10,25 @@ stands apart from the rows. Times are milliseconds of the system's monotonic clo
 
 from __future__ import annotations
 
-import mmap
+import fcntl
 import os
 import time
 
 from mpchat.ipc.addresses import ITEMS, AddressTable
 from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
 from mpchat.ipc.seconds import count_in, pack
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
 
-MAGIC = 0x6D70_6368_6174_0007
+MAGIC = 0x6D70_6368_6174_0008
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
 
 _HEADER = 16
-SERVICE_NAMES = ("slots", "generation", "started", "beat_at")
-"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready, and
-when it last looked after its workers."""
+SERVICE_NAMES = ("slots", "generation", "started", "beat_at", "faults")
+"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready, when
+it last looked after its workers, and how often something went wrong in its own loop."""
 SLOT_NAMES = (
     "restarts",  # workers started after the first
     "wanted",  # 0 once the pool has been scaled down below this slot
@@ -66,6 +68,7 @@ _HANDLER_WIDTH = 2 * HANDLERS
 _TABLES = _HANDLER_AREA + SLOTS * ROWS * _HANDLER_WIDTH
 _SIZE = 8 * (_TABLES + SLOTS * ROWS * ITEMS)
 _KEY_BYTES = 32
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _SERVICE = 1 + _KEY_BYTES // 8
 
 
@@ -74,18 +77,29 @@ class Scoreboard:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._map = mmap.mmap(descriptor, _SIZE)
+        self._map = system.mmap(descriptor, _SIZE)
         self._items = memoryview(self._map).cast("Q")
         if self._items[0] != MAGIC:
             raise ValueError("this is not a scoreboard of this version of mpchat")
 
     @classmethod
     def create(cls) -> Scoreboard:
-        """Make an empty one; its descriptor is what children are given."""
-        descriptor = os.memfd_create("mpchat-scoreboard", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, _SIZE)
-        os.pwrite(descriptor, MAGIC.to_bytes(8, "little") + os.urandom(_KEY_BYTES), 0)
-        return cls(descriptor)
+        """Make an empty one; its descriptor is what children are given.
+
+        Raises:
+            OSError: The system refuses the descriptor or the memory.
+        """
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        descriptor = system.memfd_create("mpchat-scoreboard", flags)
+        try:
+            system.ftruncate(descriptor, _SIZE)
+            # A process that shrank it would end all others with SIGBUS at their next look.
+            system.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            system.pwrite(descriptor, MAGIC.to_bytes(8, "little") + os.urandom(_KEY_BYTES), 0)
+            return cls(descriptor)
+        except BaseException:
+            fds.close(descriptor)
+            raise
 
     @property
     def address_key(self) -> bytes:
@@ -170,7 +184,7 @@ class Scoreboard:
         """Unmap; rows handed out must not be used any more."""
         self._items.release()
         self._map.close()
-        os.close(self.descriptor)
+        fds.close(self.descriptor)
 
 
 class Row:

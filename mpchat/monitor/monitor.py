@@ -22,6 +22,8 @@ from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.ipc.socket_file import SocketFile
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
 from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
@@ -72,8 +74,8 @@ def _listening(path: str, inherited: list[int]) -> socket.socket:
     """Return our predecessor's listening socket, unless its file is gone, or a new one."""
     for descriptor in inherited:
         if os.path.exists(path):
-            return socket.socket(fileno=descriptor)
-        os.close(descriptor)
+            return system.socket(fileno=descriptor)
+        fds.close(descriptor)
     return listen(path)
 
 
@@ -101,7 +103,7 @@ async def _serve(
                         return
                     case messages.Retire():
                         end.set_result(True)
-                    case messages.Watch():
+                    case messages.Watch() if descriptors:
                         watched.add(message.pid, descriptors[0])
                     case messages.Unwatch():
                         watched.forget(message.pid)
@@ -143,7 +145,7 @@ class _Watched:
     def forget(self, pid: int) -> None:
         pidfd = self._pidfds.pop(pid, None)
         if pidfd is not None:
-            os.close(pidfd)
+            fds.close(pidfd)
 
     def kill_after(self, seconds: float) -> None:
         """The supervisor is gone: wait for all to end, and kill who has not."""
@@ -152,10 +154,19 @@ class _Watched:
         for pid, pidfd in self._pidfds.items():
             poller = select.poll()
             poller.register(pidfd, select.POLLIN)
-            if poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if _has_ended(poller, deadline - time.monotonic()):
                 continue
             log.warning("pid %d is killed: it outlived the supervisor", pid)
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+                system.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except OSError as error:
+                # It has ended just now, or the system does not let us: the others' turn.
+                log.warning("pid %d: %s", pid, error.strerror)
+
+
+def _has_ended(poller: select.poll, seconds: float) -> bool:
+    try:
+        return bool(system.poll(poller, max(0.0, seconds) * 1000))
+    except OSError as error:
+        log.warning("cannot wait for a process to end: %s", error.strerror)
+        return False

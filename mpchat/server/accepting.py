@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mpchat.ipc.channel import Spare
+from mpchat.linux.descriptors import Spare
 
 _PER_TURN = 4
 """A handshake costs fifty times what an echo does: more at once would be felt by those who are there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mpchat.supervisor.supervisor import Supervisor
+from mpchat.supervisor.supervisor import main
 
 if __name__ == "__main__":
-    sys.exit(Supervisor(sys.argv[1:]).run())
+    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.linux import system
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload
@@ -34,7 +35,8 @@ class Announcer:
         workers = "1 worker" if count == 1 else f"{count} workers"
         text = f"{running.address()}, {workers}"
         try:
-            os.write(1, f"mpchat {running.plan.version} pid {os.getpid()}: {text}\n".encode())
+            line = f"mpchat {running.plan.version} pid {os.getpid()}: {text}\n"
+            system.write(1, line.encode("utf-8", "backslashreplace"))
         except OSError as error:
             self._log.warning(f"cannot print the ready line: {error}")
         self._log.info(f"ready: {text}")

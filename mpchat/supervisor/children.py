@@ -2,18 +2,26 @@
 
 Rules. A child's life is its channel: it opens before the fork and ends with it, so a child that dies
 before its first message is noticed, too. The fault memfd holds what the child wrote when it crashed.
+A child is not believed: what it may not say ends it, and it is replaced.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
-from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd
-from mpchat.ipc.messages import Message, send
-from mpchat.ipc.process import IGNORED_BY_CHILDREN, die_with_parent
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel, ChannelClosed, ChannelFull, MalformedMessage
+from mpchat.ipc.messages import Message
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.memfd import read_memfd
+from mpchat.linux.processes import IGNORED_BY_CHILDREN, die_with_parent
+from mpchat.supervisor.answers import Answers
 
 CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
 """Tells a command line that it runs as the template, and on which descriptor its channel is."""
@@ -22,6 +30,10 @@ STDERR_VARIABLE = "MPCHAT_TEMPLATE_STDERR"
 """Tells it where its stderr is, if what it writes until it is loaded goes to the supervisor instead."""
 
 _WORDS_BYTES = 64 * 1024
+_EXIT_CANNOT_EXEC = 70
+_FAULTS = 3
+"""So many messages of one child may fail here within _FAULTS_SECONDS before it is replaced."""
+_FAULTS_SECONDS = 10.0
 
 
 @dataclass
@@ -30,6 +42,7 @@ class Child:
 
     name: str
     channel: Channel
+    may_send: tuple[type[Message], ...]
     number: int = 0
     slot: int = 0
     row: int = 0
@@ -45,45 +58,127 @@ class Child:
     """Of how many slots it was told the inbox, from slot 0 on"""
     sent_generation: int = 0
     applied_generation: int = 0
+    offer_at: float = 0.0
+    """Before this it is given no newer generation: it, or the system, could not take one"""
     open: bool = True
     closed_at: float = 0.0
+    watched: bool = False
+    """Whether the present monitor holds its pidfd"""
+    answers: Answers = field(default_factory=Answers)
+    """Of a template"""
+    _received: tuple[Message, list[int]] | None = None
+    """A message that is not dealt with yet"""
+    _faults: deque[float] = field(default_factory=deque)
 
     @property
     def is_template(self) -> bool:
         return self.name == "template"
 
+    @property
+    def lives(self) -> bool:
+        """Whether its process is known and not known to have ended."""
+        return self.pid > 0 and self.status is None
+
     def identify(self, pid: int) -> None:
-        """Note the process behind the channel; it is ours and not yet waited for."""
+        """Note the process behind the channel.
+
+        Raises:
+            MalformedMessage: Another process than the one that sent it, or a second name.
+        """
+        if self.pid or pid != self.channel.sender:
+            raise MalformedMessage(f"it says that it is process {pid}")
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+
+    def open_pidfd(self) -> bool:
+        """Have a pidfd for the monitor and for polls; return whether there is one now."""
+        if self.pidfd < 0 and self.lives:
+            try:
+                self.pidfd = system.pidfd_open(self.pid)
+            except OSError:
+                # For want of descriptors or memory, or it has just ended; tried again with the next look.
+                return False
+        return self.pidfd >= 0
+
+    def next_message(self) -> tuple[Message, list[int]] | None:
+        """Return what the child said and ``settle`` was not called for, or None.
+
+        Raises:
+            ChannelClosed, MalformedMessage, OSError: See Channel.receive.
+        """
+        if self._received is None:
+            self._received = messages.receive_from(self.channel, self.may_send)
+        return self._received
+
+    def settle(self) -> None:
+        """The last message has been dealt with, its descriptors included."""
+        self._received = None
+
+    def fails_often(self, now: float) -> bool:
+        """Note that a message of it could not be dealt with; return whether that is too often."""
+        self._faults.append(now)
+        while now - self._faults[0] > _FAULTS_SECONDS:
+            self._faults.popleft()
+        return len(self._faults) >= _FAULTS
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Send; a child that is gone is noticed by its channel's end, not here."""
+        """Send; a child that is gone is noticed by its channel's end, not here.
+
+        Raises:
+            OSError: Of a message with descriptors, or of a large one: the system refuses what it takes
+                to send it. Nothing is sent.
+        """
+        if not self.open:
+            return
         try:
-            send(self.channel, message, descriptors)
+            messages.send(self.channel, message, descriptors)
         except ChannelClosed:
             return
+        except ChannelFull as error:
+            self.end(f"it does not read what it is told: {error}")
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Signal the process, and no other that got its pid."""
-        if self.pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(self.pidfd, number)
-            except ProcessLookupError:
-                return
+        """Signal the process.
+
+        Raises:
+            OSError: The system refuses it.
+        """
+        if not self.lives:
+            return
+        try:
+            # Nobody but us takes its exit status, so the pid is its own as long as there is none.
+            system.kill(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def end(self, reason: str) -> None:
+        """Give the child up: it is killed, now or as soon as the system allows, and told no more."""
+        self.kill_reason = reason
+        self.channel.close()
+        self.open = False
+        # Whoever is unreachable is killed with the next tick, if it cannot be done now.
+        self.closed_at = 0.0
+        try:
+            self.kill()
+        except OSError:
+            return
 
     def last_words(self) -> str:
         """Return what the child wrote into its fault file, as far as anybody would read it."""
         if self.fault < 0:
             return ""
-        return read_memfd(self.fault)[:_WORDS_BYTES].decode("utf-8", "replace").strip()
+        try:
+            words = read_memfd(self.fault, _WORDS_BYTES)
+        except OSError as error:
+            return f"(what it said last cannot be read: {error.strerror})"
+        return words.decode("utf-8", "replace").strip()
 
     def release(self) -> None:
         """Close everything the supervisor holds of it."""
+        if self._received is not None:
+            fds.close_all(self._received[1])
+            self._received = None
         self.channel.close()
-        for descriptor in (self.pidfd, self.fault):
-            if descriptor >= 0:
-                os.close(descriptor)
+        fds.close_all(held for held in (self.pidfd, self.fault) if held >= 0)
         self.pidfd = self.fault = -1
 
 
@@ -102,41 +197,62 @@ def describe_status(status: int | None) -> str:
 
 
 def exec_template(
-    command: list[str], environment: Mapping[str, str], *, listens: bool = False
+    command: list[str],
+    environment: Mapping[str, str],
+    start: messages.Start,
+    files: tuple[int, ...] = (),
+    *,
+    listens: bool = False,
 ) -> Child:
     """Start the original command line anew as a template, and return it.
 
-    With ``listens`` its fault file takes what it writes to stderr before it is loaded, such as the
-    traceback of a module that cannot be imported.
+    ``start`` is its first message, and comes with ``files``. With ``listens`` its fault file takes what
+    it writes to stderr before it is loaded, such as the traceback of a module that cannot be imported.
 
     The template dies with the supervisor: it has no clients to say goodbye to. What is meant for the
     service manager (NOTIFY_SOCKET) is not handed down.
+
+    Raises:
+        OSError: The system refuses it; nothing is left behind.
     """
     inherited = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
     channel, far = Channel.pair()
-    fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC) if listens else -1
-    pid = os.fork()
+    child = Child("template", channel, messages.FROM_TEMPLATE)
+    try:
+        # Before the fork, after which nothing may fail any more.
+        messages.send(channel, start, files)
+        if listens:
+            child.fault = system.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
+        pid = system.fork()
+    except BaseException:
+        child.release()
+        system.close_socket(far)
+        raise
     if pid == 0:
-        try:
-            die_with_parent()
-            for number in IGNORED_BY_CHILDREN:
-                signal.signal(number, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            os.set_inheritable(far.fileno(), True)
-            inherited[CHANNEL_VARIABLE] = str(far.fileno())
-            if listens:
-                stderr = os.dup(2)
-                os.set_inheritable(stderr, True)
-                inherited[STDERR_VARIABLE] = str(stderr)
-                os.dup2(fault, 2)
-            os.execve(command[0], command, inherited)
-        except OSError as error:
-            os.write(2, f"mpchat: cannot start {command[0]}: {error}\n".encode())
-        finally:
-            os._exit(70)
-    far.close()
-    child = Child("template", channel, fault=fault)
-    child.identify(pid)
+        _exec(command, inherited, far.fileno(), child.fault)
+    system.close_socket(far)
+    child.pid = pid
     return child
+
+
+def _exec(command: list[str], environment: dict[str, str], channel: int, fault: int) -> NoReturn:
+    try:
+        die_with_parent()
+        for number in IGNORED_BY_CHILDREN:
+            system.sigaction(number, signal.SIG_IGN)
+        system.sigaction(signal.SIGTERM, signal.SIG_DFL)
+        system.sigaction(signal.SIGCHLD, signal.SIG_DFL)
+        system.sigmask(signal.SIG_SETMASK, ())
+        system.set_inheritable(channel, True)
+        environment[CHANNEL_VARIABLE] = str(channel)
+        if fault >= 0:
+            stderr = system.dup(2)
+            system.set_inheritable(stderr, True)
+            environment[STDERR_VARIABLE] = str(stderr)
+            system.dup2(fault, 2)
+        system.execve(command[0], command, environment)
+    except OSError as error:
+        text = f"mpchat: cannot start {command[0]}: {error}\n"
+        system.write(2, text.encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(_EXIT_CANNOT_EXEC)

@@ -2,7 +2,8 @@
 
 Rules. What a child said is read before its exit status is taken, so its last words come before its end.
 A child is gone when its channel is closed and its status is known. The monitor holds a pidfd of all
-others.
+others. A message that cannot be dealt with is dealt with again in the next turn; a child of whose
+messages three fail within ten seconds, or that says what it may not say, is killed.
 """
 
 from __future__ import annotations
@@ -12,21 +13,34 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from mpchat.ipc import messages
-from mpchat.ipc.channel import ChannelClosed
+from mpchat.ipc.channel import ChannelClosed, MalformedMessage
+from mpchat.linux import system
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.faults import Faults
+from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.single import Single
 
 OnMessage: TypeAlias = Callable[[Child, messages.Message, list[int], float], None]
 
+_MESSAGES_PER_TURN = 64
+"""Of one child: one that floods must not keep the others waiting."""
+_LAST_MESSAGES = 1024
+"""As many are dealt with of a child that has ended."""
+_RETRY_SECONDS = 0.1
+"""After this the system is asked again for what it refused to a channel."""
+_END_LOOK_MS = 20
+"""How often children without a pidfd are looked at while all are ended."""
+
 
 class Family:
     """The template, the monitor, and the workers by number."""
 
-    def __init__(self, numbers: Numbers, on_message: OnMessage) -> None:
+    def __init__(self, numbers: Numbers, log: Log, faults: Faults, on_message: OnMessage) -> None:
         self.template = Single(numbers)
         self.monitor = Single(numbers)
         self.next_template: Child | None = None
@@ -36,6 +50,8 @@ class Family:
         self.leaving: list[Child] = []
         """Templates and monitors that were replaced and have not ended yet"""
         self.workers: dict[int, Child] = {}
+        self._log = log
+        self._faults = faults
         self._on_message = on_message
 
     def __iter__(self) -> Iterator[Child]:
@@ -51,34 +67,56 @@ class Family:
     def forker(self) -> Child | None:
         """Return the template that new processes come from, if it is ready."""
         template = self.next_template if self.forks_from_next else self.template.child
-        return template if template is not None and template.ready else None
+        return template if template is not None and template.ready and template.open else None
 
     def register(self, poller: select.poll) -> None:
         """Have the poller wait for what children say, and for room for what waits to be said."""
         for child in self:
             if child.open:
-                wanted = select.POLLIN | (select.POLLOUT if child.channel.has_waiting else 0)
-                poller.register(child.channel.fileno(), wanted)
+                channel = child.channel
+                writes = channel.has_waiting and not channel.refused
+                wanted = select.POLLIN | (select.POLLOUT if writes else 0)
+                poller.register(channel.fileno(), wanted)
 
-    def read(self, child: Child, now: float) -> None:
-        """Pass on what a child has said."""
-        if not child.open:
-            return
-        with contextlib.suppress(ChannelClosed):
-            # An end that is closed may have said something before.
-            child.channel.flush()
+    def retry_due(self, now: float) -> float | None:
+        """Return when to try again what the system refused to a channel, None if it refused nothing."""
+        refused = any(child.open and child.channel.refused for child in self)
+        return now + _RETRY_SECONDS if refused else None
+
+    def read(self, child: Child, now: float, most: int = _MESSAGES_PER_TURN) -> None:
+        """Deal with what a child has said."""
         try:
-            while (received := messages.receive(child.channel)) is not None:
+            if child.open:
+                with contextlib.suppress(ChannelClosed):
+                    # An end that is closed may have said something before.
+                    child.channel.flush()
+            for _ in range(most):
+                if not child.open:
+                    return
+                received = child.next_message()
+                if received is None:
+                    return
                 self._on_message(child, *received, now)
+                child.settle()
         except ChannelClosed:
             child.open = False
             child.closed_at = now
+        except MalformedMessage as error:
+            self._give_up(child, f"it sent what it may not send: {error}")
+        except Exception as error:  # noqa: BLE001 - what one child says must not end the service
+            self._faults.note(f"deal with a message of {child.name} pid {child.pid}", error)
+            if child.fails_often(now):
+                self._give_up(child, "too many of its messages could not be dealt with")
 
     def reap(self, now: float) -> None:
-        """Take the exit status of whoever has ended, strangers' orphans included."""
+        """Take the exit status of whoever has ended, strangers' orphans included.
+
+        Raises:
+            OSError: The system does not tell.
+        """
         while True:
             try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                ended = system.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
             if ended is None:
@@ -86,8 +124,8 @@ class Family:
             # It has said all it will ever say, perhaps only now its pid.
             for child in self:
                 if child.pid in {0, ended.si_pid}:
-                    self.read(child, now)
-            _pid, status = os.waitpid(ended.si_pid, 0)
+                    self.read(child, now, _LAST_MESSAGES)
+            _pid, status = system.waitpid(ended.si_pid, 0)
             for child in self:
                 if child.pid == ended.si_pid:
                     child.status = status
@@ -103,41 +141,80 @@ class Family:
         ]
 
     def kill_unreachable(self, before: float) -> None:
-        """End whoever closed its channel before that time and lives: nothing can reach it any more."""
+        """End whoever closed its channel before that time and lives: nothing can reach it any more.
+
+        Raises:
+            OSError: The system refuses a signal.
+        """
         for child in self:
-            lives = child.pid and child.status is None
-            if not child.open and lives and child.closed_at <= before:
+            if not child.open and child.lives and child.closed_at <= before:
                 child.kill()
 
-    def watch(self, child: Child) -> None:
-        """Let the monitor hold a pidfd of the child; a new monitor, of all."""
+    def watch(self) -> None:
+        """Let the monitor hold a pidfd of every other process, as far as the system allows now."""
         monitor = self.monitor.child
-        if monitor is None:
+        if monitor is None or not monitor.pid:
             return
-        for target in self if child is monitor else [child]:
-            if target.pid and target is not monitor:
-                monitor.send(messages.Watch(target.pid), (target.pidfd,))
+        for child in self:
+            if child is monitor or child.watched or not child.open_pidfd():
+                continue
+            try:
+                monitor.send(messages.Watch(child.pid), (child.pidfd,))
+            except OSError:
+                # The next look tries again.
+                return
+            child.watched = True
+
+    def watch_anew(self) -> None:
+        """A new monitor holds no pidfd yet."""
+        for child in self:
+            child.watched = False
+        self.watch()
 
     def unwatch(self, child: Child) -> None:
         """Let the monitor forget a child that has ended."""
         monitor = self.monitor.child
-        if monitor is not None and monitor is not child and child.pid:
+        if monitor is not None and monitor is not child and child.watched:
             monitor.send(messages.Unwatch(child.pid))
 
     def end(self, limit: float) -> None:
         """Kill all but the monitor, which gets ``limit`` seconds to leave by itself; reap everyone."""
         monitor = self.monitor.child
+        if monitor is not None:
+            self._faults.attempt("stop the monitor", lambda: monitor.send(messages.Stop()))
         for child in self:
-            if child is monitor:
-                monitor.send(messages.Stop())
-            else:
-                child.kill()
+            if child is not monitor:
+                self._kill(child)
         deadline = time.monotonic() + limit
+        while any(child.lives for child in self):
+            now = time.monotonic()
+            if now >= deadline + limit:
+                return
+            if now >= deadline and monitor is not None:
+                self._kill(monitor)
+            self._faults.attempt("wait for children to end", self._wait_for_ends)
+            self._faults.attempt("take exit statuses", lambda: self.reap(time.monotonic()))
+        self._faults.attempt("take exit statuses", lambda: self.reap(time.monotonic()))
+
+    def say_goodbye(self, limit: float) -> None:
+        """Tell the workers to end at once, and give them ``limit`` seconds for it."""
+        for worker in self.workers.values():
+            self._faults.attempt("stop a worker", partial(worker.send, messages.Stop(now=True)))
+        deadline = time.monotonic() + limit
+        while any(w.lives for w in self.workers.values()) and time.monotonic() < deadline:
+            self._faults.attempt("wait for workers to end", self._wait_for_ends)
+            self._faults.attempt("take exit statuses", lambda: self.reap(time.monotonic()))
+
+    def _wait_for_ends(self) -> None:
+        poller = select.poll()
         for child in self:
-            if child.pidfd >= 0:
-                poller = select.poll()
+            if child.lives and child.open_pidfd():
                 poller.register(child.pidfd, select.POLLIN)
-                if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    child.kill()
-                    poller.poll(limit * 1000)
-        self.reap(time.monotonic())
+        system.poll(poller, _END_LOOK_MS)
+
+    def _kill(self, child: Child) -> None:
+        self._faults.attempt(f"kill {child.name} pid {child.pid}", child.kill)
+
+    def _give_up(self, child: Child, reason: str) -> None:
+        self._log.error(f"{child.name} pid {child.pid} is killed and replaced: {reason}")
+        child.end(reason)

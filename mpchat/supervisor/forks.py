@@ -1,21 +1,26 @@
 """Fork requests: made when the policy says so, sent when a template is there to carry them out.
 
 Rules. A request's far end of the channel is kept here until it is sent; what a child needs that may
-change meanwhile (the newest generation) is attached only then.
+change meanwhile (the newest generation) is attached only then. What the system refuses to send is sent
+a moment later.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.messages import FROM_MONITOR, FROM_WORKER, ForkRequest, Message
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
+from mpchat.supervisor.log import Log
+from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import Reload
 from mpchat.supervisor.running import Running
 
@@ -31,29 +36,53 @@ class _Waiting:
 
 
 class Forks:
-    """The requests that no template has been given yet; ``levels`` are those of loggers, by order."""
+    """The requests that no template has been given yet; ``levels`` are those of loggers, by order.
+
+    Attributes:
+        retry_at: When ``flush`` is to be called again, since the system refused to send a request.
+    """
 
     def __init__(
-        self, scoreboard: Scoreboard, family: Family, reload: Reload, levels: Mapping[str, str]
+        self,
+        numbers: Numbers,
+        log: Log,
+        scoreboard: Scoreboard,
+        family: Family,
+        reload: Reload,
+        levels: Mapping[str, str],
+        clock: Callable[[], float],
     ) -> None:
+        self.retry_at: float | None = None
+        self._numbers = numbers
+        self._log = log
         self._scoreboard = scoreboard
         self._family = family
         self._reload = reload
         self._levels = levels
+        self._clock = clock
         self._waiting: list[_Waiting] = []
 
     def request_worker(
         self, name: str, number: int, slot: int, row: int, *sources: socket.socket
     ) -> Child:
-        """Return a worker that will be forked."""
-        channel, far = Channel.pair()
-        child = Child(name, channel, number, slot, row)
+        """Return a worker that will be forked.
+
+        Raises:
+            OSError: The system refuses a channel or a memfd; nothing is left behind.
+        """
+        child, far = _unborn(name, FROM_WORKER)
+        child.number, child.slot, child.row = number, slot, row
         request = ForkRequest("worker", slot, row)
-        return self._add(_Waiting(child, far.detach(), request, sources))
+        self._waiting.append(_Waiting(child, far, request, sources))
+        return child
 
     def request_monitor(self, running: Running) -> Child:
-        """Return a monitor that will be forked."""
-        channel, far = Channel.pair()
+        """Return a monitor that will be forked.
+
+        Raises:
+            OSError: As for a worker.
+        """
+        child, far = _unborn("monitor", FROM_MONITOR)
         file = running.listeners.file
         request = ForkRequest(
             "monitor",
@@ -62,38 +91,54 @@ class Forks:
             address=running.address(),
             control_socket=running.control_socket(),
         )
-        child = Child("monitor", channel)
-        return self._add(_Waiting(child, far.detach(), request, control=running.control))
+        self._waiting.append(_Waiting(child, far, request, control=running.control))
+        return child
 
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
         template = self._family.forker()
-        if template is None:
-            return
-        waiting, self._waiting = self._waiting, []
-        generation = self._reload.generation
-        for fork in waiting:
-            child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
-            descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
-            child.edition = generation.edition
-            if request.role == "worker":
-                child.sent_generation = child.applied_generation = generation.number
-                request = replace(request, generation=generation.number)
-                descriptors.append(generation.memfd)
-                descriptors += [source.fileno() for source in fork.sources]
-            elif fork.control >= 0:
-                descriptors.append(fork.control)
-            template.send(request, tuple(descriptors))
-            os.close(fork.far)
+        self.retry_at = None
+        while template is not None and template.open and self._waiting:
+            try:
+                self._send(template, self._waiting[0])
+            except OSError as error:
+                self._log.error(f"cannot ask the template for a process: {error.strerror}")
+                self.retry_at = self._clock() + self._numbers.first_backoff
+                return
+            fds.close(self._waiting.pop(0).far)
 
     def forget(self, child: Child) -> None:
         """Drop the request for a child, if it has not been sent."""
         for fork in self._waiting:
             if fork.child is child:
-                os.close(fork.far)
+                fds.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _add(self, fork: _Waiting) -> Child:
-        fork.child.fault = os.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
-        self._waiting.append(fork)
-        return fork.child
+    def _send(self, template: Child, fork: _Waiting) -> None:
+        child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
+        generation = self._reload.generation
+        descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
+        if request.role == "worker":
+            request = replace(request, generation=generation.number)
+            descriptors.append(generation.memfd)
+            descriptors += [source.fileno() for source in fork.sources]
+        elif fork.control >= 0:
+            descriptors.append(fork.control)
+        template.send(request, tuple(descriptors))
+        template.answers.ask(self._numbers.answer_limit, self._clock())
+        child.edition = generation.edition
+        if request.role == "worker":
+            child.sent_generation = child.applied_generation = generation.number
+
+
+def _unborn(name: str, may_send: tuple[type[Message], ...]) -> tuple[Child, int]:
+    """Return a child without a process, and the end of its channel that it will have."""
+    channel, far = Channel.pair()
+    child = Child(name, channel, may_send)
+    try:
+        child.fault = system.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
+    except BaseException:
+        child.release()
+        system.close_socket(far)
+        raise
+    return child, far.detach()

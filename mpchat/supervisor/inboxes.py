@@ -11,6 +11,7 @@ import socket
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc import messages
+from mpchat.linux import system
 from mpchat.supervisor.children import Child
 
 _BUFFER_BYTES = 16 * 1024
@@ -33,24 +34,24 @@ class Inboxes:
         """
         while len(self._ends) < slots:
             try:
-                reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ends = _inbox()
             except OSError as error:
                 text = (
                     f"cannot make an inbox for slot {len(self._ends)}: {describe_os_error(error)}"
                 )
                 raise StartError(text, ExitCode.UNAVAILABLE) from error
-            # The ends are shared by all processes that have them, and so is this.
-            reader.setblocking(False)
-            writer.setblocking(False)
-            writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-            self._ends.append((reader, writer))
+            self._ends.append(ends)
 
     def of(self, slot: int) -> socket.socket:
         """Return the end that a slot's worker reads from."""
         return self._ends[slot][0]
 
     def tell(self, worker: Child) -> None:
-        """Give a worker the ends for writing that it does not have yet."""
+        """Give a worker the ends for writing that it does not have yet.
+
+        Raises:
+            OSError: The system refuses it; the next call goes on from there.
+        """
         while worker.inboxes < len(self._ends):
             first = worker.inboxes
             ends = self._ends[first : first + _AT_A_TIME]
@@ -62,5 +63,19 @@ class Inboxes:
         """Close our descriptors; what is in inboxes is taken by workers that still have them."""
         for ends in self._ends:
             for end in ends:
-                end.close()
+                system.close_socket(end)
         self._ends.clear()
+
+
+def _inbox() -> tuple[socket.socket, socket.socket]:
+    reader, writer = system.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        # The ends are shared by all processes that have them, and so is this.
+        system.setblocking(reader, False)
+        system.setblocking(writer, False)
+        system.setsockopt(writer, socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    except OSError:
+        system.close_socket(reader)
+        system.close_socket(writer)
+        raise
+    return reader, writer

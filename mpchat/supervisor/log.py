@@ -7,14 +7,15 @@ such as the traceback of a worker, becomes as many log lines, so that nothing of
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc.logfile import DirectLog
 from mpchat.ipc.logline import timestamp
+from mpchat.linux import system
 
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
@@ -89,5 +90,7 @@ class Log:
 
 def say(text: str) -> None:
     """Print an error for whoever started the service, before there is a log."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
+    line = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    with contextlib.suppress(OSError):
+        # Where nobody listens any more, the exit code has to do.
+        system.write(2, line)

@@ -35,6 +35,12 @@ class Numbers:
     template_limit: float = _number(
         120, "s", "Loading code and config; imports of a large service on a cold disk fit in it"
     )
+    answer_limit: float = _number(
+        5, "s", "A template that has neither forked nor answered by then is killed and replaced"
+    )
+    ping_interval: float = _number(
+        5, "s", "A template with nothing to do is asked this often whether it still answers"
+    )
     reload_limit: float = _number(30, "s", "A template that does not answer a reload is replaced")
     apply_limit: float = _number(5, "s", "Who has not confirmed a generation by then is named")
     stop_grace: float = _number(2, "s", "Beyond the drain's deadline, before SIGKILL")

@@ -7,9 +7,9 @@ does not pass through here: workers write what was asked for into the socket tha
 
 from __future__ import annotations
 
-import os
-
 from mpchat.ipc import messages
+from mpchat.ipc.channel import MalformedMessage
+from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
@@ -17,6 +17,8 @@ from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload
 from mpchat.supervisor.restart import Restart
 
+_SHORT = 2000
+"""Characters of an error that fit into the channel, however they are escaped."""
 _DEFAULT_LOGGER = "default"
 """The one whose level our own lines have, too"""
 
@@ -45,28 +47,47 @@ class Orders:
 
         def answer(error: str) -> None:
             generation = self._reload.generation.number
-            child.send(messages.OrderDone(order.number, generation, error))
+            try:
+                child.send(messages.OrderDone(order.number, generation, error))
+            except OSError:
+                # What is too long for the channel needs a memfd, and there is none: a part has to do.
+                short = f"{error[:_SHORT]} … (cut)"
+                child.send(messages.OrderDone(order.number, generation, short))
 
-        if order.verb == "reload":
-            self._reload.ask(now, answer)
-        elif order.verb == "connections":
-            for worker in self._family.workers.values():
-                if worker.ready:
-                    worker.send(messages.Report(), tuple(descriptors))
-            answer("")
-        elif order.verb == "log-level":
-            self._set_level(messages.LogLevel(**order.arguments))
-            answer("")
-        elif order.verb == "restart" and self.restart is not None:
-            self.restart.ask(order.arguments["slot"], answer)
-        elif order.verb == "scale" and pool is not None:
-            pool.scale(order.arguments["count"], now, answer)
-        else:
-            answer(f"there is no order {order.verb}")
-        for descriptor in descriptors:
-            os.close(descriptor)
+        match order.verb, order.arguments:
+            case "reload", _:
+                self._reload.ask(now, answer)
+            case "connections", _ if descriptors:
+                answer(self._report(descriptors[0]))
+            case "connections", _:
+                answer("the supervisor has no descriptor left for that")
+            case "log-level", {"logger": str(logger), "level": level, "number": number}:
+                self._set_level(logger, level, number)
+                answer("")
+            case "restart", {"slot": int() | None as slot} if self.restart is not None:
+                self.restart.ask(slot, answer)
+            case "scale", {"count": int(count)} if pool is not None:
+                pool.scale(count, now, answer)
+            case _:
+                raise MalformedMessage(f"there is no order {order.verb} {order.arguments}")
+        fds.close_all(descriptors)
 
-    def _set_level(self, level: messages.LogLevel) -> None:
+    def _report(self, descriptor: int) -> str:
+        """Have all workers list their connections; return why some cannot be asked, or nothing."""
+        reasons = []
+        for worker in self._family.workers.values():
+            if worker.ready:
+                try:
+                    worker.send(messages.Report(), (descriptor,))
+                except OSError as error:
+                    text = f"{worker.name} pid {worker.pid} cannot be asked: {error.strerror}"
+                    reasons.append(text)
+        return "\n".join(reasons)
+
+    def _set_level(self, logger: str, name: object, number: object) -> None:
+        if not isinstance(name, str | None) or not isinstance(number, int | None):
+            raise MalformedMessage(f"the level of {logger} is {name!r}, {number!r}")
+        level = messages.LogLevel(logger, name, number)
         self.levels.pop(level.logger, None)
         if level.level is not None:
             self.levels[level.logger] = level.level

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections import deque
 from collections.abc import Iterable
 
 from mpchat.errors import ExitCode, StartError
@@ -75,16 +76,17 @@ class Pool:
         self._last_words = ""
         self._last_end = ""
         self._failures: dict[int, str] = {}
+        self._adopt_at = 0.0
         self._scaling: list[Asker] = []
         self._scoreboard.set_service("slots", plan.workers)
 
     def start(self, now: float) -> None:
         """Ask for the first workers."""
-        self._do(self.policy.start(now))
+        self._do(self.policy.start(now), now)
 
     def stop(self, now: float, *, at_once: bool) -> None:
         """Ask all workers to end."""
-        self._do(self.policy.stop(now, at_once=at_once))
+        self._do(self.policy.stop(now, at_once=at_once), now)
 
     def scale(self, count: int, now: float, *askers: Asker) -> None:
         """Have so many workers; who asks is told when they all are ready, or why one is not."""
@@ -104,16 +106,16 @@ class Pool:
             return
         self._log.info(f"scaling from {self.policy.wanted_count()} to {count} workers")
         self._scaling += askers
-        self._do(self.policy.scale(count, now))
+        self._do(self.policy.scale(count, now), now)
         self._scoreboard.set_service("slots", len(self.policy.pool))
 
     def renew(self, slot: int, now: float) -> None:
         """Replace the worker of one slot."""
-        self._do(self.policy.renew(slot, now))
+        self._do(self.policy.renew(slot, now), now)
 
     def renew_all(self, edition: int, now: float) -> None:
         """Have workers of one edition in all slots."""
-        self._do(self.policy.renew_all(edition, now))
+        self._do(self.policy.renew_all(edition, now), now)
 
     def take_failures(self) -> dict[int, str]:
         """Return the slots whose new worker did not start since the last call, and why."""
@@ -122,10 +124,12 @@ class Pool:
 
     def tick(self, now: float) -> None:
         """Do what has come due, see to it that every slot is served, and show where all are."""
-        self._do(self.policy.tick(now))
+        self._do(self.policy.tick(now), now)
         if now >= self._heartbeats.next_look:
             self._look(now)
-        self._adopt()
+            self._tell_inboxes()
+        if now >= self._adopt_at:
+            self._adopt(now)
         self._answer_scaling()
         show_slots(self._scoreboard, self.policy, self._children, self._adoption)
 
@@ -150,7 +154,7 @@ class Pool:
         read, slot, row = self._scoreboard.read, worker.slot, worker.row
         return Beat(read(slot, row, "heartbeat"), read(slot, row, "beat_at") / 1000)
 
-    def _adopt(self) -> None:
+    def _adopt(self, now: float) -> None:
         """Let siblings accept for slots whose own worker cannot."""
         listeners = self._running.listeners
         if not self.is_up or self.policy.stopping:
@@ -164,7 +168,12 @@ class Pool:
         slots = len(listeners.sockets)
         needy = set(range(slots)) - {helper.slot for helper in helpers}
         for change in self._adoption.assign(needy, helpers, slots):
-            self._tell_helper(change)
+            try:
+                self._tell_helper(change)
+            except OSError as error:
+                self._log.error(f"cannot have slot {change.slot} helped: {error.strerror}")
+                self._adoption.refused(change.worker, change.slot)
+                self._adopt_at = now + self._numbers.first_backoff
 
     def _tell_helper(self, change: Change) -> None:
         helper = self._children.get(change.worker)
@@ -172,14 +181,27 @@ class Pool:
             return
         pool, who = self._running.plan.pool, f"{helper.name} pid {helper.pid}"
         if change.begins:
-            self._log.info(f"{who} accepts for {pool}/{change.slot}, too")
             sources = [self._running.inboxes.of(change.slot).fileno()]
             if not self._running.listeners.shared:
                 sources.insert(0, self._running.listeners.sockets[change.slot].fileno())
             helper.send(messages.Adopt(change.slot), tuple(sources))
+            self._log.info(f"{who} accepts for {pool}/{change.slot}, too")
         else:
             self._log.info(f"{who} accepts no longer for {pool}/{change.slot}")
             helper.send(messages.GiveBack(change.slot))
+
+    def _tell_inboxes(self) -> None:
+        """Tell every worker the inboxes that it does not know yet, as far as the system allows now."""
+        for worker in self._children.values():
+            if not (worker.ready and worker.open):
+                continue
+            try:
+                self._running.inboxes.tell(worker)
+            except OSError as error:
+                # Until the next look it keeps what it accepts.
+                text = f"cannot tell {worker.name} pid {worker.pid} all inboxes"
+                self._log.error(f"{text}: {error.strerror}")
+                return
 
     def is_healthy(self) -> bool:
         """Whether no worker has been stuck for so long that it should have been replaced."""
@@ -210,9 +232,7 @@ class Pool:
         self._log.info(f"{worker.name} is ready, pid {worker.pid}")
         self._tell_policy(Event.READY, worker, now)
         # The others, too: the worker may be the first of its slot.
-        for child in self._children.values():
-            if child.ready:
-                self._running.inboxes.tell(child)
+        self._tell_inboxes()
 
     def retires(self, worker: Child, now: float) -> None:
         """It was asked to end, by somebody or by us, and takes no more clients."""
@@ -227,11 +247,11 @@ class Pool:
 
     def ended(self, worker: Child, how: str, now: float) -> None:
         """Its process is gone."""
+        words = worker.last_words()
         del self._children[worker.number]
         self._scoreboard.zero_gauges(worker.slot, worker.row)
         reason = f": {worker.kill_reason}" if worker.kill_reason else ""
         text = f"{worker.name} pid {worker.pid}: {how}{reason}"
-        words = worker.last_words()
         if words:
             self._last_words = words
             text += f"\n{words}"
@@ -242,13 +262,15 @@ class Pool:
     # Actions
 
     def _tell_policy(self, event: Event, worker: Child, now: float) -> None:
-        self._do(self.policy.on(event, worker.number, now))
+        self._do(self.policy.on(event, worker.number, now), now)
 
-    def _do(self, actions: list[Action]) -> None:
-        for action in actions:
+    def _do(self, actions: list[Action], now: float) -> None:
+        waiting = deque(actions)
+        while waiting:
+            action = waiting.popleft()
             match action:
                 case Spawn():
-                    self._spawn(action)
+                    waiting += self._spawn(action, now)
                 case Retire():
                     self._retire(self._children[action.worker])
                 case StopWorker():
@@ -264,14 +286,22 @@ class Pool:
                 case Exit():
                     self.exit_code = self._last_code(failed=action.failed)
 
-    def _spawn(self, action: Spawn) -> None:
+    def _spawn(self, action: Spawn, now: float) -> list[Action]:
+        """Ask for a worker; return what follows where the system refuses one."""
         name = f"worker {self._running.plan.pool}/{action.slot}"
         listening = self._running.listeners.sockets[action.slot]
         inbox = self._running.inboxes.of(action.slot)
-        self._children[action.worker] = self._forks.request_worker(
-            name, action.worker, action.slot, action.row, listening, inbox
-        )
+        try:
+            self._children[action.worker] = self._forks.request_worker(
+                name, action.worker, action.slot, action.row, listening, inbox
+            )
+        except OSError as error:
+            self._last_end = f"{name} cannot be started: {error.strerror}"
+            self._last_words = self._last_words or self._last_end
+            self._log.error(self._last_end)
+            return self.policy.on(Event.GONE, action.worker, now)
         self._forks.flush()
+        return []
 
     def _retire(self, worker: Child) -> None:
         self._log.info(f"{worker.name} pid {worker.pid} is retired: its connections are drained")
@@ -283,17 +313,19 @@ class Pool:
             f"{worker.name} pid {worker.pid} is stuck: its event loop has not turned for "
             f"{seconds:.1f} s; it is ended, its stack follows"
         )
-        worker.kill(signal.SIGABRT)
+        self._signal(worker, signal.SIGABRT)
 
     def _kill(self, worker: Child, reason: str) -> None:
         self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
-        worker.kill_reason = reason
-        if worker.pid:
-            worker.kill()
-        else:
-            # Not forked yet, or just being forked: without a channel it ends by itself.
-            worker.channel.close()
-            worker.open = False
+        # One that is not forked yet, or just being forked, ends by itself without a channel.
+        worker.end(reason)
+
+    def _signal(self, worker: Child, number: signal.Signals) -> None:
+        try:
+            worker.kill(number)
+        except OSError as error:
+            # It is killed when it has not ended in time.
+            self._log.error(f"cannot signal {worker.name} pid {worker.pid}: {error.strerror}")
 
     def _last_code(self, *, failed: bool) -> ExitCode:
         if not failed:
@@ -301,7 +333,7 @@ class Pool:
         tries = self._numbers.start_failures
         say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
         say(self._last_words or "nothing")
-        return ExitCode.WORKERS
+        return ExitCode.SOFTWARE
 
 
 def _tell(askers: Iterable[Asker], text: str) -> None:

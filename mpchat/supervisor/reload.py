@@ -8,12 +8,12 @@ the end of a reload that began after the question.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from mpchat.ipc import messages
+from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
@@ -116,15 +116,14 @@ class Reload:
     def loaded(self, memfd: int, now: float) -> bool:
         """Number a validated config and hand it to every worker; False if nobody waits for it."""
         if not self._loading:
-            os.close(memfd)
+            fds.close(memfd)
             return False
-        os.close(self.generation.memfd)
+        fds.close(self.generation.memfd)
         self.generation = self.next_generation(memfd, self.generation.edition)
         self._loading = False
         self._applying = True
         self.due = now + self._numbers.apply_limit
-        for worker in self._workers.values():
-            self.offer(worker)
+        self._offer_to_all(now)
         self.settle(now)
         return True
 
@@ -138,28 +137,33 @@ class Reload:
         self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
         self._finish(text, now, failed=True)
 
-    def offer(self, worker: Child) -> None:
+    def offer(self, worker: Child, now: float) -> None:
         """Give a worker the newest generation unless it still owes us a confirmation.
 
-        One of another edition goes on with what it has: it is about to be replaced.
+        One of another edition goes on with what it has: it is about to be replaced. What the system
+        refuses to send is offered again with a later ``tick``.
         """
-        if not self._is_ours(worker):
+        if not self._is_owed(worker) or now < worker.offer_at:
             return
-        settled = worker.applied_generation == worker.sent_generation
-        if worker.ready and settled and worker.applied_generation < self.generation.number:
-            worker.sent_generation = self.generation.number
-            message = messages.Generation(self.generation.number)
+        message = messages.Generation(self.generation.number)
+        try:
             worker.send(message, (self.generation.memfd,))
+        except OSError as error:
+            text = f"cannot give {worker.name} pid {worker.pid} the dynamic config"
+            self._log.error(f"{text}: {error.strerror}")
+            worker.offer_at = now + self._numbers.first_backoff
+            return
+        worker.sent_generation = self.generation.number
 
     def applied(self, worker: Child, number: int, now: float) -> None:
         """A worker confirmed a generation; it may be owed a newer one.
 
         An older number than the one it was sent means that it could not take that one now.
         """
-        refused = number < worker.sent_generation
+        if number < worker.sent_generation:
+            worker.offer_at = now + self._numbers.largest_backoff
         worker.applied_generation = worker.sent_generation = number
-        if not refused:
-            self.offer(worker)
+        self.offer(worker, now)
         self.settle(now)
 
     def settle(self, now: float) -> None:
@@ -174,8 +178,16 @@ class Reload:
         """Whether the template has not answered in time; the caller replaces it."""
         return self._loading and self.due is not None and self.due <= now
 
+    def next_due(self) -> float | None:
+        """Return when ``tick`` has something to do."""
+        times = [w.offer_at for w in self._workers.values() if self._is_owed(w)]
+        if self.due is not None:
+            times.append(self.due)
+        return min(times, default=None)
+
     def tick(self, now: float) -> None:
-        """Name who has not confirmed in time, and go on without them."""
+        """Offer again what was refused; name who has not confirmed in time, and go on without them."""
+        self._offer_to_all(now)
         if self._applying and self.due is not None and self.due <= now:
             number = self.generation.number
             reasons = [
@@ -185,6 +197,16 @@ class Reload:
             for reason in reasons:
                 self._log.error(reason)
             self._finish("\n".join(reasons), now)
+
+    def _offer_to_all(self, now: float) -> None:
+        for worker in self._workers.values():
+            self.offer(worker, now)
+
+    def _is_owed(self, worker: Child) -> bool:
+        """Whether it can be given the newest generation, and has not been."""
+        settled = worker.applied_generation == worker.sent_generation
+        newer = worker.applied_generation < self.generation.number
+        return worker.ready and worker.open and settled and newer and self._is_ours(worker)
 
     def _is_ours(self, worker: Child) -> bool:
         """Whether it is of the edition for which the newest generation was validated."""

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mpchat.errors import StartError
+from mpchat.errors import StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.layout import LAYOUT
+from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child, exec_template
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
@@ -30,6 +31,9 @@ from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker, Generation, Reload
 from mpchat.supervisor.requests import Requests
 from mpchat.supervisor.running import Running
+
+_ANSWER_DESCRIPTORS = 2
+"""Of a Plan: the static config files and a generation"""
 
 
 class Phase(enum.Enum):
@@ -151,6 +155,11 @@ class Restart:
 
     def loaded(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
         """The new template has loaded; descriptors: its static config files and a generation."""
+        if len(descriptors) != _ANSWER_DESCRIPTORS:
+            fds.close_all(descriptors)
+            reason = "there is no descriptor left to take what the new template has loaded"
+            self._step(Step.FAILED, _News(now, reason))
+            return
         refusal = self._running.refusal(plan)
         self._new = _Loaded(plan, *descriptors)
         self._step(Step.FAILED if refusal else Step.LOADED, _News(now, refusal))
@@ -208,7 +217,7 @@ class Restart:
 
     def _fails_to_load(self, news: _News) -> None:
         if self._new is not None:
-            os.close(self._new.memfd)
+            fds.close(self._new.memfd)
         self._dismiss_template()
         self._fail(news.reason, news.now)
 
@@ -225,7 +234,7 @@ class Restart:
         self._running.plan = before.plan
         self._pool.policy.stop_limit = before.stop_limit
         self._pool.policy.max_lifetime = before.plan.max_lifetime
-        os.close(self._reload.generation.memfd)
+        fds.close(self._reload.generation.memfd)
         self._reload.generation = before.generation
         self._dismiss_template()
         self._enter(Phase.REVERTING)
@@ -246,12 +255,15 @@ class Restart:
         family.next_template, family.forks_from_next = None, False
         if old is not None:
             self._dismiss(old)
-        os.close(before.generation.memfd)
-        os.close(self._running.static_config)
+        fds.close(before.generation.memfd)
+        fds.close(self._running.static_config)
         self._running.static_config = new.static_config
         self._new = self._before = None
         self._pool.policy.stop_limit = self._stop_limit(new.plan)
-        self._running.listeners.set_backlog(new.plan.listener["backlog"])
+        try:
+            self._running.listeners.set_backlog(new.plan.listener["backlog"])
+        except StartError as error:
+            self._log.error(f"the backlog stays as it was: {error}")
         try:
             self._log.follow(new.plan.log_path, new.plan.log_format, new.plan.log_level)
         except StartError as error:
@@ -261,7 +273,11 @@ class Restart:
             self._finish("", news.now)
             return
         self._enter(Phase.MONITOR, news.now + self._numbers.start_limit)
-        family.next_monitor = self._forks.request_monitor(self._running)
+        try:
+            family.next_monitor = self._forks.request_monitor(self._running)
+        except OSError as error:
+            self._keeps_monitor(_News(news.now, describe_os_error(error)))
+            return
         self._forks.flush()
 
     def _monitor_takes_over(self, news: _News) -> None:
@@ -269,8 +285,8 @@ class Restart:
         assert family.next_monitor is not None
         old = family.monitor.child
         family.monitor.started(family.next_monitor, news.now)
-        family.watch(family.next_monitor)
         family.next_monitor = None
+        family.watch_anew()
         # The old one passes the answer on to whoever asked it.
         self._finish("", news.now)
         if old is not None:
@@ -339,15 +355,15 @@ class Restart:
         self._log.info("restarting: a new template loads code and static config")
         self._new = None
         try:
-            template = exec_template(self._command, os.environ, listens=True)
+            start = messages.Start(LAYOUT)
+            template = exec_template(self._command, os.environ, start, listens=True)
         except OSError as error:
-            self._finish(f"a new template cannot be started: {error}", now)
+            self._finish(f"a new template cannot be started: {error.strerror}", now)
             return
         self._reload.hold()
         self._family.next_template = template
         self._enter(Phase.LOADING, now + self._numbers.template_limit)
-        template.send(messages.Start(LAYOUT))
-        self._family.watch(template)
+        self._family.watch()
 
     def _stop_limit(self, plan: messages.Plan) -> float:
         return plan.stop_limit + self._numbers.stop_grace
@@ -358,12 +374,12 @@ class Restart:
             self._dismiss(self._family.next_template)
             self._family.next_template = None
         if self._new is not None:
-            os.close(self._new.static_config)
+            fds.close(self._new.static_config)
             self._new = None
 
     def _dismiss(self, child: Child) -> None:
-        child.kill()
         self._family.leaving.append(child)
+        child.end("it is not needed any more")
 
     def _fail(self, reason: str, now: float) -> None:
         self._finish(f"{reason}\nnothing has changed: the old workers stay", now)

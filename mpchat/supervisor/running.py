@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from mpchat.errors import StartError
 from mpchat.ipc import messages
 from mpchat.ipc.control import default_path
 from mpchat.supervisor.inboxes import Inboxes
@@ -28,7 +29,12 @@ class Running:
         self.control = -1
         self.listeners = Listeners(plan.listener, plan.workers)
         self.inboxes = Inboxes()
-        self.inboxes.grow(plan.workers)
+        try:
+            self.inboxes.grow(plan.workers)
+        except StartError:
+            self.listeners.close()
+            self.listeners.remove_file()
+            raise
 
     def refusal(self, plan: messages.Plan) -> str:
         """Return why another plan cannot take this one's place without a stop; nothing if it can."""

@@ -7,10 +7,13 @@ twice counts twice for TERM and INT only: there it means "now".
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import deque
 from types import FrameType
+
+from mpchat.linux import system
 
 HANDLED = (
     signal.SIGHUP,
@@ -30,31 +33,42 @@ class Signals:
 
     def __init__(self) -> None:
         self._seen: deque[int] = deque()
-        self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._reader, writer = system.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        system.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in HANDLED:
-            signal.signal(number, self._record)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            system.sigaction(number, self._record)
+        system.sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def fileno(self) -> int:
         return self._reader
 
-    def take(self) -> list[signal.Signals]:
-        """Return the signals since the last call, oldest first."""
-        try:
-            while os.read(self._reader, 4096):
+    @property
+    def has_seen(self) -> bool:
+        """Whether there is a signal that has not been acted on."""
+        return bool(self._seen)
+
+    def drain(self) -> None:
+        """Have the next signal end a wait again.
+
+        Raises:
+            OSError: The system refuses it; the signals themselves are recorded all the same.
+        """
+        with contextlib.suppress(BlockingIOError):
+            while system.read(self._reader, 4096):
                 pass
-        except BlockingIOError:
-            pass
-        seen = []
-        while self._seen:
-            seen.append(signal.Signals(self._seen.popleft()))
-        return seen
+
+    def take(self) -> signal.Signals | None:
+        """Return the oldest signal that has not been acted on, None if there is none."""
+        return signal.Signals(self._seen.popleft()) if self._seen else None
+
+    def put_back(self, number: signal.Signals) -> None:
+        """Have a signal taken once more: it could not be acted on."""
+        self._seen.appendleft(number)
 
     def close(self) -> None:
         """Hold back what still comes: the end has begun, and Python takes its handlers down in it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        signal.set_wakeup_fd(-1)
+        system.sigmask(signal.SIG_BLOCK, HANDLED)
+        system.set_wakeup_fd(-1)
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         self._seen.append(number)

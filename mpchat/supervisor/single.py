@@ -33,6 +33,11 @@ class Single:
         self.child = None
         self.start_at = now + self._backoff.failed(now - self.since)
 
+    def failed(self, now: float) -> int:
+        """Note that the system refused one; return how many there have been in a row."""
+        self.start_at = now + self._backoff.failed(0.0)
+        return self._backoff.failures
+
     def hurry(self, latest: float) -> None:
         """Do not wait longer than that."""
         if self.start_at is not None:

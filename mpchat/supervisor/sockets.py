@@ -16,6 +16,7 @@ from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc.socket_file import SocketFile
+from mpchat.linux import system
 
 _UNSENT = 256 * 1024
 """Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
@@ -60,10 +61,18 @@ class Listeners:
             self.sockets.append(shared)
 
     def set_backlog(self, backlog: int) -> None:
-        """Let so many clients wait on each socket from now on."""
+        """Let so many clients wait on each socket from now on.
+
+        Raises:
+            StartError: The system refuses it.
+        """
+        try:
+            for sock in self.sockets:
+                system.listen(sock, backlog)
+        except (OSError, OverflowError) as error:
+            text = f"cannot let {backlog} clients wait: {error}"
+            raise StartError(text, ExitCode.UNAVAILABLE) from error
         self._backlog = backlog
-        for sock in self.sockets:
-            sock.listen(backlog)
 
     @property
     def shared(self) -> bool:

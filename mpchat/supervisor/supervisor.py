@@ -1,27 +1,30 @@
-"""The loop around the policy: waits, gathers events, carries out actions.
+"""The service around the policy: what it does with events, and the order in which it does things.
 
-Rules. One thread, never blocks but in the one ``poll``. The policy decides about workers; this file
-decides nothing but the order of things.
+Rules. The policy decides about workers; this file decides nothing but the order of things. What may fail
+leaves everything as it was, so that it can be done again (see ``loop``).
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
+from functools import partial
 
-from mpchat.errors import ExitCode, StartError
+from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc import messages
-from mpchat.ipc.layout import LAYOUT
-from mpchat.ipc.process import become_subreaper, has_terminal
+from mpchat.ipc.channel import MalformedMessage
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.linux import descriptors as fds
+from mpchat.linux.processes import become_subreaper, has_terminal
 from mpchat.supervisor.announcing import Announcer
-from mpchat.supervisor.children import Child, describe_status, exec_template
+from mpchat.supervisor.children import Child, describe_status
 from mpchat.supervisor.family import Family
+from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.loop import Loop, Step
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.pool import Pool
@@ -32,21 +35,29 @@ from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
 from mpchat.supervisor.sockets import remove_stale
 from mpchat.supervisor.systemd import ServiceManager
+from mpchat.supervisor.templates import Templates
 
 _SCALING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+_PLAN_DESCRIPTORS = 2
+"""Of the first one: the static config files and a generation"""
 
 
 class Supervisor:
-    """One service: its sockets, its scoreboard, its processes."""
+    """One service: its sockets, its scoreboard, its processes.
+
+    Raises:
+        OSError: The system refuses what any service needs.
+    """
 
     def __init__(self, command: list[str], numbers: Numbers | None = None) -> None:
         self._command = command
         self._numbers = numbers or Numbers()
         self._log = Log(lambda: self._reload.generation.number)
+        self._faults = Faults(self._log)
         self._manager = ServiceManager(os.environ)
         self._signals = Signals()
         self._scoreboard = Scoreboard.create()
-        self._family = Family(self._numbers, self._on_message)
+        self._family = Family(self._numbers, self._log, self._faults, self._on_message)
         self._reload = Reload(
             self._numbers,
             self._log,
@@ -56,7 +67,15 @@ class Supervisor:
             self._on_reload_over,
         )
         self._orders = Orders(self._reload, self._log, self._family)
-        self._forks = Forks(self._scoreboard, self._family, self._reload, self._orders.levels)
+        self._forks = Forks(
+            self._numbers,
+            self._log,
+            self._scoreboard,
+            self._family,
+            self._reload,
+            self._orders.levels,
+            time.monotonic,
+        )
         self._announcer = Announcer(self._log, self._manager, self._scoreboard)
         self._running: Running | None = None
         self._pool: Pool | None = None
@@ -64,87 +83,113 @@ class Supervisor:
         self._next_look = 0.0
         self._stopping = False
         self._exit_code: int | None = None
-
-    # The loop
+        self._templates = Templates(command, self._numbers, self._log, self._family, self._reload)
+        steps = (
+            Step("look after the template", self._templates.due, self._tick_template),
+            Step("start the monitor", self._monitor_due, self._tick_monitor),
+            Step("go on with the reload", self._reload.next_due, self._tick_reload),
+            Step("look after the workers", self._pool_due, self._tick_pool),
+            Step("go on with the restart", self._restart_due, self._tick_restart),
+            Step("ask for processes", lambda: self._forks.retry_at, self._tick_forks),
+            Step("look around", lambda: self._next_look, self._look),
+        )
+        self._loop = Loop(
+            self._signals, self._family, self._faults, steps, self._on_signal, self._on_gone
+        )
 
     def run(self) -> int:
         """Serve until asked to stop; return the exit code."""
-        become_subreaper()
-        self._start_template(time.monotonic())
-        # Any other exception is a bug: the process ends with its traceback, and its children see that
-        # their channels have ended and say goodbye to their clients.
-        try:
-            while self._exit_code is None:
-                self._turn()
-        except StartError as error:
-            say(f"mpchat: {error}")
-            self._exit_code = error.exit_code
+        if not self._faults.attempt("adopt orphans", become_subreaper):
+            # Without that no exit status of a worker would ever come.
+            self._exit_code = ExitCode.OS
+        self._family.template.start_at = time.monotonic()
+        while self._exit_code is None:
+            self._faults.attempt("go through a turn of the loop", self._loop.turn)
+            self._scoreboard.set_service("faults", self._faults.count)
+            if self._faults.end_turn(time.monotonic()):
+                self._log.error("the supervisor cannot go on: the service ends")
+                self._family.say_goodbye(self._numbers.now_limit)
+                self._exit_code = ExitCode.SOFTWARE
         self._end()
         return self._exit_code
 
-    def _turn(self) -> None:
-        self._wait()
-        now = time.monotonic()
-        for number in self._signals.take():
-            self._on_signal(number, now)
-        for child in self._family:
-            self._family.read(child, now)
-        self._family.reap(now)
-        for child in self._family.gone():
-            self._on_gone(child, now)
-        self._tick(now)
+    # What is looked after in every turn
 
-    def _wait(self) -> None:
-        poller = select.poll()
-        poller.register(self._signals.fileno(), select.POLLIN)
-        self._family.register(poller)
-        times = [
-            self._family.template.start_at,
-            self._family.monitor.start_at,
-            self._next_look,
-            self._template_due(),
-            self._reload.due,
-            self._restart.due if self._restart is not None else None,
-        ]
-        if self._pool is not None:
-            times.append(self._pool.next_due())
-        due = min((at for at in times if at is not None), default=None)
-        # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
-        timeout = None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
-        poller.poll(timeout)
+    def _tick_template(self, now: float) -> None:
+        try:
+            self._templates.tick(now)
+        except StartError as error:
+            self._cannot_start(error)
 
-    def _tick(self, now: float) -> None:
-        self._family.kill_unreachable(now - self._numbers.unreachable_limit)
-        template = self._family.template.child
-        due = self._template_due()
-        if template is not None and due is not None and due <= now:
-            self._log.error("the template did not load in time: killed")
-            template.kill()
+    def _monitor_due(self) -> float | None:
+        return self._family.monitor.start_at
+
+    def _tick_monitor(self, now: float) -> None:
+        single = self._family.monitor
+        if self._running is None or not single.is_due(now):
+            return
+        try:
+            monitor = self._forks.request_monitor(self._running)
+        except OSError as error:
+            single.failed(now)
+            self._log.error(f"the system refuses what a monitor needs: {describe_os_error(error)}")
+            return
+        single.started(monitor, now)
+        self._forks.flush()
+
+    def _tick_reload(self, now: float) -> None:
         if self._reload.is_overdue(now):
-            if template is not None:
-                template.kill()
             limit = self._numbers.reload_limit
+            template = self._family.template.child
+            if template is not None:
+                self._templates.give_up(template, f"it did not reload within {limit:g} s", now)
             self._reload.failed(f"the template did not answer within {limit:g} s", now)
         self._reload.tick(now)
-        if self._pool is not None and self._pool.policy.ready_count() == 0:
+
+    def _pool_due(self) -> float | None:
+        return self._pool.next_due() if self._pool is not None else None
+
+    def _tick_pool(self, now: float) -> None:
+        if self._pool is None:
+            return
+        if self._pool.policy.ready_count() == 0:
             # Without a template there will be no worker, and without a worker no service.
-            self._family.template.hurry(self._family.template.since + self._numbers.rescue_interval)
-        if self._family.template.is_due(now):
-            self._start_template(now)
-        if self._family.monitor.is_due(now):
-            self._start_monitor(now)
-        if self._pool is not None:
-            self._pool.tick(now)
-            if self._pool.exit_code is not None:
-                self._exit_code = self._pool.exit_code
+            template = self._family.template
+            template.hurry(template.since + self._numbers.rescue_interval)
+        self._pool.tick(now)
+        if self._pool.exit_code is not None:
+            self._exit_code = self._pool.exit_code
+
+    def _restart_due(self) -> float | None:
+        return self._restart.due if self._restart is not None else None
+
+    def _tick_restart(self, now: float) -> None:
         if self._restart is not None and self._announcer.done and not self._stopping:
             self._restart.tick(now)
+
+    def _tick_forks(self, now: float) -> None:
+        if self._forks.retry_at is not None and self._forks.retry_at <= now:
+            self._forks.flush()
+
+    def _look(self, now: float) -> None:
         self._scoreboard.set_service("generation", self._reload.generation.number)
         self._announce_once(now)
-        if now >= self._next_look:
-            self._next_look = now + LOOK_SECONDS
-            self._scoreboard.set_service("beat_at", int(now * 1000))
-            self._announcer.tick(self._pool, self._reload, now, stopping=self._stopping)
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        self._scoreboard.set_service("beat_at", int(now * 1000))
+        self._announcer.tick(self._pool, self._reload, now, stopping=self._stopping)
+        self._family.watch()
+        self._family.kill_unreachable(now - self._numbers.unreachable_limit)
+
+    def _announce_once(self, now: float) -> None:
+        """Say that all is up, the monitor included, unless that one is in trouble of its own."""
+        monitor = self._family.monitor.child
+        waits = monitor is not None and not monitor.ready
+        if self._announcer.done or self._stopping or waits:
+            return
+        if self._running is not None and self._pool is not None and self._pool.is_up:
+            self._announcer.up(self._running, self._pool, self._reload, now)
 
     # Signals
 
@@ -201,13 +246,16 @@ class Supervisor:
         match message:
             case messages.Hello():
                 child.identify(message.pid)
-                self._family.watch(child)
-            case messages.Ready():
+                self._family.watch()
+            case messages.Ready() if child.ready or not child.pid:
+                raise MalformedMessage("Ready is said once, after Hello")
+            case messages.Ready() if child.number and not descriptors:
                 child.ready = True
-                if child.number:
-                    self._on_worker_ready(child, now)
-                else:
-                    self._on_monitor_ready(child, descriptors[0], now)
+                self._on_worker_ready(child, now)
+            case messages.Ready():
+                self._on_monitor_ready(child, descriptors, now)
+            case messages.Applied() if message.number > child.sent_generation:
+                raise MalformedMessage(f"it was not given generation {message.number}")
             case messages.Applied():
                 self._reload.applied(child, message.number, now)
             case messages.Retiring():
@@ -218,18 +266,23 @@ class Supervisor:
                     self._pool.did_not_adopt(child, message.slot)
             case messages.Order():
                 self._orders.take(child, message, descriptors, self._pool, now)
+            case messages.Plan() if child.ready:
+                raise MalformedMessage("Plan is said once")
             case messages.Plan():
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
                 self._on_failure(child, message, now)
+            case messages.Forked() | messages.Pong():
+                child.answers.answered(now)
             case messages.ForkFailed():
+                child.answers.answered(now)
                 self._log.error(f"the system refused a process: {message.text}")
             case messages.Snapshot():
-                self._on_snapshot(message, descriptors[0], now)
+                child.answers.answered(now)
+                self._on_snapshot(message, descriptors, now)
             case messages.ReloadFailed():
+                child.answers.answered(now)
                 self._reload.failed(message.text, now)
-            case _:
-                self._log.error(f"{child.name} sent an unexpected {type(message).__name__}")
 
     def _on_plan(
         self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
@@ -237,24 +290,29 @@ class Supervisor:
         if template is self._family.next_template and self._restart is not None:
             self._restart.loaded(plan, descriptors, now)
             return
-        template.ready = True
         if self._running is None:
-            static_config, memfd = descriptors
-            self._on_first_plan(plan, static_config, memfd, now)
+            try:
+                self._on_first_plan(plan, descriptors, now)
+            except StartError as error:
+                self._cannot_start(error)
+            template.ready = True
             return
-        for descriptor in descriptors:
-            os.close(descriptor)
+        template.ready = True
+        fds.close_all(descriptors)
         if template is not self._family.template.child:
             return
         self._log.info(f"template pid {template.pid} is ready in place of the one that ended")
         self._forks.flush()
         self._reload.template_is_ready()
 
-    def _on_first_plan(
-        self, plan: messages.Plan, static_config: int, memfd: int, now: float
-    ) -> None:
+    def _on_first_plan(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
+        if len(descriptors) != _PLAN_DESCRIPTORS:
+            text = "there is no descriptor left to take what the template has loaded"
+            raise StartError(text, ExitCode.OS)
+        static_config, memfd = descriptors
+        running = Running(plan, static_config)
+        self._running = self._templates.running = running
         self._reload.generation = self._reload.next_generation(memfd, edition=1)
-        self._running = running = Running(plan, static_config)
         self._pool = pool = Pool(
             running, self._numbers, self._log, self._scoreboard, self._family, self._forks
         )
@@ -272,8 +330,12 @@ class Supervisor:
         self._log.follow(plan.log_path, plan.log_format, plan.log_level)
         for warning in plan.warnings:
             self._log.warning(warning)
-        self._start_monitor(now)
+        self._family.monitor.start_at = now
         pool.start(now)
+
+    def _cannot_start(self, error: StartError) -> None:
+        say(f"mpchat: {error}")
+        self._exit_code = error.exit_code
 
     def _on_failure(self, child: Child, failure: messages.Failure, now: float) -> None:
         if child is self._family.next_template and self._restart is not None:
@@ -287,29 +349,38 @@ class Supervisor:
             self._log.error(f"the new {child.name} failed: {failure.text}")
             child.kill_reason = failure.text
 
-    def _on_monitor_ready(self, monitor: Child, listening: int, now: float) -> None:
-        assert self._running is not None
+    def _on_monitor_ready(self, monitor: Child, descriptors: list[int], now: float) -> None:
+        if self._running is None or monitor.number:
+            raise MalformedMessage("Ready came with a descriptor")
+        if not descriptors:
+            # Without its socket the next monitor could not take over.
+            monitor.end("the supervisor had no descriptor left for its socket")
+            return
+        monitor.ready = True
         if self._running.control >= 0:
-            os.close(self._running.control)
-        self._running.control = listening
+            fds.close(self._running.control)
+        self._running.control = descriptors[0]
+        if monitor is self._family.monitor.child:
+            self._family.watch_anew()
         if monitor is self._family.next_monitor and self._restart is not None:
             self._restart.monitor_is_ready(now)
 
     def _on_worker_ready(self, worker: Child, now: float) -> None:
         if self._pool is not None:
             self._pool.became_ready(worker, now)
-        self._reload.offer(worker)
+        self._reload.offer(worker, now)
 
-    def _on_snapshot(self, snapshot: messages.Snapshot, memfd: int, now: float) -> None:
+    def _on_snapshot(self, snapshot: messages.Snapshot, descriptors: list[int], now: float) -> None:
+        if not descriptors:
+            self._reload.failed("the supervisor has no descriptor left for it", now)
+            return
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        if self._reload.loaded(memfd, now) and self._pool is not None:
+        if self._reload.loaded(descriptors[0], now) and self._pool is not None:
             self._pool.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
 
     def _ask_template(self) -> None:
-        template = self._family.template.child
-        if template is not None and template.ready:
-            template.send(messages.ReloadRequest())
+        self._templates.ask_to_reload(time.monotonic())
 
     def _on_reload_over(self, failure: str | None) -> None:
         if not self._stopping and self._pool is not None:
@@ -333,7 +404,6 @@ class Supervisor:
             self._restart.monitor_ended(child.kill_reason or how, now)
         else:
             self._on_worker_gone(child, how, now)
-        child.release()
 
     def _on_single_gone(self, single: Single, how: str, now: float) -> None:
         child = single.child
@@ -342,8 +412,9 @@ class Supervisor:
         if self._stopping or self._exit_code is not None:
             single.start_at = None
         elif self._running is None:
-            say(f"mpchat: the service could not be loaded: {how}")
-            self._exit_code = ExitCode.WORKERS
+            reason = f" ({child.kill_reason})" if child.kill_reason else ""
+            say(f"mpchat: the service could not be loaded: {how}{reason}")
+            self._exit_code = ExitCode.SOFTWARE
         else:
             self._log.error(f"{child.name} pid {child.pid}: {how}; starting another")
             if single is self._family.template:
@@ -354,46 +425,29 @@ class Supervisor:
             self._pool.ended(worker, how, now)
         self._reload.settle(now)
 
-    # Starts
-
-    def _start_template(self, now: float) -> None:
-        template = exec_template(self._command, os.environ)
-        self._family.template.started(template, now)
-        files = () if self._running is None else (self._running.static_config,)
-        template.send(messages.Start(LAYOUT), files)
-        self._family.watch(template)
-
-    def _template_due(self) -> float | None:
-        template = self._family.template.child
-        if template is None or template.ready:
-            return None
-        return self._family.template.since + self._numbers.template_limit
-
-    def _start_monitor(self, now: float) -> None:
-        assert self._running is not None
-        self._family.monitor.started(self._forks.request_monitor(self._running), now)
-        self._forks.flush()
-
-    def _announce_once(self, now: float) -> None:
-        """Say that all is up, the monitor included, unless that one is in trouble of its own."""
-        monitor = self._family.monitor.child
-        waits = monitor is not None and not monitor.ready
-        if self._announcer.done or self._stopping or waits:
-            return
-        if self._running is not None and self._pool is not None and self._pool.is_up:
-            self._announcer.up(self._running, self._pool, self._reload, now)
-
     # The end
 
     def _end(self) -> None:
         """Let nothing outlive us: no process, no zombie, no socket file."""
-        self._signals.close()
-        self._family.end(self._numbers.now_limit)
+        attempt = self._faults.attempt
+        attempt("hold back signals", self._signals.close)
+        attempt("end all processes", partial(self._family.end, self._numbers.now_limit))
         if self._running is not None:
-            self._running.listeners.close()
-            self._running.inboxes.close()
-            self._running.listeners.remove_file()
+            attempt("close the listening sockets", self._running.listeners.close)
+            attempt("close the inboxes", self._running.inboxes.close)
+            attempt("remove the listener's socket file", self._running.listeners.remove_file)
             if self._running.control >= 0:
-                os.close(self._running.control)
+                fds.close(self._running.control)
             # The monitor has removed it, unless it had to be killed.
-            remove_stale(self._running.control_socket())
+            control = self._running.control_socket()
+            attempt("remove the control socket's file", partial(remove_stale, control))
+
+
+def main(command: list[str]) -> int:
+    """Run a service with this command line; return the exit code."""
+    try:
+        supervisor = Supervisor(command)
+    except OSError as error:
+        say(f"mpchat: the system refuses what a service needs: {describe_os_error(error)}")
+        return ExitCode.OS
+    return supervisor.run()

@@ -1,19 +1,33 @@
 """What the service manager is told, and when: sd_notify(3) and its watchdog. Does nothing without one.
 
-Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. The watchdog
+Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. What changes
+the service's state is sent again until the manager has it, or is gone. The watchdog
 is fed from the supervisor's loop, so it hears when that stands still, and not while a worker has been
 stuck for so long that the supervisor should have replaced it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
+
+from mpchat.linux import system
 
 _STATUS_SECONDS = 1.0
 """The status line follows what it counts this often at most."""
+_WATCHDOG_DIGITS = 19
+_MAX_UNSENT = 16
+_AGAIN = {
+    errno.EAGAIN,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 _EXTEND_SECONDS = 1.0
 _EXTEND_USEC = 5_000_000
 """While we drain, the manager is asked every second for five more."""
@@ -31,29 +45,29 @@ class ServiceManager:
         self._status_at = 0.0
         self._extend_at = 0.0
         self._stopping = False
-        if self._address[:1] in {"/", "@"}:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
+        self._unsent: deque[str] = deque(maxlen=_MAX_UNSENT)
+        if self._address[:1] not in {"/", "@"}:
+            self._address = ""
 
     def ready(self, status: str) -> None:
         """The service is up, or a reload has ended."""
         self._status = status
-        self._send(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
+        self._send_surely(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
     def reloading(self) -> None:
         """A reload begins; systemd tells it from an older READY by the clock it carries."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._status = "reloading the dynamic config"
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={self._status}")
+        self._send_surely(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={self._status}")
 
     def stopping(self) -> None:
         """The service has begun to stop, and may take as long as its drain does."""
         self._stopping = True
-        self._send("STOPPING=1\nSTATUS=stopping")
+        self._send_surely("STOPPING=1\nSTATUS=stopping")
 
     def tick(self, now: float, status: str, *, healthy: bool) -> None:
         """Send what has come due; ``status`` is empty while there is nothing new to say."""
-        if self._socket is None:
+        if not self._address or not self._flush():
             return
         if self._feed_every and healthy and now >= self._feed_at:
             self._feed_at = now + self._feed_every
@@ -69,23 +83,43 @@ class ServiceManager:
     def close(self) -> None:
         """Let go of the socket."""
         if self._socket is not None:
-            self._socket.close()
+            system.close_socket(self._socket)
 
-    def _send(self, text: str) -> None:
-        if self._socket is None:
-            return
+    def _send_surely(self, text: str) -> None:
+        self._unsent.append(text)
+        self._flush()
+
+    def _flush(self) -> bool:
+        """Send what has not been taken yet; return whether nothing is left."""
+        while self._unsent:
+            if not self._send(self._unsent[0]):
+                return False
+            self._unsent.popleft()
+        return True
+
+    def _send(self, text: str) -> bool:
+        """Send; return False if it is worth another try."""
+        if not self._address:
+            return True
         address = self._address
         if address.startswith("@"):
             address = "\0" + address[1:]
         try:
-            self._socket.sendto(text.encode(), address)
-        except OSError:
-            # The manager is gone or its queue is full: telling it is not worth the service.
-            return
+            if self._socket is None:
+                self._socket = system.socket(
+                    socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+                )
+            system.sendto(self._socket, text.encode("utf-8", "backslashreplace"), address)
+        except OSError as error:
+            # A manager that is gone is not told: that is not worth the service.
+            return error.errno not in _AGAIN
+        return True
 
 
 def _feed_interval(environment: Mapping[str, str]) -> float:
     """Return seconds between two feedings, a third of what the manager allows; 0: none is wanted."""
     wanted = environment.get("WATCHDOG_USEC", "")
     for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(wanted) / 3_000_000 if wanted.isdigit() and for_us else 0.0
+    # systemd's is a 64-bit number; a longer one is nobody's interval.
+    usable = wanted.isascii() and wanted.isdigit() and len(wanted) <= _WATCHDOG_DIGITS
+    return int(wanted) / 3_000_000 if usable and for_us else 0.0

@@ -8,21 +8,24 @@ since the exit hooks of the author's imports belong to the template.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import signal
-import socket
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 import setproctitle
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import ForkRequest
-from mpchat.ipc.process import ignore_group_signals
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.processes import ignore_group_signals
 
 Body = Callable[[ForkRequest, Channel, list[int]], None]
 """What the child runs: the request, its channel, and the descriptors after the first three."""
@@ -34,44 +37,67 @@ def fork_child(
     """Fork a process that runs ``body``; the template closes ``descriptors`` afterwards.
 
     Raises:
-        OSError: The system refused the first fork.
+        OSError: The system refused one of the two forks.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = system.sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         with warnings.catch_warnings():
             # An author's import may have started threads: they stay in the template.
             warnings.simplefilter("ignore", DeprecationWarning)
-            between = os.fork()
+            between = system.fork()
             if between == 0:
-                if os.fork() == 0:
-                    _child(request, descriptors, close_in_child, title, body)
-                os._exit(0)
-        os.waitpid(between, 0)
+                _fork_again(request, descriptors, close_in_child, title, body)
+        _pid, status = system.waitpid(between, 0)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        system.sigmask(signal.SIG_SETMASK, mask)
+    refusal = os.waitstatus_to_exitcode(status)
+    if refusal > 0:
+        raise OSError(refusal, os.strerror(refusal))
+    if refusal < 0:
+        raise OSError(errno.EAGAIN, "the process in between was killed")
+
+
+def _fork_again(
+    request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
+) -> NoReturn:
+    """Be the process in between; its exit status is the errno of a fork that was refused."""
+    status = errno.EAGAIN
+    try:
+        if system.fork() == 0:
+            _child(request, descriptors, close_in_child, title, body)
+        status = 0
+    except OSError as error:
+        status = error.errno or errno.EAGAIN
+    finally:
+        os._exit(status)
 
 
 def _child(
     request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
-) -> None:
+) -> NoReturn:
     status = 1
+    fault = descriptors[2]
     try:
-        for descriptor in close_in_child:
-            os.close(descriptor)
-        fault = descriptors[2]
+        fds.close_all(close_in_child)
         faulthandler.enable(file=fault, all_threads=True)
         ignore_group_signals()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        channel = Channel(socket.socket(fileno=descriptors[0]))
+        system.sigaction(signal.SIGTERM, signal.SIG_DFL)
+        system.sigmask(signal.SIG_SETMASK, ())
+        channel = Channel(system.socket(fileno=descriptors[0]))
         messages.send(channel, messages.Hello(os.getpid()))
         setproctitle.setproctitle(title)
-        try:
-            body(request, channel, descriptors)
-            status = 0
-        except BaseException:  # noqa: BLE001 - the last frame of a process: told to the supervisor
-            # SystemExit, too: the process did not end because it was asked to.
-            os.write(fault, traceback.format_exc().encode("utf-8", "backslashreplace"))
+        body(request, channel, descriptors)
+        status = 0
+    except BaseException:  # noqa: BLE001 - the last frame of a process: told to the supervisor
+        # SystemExit, too: the process did not end because it was asked to.
+        system.write(fault, traceback.format_exc().encode("utf-8", "backslashreplace"))
+    finally:
+        _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    """End without the template's exit hooks, but not without what was printed."""
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

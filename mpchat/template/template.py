@@ -11,7 +11,6 @@ import gc
 import os
 import select
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,8 +26,11 @@ from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
+from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.layout import LAYOUT
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.memfd import read_memfd, sealed_memfd
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
@@ -49,10 +51,10 @@ def run_template(
     descriptor: int, files: ConfigFiles, components: Callable[[], ComponentList]
 ) -> NoReturn:
     """Serve the supervisor at the other end of the channel until it is gone."""
-    os.set_inheritable(descriptor, False)
+    system.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    template = _Template(Channel(socket.socket(fileno=descriptor)))
+    system.sigaction(signal.SIGTERM, signal.SIG_DFL)
+    template = _Template(Channel(system.socket(fileno=descriptor)))
     try:
         template.start(files, components)
         template.serve()
@@ -99,10 +101,9 @@ class _Template:
             self._fail(ExitCode.SOFTWARE, f"mpchat: {error}")
         except Exception:  # noqa: BLE001 - the author's modules may raise anything
             text = f"{traceback.format_exc()}mpchat: the service could not be loaded"
-            self._fail(ExitCode.WORKERS, text)
+            self._fail(ExitCode.SOFTWARE, text)
         messages.send(self.channel, _plan(service, limit, warnings), answers)
-        for answer in answers:
-            os.close(answer)
+        fds.close_all(answers)
         self.service = service
         gc.collect()
         gc.freeze()
@@ -115,6 +116,8 @@ class _Template:
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
                     self._reload()
+                case messages.Ping():
+                    messages.send(self.channel, messages.Pong())
                 case messages.ReopenLogs():
                     assert self.logs is not None
                     self.logs.reopen()
@@ -125,7 +128,7 @@ class _Template:
         poller = select.poll()
         poller.register(self.channel.fileno(), select.POLLIN)
         while (received := messages.receive(self.channel)) is None:
-            poller.poll()
+            system.poll(poller, None)
         return received
 
     def _fail(self, exit_code: ExitCode, text: str) -> NoReturn:
@@ -160,11 +163,11 @@ class _Template:
                         request, channel, rest, service, snapshot, self.numbers.heartbeat
                     ),
                 )
+            messages.send(self.channel, messages.Forked())
         except OSError as error:
             messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            fds.close_all(descriptors)
 
     def _snapshot_of(self, service: Service, generation: int, memfd: int) -> Snapshot:
         """Build a generation once, for all workers that are forked with it."""
@@ -180,7 +183,7 @@ class _Template:
             messages.send(self.channel, messages.ReloadFailed(str(error)))
             return
         messages.send(self.channel, messages.Snapshot(limit, warnings), [memfd])
-        os.close(memfd)
+        fds.close(memfd)
 
 
 def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:

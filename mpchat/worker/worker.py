@@ -24,11 +24,15 @@ from mpchat.components.running import START_LIMIT, Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
-from mpchat.ipc.channel import Channel, ChannelClosed, Spare, read_memfd
+from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.descriptors import Spare, grow_descriptor_table
+from mpchat.linux.memfd import read_memfd
 from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
@@ -40,7 +44,6 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
-from mpchat.worker.descriptors import grow_descriptor_table
 from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
@@ -66,8 +69,8 @@ def run_worker(
     allocator = Allocator()
     allocator.keep_freed_memory()
     scoreboard = Scoreboard(descriptors[1])
-    os.close(descriptors[3])
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors[4:]]
+    fds.close(descriptors[3])
+    sockets = [system.socket(fileno=descriptor) for descriptor in descriptors[4:]]
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
@@ -213,20 +216,20 @@ class _Worker:
                 messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Generation():
                 values = from_bytes(read_memfd(descriptors[0]))
-                os.close(descriptors[0])
+                fds.close(descriptors[0])
                 self.snapshot = Snapshot(message.number, values, self.service.keys)
                 self._follow_config()
                 messages.send(self.channel, messages.Applied(message.number))
             case messages.Inboxes():
                 # Out of descriptors: there are none, and what we accept stays here.
                 for slot, descriptor in enumerate(descriptors, message.first):
-                    outbox = socket.socket(fileno=descriptor)
+                    outbox = system.socket(fileno=descriptor)
                     if self.end.done():
                         outbox.close()
                     else:
                         self.balance.add(slot, outbox)
             case messages.Adopt() if descriptors:
-                self._adopt(message.slot, [socket.socket(fileno=item) for item in descriptors])
+                self._adopt(message.slot, [system.socket(fileno=item) for item in descriptors])
             case messages.Adopt():
                 messages.send(self.channel, messages.NotAdopted(message.slot))
             case messages.GiveBack():

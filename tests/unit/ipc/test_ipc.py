@@ -7,9 +7,10 @@ import os
 import pytest
 
 from mpchat.ipc import messages
-from mpchat.ipc.channel import Channel, ChannelClosed, read_memfd, sealed_memfd
+from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.counters import Counters
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.linux.memfd import read_memfd, sealed_memfd
 
 
 @pytest.mark.parametrize("size", [0, 100, 40_000, 3_000_000])

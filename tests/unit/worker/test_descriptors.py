@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import resource, sys
-from mpchat.worker.descriptors import grow_descriptor_table
+from mpchat.linux.descriptors import grow_descriptor_table
 
 _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), hard))

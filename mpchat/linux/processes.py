@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
+
+from mpchat.linux import system
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -21,27 +22,20 @@ IGNORED_BY_CHILDREN = (
 """A terminal or an impatient operator may signal the whole group; only the supervisor acts."""
 
 
-def _prctl(option: int, argument: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"prctl({option}): {os.strerror(error)}")
-
-
 def become_subreaper() -> None:
     """Make orphans among our descendants our own children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
     """Be killed when the parent ends, however it ends (prctl(2), PR_SET_PDEATHSIG)."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def has_terminal() -> bool:
     """Whether the process has a controlling terminal, which signals it on its own account."""
     try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+        system.close(system.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
         return False
     return True
@@ -50,4 +44,4 @@ def has_terminal() -> bool:
 def ignore_group_signals() -> None:
     """Leave to the supervisor what is meant for it."""
     for number in IGNORED_BY_CHILDREN:
-        signal.signal(number, signal.SIG_IGN)
+        system.sigaction(number, signal.SIG_IGN)

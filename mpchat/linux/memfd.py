@@ -1,0 +1,69 @@
+"""Anonymous files (memfd_create(2)) in which processes hand each other what a socket does not take.
+
+Rules. What is handed over is sealed: nobody can change it, and nobody can make the reader wait or fault.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from mpchat.linux import system
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def sealed_memfd(name: str, content: bytes) -> int:
+    """Return a descriptor of an anonymous file that nobody can change any more.
+
+    Raises:
+        OSError: The system refuses the descriptor or the memory; nothing is left behind.
+    """
+    descriptor = system.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[system.write(descriptor, view) :]
+        system.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        system.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_memfd(descriptor: int, limit: int | None = None) -> bytes:
+    """Return the content, or its first ``limit`` bytes, wherever the shared file offset stands.
+
+    Raises:
+        OSError: The system cannot read it.
+    """
+    size = system.fstat(descriptor).st_size
+    if limit is not None:
+        size = min(size, limit)
+    parts = []
+    offset = 0
+    while offset < size:
+        part = system.pread(descriptor, size - offset, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def read_sealed_memfd(descriptor: int, limit: int) -> bytes:
+    """Return the content of a file that another process has handed over.
+
+    Raises:
+        ValueError: It is not sealed, no memfd at all, or longer than ``limit`` bytes.
+        OSError: The system cannot read it.
+    """
+    try:
+        seals = system.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError as error:
+        raise ValueError("the descriptor is no memfd") from error
+    if seals & _SEALS != _SEALS:
+        raise ValueError("the memfd is not sealed")
+    if (size := system.fstat(descriptor).st_size) > limit:
+        raise ValueError(f"the memfd has {size} bytes; {limit} are allowed")
+    return read_memfd(descriptor)

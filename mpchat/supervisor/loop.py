@@ -1,0 +1,110 @@
+"""One turn of the supervisor's loop: wait, act on signals, hear children, bury the dead, look around.
+
+Rules. Blocks nowhere but in the one ``poll``. Nothing that a step raises ends the turn (see ``faults``):
+a signal, a message, the end of a child or a step that could not be dealt with is dealt with again.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mpchat.linux import system
+from mpchat.supervisor.children import Child
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.faults import Faults
+from mpchat.supervisor.signals import Signals
+
+_LATE_SECONDS = 1.0
+"""A loop that stood still for so long cannot tell who else did."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that is looked after in every turn."""
+
+    what: str
+    """What it does, as in "cannot …\""""
+    due: Callable[[], float | None]
+    """Returns when the loop must not wait any longer because of it."""
+    run: Callable[[float], None]
+    """Does it, and is told the time."""
+
+
+class Loop:
+    """The turns of one supervisor; ``wanted`` says whether it still waits for anything."""
+
+    def __init__(
+        self,
+        signals: Signals,
+        family: Family,
+        faults: Faults,
+        steps: tuple[Step, ...],
+        on_signal: Callable[[signal.Signals, float], None],
+        on_gone: Callable[[Child, float], None],
+    ) -> None:
+        self._signals = signals
+        self._family = family
+        self._faults = faults
+        self._steps = steps
+        self._on_signal = on_signal
+        self._on_gone = on_gone
+        self._last_turn = time.monotonic()
+
+    def turn(self) -> None:
+        """Wait for something to happen, and deal with it."""
+        faults, family = self._faults, self._family
+        if faults.wait:
+            faults.attempt("wait for signals", partial(self._wait_for_signals, faults.wait))
+        faults.attempt("wait for events", self._wait)
+        now = time.monotonic()
+        waited = now - self._last_turn
+        faults.attempt("empty the pipe of signals", self._signals.drain)
+        self._act_on_signals(now)
+        for child in family:
+            if waited > _LATE_SECONDS:
+                child.answers.postpone(now)
+            family.read(child, now)
+        faults.attempt("take exit statuses", partial(family.reap, now))
+        for child in family.gone():
+            end = partial(self._on_gone, child, now)
+            if faults.attempt(f"deal with the end of {child.name} pid {child.pid}", end):
+                child.release()
+        for step in self._steps:
+            faults.attempt_later(step.what, partial(step.run, now), now)
+        self._last_turn = time.monotonic()
+
+    def _wait(self) -> None:
+        poller = select.poll()
+        poller.register(self._signals.fileno(), select.POLLIN)
+        self._family.register(poller)
+        now = time.monotonic()
+        times = [self._faults.put_off(step.what, step.due()) for step in self._steps]
+        times.append(self._family.retry_due(now))
+        # A signal that could not be acted on does not come again by itself.
+        times.append(now if self._signals.has_seen else None)
+        due = min((at for at in times if at is not None), default=None)
+        # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
+        timeout = None if due is None else max(0.0, due - now) * 1000 + 1
+        system.poll(poller, timeout)
+
+    def _wait_for_signals(self, seconds: float) -> None:
+        """Wait after a turn that failed, for signals only."""
+        poller = select.poll()
+        poller.register(self._signals.fileno(), select.POLLIN)
+        try:
+            system.poll(poller, seconds * 1000)
+        except OSError:
+            system.sleep(seconds)
+            raise
+
+    def _act_on_signals(self, now: float) -> None:
+        while (number := self._signals.take()) is not None:
+            act = partial(self._on_signal, number, now)
+            if not self._faults.attempt(f"act on {number.name}", act):
+                self._signals.put_back(number)
+                return

@@ -73,7 +73,11 @@ class Limits(OptionsModel):
 
     max_connections: Annotated[Count | None, Field(description="Open WebSocket connections")] = None
     max_connections_per_address: Annotated[
-        Count | None, Field(description="Open WebSocket connections of one client address")
+        Count | None,
+        Field(
+            description="Open WebSocket connections of one client address; with IPv6, of one network "
+            "(listener.ipv6_prefix)"
+        ),
     ] = None
     max_messages_per_second: Annotated[
         Count | None, Field(description="Messages received, beyond which nobody more is let in")

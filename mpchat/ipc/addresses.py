@@ -15,9 +15,9 @@ ITEMS = 2 * (BUCKETS + WINDOW)
 """64-bit items of one table: hash and count, bucket by bucket."""
 
 
-def hash_address(address: str, key: bytes) -> int:
+def hash_address(address: bytes, key: bytes) -> int:
     """Return a number other than 0 for an address."""
-    digest = hashlib.blake2b(address.encode(), digest_size=8, key=key).digest()
+    digest = hashlib.blake2b(address, digest_size=8, key=key).digest()
     return int.from_bytes(digest, "little") or 1
 
 

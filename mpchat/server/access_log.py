@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from websockets.http11 import Request
 
@@ -26,6 +25,7 @@ from mpchat.dynamic_config.variables import (
 from mpchat.logs.levels import find_logger
 from mpchat.server.errors import HttpError
 from mpchat.server.target import shown_target
+from mpchat.websocket.client import Client
 
 _nowhere = logging.getLogger("mpchat.handlers")
 
@@ -38,14 +38,14 @@ class AccessLog:
         self._access = find_logger(name) if name else None
 
     def request(
-        self, handler: HandlerBase | None, request: Request, status: int, peer: Any
+        self, handler: HandlerBase | None, request: Request, status: int, client: Client
     ) -> None:
         """Write the line of a request; ``handler`` is None where no path was found."""
         snapshot = self._snapshot()
         logger = self._logger(snapshot, handler)
         if logger is None:
             return
-        text = f"{request.method} {shown_target(request.path)} {status} from {describe_peer(peer)}"
+        text = f"{request.method} {shown_target(request.path)} {status} from {client}"
         if snapshot[LOG_REQUEST_HEADERS]:
             shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
             headers = (
@@ -55,13 +55,13 @@ class AccessLog:
             text += "; " + ", ".join(headers)
         logger.info("%s", text)
 
-    def refused(self, error: HttpError, peer: Any, connection: str) -> None:
+    def refused(self, error: HttpError, client: Client, connection: str) -> None:
         """Write the line of bytes that were no request."""
         logger = self._logger(self._snapshot(), None)
         if logger is not None:
             text = "no request: %d, %s, from %s"
             extra = {"connection": connection}
-            logger.info(text, error.status, error.text, describe_peer(peer), extra=extra)
+            logger.info(text, error.status, error.text, client, extra=extra)
 
     def closed(
         self, handler: HandlerBase, code: int | None, seconds: float, connection: str
@@ -85,16 +85,3 @@ class AccessLog:
             if span in left_out.names or span.startswith(tuple(left_out.prefixes)):
                 return None
         return self._access or logger
-
-
-def address_of(peer: Any) -> str | None:
-    """Return a client's address without its port, None on a Unix socket."""
-    return peer[0] if isinstance(peer, tuple) else None
-
-
-def describe_peer(peer: Any) -> str:
-    """Return a client's address for a reader."""
-    if not isinstance(peer, tuple):
-        return "unix socket"
-    host = peer[0].removeprefix("::ffff:")
-    return f"[{host}]:{peer[1]}" if ":" in host else f"{host}:{peer[1]}"

@@ -18,6 +18,7 @@ from mpchat.dynamic_config.variables import LIMITS
 from mpchat.ipc.addresses import AddressTable, hash_address
 from mpchat.ipc.scoreboard import ROWS, Row, Scoreboard
 from mpchat.server.options import ListenerOptions
+from mpchat.websocket.client import Client
 
 _REFUSALS = {
     "MPCHAT_LIMITS.max_connections": "too many connections to the service",
@@ -80,23 +81,23 @@ class Admission:
         """Have other workers know at once how many wait here: they may refuse one for each."""
         self._board.row.set("waiting", waiting)
 
-    def admit(self, handler: HandlerBase, address: str | None) -> str | None:
+    def admit(self, handler: HandlerBase, client: Client) -> str | None:
         """Count a handshake in, to be released at the connection's end; or return why it is refused."""
         second = int(time.time())
         index = self._indexes[handler.name]
-        self._count(index, address, 1)
+        self._count(index, client.key, 1)
         self._board.row.count_handshake(index, second, 1)
-        name = self._handshake_limit(handler, address, second)
+        name = self._handshake_limit(handler, client.key, second)
         if name is None:
             return None
         self._board.row.count_handshake(index, second, -1)
-        self._count(index, address, -1)
+        self._count(index, client.key, -1)
         self._board.row.count_limit(name)
         return _REFUSALS[name]
 
-    def release(self, handler: HandlerBase, address: str | None) -> None:
+    def release(self, handler: HandlerBase, client: Client) -> None:
         """Count a connection out: it has ended, or did not come about."""
-        self._count(self._indexes[handler.name], address, -1)
+        self._count(self._indexes[handler.name], client.key, -1)
 
     def _socket_limit(self, own: int) -> str | None:
         """Return the limit, one of LIMITS, that the newest socket is beyond."""
@@ -110,15 +111,15 @@ class Admission:
         return None
 
     def _handshake_limit(
-        self, handler: HandlerBase, address: str | None, second: int
+        self, handler: HandlerBase, key: bytes | None, second: int
     ) -> str | None:
         """Return the limit, one of LIMITS, that a handshake is beyond."""
         board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
         index, options = self._indexes[handler.name], handler.options
         if _over(limits.max_connections, lambda: board.total("admitted", slots)):
             return "MPCHAT_LIMITS.max_connections"
-        if address is not None and _over(
-            limits.max_connections_per_address, lambda: self._board.of_address(self._hash(address))
+        if key is not None and _over(
+            limits.max_connections_per_address, lambda: self._board.of_address(self._hash(key))
         ):
             return "MPCHAT_LIMITS.max_connections_per_address"
         most = limits.max_messages_per_second
@@ -133,13 +134,13 @@ class Admission:
             return "max_requests_per_second"
         return None
 
-    def _count(self, index: int, address: str | None, change: int) -> None:
+    def _count(self, index: int, key: bytes | None, change: int) -> None:
         self._board.row.count_connection(index, change)
-        if address is not None:
-            self._board.own_addresses.add(self._hash(address), change)
+        if key is not None:
+            self._board.own_addresses.add(self._hash(key), change)
 
-    def _hash(self, address: str) -> int:
-        return hash_address(address, self._key)
+    def _hash(self, key: bytes) -> int:
+        return hash_address(key, self._key)
 
 
 def _over(limit: int | None, used: Callable[[], int]) -> bool:

@@ -16,11 +16,11 @@ from websockets.http11 import Response
 
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.logs.connection import CONNECTION
-from mpchat.server.access_log import address_of
 from mpchat.server.errors import HttpError
 from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
 from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin
+from mpchat.websocket.client import client_of
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -45,7 +45,7 @@ class HttpProtocol(asyncio.Protocol):
         self.server = server
         self.transport: asyncio.Transport | None = None
         self._admitted = admitted
-        self._peer = address
+        self._accepted_from = address
         self._data = bytearray()
         self._seen = 0
         self._head: Head | None = None
@@ -66,8 +66,9 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
         self.transport = cast(asyncio.Transport, transport)
-        # Asked for now: a closed socket has no peer any more. On a Unix socket it has no name.
-        self._peer = (self._peer or transport.get_extra_info("peername")) or None
+        # Asked for now: a closed socket has no name any more.
+        name = self._accepted_from or transport.get_extra_info("peername")
+        self.client = client_of(name, self.server.options.listener.ipv6_prefix)
         self.server.waiting.add(self)
         self._expire_in(
             self.server.options.handshake_timeout if self._admitted else _REFUSED_SECONDS
@@ -221,7 +222,7 @@ class HttpProtocol(asyncio.Protocol):
         head_only = head.request.method == "HEAD"
         data = serialise(answer, server.dates.now(), close=close, head_only=head_only)
         server.shared.counters.requests += 1
-        server.access.request(handler, head.request, answer.status_code, self._peer)
+        server.access.request(handler, head.request, answer.status_code, self.client)
         self._respond(data, close=close)
         if not self._is_over:
             self._has_begun = bool(self._data)
@@ -249,7 +250,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer a handshake that is one; the handler's hook is asked if there is one."""
         server = self.server
         agreed = agree(server.judges[handler.name], head.request.headers)
-        reason = server.admission.admit(handler, address_of(self._peer))
+        reason = server.admission.admit(handler, self.client)
         if reason is not None:
             server.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
@@ -257,7 +258,7 @@ class HttpProtocol(asyncio.Protocol):
             asking = self._ask(handler, head, context, agreed)
             self._task = asyncio.get_running_loop().create_task(asking)
         elif not self._switch(handler, head, context, agreed):
-            server.admission.release(handler, address_of(self._peer))
+            server.admission.release(handler, self.client)
 
     async def _ask(
         self,
@@ -285,7 +286,7 @@ class HttpProtocol(asyncio.Protocol):
             self._fail(handler, head, error)
         finally:
             if not upgraded:
-                self.server.admission.release(handler, address_of(self._peer))
+                self.server.admission.release(handler, self.client)
         self._task = None
 
     def _switch(
@@ -301,7 +302,7 @@ class HttpProtocol(asyncio.Protocol):
             return False
         data = switching(server.dates.now(), agreed.headers, context.response_headers)
         status = HTTPStatus.SWITCHING_PROTOCOLS
-        server.access.request(handler, head.request, status, self._peer)
+        server.access.request(handler, head.request, status, self.client)
         # Before the client knows: its next socket may come to another worker, which counts this one.
         server.no_longer_waiting(self)
         transport.write(data)
@@ -313,7 +314,7 @@ class HttpProtocol(asyncio.Protocol):
             context,
             agreed.subprotocol,
             agreed.compression,
-            self._peer,
+            self.client,
             server.ended,
         )
         self._is_over = True
@@ -328,7 +329,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
-        self.server.access.refused(error, self._peer, self.server.next_id())
+        self.server.access.refused(error, self.client, self.server.next_id())
         date = self.server.dates.now()
         self._respond(serialise(refusal(error), date, close=True, head_only=False), close=True)
 

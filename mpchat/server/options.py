@@ -69,6 +69,16 @@ class ListenerOptions(OptionsModel):
         ),
     ] = None
 
+    ipv6_prefix: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=128,
+            description="Bits of an IPv6 address that limits per address look at: all addresses that "
+            "begin with the same ones are one client",
+        ),
+    ] = 64
+
     connection: Annotated[
         ConnectionOptions, Field(description="Options of client sockets, below")
     ] = ConnectionOptions()

@@ -19,7 +19,7 @@ from typing import Any
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.server.accepting import Acceptor
-from mpchat.server.access_log import AccessLog, address_of, describe_peer
+from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.balance import Balance
 from mpchat.server.head import HeadLimits
@@ -128,7 +128,7 @@ class Server:
             return
         self.connections.discard(protocol)
         self.socket_closed()
-        self.admission.release(protocol.handler, address_of(protocol.peer))
+        self.admission.release(protocol.handler, protocol.client)
         seconds = time.monotonic() - protocol.since
         code, connection = protocol.chat.close_code, protocol.context.id
         self.access.closed(protocol.handler, code, seconds, connection)
@@ -243,7 +243,7 @@ def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, An
     scanner, output = protocol.scanner, protocol.output
     return {
         "id": protocol.context.id,
-        "peer": describe_peer(protocol.peer),
+        "peer": str(protocol.client),
         "path": shown_target(protocol.chat.target)[:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
         "messages_received": scanner.received,

@@ -199,9 +199,12 @@ class WebSocketConnection:
         return self._request
 
     @property
-    def remote_address(self) -> Any:
-        """The client's address as the socket gives it, ``(host, port, …)``; None on a Unix socket."""
-        return self._protocol.peer
+    def remote_address(self) -> tuple[Any, ...] | None:
+        """The client's address: ``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6.
+
+        None on a Unix socket. IPv4 clients have IPv4 addresses also where the socket takes both.
+        """
+        return self._protocol.client.address
 
     @property
     def subprotocol(self) -> str | None:

@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 from websockets.frames import Close
 
 from mpchat.websocket.bulk import read_in_bulk
+from mpchat.websocket.client import Client
 from mpchat.websocket.closing import closed_error, tell_mistake
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
@@ -61,6 +61,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_task",
         "awaiting_pong",
         "chat",
+        "client",
         "context",
         "counters",
         "finished",
@@ -73,7 +74,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "more",
         "options",
         "output",
-        "peer",
         "pings",
         "received",
         "received_first",
@@ -98,7 +98,7 @@ class WebSocketProtocol(asyncio.Protocol):
         context: Context,
         subprotocol: str | None,
         compression: Agreement | None,
-        peer: Any,
+        client: Client,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
         options: WebsocketHandlerBase.Options = handler.options
@@ -106,7 +106,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.options = options
         self.subprotocol = subprotocol
         self.transport = transport
-        self.peer = peer
+        self.client = client
         self.output = make_output(transport, counters, options, compression)
         self.context = context
         self.counters = counters

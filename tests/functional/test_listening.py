@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
-from websockets.asyncio.client import unix_connect
+from websockets.asyncio.client import connect, unix_connect
 
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
+from tests.functional.conftest import Serve
+from tests.functional.raw import HANDLERS
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -52,6 +56,32 @@ async def test_a_unix_socket(
                 assert not path.exists()
         finally:
             service.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1", 0, 0])]
+)
+async def test_a_client_has_the_address_of_its_own_protocol(
+    serve: Serve, service_tmpdir: Path, host: str, address: list[Any]
+) -> None:
+    shutil.copy(HANDLERS, service_tmpdir)
+    changes: dict[str, Any] = {
+        "websocket-handler": None,
+        "handler-ping": None,
+        "handler-address": {"path": "/address"},
+    }
+    with serve(changes, "--app", "handlers:components") as service:
+        async with connect(f"ws://localhost:{service.port}/address", host=host) as chat:
+            port = chat.local_address[1]
+            assert json.loads(await chat.recv()) == [address[0], port, *address[1:]]
+            (listed,) = ask(str(service_tmpdir / "control.sock"), {"verb": "connections"})[
+                "connections"
+            ]
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            assert listed["peer"] == shown
+        await asyncio.to_thread(
+            wait_until, lambda: f"/address 101 from {shown}" in service.stderr(), "line"
+        )
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ from mpchat.server.options import (
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import DeflateOptions
 
-FUNCTIONAL = Path(__file__).parent.parent / "functional"
+TESTS = Path(__file__).parent.parent
 LOGGERS = {"default": {"file_path": "x"}}
 LISTENER = {"port": 1}
 LEVELS = "dynamic_variables::test_levels_of_named_loggers_change_and_come_back"
@@ -90,6 +90,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "task_processor": ("b", "options::test_worker_threads_and_task_processor"),
             "backlog": (7, "options::test_backlog"),
             "max_connections_per_worker": (7, "misuse::test_max_connections_per_worker"),
+            "ipv6_prefix": (56, "unit/server/admission::test_an_ipv6_network_is_one_client"),
             "max_handshakes": (7, "misuse::test_max_handshakes"),
             "max_connections": (7, "options::test_max_connections_of_the_listener"),
             "connection": ({"keepalive_timeout": 1}, "options::test_time_limits_of_plain_http"),
@@ -281,8 +282,10 @@ VARIABLES = {
 
 
 def exists(test: str) -> bool:
+    """Whether there is such a test: ``module::name`` is in functional/, ``folder/module::name`` beside it."""
     file, _, name = test.partition("::")
-    tree = ast.parse((FUNCTIONAL / f"test_{file}.py").read_text())
+    folder, _, module = file.rpartition("/")
+    tree = ast.parse((TESTS / (folder or "functional") / f"test_{module}.py").read_text())
     return any(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
         for node in tree.body

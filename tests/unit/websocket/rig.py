@@ -20,6 +20,7 @@ import uvloop
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.ipc.counters import Counters
 from mpchat.server.head import parse_request
+from mpchat.websocket.client import Client
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -112,7 +113,7 @@ class Worker:
             Context("1", asyncio.Event(), _snapshot),
             None,
             None,
-            None,
+            Client(None, None),
             self._protocols.discard,
         )
         self._protocols.add(protocol)

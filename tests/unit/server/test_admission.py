@@ -1,0 +1,52 @@
+"""Limits, with a scoreboard as in a service."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.server.admission import Admission, ServiceBoard
+from mpchat.server.options import ListenerOptions
+from mpchat.websocket.client import Client, client_of
+
+PER_ADDRESS = "too many connections from this address"
+
+
+def admission(handler: Any, **limits: int) -> Admission:
+    board = Scoreboard.create()
+    board.set_service("slots", 1)
+    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0))
+    snapshot = Snapshot(1, {"MPCHAT_LIMITS": limits}, BUILT_IN_KEYS)
+    return Admission(service, [handler], ListenerOptions(port=1), lambda: snapshot)
+
+
+def at(host: str) -> Client:
+    return client_of((host, 1000, 0, 0), ListenerOptions(port=1).ipv6_prefix)
+
+
+def test_an_ipv6_network_is_one_client() -> None:
+    handler: Any = SimpleNamespace(
+        name="h",
+        options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=None),
+    )
+    admits = admission(handler, max_connections_per_address=2)
+    assert admits.admit(handler, at("2001:db8::1")) is None
+    assert admits.admit(handler, at("2001:db8::2")) is None
+    assert admits.admit(handler, at("2001:db8::3")) == PER_ADDRESS
+    assert admits.admit(handler, at("2001:db8:0:1::3")) is None
+    admits.release(handler, at("2001:db8::ffff"))
+    assert admits.admit(handler, at("2001:db8::4")) is None
+
+
+def test_each_mapped_ipv4_address_is_a_client_of_its_own() -> None:
+    handler: Any = SimpleNamespace(
+        name="h",
+        options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=None),
+    )
+    admits = admission(handler, max_connections_per_address=1)
+    assert admits.admit(handler, at("::ffff:192.0.2.1")) is None
+    assert admits.admit(handler, at("::ffff:192.0.2.2")) is None
+    assert admits.admit(handler, at("192.0.2.1")) == PER_ADDRESS

@@ -72,12 +72,13 @@ class TestsControl(HandlerBase):
                 return response(500, f"{error}\n")
         return _json({})
 
-
     def _tell_of_time(self, now: str) -> None:
         """Say once in each worker that the testsuite's time is not the service's."""
         if not self._has_told_of_time:
             self._has_told_of_time = True
-            text = "mock_now: %s is accepted, without effect: a service here uses the system's clock"
+            text = (
+                "mock_now: %s is accepted, without effect: a service here uses the system's clock"
+            )
             self.logger.warning(text, now)
 
 

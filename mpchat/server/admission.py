@@ -110,9 +110,7 @@ class Admission:
             return "listener.max_handshakes"
         return None
 
-    def _handshake_limit(
-        self, handler: HandlerBase, key: bytes | None, second: int
-    ) -> str | None:
+    def _handshake_limit(self, handler: HandlerBase, key: bytes | None, second: int) -> str | None:
         """Return the limit, one of LIMITS, that a handshake is beyond."""
         board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
         index, options = self._indexes[handler.name], handler.options

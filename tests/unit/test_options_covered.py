@@ -282,7 +282,7 @@ VARIABLES = {
 
 
 def exists(test: str) -> bool:
-    """Whether there is such a test: ``module::name`` is in functional/, ``folder/module::name`` beside it."""
+    """Whether there is such a test; one without a folder is in functional/."""
     file, _, name = test.partition("::")
     folder, _, module = file.rpartition("/")
     tree = ast.parse((TESTS / (folder or "functional") / f"test_{module}.py").read_text())

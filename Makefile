@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos attack systemd-test lint docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -39,6 +39,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# Adds the names of a userver checkout, of any version: make userver-names TREES='../userver'
+userver-names: $(VENV)/.test
+	$(BIN)/python tools/userver_names.py $(TREES)
 
 # Prints the reference pages from the models and constants; `make test` fails when they are stale.
 docs: $(VENV)/.test

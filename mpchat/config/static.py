@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from mpchat.config.types import OptionsModel
+from mpchat.config.types import Duration, OptionsModel
 from mpchat.config.userver import UserverNames
 from mpchat.config.validation import at, validate
 from mpchat.config.yaml_file import Document, Path, problem
 from mpchat.errors import Problem
 
 _SLOTS = 256
+_MOST_SECONDS = 3600.0
+"""As MPCHAT_DRAIN allows."""
 _MANAGER: Path = ("components_manager",)
 VARIABLES_OPTION = "config_vars"
 """The option beside components_manager that names a file of variables."""
@@ -38,10 +40,26 @@ class ManagerOptions(OptionsModel):
     task_processors: Annotated[dict[str, Any], Field(description="Pools by name")]
     default_task_processor: Annotated[
         str, Field(description="The task processor of whatever names none")
-    ]
+    ] = "main-task-processor"
     components: Annotated[
         dict[str, Any], Field(description="The sections of the components, by name")
     ]
+    graceful_shutdown_continue_accepting_requests_interval: Annotated[
+        Duration | None,
+        Field(le=_MOST_SECONDS, description="The default of `MPCHAT_DRAIN.lameduck_ms`"),
+    ] = None
+    graceful_shutdown_pending_requests_completion_interval: Annotated[
+        Duration | None,
+        Field(le=_MOST_SECONDS, description="The default of `MPCHAT_DRAIN.deadline_ms`"),
+    ] = None
+    graceful_shutdown_interval: Annotated[
+        Duration | None,
+        Field(
+            le=_MOST_SECONDS,
+            description="The older name of graceful_shutdown_continue_accepting_requests_interval, which "
+            "goes before it",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,10 @@ class StaticConfig:
     task_processors: dict[str, int]
     default_task_processor: str
     sections: dict[str, Any]
+    lameduck: float | None
+    """Seconds that a stop goes on accepting for; None: the config does not say"""
+    deadline: float | None
+    """Seconds after that until what is open is cut off; None: the config does not say"""
     problems: tuple[Problem, ...]
     ignored: tuple[str, ...]
 
@@ -62,14 +84,14 @@ def load_static(document: Document, names: UserverNames) -> StaticConfig:
     ignored: list[str] = []
     if not isinstance(document.value, dict):
         problems.append(problem(document, (), "expected a mapping with components_manager"))
-        return StaticConfig(document, {}, "", {}, tuple(problems), ())
+        return StaticConfig(document, {}, "", {}, None, None, tuple(problems), ())
     for name in document.value:
         if name not in {"components_manager", VARIABLES_OPTION}:
             known = f"components_manager, {VARIABLES_OPTION}"
             problems.append(problem(document, (name,), f"unknown option; known are {known}"))
     if "components_manager" not in document.value:
         problems.append(problem(document, (), "components_manager is required, but missing"))
-        return StaticConfig(document, {}, "", {}, tuple(problems), ())
+        return StaticConfig(document, {}, "", {}, None, None, tuple(problems), ())
     manager = validate(ManagerOptions, document, _MANAGER, problems, names.manager, ignored)
     raw = at(document.value, (*_MANAGER, "task_processors"))
     processors: dict[str, int] = {}
@@ -86,4 +108,19 @@ def load_static(document: Document, names: UserverNames) -> StaticConfig:
         problems.append(problem(document, path, f"expected one of {known}, got '{default}'"))
     raw_sections = at(document.value, (*_MANAGER, "components"))
     sections = raw_sections if isinstance(raw_sections, dict) else {}
-    return StaticConfig(document, processors, default, sections, tuple(problems), tuple(ignored))
+    lameduck = deadline = None
+    if manager is not None:
+        lameduck = manager.graceful_shutdown_continue_accepting_requests_interval
+        if lameduck is None:
+            lameduck = manager.graceful_shutdown_interval
+        deadline = manager.graceful_shutdown_pending_requests_completion_interval
+    return StaticConfig(
+        document,
+        processors,
+        default,
+        sections,
+        lameduck,
+        deadline,
+        tuple(problems),
+        tuple(ignored),
+    )

@@ -179,6 +179,11 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _without(section: Any, path: Path) -> Any:
     """Return the section without the option at a path; nothing is changed in place."""
+    if isinstance(section, list):
+        return [
+            _without(item, path[1:]) if number == path[0] else item
+            for number, item in enumerate(section)
+        ]
     if not isinstance(section, dict):
         return section
     head, rest = path[0], path[1:]

@@ -6,6 +6,7 @@ overload control, will have one; other names of userver are kept for handlers wi
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -16,6 +17,12 @@ from mpchat.dynamic_config.keys import Key
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 Count = Annotated[int, Field(ge=0)]
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t -~]*")
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "content-length", "date", "transfer-encoding", "upgrade"}
+)
+"""Headers that the server decides about itself."""
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "none")
 
 
@@ -98,6 +105,27 @@ class Drain(OptionsModel):
         ),
     ] = 5_000
     deadline_ms: Annotated[Milliseconds, Field(description="What is open then is cut off")] = 10_000
+
+
+def _check_headers(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for name, values in headers.items():
+        if not _TOKEN.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
+            raise PydanticCustomError("header", "expected names of headers that may be added")
+        if not all(_FIELD_VALUE.fullmatch(value) for value in values):
+            text = "expected values without control characters, in ASCII"
+            raise PydanticCustomError("header", text)
+    return headers
+
+
+class GracefulShutdownHeaders(OptionsModel):
+    """userver's headers of every answer while the service stops."""
+
+    enabled: Annotated[bool, Field(description="Whether they are added")]
+    headers: Annotated[
+        dict[str, tuple[str, ...]],
+        AfterValidator(_check_headers),
+        Field(description="Values by name; several become one, with commas"),
+    ]
 
 
 class RpsCongestionControl(OptionsModel):
@@ -210,6 +238,13 @@ LOG_DYNAMIC_DEBUG = Key("USERVER_LOG_DYNAMIC_DEBUG", DynamicDebug, default=Dynam
 KEEPALIVE = Key("MPCHAT_KEEPALIVE", Keepalive, default=Keepalive())
 LIMITS = Key("MPCHAT_LIMITS", Limits, default=Limits())
 DRAIN = Key("MPCHAT_DRAIN", Drain, default=Drain())
+GRACEFUL_SHUTDOWN_HEADERS = Key(
+    "GRACEFUL_SHUTDOWN_HEADERS",
+    GracefulShutdownHeaders,
+    default=GracefulShutdownHeaders(
+        enabled=True, headers={"x-envoy-immediate-health-check-fail": ("true",)}
+    ),
+)
 RPS_CCONTROL = Key(
     "USERVER_RPS_CCONTROL",
     RpsCongestionControl,
@@ -256,6 +291,7 @@ BUILT_IN_KEYS: tuple[Key[Any], ...] = (
     KEEPALIVE,
     LIMITS,
     DRAIN,
+    GRACEFUL_SHUTDOWN_HEADERS,
     RPS_CCONTROL,
     RPS_CCONTROL_ENABLED,
     RPS_CCONTROL_FACTOR,

@@ -220,7 +220,8 @@ class HttpProtocol(asyncio.Protocol):
         # What follows a handshake may be frames, which must not be read as a request.
         close = close or head.upgrade or server.ending is not None
         head_only = head.request.method == "HEAD"
-        data = serialise(answer, server.dates.now(), close=close, head_only=head_only)
+        date, more = server.dates.now(), server.stop_headers()
+        data = serialise(answer, date, close=close, head_only=head_only, more=more)
         server.shared.counters.requests += 1
         server.access.request(handler, head.request, answer.status_code, self.client)
         self._respond(data, close=close)
@@ -300,7 +301,8 @@ class HttpProtocol(asyncio.Protocol):
         server, transport = self.server, self.transport
         if transport is None or transport.is_closing():
             return False
-        data = switching(server.dates.now(), agreed.headers, context.response_headers)
+        more = [*context.response_headers, *server.stop_headers()]
+        data = switching(server.dates.now(), agreed.headers, more)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self.client)
         # Before the client knows: its next socket may come to another worker, which counts this one.
@@ -330,8 +332,9 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, error: HttpError) -> None:
         self.server.shared.counters.requests += 1
         self.server.access.refused(error, self.client, self.server.next_id())
-        date = self.server.dates.now()
-        self._respond(serialise(refusal(error), date, close=True, head_only=False), close=True)
+        date, more = self.server.dates.now(), self.server.stop_headers()
+        data = serialise(refusal(error), date, close=True, head_only=False, more=more)
+        self._respond(data, close=True)
 
     def _respond(self, data: bytes, *, close: bool) -> None:
         transport = self.transport

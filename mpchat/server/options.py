@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,8 +30,8 @@ class HandlerDefaults(OptionsModel):
     ] = 1024 * 1024
 
 
-class ListenerOptions(OptionsModel):
-    """Where clients connect."""
+class PortOptions(OptionsModel):
+    """A place to listen: an entry of the listener's ``ports``."""
 
     address: Annotated[
         str | None,
@@ -42,6 +42,24 @@ class ListenerOptions(OptionsModel):
         str | None,
         Field(alias="unix-socket", description="Path of a Unix socket instead of a port"),
     ] = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        _check_place(self)
+        return self
+
+
+class ListenerOptions(PortOptions):
+    """Where clients connect: in one place, named here or by the one entry of ``ports``."""
+
+    ports: Annotated[
+        tuple[PortOptions, ...],
+        Field(
+            strict=False,
+            description="userver's list of places; here it has at most one entry, with address, port or "
+            "unix-socket, in place of those above",
+        ),
+    ] = ()
     task_processor: Annotated[
         str | None, Field(description="The pool of workers; by default default_task_processor")
     ] = None
@@ -87,11 +105,36 @@ class ListenerOptions(OptionsModel):
         Field(alias="handler-defaults", description="Limits of requests, below"),
     ] = HandlerDefaults()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_open_socket(cls, section: Any) -> Any:
+        if isinstance(section, dict) and section.get("listen-socket-fd") is not None:
+            text = "listen-socket-fd is userver's: mpchat opens its sockets, expected port or unix-socket"
+            raise PydanticCustomError("place", text)
+        return section
+
     @model_validator(mode="after")
-    def _one_place(self) -> ListenerOptions:
-        if (self.port is None) == (self.unix_socket is None):
-            raise PydanticCustomError("place", "expected either port or unix-socket")
+    def _one_place(self) -> Self:
+        if not self.ports:
+            _check_place(self)
+        elif len(self.ports) > 1 or self.port is not None or self.unix_socket is not None:
+            text = "mpchat listens in one place: expected port, unix-socket or one entry of ports"
+            raise PydanticCustomError("place", text)
         return self
+
+    def in_place(self) -> ListenerOptions:
+        """Return the same options with the place that an entry of ``ports`` names as their own."""
+        if not self.ports:
+            return self
+        (place,) = self.ports
+        address = place.address if place.address is not None else self.address
+        changes = {"address": address, "port": place.port, "unix_socket": place.unix_socket}
+        return self.model_copy(update={**changes, "ports": ()})
+
+
+def _check_place(options: PortOptions) -> None:
+    if (options.port is None) == (options.unix_socket is None):
+        raise PydanticCustomError("place", "expected either port or unix-socket")
 
 
 class ServerOptions(OptionsModel):

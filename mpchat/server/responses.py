@@ -32,12 +32,22 @@ class Dates:
         return self._text
 
 
-def serialise(answer: Response, date: str, *, close: bool, head_only: bool) -> bytes:
-    """Return a response with what every one has to have."""
+def serialise(
+    answer: Response,
+    date: str,
+    *,
+    close: bool,
+    head_only: bool,
+    more: Iterable[tuple[str, str]] = (),
+) -> bytes:
+    """Return a response with what every one has to have; headers of ``more`` go before its own."""
     # RFC 9110, 15.3.5 and 15.4.5: these have neither body nor length.
     bodiless = answer.status_code in _BODILESS
     body = b"" if bodiless else bytes(answer.body or b"")
     headers = Headers(answer.headers.raw_items())
+    for name, value in more:
+        headers.pop(name, None)
+        headers[name] = value
     headers.setdefault("Date", date)
     if not bodiless:
         headers.setdefault("Content-Length", str(len(body)))

@@ -18,6 +18,7 @@ from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import GRACEFUL_SHUTDOWN_HEADERS
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission, ServiceBoard
@@ -106,6 +107,13 @@ class Server:
         """Return what an operator sees of each open WebSocket connection."""
         now = time.monotonic()
         return [describe_connection(protocol, now) for protocol in self.connections]
+
+    def stop_headers(self) -> list[tuple[str, str]]:
+        """Return what every answer has while the service stops (userver's GRACEFUL_SHUTDOWN_HEADERS)."""
+        wanted = self.snapshot()[GRACEFUL_SHUTDOWN_HEADERS]
+        if not (self.refusing and wanted.enabled):
+            return []
+        return [(name, ", ".join(values)) for name, values in wanted.headers.items()]
 
     def next_id(self) -> str:
         """Return a name for a connection, unique among the living workers."""

@@ -24,7 +24,7 @@ from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document, problem, read_yaml
 from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
-from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
 from mpchat.errors import ConfigError, Problem
 from mpchat.ipc.scoreboard import HANDLERS
 from mpchat.logs.options import LoggingOptions
@@ -88,6 +88,8 @@ def load_dynamic(service: Service) -> fallback.Loaded:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+    if service.drain_defaults:
+        loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
     return loaded
 
 
@@ -194,6 +196,7 @@ class _Loader:
             keys=keys,
             dynamic_layers=layers,
             dynamic_files=files,
+            drain_defaults=self._drain_defaults(),
             known_variables=self.names.variables,
             warnings=tuple(warnings),
         )
@@ -216,10 +219,11 @@ class _Loader:
         return os.path.join(self.folder, path)
 
     def _with_socket_paths(self, server: ServerOptions) -> ServerOptions:
-        listener = server.listener
+        listener = server.listener.in_place()
         if listener.unix_socket is not None:
-            moved = listener.model_copy(update={"unix_socket": self._beside(listener.unix_socket)})
-            server = server.model_copy(update={"listener": moved})
+            path = self._beside(listener.unix_socket)
+            listener = listener.model_copy(update={"unix_socket": path})
+        server = server.model_copy(update={"listener": listener})
         if server.control_socket is not None:
             control = self._beside(server.control_socket)
             server = server.model_copy(update={"control_socket": control})
@@ -339,6 +343,10 @@ class _Loader:
         if fallbacks.load_enabled:
             files.append(fallbacks.fallback_path)
         return layers, tuple(self._beside(path) for path in files if path)
+
+    def _drain_defaults(self) -> dict[str, int]:
+        seconds = {"lameduck_ms": self.static.lameduck, "deadline_ms": self.static.deadline}
+        return {name: round(value * 1000) for name, value in seconds.items() if value is not None}
 
     def _defaults_document(self, values: dict[str, Any]) -> Document:
         prefix = self._path("dynamic-config", "defaults")

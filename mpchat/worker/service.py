@@ -38,6 +38,8 @@ class Service:
     dynamic_layers: tuple[Document, ...]
     """Dynamic config that stands in the static config itself"""
     dynamic_files: tuple[str, ...]
+    drain_defaults: dict[str, int]
+    """Fields of MPCHAT_DRAIN that the static config gives a default"""
     known_variables: frozenset[str]
     warnings: tuple[str, ...]
 

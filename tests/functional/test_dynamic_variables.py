@@ -189,6 +189,43 @@ async def test_lameduck_refuses_while_still_accepting(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_answers_have_headers_while_the_service_stops(
+    supervisor: Service,
+    websocket_client: WebsocketClient,
+    service_client: ServiceClient,
+    dynamic_config: DynamicConfig,
+    enabled: bool,
+) -> None:
+    headers = {"X-Leaving": ["yes", "soon"], "Content-Type": ["text/x-farewell"]}
+    await set_values(
+        dynamic_config,
+        MPCHAT_DRAIN={"lameduck_ms": 2000},
+        GRACEFUL_SHUTDOWN_HEADERS={"enabled": enabled, "headers": headers},
+    )
+    assert "x-leaving" not in (await service_client.get("/ping")).headers
+    supervisor.send_signal(signal.SIGTERM)
+    await seen(supervisor, "stopping: draining")
+    deadline = time.monotonic() + 30
+    while (answer := await service_client.get("/ping")).status != 503:
+        assert time.monotonic() < deadline
+    with pytest.raises(InvalidStatus) as refusal:
+        await websocket_client.get("chat")
+    for found in (answer.headers, refusal.value.response.headers):
+        assert found.get("x-leaving") == ("yes, soon" if enabled else None)
+        assert (found["content-type"] == "text/x-farewell") is enabled
+    assert await asyncio.to_thread(supervisor.stop) == 0
+
+
+async def test_headers_that_must_not_be_added_are_refused(
+    supervisor: Service, dynamic_config: DynamicConfig
+) -> None:
+    for name, value in (("Content-Length", "0"), ("X: Y", ""), ("X", "a\r\nSet-Cookie: b")):
+        with pytest.raises(ValueError, match="GRACEFUL_SHUTDOWN_HEADERS"):
+            headers = {"enabled": True, "headers": {name: [value]}}
+            await set_values(dynamic_config, GRACEFUL_SHUTDOWN_HEADERS=headers)
+
+
 async def test_drain_deadline_cuts_off_who_does_not_confirm(
     supervisor: Service, service_port: int, dynamic_config: DynamicConfig
 ) -> None:

@@ -25,6 +25,7 @@ from mpchat.dynamic_config.variables import (
     DefaultTaskProcessor,
     Drain,
     DynamicDebug,
+    GracefulShutdownHeaders,
     Keepalive,
     Limits,
     NoLogSpans,
@@ -40,6 +41,7 @@ from mpchat.server.options import (
     ConnectionOptions,
     HandlerDefaults,
     ListenerOptions,
+    PortOptions,
     ServerOptions,
 )
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -48,6 +50,7 @@ from mpchat.websocket.negotiation import DeflateOptions
 TESTS = Path(__file__).parent.parent
 LOGGERS = {"default": {"file_path": "x"}}
 LISTENER = {"port": 1}
+HEADERS = "dynamic_variables::test_answers_have_headers_while_the_service_stops"
 LEVELS = "dynamic_variables::test_levels_of_named_loggers_change_and_come_back"
 
 # Model: (what it needs anyway, {option: (changed value, "file::test")})
@@ -58,6 +61,18 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "task_processors": ({"b": {}}, "options::test_worker_threads_and_task_processor"),
             "default_task_processor": ("b", "options::test_default_task_processor"),
             "components": ({"c": {}}, "config::test_every_mistake_in_one_run"),
+            "graceful_shutdown_continue_accepting_requests_interval": (
+                "2s",
+                "userver_configs::test_a_config_of_v3_1_serves",
+            ),
+            "graceful_shutdown_pending_requests_completion_interval": (
+                "2s",
+                "userver_configs::test_a_config_of_v3_1_serves",
+            ),
+            "graceful_shutdown_interval": (
+                "2s",
+                "userver_configs::test_intervals_are_the_defaults_of_a_stop",
+            ),
         },
     ),
     TaskProcessorOptions: (
@@ -81,12 +96,18 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "logger_access": ("a", "logs::test_lines_of_connections_go_to_the_access_log"),
         },
     ),
-    ListenerOptions: (
+    PortOptions: (
         LISTENER,
         {
             "address": ("127.0.0.1", "options::test_address"),
             "port": (2, "options::test_port"),
             "unix-socket": ("s.sock", "listening::test_a_unix_socket"),
+        },
+    ),
+    ListenerOptions: (
+        LISTENER,
+        {
+            "ports": ([{"port": 2}], "userver_configs::test_one_entry_of_ports"),
             "task_processor": ("b", "options::test_worker_threads_and_task_processor"),
             "backlog": (7, "options::test_backlog"),
             "max_connections_per_worker": (7, "misuse::test_max_connections_per_worker"),
@@ -233,6 +254,10 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "timeout_ms": (1, "dynamic_variables::test_keepalive_pings_and_ends_a_dead_peer"),
         },
     ),
+    GracefulShutdownHeaders: (
+        {"enabled": True, "headers": {}},
+        {"enabled": (False, HEADERS), "headers": ({"x": ("y",)}, HEADERS)},
+    ),
     Drain: (
         {},
         {
@@ -277,6 +302,7 @@ VARIABLES = {
     ),
     "MPCHAT_KEEPALIVE": "dynamic_variables::test_keepalive_pings_and_ends_a_dead_peer",
     "MPCHAT_LIMITS": "http::test_max_connections_takes_effect_and_is_lifted",
+    "GRACEFUL_SHUTDOWN_HEADERS": HEADERS,
     "MPCHAT_DRAIN": "dynamic_variables::test_lameduck_refuses_while_still_accepting",
 }
 
@@ -324,7 +350,7 @@ def test_a_changed_option_is_read_and_its_effect_is_tested(
     model: type[BaseModel], needed: dict[str, Any], option: str, value: Any, test: str
 ) -> None:
     changed = {**needed, option: value}
-    if option == "unix-socket":
+    if option in {"unix-socket", "ports"}:
         del changed["port"]
     problems: list[Problem] = []
     before = validate(model, Document("f", needed, {}), (), problems)

@@ -24,7 +24,9 @@ def _routes() -> Routes:
         "/ping": HandlerBase,
     }
     for path, cls in served.items():
-        components: Any = SimpleNamespace(name_under_construction=path, snapshot=None)
+        components: Any = SimpleNamespace(
+            name_under_construction=path, background_under_construction=None, snapshot=None
+        )
         found.append(cls(cls.Options.model_validate({"path": path}), components))
     return Routes(found)
 

@@ -16,7 +16,9 @@ def handler(path: str, method: str = "GET", slash: str = "strict-match") -> Hand
     options = HandlerBase.Options.model_validate(
         {"path": path, "method": method, "url_trailing_slash": slash}
     )
-    components: Any = SimpleNamespace(name_under_construction="handler", snapshot=None)
+    components: Any = SimpleNamespace(
+        name_under_construction="handler", background_under_construction=None, snapshot=None
+    )
     return HandlerBase(options, components)
 
 

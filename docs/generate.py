@@ -31,6 +31,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ExitCode
 from mpchat.handlers.lists import default_component_list, minimal_server_component_list
+from mpchat.handlers.ping import Ping
 from mpchat.handlers.tests_control import TestsControl
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
@@ -107,6 +108,7 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (Snapshot, {"__init__"}),
     (ComponentList, {"items"}),
     (minimal_server_component_list, set()),
+    (Ping, {"handle_non_websocket_request"}),
     (default_component_list, set()),
     (daemon_main, set()),
 )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mpchat.handlers.lists import (
         minimal_server_component_list as minimal_server_component_list,
     )
+    from mpchat.handlers.ping import Ping as Ping
     from mpchat.ipc.control import ControlError as ControlError
     from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
     from mpchat.websocket.context import Context as Context
@@ -55,6 +56,7 @@ _HOMES = {
     "HandlerBase": "mpchat.components.handler_base",
     "Key": "mpchat.dynamic_config.keys",
     "OptionsModel": "mpchat.config.types",
+    "Ping": "mpchat.handlers.ping",
     "ProtocolError": "websockets.exceptions",
     "Request": "websockets.http11",
     "Response": "websockets.http11",

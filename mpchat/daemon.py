@@ -14,10 +14,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from mpchat.config.files import ConfigFiles
-from mpchat.errors import ExitCode, StartError
+from mpchat.errors import ExitCode, MpchatError, StartError, describe_exception
 from mpchat.ipc.control import default_path
 from mpchat.linux.memfd import read_memfd
 from mpchat.supervisor.children import CHANNEL_VARIABLE, STDERR_VARIABLE
@@ -103,10 +104,18 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
 
     Raises:
         ConfigError: All mistakes.
+        StartError: The component list cannot be had, or a validator of the author's failed.
     """
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
-    for warning in check(files, components()):
+    try:
+        warnings = check(files, components())
+    except MpchatError:
+        raise
+    except Exception as error:
+        text = f"the service could not be loaded\n{describe_exception(error).rstrip()}"
+        raise StartError(text, ExitCode.SOFTWARE) from error
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -133,7 +142,7 @@ def load_component_list(app: str) -> ComponentList:
     """Import ``MODULE:LIST``; LIST is a ComponentList or a function that returns one.
 
     Raises:
-        StartError: The name is not of that form, or names nothing usable.
+        StartError: The name is not of that form, names nothing usable, or the author's code fails.
     """
     module_name, colon, attribute = app.partition(":")
     if not (module_name and colon and attribute):
@@ -143,22 +152,38 @@ def load_component_list(app: str) -> ComponentList:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
+        found = getattr(module, attribute)
+        # A class is no function that returns a list, though it can be called.
+        if callable(found) and not isinstance(found, type):
+            found = found()
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise StartError(f"--app {app}: no module named {error.name}", ExitCode.USAGE) from error
-    try:
-        found = getattr(module, attribute)
+            raise _failed(app, error) from error
+        text = f"--app {app}: no module named {error.name} in {os.getcwd()} or among the installed ones"
+        raise StartError(text, ExitCode.USAGE) from error
     except AttributeError as error:
+        if error.name != attribute or not isinstance(error.obj, ModuleType):
+            raise _failed(app, error) from error
         text = f"--app {app}: module {module_name} has no {attribute}"
         raise StartError(text, ExitCode.USAGE) from error
+    except SystemExit as error:
+        text = "the module exits when it is imported"
+        hint = 'is daemon_main called below `if __name__ == "__main__":`?'
+        raise StartError(f"--app {app}: {text}; {hint}", ExitCode.SOFTWARE) from error
+    except Exception as error:
+        raise _failed(app, error) from error
     from mpchat.components.list import ComponentList  # noqa: PLC0415 - heavy
 
-    components = found() if callable(found) else found
-    if not isinstance(components, ComponentList):
-        text = f"--app {app}: expected a ComponentList, got {type(components).__name__}"
+    if not isinstance(found, ComponentList):
+        what = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
+        text = f"--app {app}: expected a ComponentList, got {what}"
         raise StartError(text, ExitCode.USAGE)
-    return components
+    return found
+
+
+def _failed(app: str, error: Exception) -> StartError:
+    text = f"--app {app}: cannot be loaded\n{describe_exception(error).rstrip()}"
+    return StartError(text, ExitCode.SOFTWARE)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,6 +11,7 @@ else that reaches them is a bug of ours or of an author's code and shows its tra
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -32,7 +33,7 @@ class ExitCode(IntEnum):
     FAILED = 1, "A verb was not carried out; stderr says why"
     USAGE = 64, "Bad command line"
     UNAVAILABLE = 69, "Cannot listen on the address"
-    SOFTWARE = 70, "Workers cannot start, or the supervisor's own loop has failed for a minute"
+    SOFTWARE = 70, "The code does not load, no worker starts, or the supervisor's loop kept failing"
     OS = 71, "The system refuses the first process, descriptor or memory"
     CONFIG = 78, "Bad or missing config, log or runtime folder not writable"
 
@@ -75,3 +76,24 @@ class StartError(MpchatError):
 def describe_os_error(error: OSError) -> str:
     """Say what the system refused, without Python's ``[Errno N]`` decoration."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return the traceback of an exception of an author's code, without the frames that led there."""
+    told = traceback.TracebackException.from_exception(error)
+    frames = list(told.stack)
+    while frames and _is_on_the_way(frames[0].filename):
+        frames.pop(0)
+    if not frames:
+        return "".join(told.format_exception_only())
+    told.stack = traceback.StackSummary.from_list(frames)
+    return "".join(told.format())
+
+
+def _is_on_the_way(file: str) -> bool:
+    """Whether a frame is of those that import an author's module or call it: none of the author's."""
+    return file.startswith(("<frozen importlib", _PACKAGE)) or file.endswith(_CALLERS)
+
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_CALLERS = ("importlib/__init__.py", "pydantic/main.py", "pydantic/type_adapter.py")

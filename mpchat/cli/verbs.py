@@ -113,9 +113,9 @@ def serve(app: str, **options: Any) -> None:
 @commands.command()
 @_config_options
 def check(app: str, **options: Any) -> None:
-    """Validate static and dynamic config; start nothing.
+    """Validate static and dynamic config, and the hooks of the components; start nothing.
 
-    Prints each mistake as file:line:column and exits 78 if there is one.
+    Prints each mistake as file:line:column and exits 78 if there is one, 70 if the code does not load.
     """
     if not _printed(app, options):
         files = _files(options)

@@ -21,9 +21,15 @@ class ComponentList:
         """Add a class under its own or another name, and return the list for the next one.
 
         Raises:
+            TypeError: It is no class of a component, or has no name.
             ValueError: The name is taken.
         """
-        name = name or cls.name
+        if not (isinstance(cls, type) and issubclass(cls, Component)):
+            raise TypeError(f"expected a class derived from Component, got {cls!r}")
+        name = name or getattr(cls, "name", None)
+        if name is None:
+            text = f"{cls.__name__} has no name: add `name = ...`, its section in the static config"
+            raise TypeError(text)
         if name in self._classes:
             raise ValueError(f"a component named {name} is in the list already")
         self._classes[name] = cls

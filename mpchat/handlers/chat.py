@@ -11,6 +11,7 @@ class Chat(WebsocketHandlerBase):
     """Sends every message back as it came; ends when the connection does."""
 
     name = "websocket-handler"
+    section_optional = True
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         # Not a loop over `chat`: its variable would hold the last message while the client is idle.

@@ -9,7 +9,7 @@ from mpchat.handlers.tests_control import TestsControl
 
 
 def minimal_server_component_list() -> ComponentList:
-    """Return a list without handlers; append yours.
+    """Return a list without handlers: append yours, and ``Ping`` for the section ``handler-ping``.
 
     The server, logging and the dynamic config are in every service and need no place in it;
     ``tests-control`` is in it, and does nothing where it is not configured.

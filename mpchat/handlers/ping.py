@@ -9,7 +9,10 @@ from mpchat.websocket.context import Context
 
 
 class Ping(HandlerBase):
-    """200 with an empty body; while the service stops the server answers 503 for it."""
+    """Answers 200 with an empty body; 503 while the service stops, so that a balancer looks elsewhere.
+
+    It is for the section ``handler-ping``: ``minimal_server_component_list().append(Ping)``.
+    """
 
     name = "handler-ping"
     section_optional = True

@@ -29,6 +29,7 @@ from mpchat.errors import ConfigError, Problem
 from mpchat.ipc.scoreboard import HANDLERS
 from mpchat.logs.options import LoggingOptions
 from mpchat.server.options import ServerOptions
+from mpchat.template import hooks
 from mpchat.worker.service import ComponentPlan, Service
 
 SECTIONS: dict[str, type[OptionsModel]] = {
@@ -38,6 +39,12 @@ SECTIONS: dict[str, type[OptionsModel]] = {
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
 }
 """Sections that every process is set up from; they are not components."""
+
+_OURS = {
+    "handler-ping": "append mpchat.Ping to it",
+    "tests-control": "begin it with mpchat.minimal_server_component_list()",
+}
+"""Components of userver's that exist here, and how a component list gets them."""
 
 _BLOCKING_POOL = "fs-task-processor"
 
@@ -154,6 +161,7 @@ class _Loader:
         self.problems: list[Problem] = list(static.problems)
         self.ignored: list[str] = list(static.ignored)
         self.absent: list[str] = []
+        self.unlisted: list[str] = []
 
     def service(self) -> Service:
         if not self.static.task_processors and not self.static.sections and self.problems:
@@ -180,6 +188,14 @@ class _Loader:
             warnings.append(
                 f"{self.static.document.file}: known to userver, without effect: {names}"
             )
+        for name in self.unlisted:
+            line, column = self.static.document.places[self._path(name)]
+            warnings.append(
+                f"{self.static.document.file}:{line}:{column}: {name} is left out: it is not in the "
+                f"component list; {_OURS[name]}"
+            )
+        for plan in plans:
+            warnings += hooks.find_misspellings(plan.cls)
         if self.absent:
             names = ", ".join(self.absent)
             warnings.append(
@@ -268,7 +284,10 @@ class _Loader:
                 known,
                 self.ignored,
             )
-            if options is not None and options.load_enabled:
+            if options is not None and not options.load_enabled:
+                continue
+            self.problems += hooks.find_mistakes(cls)
+            if options is not None:
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 
@@ -277,15 +296,19 @@ class _Loader:
         for name in self.static.sections:
             if name in ours:
                 continue
-            if name in self.names.components:
+            if name in _OURS:
+                self.unlisted.append(name)
+            elif name in self.names.components:
                 self.ignored.append(name)
             else:
                 self._problem(self._path(name), f"unknown component{self._like(name, ours)}")
 
-    @staticmethod
-    def _like(name: str, known: Iterable[str]) -> str:
+    def _like(self, name: str, known: Iterable[str]) -> str:
         close = difflib.get_close_matches(name, known, n=1)
-        return f"; did you mean '{close[0]}'?" if close else "; is it in the component list?"
+        if close:
+            return f"; did you mean '{close[0]}'?"
+        listed = ", ".join(name for name, _cls in self.components.items())
+        return f"; the component list has {listed or 'nothing'}"
 
     def _pool(self, server: ServerOptions | None) -> str:
         named = server.listener.task_processor if server is not None else None

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
-from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError
+from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.layout import LAYOUT
@@ -99,8 +98,8 @@ class _Template:
             self._fail(error.exit_code, f"mpchat: {error}")
         except MpchatError as error:
             self._fail(ExitCode.SOFTWARE, f"mpchat: {error}")
-        except Exception:  # noqa: BLE001 - the author's modules may raise anything
-            text = f"{traceback.format_exc()}mpchat: the service could not be loaded"
+        except Exception as error:  # noqa: BLE001 - the author's modules may raise anything
+            text = f"{describe_exception(error)}mpchat: the service could not be loaded"
             self._fail(ExitCode.SOFTWARE, text)
         messages.send(self.channel, _plan(service, limit, warnings), answers)
         fds.close_all(answers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,53 +16,83 @@ import pytest
 import yaml
 
 from tests.docs.pages import ROOT, blocks
+from tests.docs.terminal import Terminal
 
-PYTEST_INI = """[pytest]
-asyncio_mode = auto
-asyncio_default_fixture_loop_scope = function
-filterwarnings = error
-"""
+README = (ROOT / "README.md").read_text()
+SHIPPED = ("mpchat", "Makefile", "README.md", "pyproject.toml", "dynamic_config_fallback.json")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> tuple[Path, str]:
+    """A fresh checkout, as far as the README needs it, and its README, for a port that is free here."""
+    folder = tmp_path / "mpchat"
+    folder.mkdir()
+    with socket.create_server(("", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    for name in SHIPPED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    config = (ROOT / "static_config.yaml").read_text()
+    (folder / "static_config.yaml").write_text(config.replace("8080", port))
+    return folder, README.replace("8080", port)
+
+
+def test_a_stranger_can_type_its_commands(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    folder, page = checkout
+    assert "    make serve " in page
+    service, terminal = Terminal(folder, tmp_path), Terminal(folder, tmp_path)
+    try:
+        service.type("make serve\n")
+        service.wait_for(re.escape(re.findall(r"^    mpchat .* pid 123: (.*)$", page, re.M)[0]))
+        for block in blocks(page):
+            if block.file is not None:
+                (folder / block.file).write_text(block.text)
+            elif block.language == "console":
+                terminal.follow(block.text)
+            else:
+                assert block.language == "sh"
+                for line in block.text.splitlines():
+                    terminal.type(line + "\n")
+                    if line.startswith("pytest"):
+                        terminal.wait_for("1 passed")
+                    assert terminal.finish() == 0, line
+        service.type("\x03")
+        assert service.finish() == 0
+    finally:
+        service.close()
+        terminal.close()
+
+
+def test_its_own_service_keeps_the_ping(tmp_path: Path) -> None:
     for name in ("static_config.yaml", "dynamic_config_fallback.json"):
         shutil.copy(ROOT / name, tmp_path)
-    for block in blocks((ROOT / "README.md").read_text()):
-        assert block.file is not None
-        (tmp_path / block.file).write_text(block.text)
-    (tmp_path / "pytest.ini").write_text(PYTEST_INI)
-    return tmp_path
+    write_its_service(tmp_path)
+    app = ("--app", "my_service:components")
+    result = run(tmp_path, "-m", "mpchat", "check", "-c", "static_config.yaml", *app)
+    assert (result.stdout, result.stderr) == ("static_config.yaml: ok\n", "")
+    namespace = runpy.run_path(str(tmp_path / "my_service.py"))
+    assert "handler-ping" in dict(namespace["components"].items())
 
 
-def run(folder: Path, *command: str) -> str:
+def write_its_service(folder: Path) -> None:
+    (block,) = (block for block in blocks(README) if block.file == "my_service.py")
+    (folder / "my_service.py").write_text(block.text)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    return result
 
 
-def test_its_service(folder: Path) -> None:
-    checked = (
-        "-m",
-        "mpchat",
-        "check",
-        "-c",
-        "static_config.yaml",
-        "--app",
-        "my_service:components",
-    )
-    assert run(folder, *checked) == "static_config.yaml: ok\n"
-    assert "1 passed" in run(folder, "-m", "pytest", "-q")
-
-
-def test_its_schema_for_editors(folder: Path) -> None:
-    page = (ROOT / "README.md").read_text()
-    (printing,) = re.findall(r"^    python (.+) > schema\.json$", page, re.M)
-    schema = json.loads(run(folder, *printing.split()))
-    assert "    # yaml-language-server: $schema=schema.json\n" in page
-    config = yaml.safe_load((folder / "static_config.yaml").read_text())
+def test_its_schema_for_editors(tmp_path: Path) -> None:
+    write_its_service(tmp_path)
+    (printing,) = re.findall(r"^    python (.+) > schema\.json$", README, re.M)
+    schema = json.loads(run(tmp_path, *printing.split()).stdout)
+    assert "    # yaml-language-server: $schema=schema.json\n" in README
+    config = yaml.safe_load((ROOT / "static_config.yaml").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate(config)
     config["components_manager"]["components"]["websocket-handler"]["no-such"] = 1

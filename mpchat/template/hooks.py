@@ -1,0 +1,128 @@
+"""What is wrong with the classes of a component list, found before there is a client to notice it.
+
+Rules. Nothing of an author's class is called. A hook that would fail whenever it is called is a mistake;
+a method whose name is nearly that of a hook is worth a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mpchat.components.component import Component
+from mpchat.components.handler_base import HandlerBase
+from mpchat.errors import Problem
+from mpchat.websocket.handler import WebsocketHandlerBase
+
+_ALIKE = 0.8
+"""How much of two names has to be the same, from 0 to 1, for one to be a misspelling of the other."""
+
+
+@dataclass(frozen=True)
+class _Hook:
+    base: type[Component]
+    """The class that has it"""
+    name: str
+    arguments: tuple[str, ...] = ()
+    is_async: bool = True
+    is_required: bool = False
+
+    @property
+    def definition(self) -> str:
+        arguments = ", ".join(("self", *self.arguments))
+        return f"{'async ' if self.is_async else ''}def {self.name}({arguments})"
+
+
+_HOOKS = (
+    _Hook(Component, "__init__", ("options", "components"), is_async=False),
+    _Hook(Component, "start"),
+    _Hook(Component, "stop"),
+    _Hook(Component, "on_all_components_loaded", is_async=False),
+    _Hook(Component, "on_all_components_are_stopping", is_async=False),
+    _Hook(HandlerBase, "handle_non_websocket_request", ("request", "context")),
+    _Hook(WebsocketHandlerBase, "handle_handshake", ("request", "context")),
+    _Hook(WebsocketHandlerBase, "handle", ("chat", "context"), is_required=True),
+)
+
+
+def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
+    """Return a Problem for each hook of a class that cannot work."""
+    for hook in _hooks_of(cls):
+        member = inspect.getattr_static(cls, hook.name)
+        if member is not inspect.getattr_static(hook.base, hook.name):
+            what = _mistake(cls, hook, member)
+            if what is not None:
+                file, line = _place(member, cls)
+                yield Problem(file, line, 1 if line else 0, f"{cls.__name__}.{hook.name}", what)
+        elif hook.is_required:
+            file, line = _place(cls, cls)
+            like = "".join(f"; did you mean it by '{name}'?" for name in _alike(cls, hook))
+            text = f"has no `{hook.definition}`{like}"
+            yield Problem(file, line, 1 if line else 0, cls.__name__, text)
+
+
+def find_misspellings(cls: type[Component]) -> Iterator[str]:
+    """Return a warning for each method whose name is nearly that of a hook that the class lacks."""
+    for hook in _hooks_of(cls):
+        is_own = inspect.getattr_static(cls, hook.name) is not inspect.getattr_static(
+            hook.base, hook.name
+        )
+        if not (is_own or hook.is_required):
+            for name in _alike(cls, hook):
+                file, line = _place(vars(cls)[name], cls)
+                text = f"nothing calls {cls.__name__}.{name}; did you mean '{hook.name}'?"
+                yield f"{file}:{line}: {text}"
+
+
+def _hooks_of(cls: type[Component]) -> list[_Hook]:
+    return [hook for hook in _HOOKS if issubclass(cls, hook.base)]
+
+
+def _alike(cls: type[Component], hook: _Hook) -> list[str]:
+    ours = {known.name for known in _HOOKS}
+    names = [name for name, value in vars(cls).items() if callable(value) and name not in ours]
+    return difflib.get_close_matches(hook.name, names, n=1, cutoff=_ALIKE)
+
+
+def _mistake(cls: type[Component], hook: _Hook, member: Any) -> str | None:
+    expected = f"expected `{hook.definition}`"
+    function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    if not callable(function):
+        return f"{expected}, got {type(member).__name__}"
+    unwrapped = inspect.unwrap(function)
+    # Of anything but a plain function, such as what a decorator returns, only a call can tell.
+    if inspect.isfunction(unwrapped):
+        if inspect.isasyncgenfunction(unwrapped):
+            return f"{expected}, got one with a yield in it"
+        if inspect.iscoroutinefunction(unwrapped) != hook.is_async and function is unwrapped:
+            return f"{expected}, got one {'without' if hook.is_async else 'with'} async"
+    arguments = [None] * len(hook.arguments)
+    try:
+        signature = inspect.signature(function)
+        # A static method is called without the object, anything else with it or the class.
+        signature.bind(*([] if isinstance(member, staticmethod) else [cls]), *arguments)
+    except TypeError:
+        return f"{expected}, got one with other parameters: {signature}"
+    except ValueError:
+        return None  # Of a callable in C nobody knows the parameters.
+    return None
+
+
+def _place(member: Any, cls: type[Component]) -> tuple[str, int]:
+    """Return the file and the line of a method or a class, 0 where there is none."""
+    if isinstance(member, staticmethod | classmethod):
+        member = member.__func__
+    member = inspect.unwrap(member) if callable(member) else cls
+    code = getattr(member, "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None) or cls.__module__
+    try:
+        return file, inspect.findsource(cls)[1] + 1
+    except (OSError, TypeError):
+        return file, 0

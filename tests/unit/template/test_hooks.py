@@ -1,0 +1,152 @@
+"""Hooks that cannot work are mistakes, told with the author's file and line."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.components.component import Component
+from mpchat.components.handler_base import HandlerBase
+from mpchat.handlers.lists import default_component_list
+from mpchat.template.hooks import find_misspellings, find_mistakes
+from mpchat.websocket.handler import WebsocketHandlerBase
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return call
+
+
+class Right(WebsocketHandlerBase):
+    def __init__(self, options: Any, components: Any, more: int = 0) -> None:
+        super().__init__(options, components)
+
+    @traced
+    async def handle(self, *everything: Any) -> None: ...
+
+    async def handle_handshake(self, request: Any, context: Any, hint: str = "") -> None: ...
+
+
+class Static(WebsocketHandlerBase):
+    @staticmethod
+    async def handle(chat: Any, context: Any) -> None: ...
+
+    @classmethod
+    async def start(cls) -> None: ...
+
+
+class Derived(Right):
+    pass
+
+
+async def test_what_works_is_no_mistake() -> None:
+    ours = [cls for _name, cls in default_component_list().items()]
+    for cls in (Right, Static, Derived, Component, HandlerBase, *ours):
+        assert [*find_mistakes(cls)] == []
+        assert [*find_misspellings(cls)] == []
+
+
+class Sync(WebsocketHandlerBase):
+    def handle(self, chat: Any, context: Any) -> None: ...  # type: ignore[override]
+
+
+class Nothing(WebsocketHandlerBase):
+    pass
+
+
+class Misspelt(WebsocketHandlerBase):
+    async def handel(self, chat: Any, context: Any) -> None: ...
+
+
+class NoContext(WebsocketHandlerBase):
+    async def handle(self, chat: Any) -> None: ...  # type: ignore[override]
+
+
+class Yields(WebsocketHandlerBase):
+    async def handle(self, chat: Any, context: Any) -> Any:
+        yield chat
+
+
+class Attribute(WebsocketHandlerBase):
+    handle = None  # type: ignore[assignment]
+
+
+class SyncStart(Component):
+    def start(self) -> None: ...  # type: ignore[override]
+
+
+class AsyncLoaded(Component):
+    async def on_all_components_loaded(self) -> None: ...  # type: ignore[override]
+
+
+class NoOptions(Component):
+    def __init__(self) -> None: ...
+
+
+class Http(HandlerBase):
+    async def handle_non_websocket_request(self, request: Any) -> Any: ...  # type: ignore[override]
+
+
+ASYNC = "`async def handle(self, chat, context)`"
+
+
+@pytest.mark.parametrize(
+    ("cls", "path", "text"),
+    [
+        (Sync, "Sync.handle", f"expected {ASYNC}, got one without async"),
+        (Nothing, "Nothing", f"has no {ASYNC}"),
+        (Misspelt, "Misspelt", f"has no {ASYNC}; did you mean it by 'handel'?"),
+        (
+            NoContext,
+            "NoContext.handle",
+            f"expected {ASYNC}, got one with other parameters: (self, chat: 'Any') -> 'None'",
+        ),
+        (Yields, "Yields.handle", f"expected {ASYNC}, got one with a yield in it"),
+        (Attribute, "Attribute.handle", f"expected {ASYNC}, got NoneType"),
+        (SyncStart, "SyncStart.start", "expected `async def start(self)`, got one without async"),
+        (
+            AsyncLoaded,
+            "AsyncLoaded.on_all_components_loaded",
+            "expected `def on_all_components_loaded(self)`, got one with async",
+        ),
+        (
+            NoOptions,
+            "NoOptions.__init__",
+            "expected `def __init__(self, options, components)`, "
+            "got one with other parameters: (self) -> 'None'",
+        ),
+        (
+            Http,
+            "Http.handle_non_websocket_request",
+            "expected `async def handle_non_websocket_request(self, request, context)`, "
+            "got one with other parameters: (self, request: 'Any') -> 'Any'",
+        ),
+    ],
+)
+def test_a_mistake_has_its_place(cls: type[Component], path: str, text: str) -> None:
+    (found,) = find_mistakes(cls)
+    assert (found.path, found.text, found.file) == (path, text, __file__)
+    lines = Path(__file__).read_text().splitlines()
+    name = path.rpartition(".")[2]
+    assert name in lines[found.line - 1] or f"class {cls.__name__}" in lines[found.line - 1]
+
+
+class Careless(WebsocketHandlerBase):
+    async def handle(self, chat: Any, context: Any) -> None: ...
+
+    async def handle_handshke(self, request: Any, context: Any) -> None: ...
+
+
+def test_a_method_that_is_nearly_a_hook_is_warned_about() -> None:
+    (warning,) = find_misspellings(Careless)
+    assert warning.startswith(f"{__file__}:")
+    assert warning.endswith(
+        ": nothing calls Careless.handle_handshke; did you mean 'handle_handshake'?"
+    )

@@ -30,6 +30,20 @@ def close_all(descriptors: Iterable[int]) -> None:
         close(descriptor)
 
 
+def room_for(count: int) -> bool:
+    """Return whether this process can open so many more descriptors now."""
+    opened: list[int] = []
+    try:
+        opened.append(_open_null())
+        while len(opened) < count:
+            opened.append(system.dup(opened[0]))
+    except OSError:
+        return False
+    finally:
+        close_all(opened)
+    return True
+
+
 def grow_descriptor_table(descriptor: int) -> None:
     """Make room for as many descriptors as this process may open, at most 16,384.
 

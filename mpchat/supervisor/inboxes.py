@@ -30,17 +30,25 @@ class Inboxes:
         """Have an inbox for so many slots.
 
         Raises:
-            StartError: The system refuses one; those that were made stay.
+            StartError: The system refuses one; there are as many as before.
         """
+        before = len(self._ends)
         while len(self._ends) < slots:
             try:
-                ends = _inbox()
+                self._ends.append(_inbox())
             except OSError as error:
                 text = (
                     f"cannot make an inbox for slot {len(self._ends)}: {describe_os_error(error)}"
                 )
-                raise StartError(text, ExitCode.UNAVAILABLE) from error
-            self._ends.append(ends)
+                self.shrink(before)
+                raise StartError(text, ExitCode.OS) from error
+
+    def shrink(self, slots: int) -> None:
+        """Have no more than so many, of which nobody was told yet."""
+        for ends in self._ends[slots:]:
+            for end in ends:
+                system.close_socket(end)
+        del self._ends[slots:]
 
     def of(self, slot: int) -> socket.socket:
         """Return the end that a slot's worker reads from."""
@@ -61,10 +69,7 @@ class Inboxes:
 
     def close(self) -> None:
         """Close our descriptors; what is in inboxes is taken by workers that still have them."""
-        for ends in self._ends:
-            for end in ends:
-                system.close_socket(end)
-        self._ends.clear()
+        self.shrink(0)
 
 
 def _inbox() -> tuple[socket.socket, socket.socket]:

@@ -98,8 +98,7 @@ class Pool:
             _tell(askers, reason)
             return
         try:
-            self._running.listeners.grow(count)
-            self._running.inboxes.grow(count)
+            self._running.grow(count)
         except StartError as error:
             self._log.error(f"not scaled to {count} workers: {error}")
             _tell(askers, str(error))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 
-from mpchat.errors import StartError
+from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.control import default_path
+from mpchat.linux.descriptors import room_for
 from mpchat.supervisor.inboxes import Inboxes
 from mpchat.supervisor.sockets import Listeners
+
+_DESCRIPTORS_OF_SLOT = 9
+"""A listening socket, the ends of an inbox, and a channel, pidfd and memfd for each of two workers"""
+_RESERVE = 16
+"""For what comes and goes: a new template, a fork request, a message"""
 
 
 class Running:
@@ -27,14 +34,39 @@ class Running:
         self.plan = plan
         self.static_config = static_config
         self.control = -1
-        self.listeners = Listeners(plan.listener, plan.workers)
         self.inboxes = Inboxes()
+        self.listeners = Listeners(plan.listener, 1)
+        self._slots = 1
         try:
-            self.inboxes.grow(plan.workers)
+            self.inboxes.grow(1)
+            self.grow(plan.workers)
         except StartError:
+            self.inboxes.close()
             self.listeners.close()
             self.listeners.remove_file()
             raise
+
+    def grow(self, slots: int) -> None:
+        """Have a listening socket and an inbox for so many slots, and be able to run workers in them.
+
+        Raises:
+            StartError: The system refuses it; everything is as it was.
+        """
+        new = slots - self._slots
+        if new <= 0:
+            return
+        if not room_for(new * _DESCRIPTORS_OF_SLOT + _RESERVE):
+            limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            text = f"{slots} workers need more descriptors than the supervisor has left"
+            advice = f"raise their limit, which is {limit} (LimitNOFILE, ulimit -n)"
+            raise StartError(f"{text}; {advice}", ExitCode.OS)
+        self.inboxes.grow(slots)
+        try:
+            self.listeners.grow(slots)
+        except StartError:
+            self.inboxes.shrink(self._slots)
+            raise
+        self._slots = slots
 
     def refusal(self, plan: messages.Plan) -> str:
         """Return why another plan cannot take this one's place without a stop; nothing if it can."""

@@ -44,21 +44,44 @@ class Listeners:
             self.sockets = [shared] * slots
             return
         self._family, self._address = _family(plan["address"])
-        first = self._listen_tcp(plan["port"], join=False)
-        self.port = int(first.getsockname()[1])
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first = self._bind_tcp(plan["port"], join=False)
         self.sockets = [first]
-        self.grow(slots)
+        try:
+            self._listen(first)
+            self.port = int(system.getsockname(first)[1])
+            system.setsockopt(first, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self.grow(slots)
+        except OSError as error:
+            self.close()
+            raise _cannot_listen(self._where(plan["port"]), error) from error
+        except StartError:
+            self.close()
+            raise
 
     def grow(self, slots: int) -> None:
         """Have a socket for so many slots; none is ever given up, whatever becomes of its slot.
 
         Raises:
-            StartError: The system refuses one; those that were made stay.
+            StartError: The system refuses one; there are as many as before.
         """
-        while len(self.sockets) < slots:
-            shared = self.sockets[0] if self.shared else self._listen_tcp(self.port, join=True)
-            self.sockets.append(shared)
+        missing = slots - len(self.sockets)
+        if self.shared:
+            self.sockets += self.sockets[:1] * missing
+            return
+        new: list[socket.socket] = []
+        try:
+            for _ in range(missing):
+                new.append(self._bind_tcp(self.port, join=True))
+            # No client comes to one that does not listen, so until here each can be given up.
+            for sock in new:
+                self._listen(sock)
+        except OSError as error:
+            _close_all(new)
+            raise _cannot_listen(self._where(self.port), error) from error
+        except StartError:
+            _close_all(new)
+            raise
+        self.sockets += new
 
     def set_backlog(self, backlog: int) -> None:
         """Let so many clients wait on each socket from now on.
@@ -81,36 +104,40 @@ class Listeners:
 
     def close(self) -> None:
         """Close our descriptors; clients are refused when the last worker has closed its own."""
-        for sock in self.sockets:
-            sock.close()
+        _close_all(self.sockets)
 
     def remove_file(self) -> None:
         """Remove the socket file if it is still ours."""
         if self.file is not None:
             self.file.remove()
 
-    def _listen_tcp(self, port: int, *, join: bool) -> socket.socket:
-        family, address = self._family, self._address
+    def _bind_tcp(self, port: int, *, join: bool) -> socket.socket:
+        family = self._family
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = system.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise _cannot_listen(f"{address} port {port}", error) from error
+            raise _cannot_listen(self._where(port), error) from error
         try:
-            sock.setblocking(False)
+            system.setblocking(sock, False)
             # Connections of a previous run in TIME_WAIT do not keep the port from us.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if join:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                system.setsockopt(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             # Accepted sockets inherit it; websocket/output raises it for large fragments.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-            sock.bind((address, port))
-            sock.listen(self._backlog)
+            system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+            system.bind(sock, (self._address, port))
         except OSError as error:
-            sock.close()
-            raise _cannot_listen(f"{address} port {port}", error) from error
+            system.close_socket(sock)
+            raise _cannot_listen(self._where(port), error) from error
         return sock
+
+    def _listen(self, sock: socket.socket) -> None:
+        system.listen(sock, self._backlog)
+
+    def _where(self, port: int) -> str:
+        return f"{self._address} port {port}"
 
     def _listen_unix(self, path: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,6 +150,11 @@ class Listeners:
             sock.close()
             raise _cannot_listen(path, error) from error
         return sock
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        system.close_socket(sock)
 
 
 def _family(address: str | None) -> tuple[socket.AddressFamily, str]:

@@ -46,15 +46,8 @@ def kept_sockets() -> None:
     from mpchat.server.accepting import Acceptor
     from mpchat.supervisor.sockets import Listeners
 
-    listen_tcp = Listeners._listen_tcp
-
-    def keep_the_port(self: Listeners, *given: Any, **named: Any) -> socket.socket:
-        sock = listen_tcp(self, *given, **named)
-        # Bound as before, and not listening any more.
-        sock.shutdown(socket.SHUT_RD)
-        return sock
-
-    _replace(Listeners, "_listen_tcp", keep_the_port)
+    # Bound as before, to keep the port, and not listening.
+    _replace(Listeners, "_listen", lambda *_: None)
     add = Acceptor.add
 
     def add_own(self: Acceptor, given: list[socket.socket]) -> None:

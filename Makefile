@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -13,13 +13,20 @@ serve: $(VENV)/.serve
 
 # The tortures by themselves, since they have to judge what clients wait for.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos tests
+	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos --ignore tests/injection tests
 	$(BIN)/python -m pytest -q -n 2 tests/chaos
+	$(BIN)/python -m pytest -q tests/injection
 
 # All of them in full, for a quarter of an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
 # .venv/bin/python -m tests.chaos --help
+# Then each call site of supervisor, template, monitor and boot fails with each errno, three times: twenty minutes.
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --write docs/reliability.md
+	$(BIN)/python -m tests.injection
+
+# Every single call fails once with each errno; hours.
+chaos-all: $(VENV)/.test
+	$(BIN)/python -m tests.injection --all
 
 # 2,000 attackers of each kind beside 100 honest clients, ten minutes on a quiet machine; writes docs/attacks.md.
 attack: $(VENV)/.test
@@ -39,6 +46,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/linux/test_seam.py
 
 # Adds the names of a userver checkout, of any version: make userver-names TREES='../userver'
 userver-names: $(VENV)/.test

@@ -17,6 +17,7 @@ import array
 import errno
 import json
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -42,6 +43,8 @@ _CREDENTIALS = struct.Struct("3i")
 _RECEIVE_BYTES = 2 * INLINE_BYTES
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(_CREDENTIALS.size)
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN}
+_RETRY_MS = 100
+"""After this the system is asked again for what it refused."""
 _REFUSED = {errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
 """The system does not take it now, though the socket may have room."""
 
@@ -94,6 +97,24 @@ class Channel:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    def wait(self) -> None:
+        """Wait until there is something to receive; send meanwhile what waits to be sent.
+
+        Raises:
+            ChannelClosed: The other end is gone.
+            OSError: The system refuses the wait.
+        """
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        while self._waiting:
+            wanted = select.POLLIN if self.refused else select.POLLIN | select.POLLOUT
+            poller.modify(self._socket, wanted)
+            if any(event & ~select.POLLOUT for _fd, event in system.poll(poller, _RETRY_MS)):
+                return
+            self.flush()
+        poller.modify(self._socket, select.POLLIN)
+        system.poll(poller, None)
 
     @property
     def has_waiting(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+
+from mpchat.linux import system
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,13 @@ class SocketFile:
     @classmethod
     def of(cls, path: str) -> SocketFile:
         """Note the file that is there now."""
-        found = os.stat(path)
+        found = system.stat(path)
         return cls(path, found.st_ino, found.st_mtime_ns)
 
     def remove(self) -> None:
         """Remove it, unless another process has put its own there."""
         try:
             if SocketFile.of(self.path) == self:
-                os.unlink(self.path)
+                system.unlink(self.path)
         except FileNotFoundError:
             return

@@ -17,6 +17,7 @@ from typing import Any
 
 from mpchat.ipc.control import LONGEST_REQUEST, ControlError
 from mpchat.ipc.orders import Orders
+from mpchat.linux import system
 from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
 
@@ -123,8 +124,8 @@ class Control:
         return {"workers": count}
 
     async def _connections(self) -> dict[str, Any]:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        near.setblocking(False)
+        near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        system.setblocking(near, False)
         connections: list[dict[str, Any]] = []
         silent = self._status.ready_pids()
         with near:

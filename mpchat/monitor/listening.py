@@ -14,6 +14,8 @@ import time
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc.control import own_folder
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
 
 _BACKLOG = 16
 _LOCK_SECONDS = 1.0
@@ -26,33 +28,33 @@ def listen(path: str) -> socket.socket:
         StartError: Another service listens there, or the folder does not allow it.
     """
     folder = os.path.dirname(path) or "."
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = system.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if folder == own_folder(os.environ):
             _make_own_folder(folder)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = system.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _lock(lock, folder)
             _remove_stale(path)
-            os.fchmod(sock.fileno(), 0o600)
-            sock.bind(path)
+            system.fchmod(sock.fileno(), 0o600)
+            system.bind(sock, path)
         finally:
-            os.close(lock)
-        sock.listen(_BACKLOG)
+            fds.close(lock)
+        system.listen(sock, _BACKLOG)
     except OSError as error:
-        sock.close()
+        system.close_socket(sock)
         raise _unusable(path, describe_os_error(error)) from error
     except StartError:
-        sock.close()
+        system.close_socket(sock)
         raise
     return sock
 
 
 def _make_own_folder(folder: str) -> None:
     try:
-        os.mkdir(folder, 0o700)
+        system.mkdir(folder, 0o700)
     except FileExistsError as error:
-        found = os.lstat(folder)
+        found = system.lstat(folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             text = "the folder must be this user's alone (mode 0700)"
             raise _unusable(folder, text) from error
@@ -62,26 +64,26 @@ def _lock(descriptor: int, folder: str) -> None:
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 raise _unusable(folder, "another process holds a lock on the folder") from error
-            time.sleep(0.01)
+            system.sleep(0.01)
 
 
 def _remove_stale(path: str) -> None:
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        if not stat.S_ISSOCK(system.lstat(path).st_mode):
             raise _unusable(path, "there is something that is no socket")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
+    with system.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        system.setblocking(probe, False)
         try:
-            probe.connect(path)
+            system.connect(probe, path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            system.unlink(path)
             return
         except BlockingIOError:
             pass  # Its queue is full: somebody is there.

@@ -8,6 +8,7 @@ lives is killed (a stuck worker would keep the port), and socket files go.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -30,6 +31,8 @@ from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.monitor.status import Status
+
+_FLUSH_SECONDS = 0.5
 
 log = logging.getLogger("mpchat.monitor")
 
@@ -119,7 +122,15 @@ async def _serve(
             if not end.done():
                 end.set_exception(error)
 
+    async def flush() -> None:
+        """Send what the channel did not take at once; its end is noticed by who reads it."""
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            with contextlib.suppress(ChannelClosed):
+                channel.flush()
+
     loop.add_reader(channel.fileno(), read)
+    flushing = asyncio.create_task(flush())
     async with control.listening(listening):
         messages.send(channel, messages.Ready(), [listening.fileno()])
         retires = await end
@@ -129,6 +140,7 @@ async def _serve(
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 task.cancel()
+        flushing.cancel()
         return retires
 
 

@@ -9,7 +9,6 @@ closed while the service listens.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import stat
 from typing import Any
@@ -22,6 +21,9 @@ _UNSENT = 256 * 1024
 """Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
 megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
 connections of all share (tcp_mem). With less, large messages go out in more pieces."""
+
+
+_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 
 class Listeners:
@@ -140,14 +142,17 @@ class Listeners:
         return f"{self._address} port {port}"
 
     def _listen_unix(self, path: str) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
-            remove_stale(path)
-            sock.bind(path)
-            sock.listen(self._backlog)
+            sock = system.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:
-            sock.close()
+            raise _cannot_listen(path, error) from error
+        try:
+            system.setblocking(sock, False)
+            remove_stale(path)
+            system.bind(sock, path)
+            self._listen(sock)
+        except OSError as error:
+            system.close_socket(sock)
             raise _cannot_listen(path, error) from error
         return sock
 
@@ -167,25 +172,27 @@ def _family(address: str | None) -> tuple[socket.AddressFamily, str]:
 
 def _has_ipv6() -> bool:
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
+        with system.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            system.bind(probe, ("::", 0))
+    except OSError as error:
+        if error.errno in _NO_IPV6:
+            return False
+        raise _cannot_listen(":: (any address)", error) from error
     return True
 
 
 def remove_stale(path: str) -> None:
     """Remove the file of a dead service; one that answers is left and makes ``bind`` fail."""
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(system.stat(path).st_mode):
             return
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with system.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(path)
+            system.connect(probe, path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            system.unlink(path)
 
 
 def _cannot_listen(where: str, error: OSError) -> StartError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -124,10 +123,8 @@ class _Template:
                     raise ValueError(f"the supervisor sent {type(message).__name__}")
 
     def _next(self) -> tuple[messages.Message, list[int]]:
-        poller = select.poll()
-        poller.register(self.channel.fileno(), select.POLLIN)
         while (received := messages.receive(self.channel)) is None:
-            system.poll(poller, None)
+            self.channel.wait()
         return received
 
     def _fail(self, exit_code: ExitCode, text: str) -> NoReturn:

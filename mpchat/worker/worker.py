@@ -9,6 +9,7 @@ heartbeat is a timer of the event loop itself, so it stands still when the loop 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import os
 import signal
@@ -308,5 +309,9 @@ class _Worker:
         self.row.publish(self.counters)
         if self.beats % _BEATS_PER_LOOK == 0:
             self.allocator.look()
+        if self.channel.has_waiting:
+            with contextlib.suppress(ChannelClosed):
+                # The end of the channel is noticed by who reads it.
+                self.channel.flush()
         due = now + self.heartbeat
         self.loop.call_at(due, self._beat, due)

@@ -1,0 +1,44 @@
+"""A minute of what `python -m tests.injection` tries in full: a service lives on, whatever call fails."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.injection.__main__ import injections, run
+from tests.injection.calls import ENDS
+from tests.injection.scenario import Injection, record
+
+SECONDS = 50.0
+AT_LEAST = 5
+"""Lives in that time, on the slowest machine."""
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> list[Injection]:
+    folder = tmp_path_factory.mktemp("record") / "life"
+    folder.mkdir()
+    return injections(record(folder), every=False)
+
+
+def test_a_service_lives_on_whatever_call_fails(chosen: list[Injection], tmp_path: Path) -> None:
+    # Another sample each time; what fails is named, and can be tried again by that name.
+    sample = random.sample(chosen, len(chosen))
+    happened = 0
+    failed = []
+    for injection, hit, problems, log in run(sample, tmp_path, SECONDS):
+        happened += hit
+        if problems:
+            failed.append(f"{injection}: {problems}\n{log}")
+    assert failed == []
+    assert happened >= AT_LEAST
+
+
+def test_a_supervisor_that_ends_is_noticed(chosen: list[Injection], tmp_path: Path) -> None:
+    some = next(i for i in chosen if i.role == "supervisor" and i.name == "waitpid")
+    ((_injection, hit, problems, _log),) = run([replace(some, errno=ENDS)], tmp_path, 1)
+    assert hit
+    assert problems

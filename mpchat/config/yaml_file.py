@@ -93,6 +93,8 @@ class _Reader:
         self.file = file
         self.places: dict[Path, tuple[int, int]] = {}
         self.problems: list[Problem] = []
+        self._known: dict[int, dict[str, yaml.Node]] = {}
+        """The pairs of each mapping by the id of its node: a mapping may be merged in many places"""
 
     def read(self, node: yaml.Node, path: Path) -> Any:
         self.places[path] = _place(node)
@@ -112,34 +114,49 @@ class _Reader:
         if node.tag != "tag:yaml.org,2002:map":
             self._problem(node, path, f"expected a mapping, got the tag {node.tag}")
             return {}
-        own = {key.value for key, _value in node.value if isinstance(key, yaml.ScalarNode)}
-        values: dict[str, Any] = {}
+        return {
+            key: self.read(value, (*path, key)) for key, value in self._pairs(node, path).items()
+        }
+
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
+        """Return what a mapping holds: its own keys, then what it merges; the first of each wins.
+
+        Merging is that of https://yaml.org/type/merge.html: a mapping's own keys override merged ones,
+        earlier mappings of a list override later ones, and a merged mapping may merge others. (PyYAML's
+        own constructor, as of 6.0.4, lets the later override.)
+        """
+        known = self._known.get(id(node))
+        if known is not None:
+            return known
+        pairs: dict[str, yaml.Node] = {}
+        merged: list[yaml.Node] = []
+        first: dict[tuple[bool, str], int] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                self._merge(value_node, path, own, values)
-                continue
             # A key is what is written: `on: 1` names the option "on", not the value true.
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(key_node, path, "expected a name as key")
                 continue
-            key = key_node.value
-            if key in values and (*path, key) in self.places and key in own:
-                first = self.places.get((*path, key), (0, 0))[0]
-                self._problem(key_node, (*path, key), f"given twice, first in line {first}")
+            is_merge = key_node.tag == "tag:yaml.org,2002:merge"
+            if (is_merge, key_node.value) in first:
+                line = first[is_merge, key_node.value]
+                inside = (*path, key_node.value)
+                self._problem(key_node, inside, f"given twice, first in line {line}")
                 continue
-            values[key] = self.read(value_node, (*path, key))
-        return values
-
-    def _merge(self, node: yaml.Node, path: Path, own: set[str], values: dict[str, Any]) -> None:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in sources:
+            first[is_merge, key_node.value] = _place(key_node)[0]
+            if not is_merge:
+                pairs[key_node.value] = value_node
+            elif isinstance(value_node, yaml.SequenceNode):
+                merged += value_node.value
+            else:
+                merged.append(value_node)
+        for source in merged:
             if not isinstance(source, yaml.MappingNode):
                 self._problem(source, path, "expected a mapping after <<")
                 continue
-            for key_node, value_node in source.value:
-                if isinstance(key_node, yaml.ScalarNode) and key_node.value not in own:
-                    values.setdefault(key_node.value, None)
-                    values[key_node.value] = self.read(value_node, (*path, key_node.value))
+            for key, value in self._pairs(source, path).items():
+                pairs.setdefault(key, value)
+        self._known[id(node)] = pairs
+        return pairs
 
     def _problem(self, node: yaml.Node, path: Path, text: str) -> None:
         self.problems.append(Problem(self.file, *_place(node), dotted(path), text))

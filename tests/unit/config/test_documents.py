@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import ChainMap
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from mpchat.config.static import load_static
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.userver import load_userver_names
-from mpchat.config.validation import validate
+from mpchat.config.validation import at, validate
 from mpchat.config.yaml_file import read_yaml
 from mpchat.dynamic_config.fallback import load
 from mpchat.dynamic_config.json_file import read_json
@@ -60,6 +61,57 @@ def test_places_and_merge_keys() -> None:
     document = read_yaml(text, "f")
     assert document.value == {"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}}
     assert document.places["use", "y"] == (6, 6)
+
+
+MAPPINGS = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from(["x", "y", "name"]), st.integers(0, 9)),
+        st.lists(st.integers(0, 3)),
+        st.booleans(),
+    ),
+    max_size=4,
+)
+"""Of each mapping: its own keys, which earlier ones it merges, whether it merges them before its own"""
+
+
+@given(MAPPINGS)
+def test_merge_keys_are_those_of_the_specification(
+    mappings: list[tuple[dict[str, int], list[int], bool]],
+) -> None:
+    lines = []
+    expected: list[dict[str, int]] = []
+    for index, (own, merged, first) in enumerate(mappings):
+        earlier = [number for number in merged if number < index]
+        keys = [f"  {name}: {value}" for name, value in own.items()]
+        merge = f"  <<: [{', '.join(f'*m{number}' for number in earlier)}]"
+        keys.insert(0 if first else len(keys), merge)
+        lines += [f"m{index}: &m{index}", *keys]
+        expected.append(dict(ChainMap(own, *(expected[number] for number in earlier))))
+    document = read_yaml("\n".join(lines), "f")
+    assert document.problems == ()
+    assert list((document.value or {}).values()) == expected
+    for path, (line, column) in document.places.items():
+        if isinstance(number := at(document.value, path), int):
+            assert lines[line - 1][column - 1 :] == str(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &a {x: 1}\nc:\n  <<: *a\n  <<: *a", "f:4:3: c.<<: given twice, first in line 3"),
+        ("a: &a {x: 1, x: 2}\nc: {<<: *a}", "f:1:14: a.x: given twice, first in line 1"),
+        ("a: &a {<<: 1}\nc: {<<: [*a, *a]}", "f:1:12: a: expected a mapping after <<"),
+        ("c: {<<: [{x: 1}, 5]}", "f:1:18: c: expected a mapping after <<"),
+        ("c: {<<: {[1]: 1}}", "f:1:10: c: expected a name as key"),
+    ],
+)
+def test_mistakes_in_what_is_merged_are_told_once(text: str, expected: str) -> None:
+    assert [str(problem) for problem in read_yaml(text, "f").problems] == [expected]
+
+
+def test_a_mapping_that_merges_itself_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        read_yaml("a: &a\n  <<: *a", "f")
 
 
 class Options(OptionsModel):

@@ -222,7 +222,15 @@ def _restore_stderr(descriptor: int) -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Fill what the caller has closed of 0, 1 and 2: a channel there would be printed into."""
+    """Fill what the caller has closed of 0, 1 and 2: whatever is there would be printed into.
+
+    Python has no stream for one that was closed when it began. What is there since then is somebody
+    else's: libffi keeps a file of its own open from the first import of ctypes on, an author's module
+    may. It is replaced, which is safe only because this process is about to exec.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
+        pass
+    for standard, stream in enumerate((sys.__stdin__, sys.__stdout__, sys.__stderr__)):
+        if stream is None or not os.get_inheritable(standard):
+            os.dup2(descriptor, standard)
     os.close(descriptor)

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,40 @@ def test_closed_standard_descriptors_stay_unused(
         assert service.stop() == 0
     finally:
         service.close()
+
+
+GRABBING_MAIN = """
+import os
+
+# As libffi does with a file of its own: the first free descriptor, kept, and open after an exec.
+if not os.path.exists("grabbed"):
+    os.set_inheritable(os.open("grabbed", os.O_RDWR | os.O_CREAT), {inheritable})
+
+from mpchat import daemon_main, default_component_list
+
+daemon_main(default_component_list())
+"""
+
+
+@pytest.mark.parametrize(
+    ("closed", "inheritable"), [("<&-", True), (">&-", True), ("2>&-", True), ("2>&-", False)]
+)
+def test_a_file_in_the_place_of_a_closed_descriptor_stays_unused(
+    service_config_path_temp: Path, tmp_path: Path, closed: str, inheritable: bool
+) -> None:
+    (tmp_path / "main.py").write_text(GRABBING_MAIN.format(inheritable=inheritable))
+    command = [sys.executable, "main.py", "-c", str(service_config_path_temp)]
+    service = Service(["sh", "-c", f'exec "$@" {closed}', "sh", *command], tmp_path)
+    try:
+        service.wait_notified(lambda message: message.get("READY") == "1")
+        standard = {os.readlink(f"/proc/{service.pid}/fd/{number}") for number in range(3)}
+        assert "/dev/null" in standard
+        assert not any("grabbed" in path for path in standard)
+        assert "generation 2" in service.reload()
+        assert service.stop() == 0
+    finally:
+        service.close()
+    assert (tmp_path / "grabbed").read_bytes() == b""
 
 
 @pytest.mark.parametrize(("code", "told"), [("import sys; sys.exit(4)", "exit status 4")])

@@ -6,13 +6,15 @@ imports nothing but the standard library and this room.
 Rules. A line has at most 4,096 bytes and ends with its only newline, so it is one write that no other
 process's line gets into. What is too long loses the middle of its text: what happened stands at the
 beginning, why (of a traceback) at the end. It is cut before it is encoded, so a line that was cut is as
-well-formed as any other. Escapes are userver's; ltsv has none of its own and gets the same.
+well-formed as any other. Escapes are userver's; ltsv has none of its own and gets the same. Control
+characters never get through, in any format: some of what is logged was chosen by a client.
 """
 
 from __future__ import annotations
 
 import bisect
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -32,15 +34,25 @@ Encode: TypeAlias = Callable[[Fields, str], bytes]
 
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"))
 """The backslash first, or it would escape those of the others."""
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+"""C0, DEL and C1; both separators of Unicode; marks that turn the direction of writing; the BOM."""
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def escape(text: str) -> str:
-    """Escape what would end a value or the line."""
+    """Escape what would end a value or the line, and every other control character by its number."""
+    if text.isprintable():
+        return text.replace("\\", "\\\\")
     # Faster than str.translate, by far where much is to be escaped.
     for found, escaped in _ESCAPES:
         text = text.replace(found, escaped)
-    return text
+    return text if text.isprintable() else _CONTROL.sub(_escape_control, text)
+
+
+def _escape_control(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def tskv(fields: Fields, text: str) -> bytes:
@@ -55,7 +67,10 @@ def ltsv(fields: Fields, text: str) -> bytes:
 
 def to_json(fields: Fields, text: str) -> bytes:
     """Return one JSON object; numbers are numbers."""
-    return f"{_to_json({**fields, 'text': text})}\n".encode()
+    line = _to_json({**fields, "text": text})
+    if not line.isprintable():
+        line = _CONTROL.sub(_escape_control, line)
+    return f"{line}\n".encode()
 
 
 def raw(fields: Fields, text: str) -> bytes:

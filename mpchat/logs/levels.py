@@ -42,16 +42,18 @@ class Levels:
 
     def order(self, name: str, level: str | None) -> None:
         """Change a logger's level (a name of LEVELS) for the operator; None takes the order back."""
-        if level is None:
-            self._ordered.pop(name, None)
-        else:
+        if level is not None:
             self._ordered[name] = LEVELS[level]
-        self.apply()
+        elif name in self._ordered:
+            del self._ordered[name]
+        else:
+            return
+        self._apply([name])
 
     def order_all(self, levels: Mapping[str, str]) -> None:
         """Follow the orders that were given before this process began."""
-        for name, level in levels.items():
-            self.order(name, level)
+        self._ordered |= {name: LEVELS[level] for name, level in levels.items()}
+        self._apply(levels)
 
     def force(self, levels: Mapping[str, int]) -> None:
         """Follow the dynamic config: these loggers have these levels, all others their own."""
@@ -60,17 +62,22 @@ class Levels:
 
     def apply(self) -> None:
         """Set all levels; once more after code has run that may have set some itself."""
-        wanted = self._ordered | self._forced
-        for name in self._given.keys() | wanted.keys():
+        self._apply(self._given.keys() | self._ordered.keys() | self._forced.keys())
+
+    def _apply(self, names: Iterable[str]) -> None:
+        for name in names:
             logger = find_logger(name)
             if logger.level != self._given.get(name):
                 self._own[name] = logger.level
-            if name in wanted:
-                self._given[name] = wanted[name]
-                logger.setLevel(wanted[name])
+            wanted = self._forced.get(name, self._ordered.get(name))
+            if wanted is None:
+                self._given.pop(name, None)
+                wanted = self._own.pop(name)
             else:
-                del self._given[name]
-                logger.setLevel(self._own.pop(name))
+                self._given[name] = wanted
+            # Each change has every logger of the process forget what it knows about levels.
+            if logger.level != wanted:
+                logger.setLevel(wanted)
 
 
 def forced_levels(

@@ -1,8 +1,8 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
 Rules. A reload is answered when it is done everywhere, scaling when the workers are ready, other orders
-when every process was told. Bulk
-does not pass through here: workers write what was asked for into the socket that came with the order.
+when every process was told. Bulk does not pass through here: workers write what was asked for into the
+socket that came with the order.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from mpchat.supervisor.restart import Restart
 
 _SHORT = 2000
 """Characters of an error that fit into the channel, however they are escaped."""
+MOST_LOGGERS = 1000
+"""Loggers that may have another level by order: a new process is given all of them."""
 _DEFAULT_LOGGER = "default"
 """The one whose level our own lines have, too"""
 
@@ -62,8 +64,7 @@ class Orders:
             case "connections", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
-                self._set_level(logger, level, number)
-                answer("")
+                answer(self._set_level(logger, level, number))
             case "restart", {"slot": int() | None as slot} if self.restart is not None:
                 self.restart.ask(slot, answer)
             case "scale", {"count": int(count)} if pool is not None:
@@ -84,9 +85,12 @@ class Orders:
                     reasons.append(text)
         return "\n".join(reasons)
 
-    def _set_level(self, logger: str, name: object, number: object) -> None:
+    def _set_level(self, logger: str, name: object, number: object) -> str:
+        """Change a logger's level in every process; return why that is refused, or nothing."""
         if not isinstance(name, str | None) or not isinstance(number, int | None):
             raise MalformedMessage(f"the level of {logger} is {name!r}, {number!r}")
+        if name is not None and logger not in self.levels and len(self.levels) >= MOST_LOGGERS:
+            return f"{MOST_LOGGERS} loggers have another level by order already: give one its own again"
         level = messages.LogLevel(logger, name, number)
         self.levels.pop(level.logger, None)
         if level.level is not None:
@@ -98,3 +102,4 @@ class Orders:
             if not child.is_template:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")
+        return ""

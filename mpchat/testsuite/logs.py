@@ -25,7 +25,12 @@ def parse_tskv(line: str) -> dict[str, str]:
 
 
 def _unescape(value: str) -> str:
-    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), value)
+    return re.sub(r"\\(u[0-9a-f]{4}|.)", _escaped, value)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    what = found[1]
+    return chr(int(what[1:], 16)) if len(what) > 1 else _ESCAPES.get(what, what)
 
 
 class CaptureLogs:

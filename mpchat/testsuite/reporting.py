@@ -56,7 +56,15 @@ def readable_log(service: Service) -> str:
 def _readable(line: str) -> str:
     fields = parse_tskv(line)
     if "timestamp" not in fields:
-        return line
+        return _harmless(line)
     words = [fields["timestamp"].partition("T")[2], fields.get("level", "")]
     words += [fields[name] for name in ("worker", "module", "connection") if name in fields]
-    return f"{' '.join(words)}: {fields.get('text', '')}"
+    return _harmless(f"{' '.join(words)}: {fields.get('text', '')}")
+
+
+def _harmless(text: str) -> str:
+    """Escape what a client may have sent for the terminal that shows the report to obey."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )

@@ -42,6 +42,23 @@ def test_any_text_is_one_line_that_is_read_back(
         assert len(line) > LINE_BYTES - 10
 
 
+CONTROLS = [
+    chr(code)
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F))
+] + ["\u2066", "\u2069", "\ufeff"]
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_nothing_that_a_terminal_obeys_gets_through(log_format: str) -> None:
+    hostile = "".join(CONTROLS) + "\\ é 🙂"
+    for value in (hostile, f"{hostile}{'x' * LINE_BYTES}"):
+        line = to_line(FORMATS[log_format], {"module": value, "connection": value}, value)
+        shown = line.decode()
+        assert [control for control in CONTROLS if control in shown[:-1].replace("\t", "")] == []
+        assert shown.splitlines() == [shown[:-1]]
+        assert read_line(log_format, line)["text"].startswith(hostile)
+
+
 @pytest.mark.parametrize("log_format", FORMATS)
 @given(text=ANY, value=ANY)
 @example(text="\ud800" * 5000, value="\udcff")

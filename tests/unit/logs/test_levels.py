@@ -60,6 +60,29 @@ def test_default_is_the_root_logger_and_children_follow(logger: logging.Logger) 
     assert logging.getLogger().level == before
 
 
+def test_an_order_touches_its_logger_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    touched: list[str] = []
+
+    def set_level(logger: logging.Logger, level: int) -> None:
+        touched.append(logger.name)
+        logger.level = level
+
+    monkeypatch.setattr(logging.Logger, "setLevel", set_level)
+    names = [f"{NAME}.many.{number}" for number in range(100)]
+    levels, later = Levels(), Levels()
+    for name in names:
+        levels.order(name, "debug")
+    assert touched == names
+    levels.order(names[7], "error")
+    levels.order(names[7], "error")
+    levels.order(f"{NAME}.unknown", None)
+    assert touched[100:] == [names[7]]
+    levels.apply()
+    later.order_all(dict.fromkeys(names, "critical"))
+    assert touched[101:] == names
+    assert f"{NAME}.unknown" not in logging.Logger.manager.loggerDict
+
+
 def test_an_unknown_level_changes_nothing(logger: logging.Logger) -> None:
     with pytest.raises(KeyError):
         Levels().order(NAME, "loud")

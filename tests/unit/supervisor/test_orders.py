@@ -1,0 +1,30 @@
+"""Orders: what the supervisor does not do is answered with the reason."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from mpchat.ipc import messages
+from mpchat.supervisor.orders import MOST_LOGGERS, Orders
+
+
+def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
+    answers: list[messages.OrderDone] = []
+    child: Any = SimpleNamespace(send=answers.append)
+    log: Any = SimpleNamespace(info=lambda text: None, order=lambda level: None)
+    reload: Any = SimpleNamespace(generation=SimpleNamespace(number=1))
+    family: Any = ()
+    orders = Orders(reload, log, family)
+
+    def ask(logger: str, level: str | None) -> str:
+        arguments = {"logger": logger, "level": level, "number": 10 if level else None}
+        orders.take(child, messages.Order(1, "log-level", arguments), [], None, 0.0)
+        return answers[-1].error
+
+    for number in range(MOST_LOGGERS):
+        assert ask(f"logger.{number}", "debug") == ""
+    assert ask("one.more", "debug").startswith("1000 loggers have another level by order already")
+    assert ask("logger.7", "error") == ask("logger.8", None) == ask("one.more", "debug") == ""
+    assert orders.levels["logger.7"] == "error"
+    assert len(orders.levels) == MOST_LOGGERS

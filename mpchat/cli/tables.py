@@ -40,6 +40,8 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
         f"{totals['messages_sent']} out ({_size(totals['bytes_sent'])}); "
         f"log lines lost: {totals['log_lines_dropped']}"
     )
+    if answer["faults"]:
+        yield f"faults of the supervisor: {answer['faults']}; its log says which"
     hit = [f"{name} {count}" for name, count in answer["limits"].items() if count]
     if hit:
         yield f"limits: {', '.join(hit)}"

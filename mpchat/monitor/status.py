@@ -57,6 +57,7 @@ class Status:
             "uptime_seconds": _since(board.service("started"), now),
             "silent_seconds": _since(board.service("beat_at"), now),
             "generation": board.service("generation"),
+            "faults": board.service("faults"),
             "hang_timeout_seconds": self._hang_timeout,
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},

@@ -29,6 +29,7 @@ STATUS: dict[str, Any] = {
     "uptime_seconds": 61.5,
     "silent_seconds": 0.2,
     "generation": 4,
+    "faults": 0,
     "hang_timeout_seconds": 15.0,
     "workers": [
         WORKER,
@@ -38,6 +39,12 @@ STATUS: dict[str, Any] = {
     "totals": {**TOTALS_SO_FAR, **dict.fromkeys(GAUGES, 5)},
     "limits": dict.fromkeys(LIMITS, 0) | {"write-timeout": 2, "max-remote-payload": 40},
 }
+
+
+def test_status_tells_of_faults_only_if_there_are_any() -> None:
+    assert not any("fault" in line for line in status_lines(STATUS))
+    lines = list(status_lines(STATUS | {"faults": 3}))
+    assert "faults of the supervisor: 3; its log says which" in lines
 
 
 def test_status() -> None:

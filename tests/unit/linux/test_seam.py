@@ -88,8 +88,9 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name
 
 
-# ``send`` and ``receive`` of our own objects are no system calls.
-OURS = {
+# Methods of other objects that have the same names.
+OTHERS = {
+    "signature.bind",
     "messages.send",
     "channel.send",
     "self.channel.send",
@@ -107,7 +108,7 @@ OURS = {
 def test_every_system_call_can_be_made_to_fail(path: Path) -> None:
     if str(path.relative_to(PACKAGE)) in ELSEWHERE:
         return
-    found = [f"{path}:{line}: {name}" for line, name in calls(path) if name not in OURS]
+    found = [f"{path}:{line}: {name}" for line, name in calls(path) if name not in OTHERS]
     assert found == []
 
 

@@ -39,6 +39,7 @@ LIMITS = (
     "max_requests_per_second",
     # Sockets that were ended: 408, or nothing where nothing had been said
     "handshake-timeout",
+    "body-timeout",
     # WebSocket connections that were ended, for what their client did or did not do
     "max-remote-payload",
     "max-messages-per-second",

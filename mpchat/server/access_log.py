@@ -38,14 +38,24 @@ class AccessLog:
         self._access = find_logger(name) if name else None
 
     def request(
-        self, handler: HandlerBase | None, request: Request, status: int, client: Client
+        self,
+        handler: HandlerBase | None,
+        request: Request,
+        status: int,
+        client: Client,
+        reason: str = "",
     ) -> None:
-        """Write the line of a request; ``handler`` is None where no path was found."""
+        """Write the line of a request; ``handler`` is None where no path was found.
+
+        ``reason`` says why it was refused, and repeats nothing that the client sent.
+        """
         snapshot = self._snapshot()
         logger = self._logger(snapshot, handler)
         if logger is None:
             return
         text = f"{request.method} {shown_target(request.path)} {status} from {client}"
+        if reason:
+            text += f": {reason}"
         if snapshot[LOG_REQUEST_HEADERS]:
             shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
             headers = (

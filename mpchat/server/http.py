@@ -1,9 +1,11 @@
 """A client's socket until it becomes a WebSocket: request heads, plain responses, the handshake.
 
-Rules. One head at a time, under a limit of size and one of time that no trickle stretches. Requests that
-come early wait until the one before is answered. Whatever ends with ``Connection: close`` is half-closed
-and read to its end, since closing at once would take the response from a client that still sends.
-What a request has to be is decided by head, target, framing and upgrade.
+Rules. One head at a time, under limits of size and time. Requests that come early wait until the one
+before is answered. Whatever ends with ``Connection: close`` is half-closed and read to its end, since
+closing at once would take the response from a client that still sends; one that has half-closed its own
+side is sent all its answers first (RFC 9112, 9.6). A socket beyond a limit is closed with whatever
+answer it gets. What a request has to be is decided by head, target, framing and upgrade; for how long a
+client is waited for, by waits.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from websockets.http11 import Response
 from mpchat.components.handler_base import HandlerBase, response
 from mpchat.logs.connection import CONNECTION
 from mpchat.server.errors import HttpError
+from mpchat.server.framing import split_list
 from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
 from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin
+from mpchat.server.waits import Wait, Waits
 from mpchat.websocket.client import client_of
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -28,14 +32,15 @@ from mpchat.websocket.protocol import WebSocketProtocol
 if TYPE_CHECKING:
     from mpchat.server.server import Server
 
-HANDLER_ERRORS = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
-"""What an author's code may end with that is no reason for the worker to end."""
 _PER_TURN = 16
 """Requests of one client that are answered before others have their turn."""
-_REFUSED_SECONDS = 1.0
-"""Time for the request of a socket beyond a limit, which is there only to be refused."""
-_LINGER = 2.0
-"""Seconds that a client has to read the last response and to end its side."""
+_LIMITS = {
+    Wait.FIRST: "handshake-timeout",
+    Wait.HEAD: "handshake-timeout",
+    Wait.BODY: "body-timeout",
+}
+"""What ends these waits, as it is counted."""
+_INCOMPLETE = frozenset((Wait.HEAD, Wait.BODY))
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -56,7 +61,8 @@ class HttpProtocol(asyncio.Protocol):
         self._is_full = False
         self._is_fresh = True
         self._is_lost = False
-        self.wheel_tick = 0
+        self._has_ended = False
+        """The client sends nothing more"""
 
     @property
     def idle(self) -> bool:
@@ -69,14 +75,16 @@ class HttpProtocol(asyncio.Protocol):
         # Asked for now: a closed socket has no name any more.
         name = self._accepted_from or transport.get_extra_info("peername")
         self.client = client_of(name, self.server.options.listener.ipv6_prefix)
-        self.server.waiting.add(self)
-        self._expire_in(
-            self.server.options.handshake_timeout if self._admitted else _REFUSED_SECONDS
+        server = self.server
+        server.waiting.add(self)
+        self._waits = Waits(
+            self.transport, server.shared, server.options, self._too_late, admitted=self._admitted
         )
+        self._waits.begin(Wait.FIRST)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
-        self.server.shared.wheel.discard(self)
+        self._waits.forget()
         self.server.no_longer_waiting(self)
         self.server.socket_closed()
         if self._task is not None:
@@ -86,21 +94,20 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_over:
             return
         self._is_fresh = False
-        begins, self._has_begun = self.idle, True
+        self._has_begun = True
         self._data += data
         if self._task is None:
             self._serve()
-            awaits_rest = self._task is None and self._has_begun and not self._is_over
-            if begins and awaits_rest and self._admitted:
-                # From its first byte on; those that follow do not stretch it.
-                self._expire_in(self.server.options.handshake_timeout)
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
 
-    def eof_received(self) -> None:
-        if self._task is None and not self.idle and not self._is_over:
-            # RFC 9112, 8.
-            self._refuse(HttpError(HTTPStatus.BAD_REQUEST, "the request ended too early"))
+    def eof_received(self) -> bool:
+        if self._is_over:
+            return False
+        self._has_ended = True
+        self._await_client()
+        # We close it ourselves, when everything is answered.
+        return True
 
     def pause_writing(self) -> None:
         """The client does not read: what it asks for next has to wait."""
@@ -112,15 +119,14 @@ class HttpProtocol(asyncio.Protocol):
         self._is_full = False
         if self._task is None and not self._is_over and self.transport is not None:
             self._serve()
-            if self._task is None:
-                self.transport.resume_reading()
+            self._read_on()
 
     def end_if_idle(self, fresh_seconds: float) -> None:
         """The worker ends: a connection without a request ends; a new one may send its first, soon."""
         if not self.idle:
             return
         if self._is_fresh and fresh_seconds:
-            self._expire_in(fresh_seconds)
+            self._waits.begin(Wait.FIRST, fresh_seconds)
         else:
             self._half_close()
 
@@ -133,22 +139,46 @@ class HttpProtocol(asyncio.Protocol):
         """Answer requests until one is not there yet or takes time, or until others have their turn."""
         for _ in range(_PER_TURN):
             if self._task is not None or self._is_over or self._is_full:
-                return
+                break
             try:
                 head = self._head = self._head or self._read_head()
             except HttpError as error:
                 self._refuse(error)
-                return
+                break
             if head is None or len(self._data) < head.body_length:
-                return
+                break
             body = bytes(self._data[: head.body_length])
             del self._data[: head.body_length]
             self._head = None
-            self.server.shared.wheel.discard(self)
+            self._waits.end()
             self._begin(head, body)
-        if self._task is None and not self._is_over and self._data and self.transport is not None:
-            self.transport.pause_reading()
-            self._task = asyncio.get_running_loop().create_task(self._take_turns())
+        else:
+            if self._task is None and not self._is_over and self._data and self.transport:
+                self.transport.pause_reading()
+                self._task = asyncio.get_running_loop().create_task(self._take_turns())
+        self._await_client()
+
+    def _await_client(self) -> None:
+        """Wait for what has to come from the client next, if anything has to."""
+        if self._task is not None or self._is_over:
+            return
+        if self._is_full:
+            wait = Wait.READER
+        elif self._has_ended:
+            if self._has_begun:
+                # RFC 9112, 8.
+                self._refuse(HttpError(HTTPStatus.BAD_REQUEST, "the request ended too early"))
+            else:
+                self._half_close()
+            return
+        elif self._head is not None:
+            wait = Wait.BODY
+        else:
+            wait = Wait.HEAD if self._has_begun else Wait.NEXT
+        if self._waits.kind is not wait:
+            self._waits.begin(wait)
+        elif wait is Wait.BODY:
+            self._waits.go_on()
 
     async def _take_turns(self) -> None:
         self._go_on()
@@ -188,7 +218,7 @@ class HttpProtocol(asyncio.Protocol):
                 return
         except HttpError as error:
             keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
-            self._finish(handler, head, refusal(error), keep=keep)
+            self._finish(handler, head, refusal(error), keep=keep, reason=error.text)
             return
         answering = self._answer(handler, head, context)
         self._task = asyncio.get_running_loop().create_task(answering)
@@ -198,7 +228,7 @@ class HttpProtocol(asyncio.Protocol):
         try:
             answer = await handler.handle_non_websocket_request(head.request, context)
             self._finish(handler, head, answer, keep=head.keep_alive)
-        except HANDLER_ERRORS as error:
+        except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, head, error)
         self._go_on()
 
@@ -212,34 +242,42 @@ class HttpProtocol(asyncio.Protocol):
         self._finish(handler, head, answer, keep=head.keep_alive)
 
     def _finish(
-        self, handler: HandlerBase | None, head: Head, answer: Response, *, keep: bool
+        self,
+        handler: HandlerBase | None,
+        head: Head,
+        answer: Response,
+        *,
+        keep: bool,
+        reason: str = "",
     ) -> None:
-        """Send an answer, and get ready for the next request."""
+        """Send an answer, and get ready for the next request.
+
+        ``reason`` says in the log why it is a refusal.
+        """
         server = self.server
         close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         # What follows a handshake may be frames, which must not be read as a request.
-        close = close or head.upgrade or server.ending is not None
+        close = close or head.upgrade or server.ending is not None or not self._admitted
+        # RFC 9112, 9.6: whoever sends close closes.
+        close = close or "close" in split_list(answer.headers.get_all("Connection"))
         head_only = head.request.method == "HEAD"
         date, more = server.dates.now(), server.stop_headers()
         data = serialise(answer, date, close=close, head_only=head_only, more=more)
         server.shared.counters.requests += 1
-        server.access.request(handler, head.request, answer.status_code, self.client)
+        server.access.request(handler, head.request, answer.status_code, self.client, reason)
+        self._has_begun = bool(self._data)
         self._respond(data, close=close)
-        if not self._is_over:
-            self._has_begun = bool(self._data)
-            options = server.options
-            self._expire_in(
-                options.handshake_timeout
-                if self._has_begun
-                else options.listener.connection.keepalive_timeout
-            )
 
     def _go_on(self) -> None:
         """A task is done: serve what has come meanwhile."""
         self._task = None
         self._serve()
-        # Not before there is no request left: reading would overtake answering.
-        if self._task is None and not (self._is_over or self._is_full) and self.transport:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again, unless a request is left: reading would overtake answering."""
+        is_waiting = self._task is None and not (self._is_over or self._is_full)
+        if is_waiting and not self._has_ended and self.transport is not None:
             self.transport.resume_reading()
 
     def _check_admission(self) -> None:
@@ -283,7 +321,7 @@ class HttpProtocol(asyncio.Protocol):
             text = "the service took too long to decide\n"
             answer = response(HTTPStatus.GATEWAY_TIMEOUT, text)
             self._finish(handler, head, answer, keep=False)
-        except HANDLER_ERRORS as error:
+        except BaseException as error:  # noqa: BLE001 an author's code may end with anything
             self._fail(handler, head, error)
         finally:
             if not upgraded:
@@ -320,11 +358,14 @@ class HttpProtocol(asyncio.Protocol):
             server.ended,
         )
         self._is_over = True
+        self._waits.forget()
         server.connections.add(protocol)
         transport.set_protocol(protocol)
         transport.resume_reading()
         protocol.start(bytes(self._data))
         self._data.clear()
+        if self._has_ended and not protocol.eof_received():
+            transport.close()
         if server.ending is not None:
             protocol.drain(server.ending)
         return True
@@ -351,22 +392,23 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._is_over = True
         self._data.clear()
-        if transport.can_write_eof():
-            transport.write_eof()
-        transport.resume_reading()
-        self._expire_in(_LINGER)
+        if self._has_ended:
+            # When what was written has gone.
+            transport.close()
+        else:
+            if transport.can_write_eof():
+                transport.write_eof()
+            transport.resume_reading()
+        self._waits.begin(Wait.END)
 
-    def _expire_in(self, seconds: float) -> None:
-        self.server.shared.wheel.set(self, seconds)
-
-    def expire(self) -> None:
-        """What the wheel calls when the client took too long."""
-        if self._is_over or not self._admitted:
+    def _too_late(self, wait: Wait) -> None:
+        """What was waited for did not come in time."""
+        limit = _LIMITS.get(wait)
+        if limit is not None:
+            self.server.shared.count_limit(limit)
+        if wait is Wait.END:
             self.abort()
-            return
-        if self._is_fresh or not self.idle:
-            self.server.shared.count_limit("handshake-timeout")
-        if not self.idle:
+        elif wait in _INCOMPLETE:
             text = "the request did not arrive in time"
             self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
         else:

@@ -14,7 +14,11 @@ class ConnectionOptions(OptionsModel):
     """What a client's socket may do before it is a WebSocket."""
 
     keepalive_timeout: Annotated[
-        int, Field(ge=1, description="Seconds that a connection may stay open without a request")
+        int,
+        Field(
+            ge=1,
+            description="Seconds that a connection may stay open without a request after its first one",
+        ),
     ] = 600
 
 
@@ -150,7 +154,26 @@ class ServerOptions(OptionsModel):
     ] = None
     handshake_timeout: Annotated[
         Duration,
-        Field(alias="handshake-timeout", description="Time for a request head from its first byte"),
+        Field(
+            alias="handshake-timeout",
+            description="Time for a request head from its first byte; then 408. So long may a new "
+            "connection say nothing, too, before it is closed",
+        ),
+    ] = 10.0
+    body_timeout: Annotated[
+        Duration,
+        Field(
+            alias="body-timeout",
+            description="Time without a byte of a request's body that has not arrived whole; then 408",
+        ),
+    ] = 30.0
+    write_timeout: Annotated[
+        Duration,
+        Field(
+            alias="write-timeout",
+            description="Time in which a client takes nothing of the responses to its plain requests "
+            "that it has not read; then cut off. 0s: any",
+        ),
     ] = 10.0
     worker_hang_timeout: Annotated[
         Duration,

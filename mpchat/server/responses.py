@@ -12,6 +12,7 @@ from websockets.http11 import Response
 
 from mpchat.components.handler_base import response
 from mpchat.server.errors import HttpError
+from mpchat.server.framing import split_list
 
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
@@ -51,8 +52,13 @@ def serialise(
     headers.setdefault("Date", date)
     if not bodiless:
         headers.setdefault("Content-Length", str(len(body)))
-    if close and "Connection" not in headers:
-        headers["Connection"] = "close"
+    if close:
+        options = split_list(headers.get_all("Connection"))
+        if "Connection" in headers:
+            del headers["Connection"]
+        # An author's keep-alive would be wrong, an Upgrade belongs to a 426.
+        kept = [option for option in options if option not in {"keep-alive", "close"}]
+        headers["Connection"] = ", ".join([*kept, "close"])
     head = Response(answer.status_code, answer.reason_phrase, headers, b"").serialize()
     return head if head_only else head + body
 

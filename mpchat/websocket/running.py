@@ -18,20 +18,21 @@ async def run_handler(protocol: WebSocketProtocol) -> None:
     """Run ``handle`` to its end; returning closes with 1000, failing with 1011 and one traceback.
 
     Raises:
-        CancelledError: The protocol cancelled the task. One of the handler's own is a failure, and so
-            are SystemExit and KeyboardInterrupt: a handler may end its connection, not the worker.
+        CancelledError: The protocol cancelled the task. Whatever else the handler ends with is its own
+            failure, also SystemExit or a group of such: it may end its connection, not the worker.
     """
     handler = protocol.handler
-    code = _NORMAL
+    code = _INTERNAL_ERROR
     try:
         await handler.handle(protocol.chat, protocol.context)
-    except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+        code = _NORMAL
+    except BaseException as error:
         if protocol.is_cancelled and isinstance(error, asyncio.CancelledError):
             raise
         if _is_closed(error):
+            code = _NORMAL
             handler.logger.debug("connection ended: %s", error)
         else:
-            code = _INTERNAL_ERROR
             handler.logger.exception("the handler failed")
     finally:
         protocol.handler_ended(code)

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import random
+import re
 import socket
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -345,6 +346,13 @@ async def test_allowed_origins(serve: Serve) -> None:
         async with connected(service.port) as (reader, writer):
             writer.write(shake(CHAT, "Cookie: a=b"))
             assert (await read_head(reader))[0] == 101
+        # A browser shows its user neither status nor body: the log has to say why.
+        line = re.compile(
+            r"text=GET /chat 403 from \S+: this origin is not among the allowed ones\n"
+        )
+        await asyncio.to_thread(
+            wait_until, lambda: line.search(service.stderr()), "the reason in the log"
+        )
     wrong = {"websocket-handler.allowed-origins": ["https://example.com/"]}
     with pytest.raises(ServiceFailed, match="expected an origin such as"), serve(wrong):
         pass

@@ -84,6 +84,8 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
         {
             "listener": ({"port": 2}, "options::test_port"),
             "handshake-timeout": ("1s", "options::test_time_limits_of_plain_http"),
+            "body-timeout": ("1s", "slow_clients::test_those_that_do_nothing_are_cut_off"),
+            "write-timeout": ("1s", "slow_clients::test_those_that_do_nothing_are_cut_off"),
             "control-socket": (
                 "x",
                 "control::test_the_socket_is_private_and_goes_with_the_service",

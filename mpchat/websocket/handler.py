@@ -127,10 +127,11 @@ class WebsocketHandlerBase(HandlerBase):
             Field(
                 alias="allowed-origins",
                 description="Whose pages may connect: `https://example.com`, with `:port` unless it is "
-                "the scheme's own; `https://*.example.com` for every name below it. Others get 403, also "
-                "`null` and pages of this host where they are not listed; whoever sends no Origin is no "
-                "browser, and is let in. By default only a request with Cookie or Authorization is "
-                "refused, unless host and port of its Origin are those that it asks for",
+                "the scheme's own; `https://*.example.com` for every name below it. Apps, devices and "
+                "extensions send other origins: `file://`, `app://x`, `chrome-extension://ID`, `'null'`. "
+                "Others get 403, also pages of this host where they are not listed; a client that sends "
+                "no Origin is no browser, and is let in. By default only a request with Cookie or "
+                "Authorization is refused, unless host and port of its Origin are those that it asks for",
             ),
         ] = None
         permessage_deflate: Annotated[

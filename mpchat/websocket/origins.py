@@ -5,7 +5,8 @@ for that server; only Origin tells whose page it was (RFC 6455, section 10.2). W
 with Origin is let in if the list has it. Without it a request with Origin and with credentials (Cookie,
 Authorization) is let in if Origin names the host and port that the request is for. Whoever sends no
 Origin is no browser, and is let in. Hosts are compared without case, ports with the scheme's own in the
-place of none; ``null`` and what is no origin at all equal nothing.
+place of none. Pages of apps, extensions and files have origins of other schemes (``app://x``, ``file://``)
+or ``null``: only a list lets them in with credentials.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _AUTHORITY = re.compile(
     r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
 )
-_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#@]*)")
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21-\x7e]*)")
 
 
 def split_authority(text: str) -> tuple[str, int | None] | None:
@@ -45,7 +46,10 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port of a page; ``is_wildcard`` stands for every name below the host instead."""
+    """Scheme, host and port of a page; ``is_wildcard`` stands for every name below the host instead.
+
+    With schemes that are none of the web's the host is all that follows; ``null`` is a host alone.
+    """
 
     scheme: str
     host: str
@@ -60,14 +64,23 @@ class Origin:
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Return the origin that a header names; None for ``null`` and for what is none (RFC 6454, 7.1)."""
+    """Return the origin that a header names; None for what is none (RFC 6454, 7.1)."""
+    if text == "null":
+        return _NULL
     found = _ORIGIN.fullmatch(text)
-    authority = split_authority(found[2]) if found is not None else None
-    if found is None or authority is None:
+    if found is None:
         return None
     scheme = found[1].lower()
+    if scheme not in _DEFAULT_PORTS:
+        return Origin(scheme, found[2].lower(), None)
+    authority = split_authority(found[2])
+    if authority is None:
+        return None
     host, port = authority
-    return Origin(scheme, host, _DEFAULT_PORTS.get(scheme) if port is None else port)
+    return Origin(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port)
+
+
+_NULL = Origin("", "null", None)
 
 
 def _parse_allowed(value: Any) -> Origin:
@@ -78,7 +91,9 @@ def _parse_allowed(value: Any) -> Origin:
         if origin is not None and "*" not in origin.host:
             return Origin(origin.scheme, origin.host, origin.port, is_wildcard)
     raise PydanticCustomError(
-        "origin", "expected an origin such as https://example.com or https://*.example.com"
+        "origin",
+        "expected an origin such as https://example.com, https://*.example.com or file://; "
+        "'null' needs quotes",
     )
 
 
@@ -103,7 +118,7 @@ def refusal(
         return "this origin is not among the allowed ones"
     if "Cookie" not in headers and "Authorization" not in headers:
         return None
-    if origin is not None and authority is not None:
+    if origin is not None and origin.scheme in _DEFAULT_PORTS and authority is not None:
         here = split_authority(authority)
         if here is not None:
             # Who ended TLS for us kept the scheme to himself: the port is compared as the page would.

@@ -328,7 +328,11 @@ async def test_who_reads_no_answers_is_asked_no_more(serve: Serve) -> None:
 
 async def test_allowed_origins(serve: Serve) -> None:
     options = {
-        "websocket-handler.allowed-origins": ["https://example.com", "https://*.example.org"]
+        "websocket-handler.allowed-origins": [
+            "https://example.com",
+            "https://*.example.org",
+            "file://",
+        ]
     }
     expected = {
         "https://example.com": 101,
@@ -336,6 +340,7 @@ async def test_allowed_origins(serve: Serve) -> None:
         "http://example.com": 403,
         "https://example.org": 403,
         "http://localhost": 403,
+        "file://": 101,
         "null": 403,
     }
     with serve(options) as service:

@@ -24,6 +24,7 @@ def admits(origin: str, entries: Any, authority: str = "chat.example.com", **mor
 
 
 EXACT = allowed("https://example.com", "http://Localhost:3000", "https://[2001:db8:0::1]:444")
+APPS = allowed("file://", "capacitor://localhost", "app://.", "chrome-extension://AbcD", "null")
 BELOW = allowed("https://*.example.com", "https://*.example.com:8443")
 
 
@@ -55,6 +56,22 @@ BELOW = allowed("https://*.example.com", "https://*.example.com:8443")
         ("https://a.example.com.evil.org", BELOW, False),
         ("http://a.example.com", BELOW, False),
         ("https://chat.example.com", (), False),
+        ("file://", APPS, True),
+        ("FILE://", APPS, True),
+        ("file:///", APPS, False),
+        ("file://host", APPS, False),
+        ("file:", APPS, False),
+        ("file://", EXACT, False),
+        ("capacitor://localhost", APPS, True),
+        ("ionic://localhost", APPS, False),
+        ("http://localhost", APPS, False),
+        ("app://.", APPS, True),
+        ("app://x.", APPS, False),
+        ("chrome-extension://abcd", APPS, True),
+        ("chrome-extension://abce", APPS, False),
+        ("null", APPS, True),
+        ("null://", APPS, False),
+        ("", APPS, False),
     ],
 )
 def test_the_list_decides(origin: str, entries: Any, admitted: bool) -> None:
@@ -79,6 +96,8 @@ def test_the_list_decides(origin: str, entries: Any, admitted: bool) -> None:
         ("https://a.chat.example.com", "chat.example.com", False),
         ("http://[::1]:8080", "[0::1]:8080", True),
         ("null", "chat.example.com", False),
+        ("file://", "chat.example.com", False),
+        ("app://chat.example.com", "chat.example.com", False),
         ("chat.example.com", "chat.example.com", False),
         ("https://chat.example.com/", "chat.example.com", False),
         ("https://chat.example.com", "[", False),
@@ -114,7 +133,8 @@ def test_nothing_is_the_same_as_an_unknown_host() -> None:
         "https://*example.com",
         "*.example.com",
         "https://example.com:x",
-        "null",
+        None,
+        "file:",
         "*",
         1,
     ],
@@ -129,7 +149,7 @@ def test_parts() -> None:
     assert split_authority("[::1]:80") == ("[::1]", 80)
     for wrong in ("", ":80", "a:b", "a:65536", "::1", "[::1", "[1.2.3.4]", "a b", "a@b", "a/b"):
         assert split_authority(wrong) is None, wrong
-    assert parse_origin("file://") is None
+    assert parse_origin("file") is None
     extension = parse_origin("chrome-extension://abc")
     assert extension is not None
     assert (extension.scheme, extension.host, extension.port) == ("chrome-extension", "abc", None)

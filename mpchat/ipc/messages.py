@@ -46,7 +46,7 @@ class Plan:
     pool: str
     workers: int
     listener: dict[str, Any]
-    """address, port, unix_socket, backlog"""
+    """address, port, unix_socket, unix_socket_permissions, backlog"""
     log_path: str
     log_format: str
     log_level: int

@@ -36,6 +36,7 @@ stat = os.stat
 lstat = os.lstat
 mkdir = os.mkdir
 unlink = os.unlink
+umask = os.umask
 link = os.link
 rename = os.rename
 pipe2 = os.pipe2

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import select
 import signal
 import socket
@@ -50,11 +49,11 @@ def run_monitor(
     logs = set_up_direct(logging_options, Origin("monitor"))
     logs.levels.order_all(request.log_levels)
     try:
-        listening = _listening(request.control_socket, descriptors[3:])
+        listening, file = _listening(request.control_socket, descriptors[3:])
     except StartError as error:
         messages.send(channel, messages.Failure(error.exit_code, f"mpchat: {error}"))
         return
-    files = [SocketFile.of(request.control_socket)]
+    files = [file]
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
@@ -70,14 +69,19 @@ def run_monitor(
         if request.socket_file is not None:
             files.append(SocketFile(**request.socket_file))
     for file in files:
-        file.remove()
+        try:
+            file.remove()
+        except OSError as error:
+            # The next service at this path takes it over.
+            log.warning("the socket file %s stays: %s", file.path, error.strerror)
 
 
-def _listening(path: str, inherited: list[int]) -> socket.socket:
+def _listening(path: str, inherited: list[int]) -> tuple[socket.socket, SocketFile]:
     """Return our predecessor's listening socket, unless its file is gone, or a new one."""
     for descriptor in inherited:
-        if os.path.exists(path):
-            return system.socket(fileno=descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            file = SocketFile.of(path)
+            return system.socket(fileno=descriptor), file
         fds.close(descriptor)
     return listen(path)
 

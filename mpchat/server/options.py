@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import ByteSize, Duration, OptionsModel, Port
@@ -34,6 +35,18 @@ class HandlerDefaults(OptionsModel):
     ] = 1024 * 1024
 
 
+def _mode_of_socket(value: Any) -> Any:
+    """Return the mode as its octal digits.
+
+    They may stand without quotes, as in userver's configs: what YAML makes of 0660, an octal number, is
+    never one of these.
+    """
+    text = str(value)
+    if value is not None and not re.fullmatch("[67][0-7]{2}", text):
+        raise PydanticCustomError("mode", "expected a mode such as '660', from '600' to '777'")
+    return None if value is None else text
+
+
 class PortOptions(OptionsModel):
     """A place to listen: an entry of the listener's ``ports``."""
 
@@ -45,6 +58,15 @@ class PortOptions(OptionsModel):
     unix_socket: Annotated[
         str | None,
         Field(alias="unix-socket", description="Path of a Unix socket instead of a port"),
+    ] = None
+    unix_socket_permissions: Annotated[
+        str | None,
+        BeforeValidator(_mode_of_socket, json_schema_input_type=str),
+        Field(
+            alias="unix-socket-permissions",
+            description="Mode of the Unix socket, such as '660'; clients need the right to write. By "
+            "default all rights but those that the umask takes away",
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -121,7 +143,9 @@ class ListenerOptions(PortOptions):
     def _one_place(self) -> Self:
         if not self.ports:
             _check_place(self)
-        elif len(self.ports) > 1 or self.port is not None or self.unix_socket is not None:
+        elif len(self.ports) > 1 or {self.port, self.unix_socket, self.unix_socket_permissions} != {
+            None
+        }:
             text = "mpchat listens in one place: expected port, unix-socket or one entry of ports"
             raise PydanticCustomError("place", text)
         return self
@@ -132,13 +156,21 @@ class ListenerOptions(PortOptions):
             return self
         (place,) = self.ports
         address = place.address if place.address is not None else self.address
-        changes = {"address": address, "port": place.port, "unix_socket": place.unix_socket}
+        changes = {
+            "address": address,
+            "port": place.port,
+            "unix_socket": place.unix_socket,
+            "unix_socket_permissions": place.unix_socket_permissions,
+        }
         return self.model_copy(update={**changes, "ports": ()})
 
 
 def _check_place(options: PortOptions) -> None:
     if (options.port is None) == (options.unix_socket is None):
         raise PydanticCustomError("place", "expected either port or unix-socket")
+    if options.unix_socket_permissions is not None and options.unix_socket is None:
+        text = "unix-socket-permissions needs a unix-socket"
+        raise PydanticCustomError("place", text)
 
 
 class ServerOptions(OptionsModel):

@@ -70,7 +70,7 @@ class Running:
 
     def refusal(self, plan: messages.Plan) -> str:
         """Return why another plan cannot take this one's place without a stop; nothing if it can."""
-        for what in ("address", "port", "unix_socket"):
+        for what in ("address", "port", "unix_socket", "unix_socket_permissions"):
             old, new = self.plan.listener[what], plan.listener[what]
             if new != old:
                 return _changed(f"the listener's {what.replace('_', '-')}", old, new)

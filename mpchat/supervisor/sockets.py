@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import errno
 import socket
-import stat
 from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.socket_file import SocketFile
+from mpchat.ipc.socket_file import PathTaken, SocketFile, listen_at
 from mpchat.linux import system
 
 _UNSENT = 256 * 1024
@@ -41,8 +40,7 @@ class Listeners:
         self._family, self._address = socket.AF_UNIX, ""
         if self.unix_path is not None:
             self.port = 0
-            shared = self._listen_unix(self.unix_path)
-            self.file = SocketFile.of(self.unix_path)
+            shared, self.file = _listen_unix(self.unix_path, plan)
             self.sockets = [shared] * slots
             return
         self._family, self._address = _family(plan["address"])
@@ -141,21 +139,6 @@ class Listeners:
     def _where(self, port: int) -> str:
         return f"{self._address} port {port}"
 
-    def _listen_unix(self, path: str) -> socket.socket:
-        try:
-            sock = system.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:
-            raise _cannot_listen(path, error) from error
-        try:
-            system.setblocking(sock, False)
-            remove_stale(path)
-            system.bind(sock, path)
-            self._listen(sock)
-        except OSError as error:
-            system.close_socket(sock)
-            raise _cannot_listen(path, error) from error
-        return sock
-
 
 def _close_all(sockets: list[socket.socket]) -> None:
     for sock in sockets:
@@ -181,18 +164,17 @@ def _has_ipv6() -> bool:
     return True
 
 
-def remove_stale(path: str) -> None:
-    """Remove the file of a dead service; one that answers is left and makes ``bind`` fail."""
+def _listen_unix(path: str, plan: dict[str, Any]) -> tuple[socket.socket, SocketFile]:
+    permissions: str | None = plan["unix_socket_permissions"]
+    mode = None if permissions is None else int(permissions, 8)
     try:
-        if not stat.S_ISSOCK(system.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with system.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            system.connect(probe, path)
-        except ConnectionRefusedError:
-            system.unlink(path)
+        return listen_at(path, plan["backlog"], mode)
+    except PathTaken as error:
+        text = f"cannot listen on {path}: {error} (is this service running already?)"
+        raise StartError(text, ExitCode.UNAVAILABLE) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot listen on {path}: {reason}", ExitCode.UNAVAILABLE) from error
 
 
 def _cannot_listen(where: str, error: OSError) -> StartError:

@@ -15,6 +15,7 @@ from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.ipc.socket_file import remove_dead
 from mpchat.linux import descriptors as fds
 from mpchat.linux.processes import become_subreaper, has_terminal
 from mpchat.supervisor.announcing import Announcer
@@ -33,7 +34,6 @@ from mpchat.supervisor.restart import Restart
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
-from mpchat.supervisor.sockets import remove_stale
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.templates import Templates
 
@@ -440,7 +440,7 @@ class Supervisor:
                 fds.close(self._running.control)
             # The monitor has removed it, unless it had to be killed.
             control = self._running.control_socket()
-            attempt("remove the control socket's file", partial(remove_stale, control))
+            attempt("remove the control socket's file", partial(remove_dead, control))
 
 
 def main(command: list[str]) -> int:

@@ -199,6 +199,7 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
             "address": listener.address,
             "port": listener.port,
             "unix_socket": listener.unix_socket,
+            "unix_socket_permissions": listener.unix_socket_permissions,
             "backlog": listener.backlog,
         },
         log_path=default.file_path,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 import yaml
 from websockets.asyncio.client import connect, unix_connect
 
+from mpchat.errors import ExitCode
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
@@ -35,6 +39,8 @@ async def test_a_unix_socket(
     listener = service_config["components_manager"]["components"]["server"]["listener"]
     del listener["port"]
     listener["unix-socket"] = "s.sock"
+    # Without quotes, as userver's configs may have it.
+    listener["unix-socket-permissions"] = 661
     config = tmp_path / "unix.yaml"
     config.write_text(yaml.safe_dump(service_config))
     path = tmp_path / "s.sock"
@@ -43,6 +49,7 @@ async def test_a_unix_socket(
         service = Service([*service_command, "-c", str(config)], tmp_path)
         try:
             await asyncio.to_thread(service.wait_ready)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o661
             async with unix_connect(str(path), "ws://localhost/chat") as chat:
                 await chat.send("hello")
                 assert await chat.recv() == "hello"
@@ -56,6 +63,37 @@ async def test_a_unix_socket(
                 assert not path.exists()
         finally:
             service.close()
+
+
+def test_a_unix_socket_whose_service_stands_still_is_not_taken(
+    serve: Serve, service_command: list[str], service_tmpdir: Path
+) -> None:
+    path = service_tmpdir / "s.sock"
+    changes: dict[str, Any] = {
+        "server.listener.port": None,
+        "server.listener.unix-socket": str(path),
+        "server.listener.backlog": 1,
+    }
+    with contextlib.ExitStack() as clients, serve(changes) as service:
+        pids = [service.process.pid, *service.pids("worker")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect_ex(str(path))
+            with pytest.raises(BlockingIOError):
+                client.connect(str(path))
+            command = [*service_command, "-c", str(service_tmpdir / "changed.yaml")]
+            second = subprocess.run(
+                command, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+    assert second.returncode == ExitCode.UNAVAILABLE
+    assert f"cannot listen on {path}: another service listens there" in second.stderr
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "send": (e.EAGAIN, e.ENOBUFS),
     "recv": (e.EAGAIN, e.ENOMEM),
     # These fail for arguments only, which are ours.
+    "umask": (),
     "close_socket": (),
     "sigaction": (),
     "sigmask": (),

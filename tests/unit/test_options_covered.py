@@ -104,6 +104,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "address": ("127.0.0.1", "options::test_address"),
             "port": (2, "options::test_port"),
             "unix-socket": ("s.sock", "listening::test_a_unix_socket"),
+            "unix-socket-permissions": ("660", "listening::test_a_unix_socket"),
         },
     ),
     ListenerOptions: (
@@ -354,6 +355,9 @@ def test_a_changed_option_is_read_and_its_effect_is_tested(
     changed = {**needed, option: value}
     if option in {"unix-socket", "ports"}:
         del changed["port"]
+    if option == "unix-socket-permissions":
+        needed = {"unix-socket": "s.sock"}
+        changed = {**needed, option: value}
     problems: list[Problem] = []
     before = validate(model, Document("f", needed, {}), (), problems)
     after = validate(model, Document("f", changed, {}), (), problems)

@@ -18,7 +18,7 @@ def test_only_the_user_may_open_it(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     before = os.umask(0)
     try:
-        with listen(str(path)):
+        with listen(str(path))[0]:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         os.umask(before)
@@ -26,8 +26,8 @@ def test_only_the_user_may_open_it(tmp_path: Path) -> None:
 
 def test_a_dead_services_socket_is_taken_over_and_a_living_ones_is_not(tmp_path: Path) -> None:
     path = str(tmp_path / "control.sock")
-    listen(path).close()
-    with listen(path) as living:
+    listen(path)[0].close()
+    with listen(path)[0] as living:
         with pytest.raises(StartError, match="another service listens there"):
             listen(path)
         # Its queue is full: still somebody is there.

@@ -13,7 +13,8 @@ from mpchat.supervisor.sockets import Listeners
 
 
 def plan(**more: Any) -> dict[str, Any]:
-    return {"address": "127.0.0.1", "port": 0, "unix_socket": None, "backlog": 16, **more}
+    unix = {"unix_socket": None, "unix_socket_permissions": None}
+    return {"address": "127.0.0.1", "port": 0, **unix, "backlog": 16, **more}
 
 
 def test_all_slots_share_one_port_and_a_second_instance_is_refused() -> None:
@@ -55,7 +56,7 @@ def test_a_unix_socket_is_shared_taken_over_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     listeners = Listeners(plan(port=None, unix_socket=str(path)), 3)
     assert len({sock.fileno() for sock in listeners.sockets}) == 1
-    with pytest.raises(StartError, match="another process listens there"):
+    with pytest.raises(StartError, match="another service listens there"):
         Listeners(plan(port=None, unix_socket=str(path)), 3)
     listeners.close()
     again = Listeners(plan(port=None, unix_socket=str(path)), 1)

@@ -75,7 +75,10 @@ class StartError(MpchatError):
 
 def describe_os_error(error: OSError) -> str:
     """Say what the system refused, without Python's ``[Errno N]`` decoration."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    # Numbers below zero are those of the resolver, which has its own words.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def describe_exception(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from mpchat.components.component import Component
+from mpchat.config.types import Count
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.options import Level
 
@@ -66,11 +67,11 @@ class HandlerBase(Component):
             Field(description="Whether /path/ is the same as /path"),
         ] = "both"
         max_requests_in_flight: Annotated[
-            Annotated[int, Field(ge=0)] | None,
+            Count | None,
             Field(description="Open connections of this handler in the service; then 503"),
         ] = None
         max_requests_per_second: Annotated[
-            Annotated[int, Field(ge=0)] | None,
+            Count | None,
             Field(description="Handshakes of this handler in the service; then 503"),
         ] = None
         log_level: Annotated[

@@ -12,6 +12,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+LARGEST = 2**31 - 1
+"""The largest number that an option may have: what a C int holds, as the kernel takes it."""
+DEEPEST = 100
+"""Levels of mappings and lists within each other that a config file may have."""
+
+_LONGEST = 3650 * 86400.0
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 
@@ -21,13 +27,19 @@ def parse_duration(value: Any) -> float:
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("duration", "expected a duration such as 500ms, 10s or 1m")
-    return int(found[1]) * _UNITS[found[2]]
+    digits = found[1].lstrip("0")
+    seconds = int(digits or 0) * _UNITS[found[2]] if len(digits) < 20 else _LONGEST + 1
+    if seconds > _LONGEST:
+        raise PydanticCustomError("duration", "expected a duration of at most 3650d")
+    return seconds
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
 """Seconds, written as userver writes durations."""
-ByteSize = Annotated[int, Field(ge=0)]
+ByteSize = Annotated[int, Field(ge=0, le=LARGEST)]
 """A number of bytes."""
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+"""A number of things."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose one."""
 

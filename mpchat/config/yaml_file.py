@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from mpchat.config.types import DEEPEST
 from mpchat.errors import ConfigError, Problem
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -55,7 +56,8 @@ def read_yaml(text: str, file: str) -> Document:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError([Problem(file, 0, 0, "", f"not valid YAML: {reason}")]) from error
     except RecursionError as error:
-        raise ConfigError([Problem(file, 0, 0, "", "nested too deeply")]) from error
+        what = f"nested too deeply: {DEEPEST} levels are allowed"
+        raise ConfigError([Problem(file, 0, 0, "", what)]) from error
     finally:
         loader.dispose()
     return Document(file, value, reader.places, problems=tuple(reader.problems))
@@ -97,11 +99,17 @@ class _Reader:
         """The pairs of each mapping by the id of its node: a mapping may be merged in many places"""
 
     def read(self, node: yaml.Node, path: Path) -> Any:
+        if len(path) > DEEPEST:
+            raise RecursionError
         self.places[path] = _place(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+        if "\0" in node.value:
+            # No name and no path of the system's can have one.
+            self._problem(node, path, "a text must not contain a zero byte")
+            return None
         try:
             return self.loader.construct_object(node, deep=True)
         except (ValueError, LookupError, OverflowError, TypeError):

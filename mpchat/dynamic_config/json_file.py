@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NoReturn
 
+from mpchat.config.types import DEEPEST
 from mpchat.config.yaml_file import Document, Path, dotted
 from mpchat.errors import ConfigError, Problem
 
@@ -31,18 +32,19 @@ def read_json(text: str, file: str) -> Document:
         raise ConfigError([Problem(file, 1, 1, "", "begins with a byte order mark; remove it")])
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
+        walker = _Walker(text)
+        walker.value(0, ())
     except json.JSONDecodeError as error:
         what = f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}"
         raise ConfigError([Problem(file, error.lineno, error.colno, "", what)]) from error
     except RecursionError as error:
-        raise ConfigError([Problem(file, 0, 0, "", "nested too deeply")]) from error
+        what = f"nested too deeply: {DEEPEST} levels are allowed"
+        raise ConfigError([Problem(file, 0, 0, "", what)]) from error
     except ValueError as error:
         # A constant or a number that Python refuses, which tells no place.
         walker = _Walker(text)
         place = next((walker.place(at) for at in _refused(text)), (0, 0))
         raise ConfigError([Problem(file, *place, "", f"not valid JSON: {error}")]) from error
-    walker = _Walker(text)
-    walker.value(0, ())
     problems = [
         Problem(file, *walker.place(index), dotted(path), "given twice")
         for path, index in walker.repeated
@@ -77,6 +79,8 @@ class _Walker:
         return line, index - self.lines[line - 1] + 1
 
     def value(self, index: int, path: Path) -> int:
+        if len(path) > DEEPEST:
+            raise RecursionError
         index = self._skip(index)
         self.found[path] = index
         first = self.text[index]

@@ -12,11 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import OptionsModel
+from mpchat.config.types import LARGEST, Count, OptionsModel
 from mpchat.dynamic_config.keys import Key
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
-Count = Annotated[int, Field(ge=0)]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t -~]*")
 _OF_THE_CONNECTION = frozenset(
@@ -132,7 +131,8 @@ class RpsCongestionControl(OptionsModel):
     """userver's congestion control: without effect yet."""
 
     min_limit: Annotated[
-        int, Field(alias="min-limit", ge=1, description="Lowest limit, requests per second")
+        int,
+        Field(alias="min-limit", ge=1, le=LARGEST, description="Lowest limit, requests per second"),
     ] = 2
     up_rate_percent: Annotated[
         float,
@@ -144,18 +144,36 @@ class RpsCongestionControl(OptionsModel):
     ] = 5
     overload_on_seconds: Annotated[
         int,
-        Field(alias="overload-on-seconds", ge=1, description="Overload before a limit is set"),
+        Field(
+            alias="overload-on-seconds",
+            ge=1,
+            le=LARGEST,
+            description="Overload before a limit is set",
+        ),
     ] = 10
     overload_off_seconds: Annotated[
         int,
-        Field(alias="overload-off-seconds", ge=1, description="Calm before the limit is lifted"),
+        Field(
+            alias="overload-off-seconds",
+            ge=1,
+            le=LARGEST,
+            description="Calm before the limit is lifted",
+        ),
     ] = 3
     up_level: Annotated[
-        int, Field(alias="up-level", ge=1, description="Calm seconds before the limit rises")
+        int,
+        Field(
+            alias="up-level", ge=1, le=LARGEST, description="Calm seconds before the limit rises"
+        ),
     ] = 3
     down_level: Annotated[
         int,
-        Field(alias="down-level", ge=1, description="Overloaded seconds before the limit falls"),
+        Field(
+            alias="down-level",
+            ge=1,
+            le=LARGEST,
+            description="Overloaded seconds before the limit falls",
+        ),
     ] = 3
     load_limit_percent: Annotated[
         int, Field(alias="load-limit-percent", ge=0, le=100, description="CPU that is overload")
@@ -168,7 +186,12 @@ class RpsCongestionControl(OptionsModel):
     ] = 0
     no_limit_seconds: Annotated[
         int,
-        Field(alias="no-limit-seconds", ge=1, description="Calm after which the limit is dropped"),
+        Field(
+            alias="no-limit-seconds",
+            ge=1,
+            le=LARGEST,
+            description="Calm after which the limit is dropped",
+        ),
     ] = 1000
     start_limit_factor: Annotated[
         float,
@@ -220,6 +243,7 @@ class ProfilerDebug(OptionsModel):
         Field(
             alias="execution-slice-threshold-us",
             ge=1,
+            le=LARGEST,
             description="Time without a switch of tasks that is logged",
         ),
     ]

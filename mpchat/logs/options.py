@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import OptionsModel
+from mpchat.config.types import LARGEST, OptionsModel
 
 Level = Literal["trace", "debug", "info", "warning", "error", "critical", "none"]
 
@@ -30,7 +30,7 @@ class LoggerOptions(OptionsModel):
         Field(description="When the queue is full: drop the line, or hold the event loop up"),
     ] = "discard"
     message_queue_size: Annotated[
-        int, Field(ge=1, description="Lines of each worker that may wait to be written")
+        int, Field(ge=1, le=LARGEST, description="Lines of each worker that may wait to be written")
     ] = 65536
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import ByteSize, Duration, OptionsModel, Port
+from mpchat.config.types import LARGEST, ByteSize, Duration, OptionsModel, Port
 
 
 class ConnectionOptions(OptionsModel):
@@ -18,6 +18,7 @@ class ConnectionOptions(OptionsModel):
         int,
         Field(
             ge=1,
+            le=LARGEST,
             description="Seconds that a connection may stay open without a request after its first one",
         ),
     ] = 600
@@ -47,11 +48,22 @@ def _mode_of_socket(value: Any) -> Any:
     return None if value is None else text
 
 
+def _check_address(address: str) -> str:
+    try:
+        # As the system does it for what is no number; a name may still be unknown when it is needed.
+        address.encode("idna")
+    except UnicodeError as error:
+        raise PydanticCustomError(
+            "address", "expected an IP address or the name of a host"
+        ) from error
+    return address
+
+
 class PortOptions(OptionsModel):
     """A place to listen: an entry of the listener's ``ports``."""
 
     address: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(_check_address)] | None,
         Field(description="Address to listen on; by default all, IPv6 and IPv4"),
     ] = None
     port: Annotated[Port | None, Field(description="TCP port; 0 lets the system choose")] = None
@@ -90,15 +102,18 @@ class ListenerOptions(PortOptions):
         str | None, Field(description="The pool of workers; by default default_task_processor")
     ] = None
     backlog: Annotated[
-        int, Field(ge=1, description="Connections that may wait on each listening socket")
+        int,
+        Field(ge=1, le=LARGEST, description="Connections that may wait on each listening socket"),
     ] = 1024
     max_connections: Annotated[
-        int, Field(ge=1, description="Open sockets of the service; further ones get 503")
+        int,
+        Field(ge=1, le=LARGEST, description="Open sockets of the service; further ones get 503"),
     ] = 32768
     max_connections_per_worker: Annotated[
         int | None,
         Field(
             ge=1,
+            le=LARGEST,
             description="Open sockets of one worker; further ones get 503. By default only the "
             "service's number and the worker's descriptors limit them",
         ),
@@ -107,6 +122,7 @@ class ListenerOptions(PortOptions):
         int | None,
         Field(
             ge=1,
+            le=LARGEST,
             description="Open sockets of the service that are no WebSocket, or not yet; further ones get "
             "503. By default handshake-timeout alone limits them: with a number, whoever holds so many "
             "keeps all others out",

@@ -21,6 +21,8 @@ from mpchat.supervisor.signals import Signals
 
 _LATE_SECONDS = 1.0
 """A loop that stood still for so long cannot tell who else did."""
+_LONGEST_WAIT_MS = 86_400_000.0
+"""A day: ``poll`` takes no number beyond an int's."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Loop:
         times.append(now if self._signals.has_seen else None)
         due = min((at for at in times if at is not None), default=None)
         # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
-        timeout = None if due is None else max(0.0, due - now) * 1000 + 1
+        timeout = None if due is None else min(max(0.0, due - now) * 1000 + 1, _LONGEST_WAIT_MS)
         system.poll(poller, timeout)
 
     def _wait_for_signals(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from websockets.http11 import Request, Response
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.config.types import ByteSize, Duration
+from mpchat.config.types import LARGEST, ByteSize, Duration
 from mpchat.websocket.negotiation import Deflate
 from mpchat.websocket.origins import AllowedOrigin
 
@@ -38,6 +38,7 @@ class WebsocketHandlerBase(HandlerBase):
             int | None,
             Field(
                 ge=1,
+                le=LARGEST,
                 alias="max-messages-per-second",
                 description="Messages of one client, each fragment counted as one; more end with code "
                 "1008. After a silence up to five seconds' worth may come at once. By default any number",
@@ -56,6 +57,7 @@ class WebsocketHandlerBase(HandlerBase):
             int | None,
             Field(
                 ge=1,
+                le=LARGEST,
                 alias="max-control-frames-per-second",
                 description="The same for pings, pongs and empty fragments; null: any number",
             ),

@@ -1,0 +1,112 @@
+"""Values that the system would refuse later are mistakes of the config, told with their place."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpchat.config.files import ConfigFiles
+from mpchat.config.types import DEEPEST, OptionsModel
+from mpchat.dynamic_config.json_file import read_json
+from mpchat.errors import ConfigError, describe_os_error
+from mpchat.handlers.lists import default_component_list
+from mpchat.template.loading import Sources, load_service
+
+CONFIG = """\
+components_manager:
+    task_processors: {main: {worker_threads: 1}}
+    default_task_processor: main
+    components:
+        server:
+            listener: {port: 1, address: "::1", backlog: 1}
+            worker-hang-timeout: 1s
+            control-socket: "control"
+        logging:
+            loggers: {default: {file_path: "log", message_queue_size: 1}}
+        websocket-handler: {path: /chat, max-remote-payload: 1, fragment-size: 1}
+"""
+ZERO = "a text must not contain a zero byte"
+
+
+def load(text: str, folder: Path) -> None:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    load_service(ConfigFiles(str(path)), default_component_list(), Sources())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"::1"', '"a\\0b"', f"6:42: components.server.listener.address: {ZERO}"),
+        (
+            '"::1"',
+            "a..b",
+            "6:42: components.server.listener.address: expected an IP address or the",
+        ),
+        ("backlog: 1", "backlog: 4294967295", "listener.backlog: expected at most 2147483647"),
+        ("1s", f"1{'0' * 400}s", "worker-hang-timeout: expected a duration of at most 3650d"),
+        ("1s", "3651d", "worker-hang-timeout: expected a duration of at most 3650d"),
+        ('"control"', '"a\\0b"', f"8:29: components.server.control-socket: {ZERO}"),
+        ('"log"', '"a\\0b"', f"components.logging.loggers.default.file_path: {ZERO}"),
+        ("queue_size: 1", "queue_size: 9999999999", "message_queue_size: expected at most"),
+        ("payload: 1", "payload: 2147483648", "max-remote-payload: expected at most 2147483647"),
+        ("{port: 1,", "{port: " + "[" * 101 + "]" * 101 + ",", "nested too deeply: 100 levels"),
+    ],
+)
+def test_a_value_that_the_system_would_refuse(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    load(CONFIG, tmp_path)
+    assert old in CONFIG
+    with pytest.raises(ConfigError) as caught:
+        load(CONFIG.replace(old, new, 1), tmp_path)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1, 600, 100_000])
+def test_json_that_is_nested_too_deeply_is_refused(depth: int) -> None:
+    text = '{"X": ' + "[" * (depth - 1) + "1" + "]" * (depth - 1) + "}"
+    if depth <= DEEPEST:
+        read_json(text, "d.json")
+        return
+    with pytest.raises(ConfigError, match=r"d\.json: nested too deeply: 100 levels are allowed"):
+        read_json(text, "d.json")
+
+
+def numbers(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "integer":
+            yield schema
+        for part in schema.values():
+            yield from numbers(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from numbers(part)
+
+
+def models(base: type[OptionsModel]) -> Iterator[type[OptionsModel]]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from models(cls)
+
+
+def test_every_number_has_an_upper_bound() -> None:
+    ours = [model for model in models(OptionsModel) if model.__module__.startswith("mpchat.")]
+    assert len(ours) > 15
+    without = [
+        (model.__qualname__, number)
+        for model in ours
+        for number in numbers(model.model_json_schema())
+        if "maximum" not in number and "exclusiveMaximum" not in number
+    ]
+    assert without == []
+
+
+def test_what_the_resolver_says_is_told_in_its_words() -> None:
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert describe_os_error(error) == "Name or service not known"
+    assert describe_os_error(OSError("AF_UNIX path too long")) == "AF_UNIX path too long"

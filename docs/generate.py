@@ -116,7 +116,8 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
 HANDLERS_INTRODUCTION = """\
 All names are imported from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
 programs in [examples](examples/README.md). `Request` and `Response` are those of `websockets.http11`, a
-`Message` is `str | bytes`, and a `Duration` is an option that is written as `500ms` and read in seconds.
+`Message` is `str | bytes`. Two types are for options: a `Duration` is written as `500ms` and read in
+seconds, and a relative `ConfigPath` is relative to the folder of the static config.
 """
 
 EXCEPTIONS = (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpchat.components.list import ComponentList as ComponentList
     from mpchat.components.running import ComponentError as ComponentError
     from mpchat.components.running import Components as Components
+    from mpchat.config.types import ConfigPath as ConfigPath
     from mpchat.config.types import Duration as Duration
     from mpchat.config.types import OptionsModel as OptionsModel
     from mpchat.daemon import daemon_main as daemon_main
@@ -47,6 +48,7 @@ _HOMES = {
     "ComponentList": "mpchat.components.list",
     "Components": "mpchat.components.running",
     "ConcurrencyError": "websockets.exceptions",
+    "ConfigPath": "mpchat.config.types",
     "ConnectionClosed": "websockets.exceptions",
     "ConnectionClosedError": "websockets.exceptions",
     "ConnectionClosedOK": "websockets.exceptions",

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpchat.config.files import ConfigFiles
 from mpchat.errors import ExitCode, MpchatError, StartError, describe_exception
@@ -76,14 +76,22 @@ def print_config_schema(components: ComponentList) -> None:
     """Print the JSON Schema of a static config for these components."""
     from mpchat.template.printing import config_schema  # noqa: PLC0415 - heavy
 
-    print(json.dumps(config_schema(components), indent=2))
+    _print_json(config_schema(components))
 
 
 def print_dynamic_config_defaults(components: ComponentList) -> None:
     """Print a JSON object of all dynamic variables with their defaults."""
     from mpchat.template.printing import dynamic_config_defaults  # noqa: PLC0415 - heavy
 
-    print(json.dumps(dynamic_config_defaults(components), indent=2, sort_keys=True))
+    _print_json(dict(sorted(dynamic_config_defaults(components).items())))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(value, indent=2), flush=True)
+    except BrokenPipeError:
+        # `| head` has seen enough; the interpreter must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:

@@ -27,13 +27,16 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     header = (*_WORKER_COLUMNS, *_COUNTER_COLUMNS, *_PROCESS_COLUMNS)
-    yield from table(header, [_worker_row(worker) for worker in answer["workers"]])
+    present = [worker for worker in answer["workers"] if worker["state"] != "away"]
+    yield from table(header, [_worker_row(worker) for worker in present])
+    if away := len(answer["workers"]) - len(present):
+        yield f"scaled away: {_count(away, 'slot')}"
     yield ""
     totals = answer["totals"]
     yield (
-        f"open: {totals['connections']} connections, {totals['sockets']} sockets; "
-        f"since the start: {totals['handshakes']} handshakes, {totals['closed']} closed, "
-        f"{totals['requests']} requests, {totals['refused']} refused"
+        f"open: {_count(totals['connections'], 'connection')}, {_count(totals['sockets'], 'socket')}; "
+        f"since the start: {_count(totals['handshakes'], 'handshake')}, {totals['closed']} closed, "
+        f"{_count(totals['requests'], 'request')}, {totals['refused']} refused"
     )
     yield (
         f"messages: {totals['messages_received']} in ({_size(totals['bytes_received'])}), "
@@ -125,6 +128,10 @@ def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
     """Return whether a worker takes clients: it is ready, and its loop is not stuck."""
     silent: float | None = worker.get("silent_seconds")
     return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _or_dash(value: int | None) -> str:

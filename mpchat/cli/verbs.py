@@ -128,9 +128,9 @@ def check(app: str, **options: Any) -> None:
 def status(as_json: bool, **options: Any) -> None:
     """Show every worker of a running service.
 
-    State, process, age, restarts, connections, messages and bytes each way, lag of its event loop, CPU,
-    memory (PSS), generation of the dynamic config; and the totals of the service. Exits 1 if no worker
-    serves or the supervisor is stuck, so it can be a health check.
+    MSG-IN, MSG-OUT, IN and OUT are messages and bytes each way, LAG is that of the event loop, PSS the
+    memory, GEN the generation of the dynamic config; docs/control-socket.md describes them all. Exits 1
+    if no worker serves or the supervisor is stuck, so it can be a health check.
     """
     answer = _ask("status", options)
     _print(answer, as_json, status_lines)

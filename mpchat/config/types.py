@@ -6,10 +6,18 @@ userver's strings; sizes are bytes.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError
 
 LARGEST = 2**31 - 1
@@ -42,6 +50,15 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 """A number of things."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose one."""
+
+
+def _beside_config(path: str, info: ValidationInfo) -> str:
+    folder = info.context["folder"] if info.context else ""
+    return os.path.join(folder, path)
+
+
+ConfigPath = Annotated[str, AfterValidator(_beside_config)]
+"""A path; a relative one is relative to the folder of the static config, as those of our own options."""
 
 
 class OptionsModel(BaseModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -70,8 +71,9 @@ def validate(
     section = at(document.value, path)
     if section is None:
         section = {}
+    context = {"folder": os.path.dirname(document.file)}
     try:
-        return model.model_validate(section)
+        return model.model_validate(section, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False)
     serious = False
@@ -87,7 +89,7 @@ def validate(
             continue
         serious = True
         problems.append(problem(document, (*path, *inside), describe(detail, model)))
-    return None if serious else model.model_validate(stripped)
+    return None if serious else model.model_validate(stripped, context=context)
 
 
 def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:

@@ -9,7 +9,7 @@ is an error only where it is required. What a variable says is reported at the p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,8 +106,8 @@ class _Substitution:
             result[name] = found
             if origin:
                 self.origins[*path, name] = origin
-        elif value is not _MISSING:
-            self.undefined[*path, name] = value
+        else:
+            self.undefined[*path, name] = " and ".join(_reasons(name, value, mapping))
 
     def _instead(self, name: str, mapping: dict[str, Any], path: Path) -> tuple[Any, str]:
         variable = mapping.get(f"{name}#env")
@@ -140,6 +140,16 @@ class _Substitution:
             problem(self.document, path, f"{origin}: {found.text}") for found in mistakes
         ]
         return (_MISSING, "") if mistakes else (value, origin)
+
+
+def _reasons(name: str, value: Any, mapping: dict[str, Any]) -> Iterator[str]:
+    """Say why an option has no value."""
+    if value is not _MISSING:
+        yield f"{value} is not defined"
+    if f"{name}#env" in mapping:
+        yield f"the environment variable {mapping[f'{name}#env']} is not set"
+    if f"{name}#file" in mapping:
+        yield f"the file {mapping[f'{name}#file']} cannot be used"
 
 
 def _is_variable(value: Any) -> bool:

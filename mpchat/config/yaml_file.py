@@ -30,7 +30,7 @@ class Document:
     origins: Mapping[Path, str] = field(default_factory=dict)
     """For values that a variable gave: which, and where"""
     undefined: Mapping[Path, str] = field(default_factory=dict)
-    """Options that are missing because their variable is not defined"""
+    """Options that are missing because what was to give them a value does not; and why not"""
     problems: tuple[Problem, ...] = ()
     """Mistakes that leave the rest readable, such as a key given twice"""
 
@@ -74,9 +74,9 @@ def problem(document: Document, path: Path, text: str) -> Problem:
         if origin:
             text += f" ({origin})"
             break
-    for missing, variable in document.undefined.items():
+    for missing, reason in document.undefined.items():
         if len(path) > 1 and missing[: len(path)] == path:
-            text += f" ({dotted(missing[len(path) - 1 :])}: {variable} is not defined)"
+            text += f" ({dotted(missing[len(path) - 1 :])}: {reason})"
     return Problem(document.file, line, column, dotted(path), text)
 
 

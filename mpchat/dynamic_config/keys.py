@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +20,8 @@ class Key(Generic[T]):
     handler, as ``self.config[RATE]`` in any component.
 
     Attributes:
-        name: Its name in the dynamic config, in capitals; ``MPCHAT_…`` and ``USERVER_…`` are taken.
+        name: Its name in the dynamic config, in capitals; ``MPCHAT_…`` and ``USERVER_…`` are not for
+            authors.
         type: What the value is validated as: whatever pydantic knows, such as an OptionsModel or
             ``Annotated[int, Field(ge=1)]``. A file with another value is refused as a whole.
         default: The value where the config has none. It is not validated.
@@ -32,6 +34,9 @@ class Key(Generic[T]):
     _adapter: TypeAdapter[T] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Z][A-Z0-9_]*", self.name):
+            text = "expected capitals, digits and underscores"
+            raise ValueError(f"a dynamic variable cannot be called {self.name!r}: {text}")
         object.__setattr__(self, "_adapter", TypeAdapter(self.type))
 
     def validate(self, value: Any) -> T:

@@ -58,7 +58,10 @@ def ask(path: str, request: dict[str, Any], patience: float | None = PATIENCE) -
         raise ControlError(f"the service at {path} has too many clients that wait") from error
     except OSError as error:
         reason = describe_os_error(error) if error.strerror else str(error)
-        raise ControlError(f"cannot ask the service at {path}: {reason}; is it running?") from error
+        hint = "is it running?"
+        if isinstance(error, FileNotFoundError):
+            hint += " That of another user or environment is found by --socket"
+        raise ControlError(f"cannot ask the service at {path}: {reason}; {hint}") from error
     if not line.endswith(b"\n"):
         raise ControlError(f"the service at {path} ended before it had answered")
     try:

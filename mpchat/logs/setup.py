@@ -73,6 +73,8 @@ def set_up_worker(options: LoggingOptions, origin: Origin) -> WorkerLogs:
         return QueueHandler(queues[name], writer, origin, encode, flush)
 
     _install(options, handler)
+    # Such as of a coroutine that an author forgot to await: it belongs in the log, not on bare stderr.
+    logging.captureWarnings(True)
     return WorkerLogs(writer, origin)
 
 

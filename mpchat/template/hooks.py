@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import Problem
 from mpchat.websocket.handler import WebsocketHandlerBase
 
+_RESERVED = ("MPCHAT_", "USERVER_")
 _ALIKE = 0.8
 """How much of two names has to be the same, from 0 to 1, for one to be a misspelling of the other."""
 
@@ -63,6 +65,22 @@ def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
             like = "".join(f"; did you mean it by '{name}'?" for name in _alike(cls, hook))
             text = f"has no `{hook.definition}`{like}"
             yield Problem(file, line, 1 if line else 0, cls.__name__, text)
+
+
+def find_taken_names(classes: Iterable[type[Component]]) -> Iterator[Problem]:
+    """Return a Problem for each dynamic variable that a class must not declare under its name."""
+    known = {key.name: key for key in BUILT_IN_KEYS}
+    for cls in classes:
+        for key in cls.dynamic_config_keys:
+            if known.setdefault(key.name, key) is not key:
+                text = "there is another key of that name"
+            elif key not in BUILT_IN_KEYS and key.name.startswith(_RESERVED):
+                text = f"names that begin with {' or '.join(_RESERVED)} are not for authors"
+            else:
+                continue
+            file, line = _place(cls, cls)
+            path = f"{cls.__name__}.dynamic_config_keys"
+            yield Problem(file, line, 1 if line else 0, path, f"{text}: {key.name}")
 
 
 def find_misspellings(cls: type[Component]) -> Iterator[str]:

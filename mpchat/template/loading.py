@@ -175,6 +175,7 @@ class _Loader:
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
         self._check_paths(plans)
+        self.problems += hooks.find_taken_names({plan.cls: None for plan in plans})
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
             text = "no handler to serve: none of the component list has a section"
             self._problem(("components_manager", "components"), text)

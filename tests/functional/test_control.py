@@ -256,7 +256,9 @@ def test_the_socket_is_private_and_goes_with_the_service(
     assert not control_socket.exists()
     result = verb("status")
     assert result.returncode == 1
-    assert "is it running?" in result.stderr
+    assert (
+        "is it running? That of another user or environment is found by --socket" in result.stderr
+    )
 
 
 def test_the_socket_goes_though_the_monitor_is_stuck(

@@ -163,6 +163,7 @@ class Broken(WebsocketHandlerBase):
     async def handle(self, chat, context):
         self.logger.info("someone is here")
         print("printed by the author")
+        asyncio.sleep(0)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.fail())
 
@@ -223,6 +224,7 @@ def test_a_failing_test_shows_what_the_service_wrote(pytester: pytest.Pytester) 
             "*ConnectionClosedError*",
             "*Captured service log*",
             "* INFO main/0 mpchat.handlers.websocket-handler *: someone is here",
+            "* WARNING main/0 py.warnings *main.py:13: *coroutine 'sleep' was never awaited",
             "* ERROR main/0 mpchat.handlers.websocket-handler *: the handler failed",
             "    |     boom",
             "    | NameError: name 'boom' is not defined",

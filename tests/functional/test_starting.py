@@ -110,3 +110,21 @@ def test_the_schema_knows_the_options_of_authors() -> None:
     ]["properties"]
     assert "forget-after" in sections["second-store"]["properties"]
     assert {"greeting", "quota", "path"} <= set(sections["websocket-handler"]["properties"])
+
+
+@pytest.mark.parametrize(
+    "command", [("-m", "mpchat", "check"), (str(FIXTURES / "typing" / "author.py"),)]
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(command: tuple[str, ...]) -> None:
+    with subprocess.Popen(
+        [sys.executable, *command, "--print-config-schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Less than all of it fits into a pipe.
+        assert len(process.stdout.read(1)) == 1
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

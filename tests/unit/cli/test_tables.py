@@ -64,6 +64,19 @@ def test_status() -> None:
     assert list(status_lines(calm)) == lines[:-1]
 
 
+def test_slots_that_are_scaled_away_are_counted() -> None:
+    away = {"state": "away", "restarts": 0, "helper": "main/0", **TOTALS_SO_FAR}
+    workers = [*STATUS["workers"], *(away | {"name": f"main/{slot}"} for slot in (3, 4))]
+    lines = list(status_lines(STATUS | {"workers": workers}))
+    assert lines[6] == "scaled away: 2 slots"
+    assert not any("main/3" in line for line in lines)
+    ones = STATUS | {"totals": dict.fromkeys(STATUS["totals"], 1)}
+    (totals,) = [line for line in status_lines(ones) if line.startswith("open:")]
+    assert totals == (
+        "open: 1 connection, 1 socket; since the start: 1 handshake, 1 closed, 1 request, 1 refused"
+    )
+
+
 def test_who_serves() -> None:
     assert serves(WORKER, 15)
     assert serves(WORKER | {"silent_seconds": 14.0}, 15)

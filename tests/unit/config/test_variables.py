@@ -52,6 +52,29 @@ def test_rules(
     assert result(text, *variables, environment=environment) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("token#env: TOKEN", "the environment variable TOKEN is not set"),
+        ("token#file: none", "the file none cannot be used"),
+        (
+            "token: $secret\ntoken#env: TOKEN",
+            "$secret is not defined and the environment variable TOKEN is not set",
+        ),
+    ],
+)
+def test_a_missing_value_is_told_with_where_it_was_looked_for(text: str, reason: str) -> None:
+    class Options(OptionsModel):
+        token: str
+
+    text = "auth:\n    " + text.replace("\n", "\n    ")
+    document = substitute(read_yaml(text, "dir/config.yaml"), Variables((), {}, read))
+    problems: list[Problem] = []
+    assert validate(Options, document, ("auth",), problems) is None
+    (found,) = problems
+    assert found.text == f"required, but missing (token: {reason})"
+
+
 def test_files_that_are_missing_or_broken() -> None:
     source = Variables((), {}, read)
     document = substitute(read_yaml("a#file: none\nb#file: broken", "dir/config.yaml"), source)

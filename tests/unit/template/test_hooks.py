@@ -11,8 +11,10 @@ import pytest
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.dynamic_config.keys import Key
+from mpchat.dynamic_config.variables import DRAIN
 from mpchat.handlers.lists import default_component_list
-from mpchat.template.hooks import find_misspellings, find_mistakes
+from mpchat.template.hooks import find_misspellings, find_mistakes, find_taken_names
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -136,6 +138,51 @@ def test_a_mistake_has_its_place(cls: type[Component], path: str, text: str) -> 
     lines = Path(__file__).read_text().splitlines()
     name = path.rpartition(".")[2]
     assert name in lines[found.line - 1] or f"class {cls.__name__}" in lines[found.line - 1]
+
+
+MINE = Key("MY_RATE", int, default=1)
+
+
+class Declares(Component):
+    dynamic_config_keys = (MINE,)
+
+
+class DeclaresToo(Component):
+    dynamic_config_keys = (MINE, DRAIN)
+
+
+class Again(Component):
+    dynamic_config_keys = (Key("MY_RATE", int, default=2),)
+
+
+class BuiltIn(Component):
+    dynamic_config_keys = (Key("USERVER_LOG_REQUEST", int, default=2),)
+
+
+class Reserved(Component):
+    dynamic_config_keys = (Key("MPCHAT_RATE", int, default=2),)
+
+
+@pytest.mark.parametrize(
+    ("classes", "texts"),
+    [
+        ([Declares, DeclaresToo], []),
+        ([Declares, Again], ["there is another key of that name: MY_RATE"]),
+        ([BuiltIn], ["there is another key of that name: USERVER_LOG_REQUEST"]),
+        (
+            [Reserved],
+            ["names that begin with MPCHAT_ or USERVER_ are not for authors: MPCHAT_RATE"],
+        ),
+    ],
+)
+def test_a_dynamic_variable_has_one_key(classes: list[type[Component]], texts: list[str]) -> None:
+    assert [problem.text for problem in find_taken_names(classes)] == texts
+
+
+@pytest.mark.parametrize("name", ["my_rate", "MY-RATE", "", "7_RATE", "MY_RATE\n"])
+def test_a_dynamic_variable_is_called_in_capitals(name: str) -> None:
+    with pytest.raises(ValueError, match="expected capitals, digits and underscores"):
+        Key(name, int, default=1)
 
 
 class Careless(WebsocketHandlerBase):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from mpchat.components.component import Component
 from mpchat.config.files import ConfigFiles
-from mpchat.config.types import DEEPEST, OptionsModel
+from mpchat.config.types import DEEPEST, ConfigPath, OptionsModel
 from mpchat.dynamic_config.json_file import read_json
 from mpchat.errors import ConfigError, describe_os_error
 from mpchat.handlers.lists import default_component_list
@@ -65,6 +66,21 @@ def test_a_value_that_the_system_would_refuse(
     with pytest.raises(ConfigError) as caught:
         load(CONFIG.replace(old, new, 1), tmp_path)
     assert told in str(caught.value)
+
+
+def test_an_authors_path_is_relative_to_the_config(tmp_path: Path) -> None:
+    class Store(Component):
+        name = "store"
+
+        class Options(Component.Options):
+            file: ConfigPath = "unused"
+
+    path = tmp_path / "c.yaml"
+    components = default_component_list().append(Store).append(Store, "absolute")
+    path.write_text(f"{CONFIG}        store: {{file: a/b}}\n        absolute: {{file: /a}}\n")
+    service = load_service(ConfigFiles(str(path)), components, Sources())
+    files = {plan.name: plan.options.file for plan in service.components if plan.cls is Store}
+    assert files == {"store": str(tmp_path / "a/b"), "absolute": "/a"}
 
 
 @pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1, 600, 100_000])

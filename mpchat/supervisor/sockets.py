@@ -21,6 +21,9 @@ _UNSENT = 256 * 1024
 megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
 connections of all share (tcp_mem). With less, large messages go out in more pieces."""
 
+_UNREAD = 128 * 1024
+"""Bytes of a client that the kernel holds while we do not read; it takes up to twice as much for them.
+Without a bound these are megabytes as well (tcp_rmem), and one read brings in as many."""
 
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
@@ -125,8 +128,9 @@ class Listeners:
                 system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 system.setsockopt(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            # Accepted sockets inherit it; websocket/output raises it for large fragments.
+            # Accepted sockets inherit both; websocket/output raises the first for large fragments.
             system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
             system.bind(sock, (self._address, port))
         except OSError as error:
             system.close_socket(sock)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import socket
+import struct
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +93,36 @@ def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2**31 - 1)
             assert fill(accepted) > 1024 * 1024
     listeners.close()
+
+
+def test_the_kernel_holds_little_of_a_client_that_is_not_read() -> None:
+    listeners = Listeners(plan(), 1)
+    assert unread(listeners.sockets[0]) < 512 * 1024
+    listeners.close()
+    # As much as it grows to without.
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert unread(other) > 512 * 1024
+
+
+def unread(listening: socket.socket) -> int:
+    """Return the bytes that wait of a client that was read for a while, and is not any more."""
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", listening.getsockname()[1]))
+        listening.setblocking(True)
+        accepted, _address = listening.accept()
+        with accepted:
+            client.setblocking(False)
+            accepted.setblocking(False)
+            read = 0
+            while read < 64 * 1024 * 1024:
+                # The window grows with what is read.
+                fill(client)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        read += len(accepted.recv(4 * 1024 * 1024))
+            fill(client)
+            waiting: int = struct.unpack("i", fcntl.ioctl(accepted, termios.FIONREAD, bytes(4)))[0]
+            return waiting
 
 
 def fill(sock: socket.socket) -> int:

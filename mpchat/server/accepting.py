@@ -1,10 +1,10 @@
 """Accepting from listening sockets and inboxes that belong to the supervisor.
 
 Rules. Our own loop around ``accept``, since libuv's resets queued clients when descriptors run out and
-sets the backlog to 100. So many accepts a turn, then others get theirs. When the system refuses a
-descriptor or memory, the queue is left alone for a moment: it keeps until we can. An inbox is a queue
-like another, of sockets that siblings have accepted; from one that is received without a descriptor to
-hold it the kernel would drop it, so a spare one is kept.
+sets the backlog to 100. So many accepts a turn, within the budget of all, then others get theirs. When
+the system refuses a descriptor or memory, the queue is left alone for a moment: it keeps until we can. An
+inbox is a queue like another, of sockets that siblings have accepted; from one that is received without a
+descriptor to hold it the kernel would drop it, so a spare one is kept.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from mpchat.linux.descriptors import Spare
+from mpchat.websocket.budget import ACCEPT
+from mpchat.websocket.turn import Turn
 
 _PER_TURN = 4
 """A handshake costs fifty times what an echo does: more at once would be felt by those who are there."""
@@ -39,10 +42,12 @@ class Acceptor:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        turn: Turn,
         on_socket: Callable[[socket.socket, Any], None],
         on_pause: Callable[[], None],
     ) -> None:
         self._loop = loop
+        self._turn = turn
         self._on_socket = on_socket
         self._on_pause = on_pause
         self._sources: list[socket.socket] = []
@@ -54,7 +59,7 @@ class Acceptor:
         for source in sources:
             source.setblocking(False)
             self._sources.append(source)
-            self._loop.add_reader(source.fileno(), self._accept, source, _PER_TURN)
+            self._loop.add_reader(source.fileno(), self._on_readable, source)
 
     def remove(self, source: socket.socket) -> None:
         """Take from this one no longer and close our descriptor of it; what is queued stays queued."""
@@ -78,6 +83,19 @@ class Acceptor:
             if not _is_inbox(source):
                 self.remove(source)
 
+    def _on_readable(self, source: socket.socket) -> None:
+        if self._turn.left > 0:
+            self._accept(source, _PER_TURN)
+        else:
+            self._loop.remove_reader(source.fileno())
+            self._turn.line_up(self._turn.new_line, _Place(self, source))
+
+    def serve(self, source: socket.socket) -> None:
+        """Its place in the line of those who wait for a turn has come."""
+        if source in self._sources:
+            self._loop.add_reader(source.fileno(), self._on_readable, source)
+            self._accept(source, _PER_TURN)
+
     def _accept(self, source: socket.socket, most: int) -> int:
         for count in range(most):
             try:
@@ -100,6 +118,7 @@ class Acceptor:
             if self._exhausted:
                 self._exhausted = False
                 log.warning("accepting again")
+            self._turn.charge(ACCEPT)
             self._on_socket(client, address)
         return most
 
@@ -125,7 +144,18 @@ class Acceptor:
 
     def _resume(self, source: socket.socket) -> None:
         if source in self._sources:
-            self._loop.add_reader(source.fileno(), self._accept, source, _PER_TURN)
+            self._loop.add_reader(source.fileno(), self._on_readable, source)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One source in the line."""
+
+    acceptor: Acceptor
+    source: socket.socket
+
+    def serve(self) -> None:
+        self.acceptor.serve(self.source)
 
 
 def _is_inbox(source: socket.socket) -> bool:

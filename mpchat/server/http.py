@@ -1,11 +1,11 @@
 """A client's socket until it becomes a WebSocket: request heads, plain responses, the handshake.
 
 Rules. One head at a time, under limits of size and time. Requests that come early wait until the one
-before is answered. Whatever ends with ``Connection: close`` is half-closed and read to its end, since
-closing at once would take the response from a client that still sends; one that has half-closed its own
-side is sent all its answers first (RFC 9112, 9.6). A socket beyond a limit is closed with whatever
-answer it gets. What a request has to be is decided by head, target, framing and upgrade; for how long a
-client is waited for, by waits.
+before is answered, and all wait in line where others come first (see websocket/turn). Whatever ends with
+``Connection: close`` is half-closed and read to its end, since closing at once would take the response
+from a client that still sends; one that has half-closed its own side is sent all its answers first
+(RFC 9112, 9.6). A socket beyond a limit is closed with whatever answer it gets. What a request has to be
+is decided by head, target, framing and upgrade; for how long a client is waited for, by waits.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
 from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin
 from mpchat.server.waits import Wait, Waits
+from mpchat.websocket.budget import HANDSHAKE, READ, REQUEST
 from mpchat.websocket.client import client_of
 from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -63,6 +64,7 @@ class HttpProtocol(asyncio.Protocol):
         self._is_lost = False
         self._has_ended = False
         """The client sends nothing more"""
+        self._in_line = False
 
     @property
     def idle(self) -> bool:
@@ -91,12 +93,19 @@ class HttpProtocol(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        turn = self.server.shared.turn
+        is_spent = turn.left <= 0
+        turn.charge(READ + len(data))
         if self._is_over:
+            if is_spent:
+                self._wait_in_line()
             return
         self._is_fresh = False
         self._has_begun = True
         self._data += data
-        if self._task is None:
+        if self._task is None and is_spent:
+            self._wait_in_line()
+        elif self._task is None:
             self._serve()
         elif len(self._data) > self.server.head_limits.head and self.transport is not None:
             self.transport.pause_reading()
@@ -117,9 +126,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_full = False
-        if self._task is None and not self._is_over and self.transport is not None:
-            self._serve()
-            self._read_on()
+        if self._task is None and not (self._is_over or self._in_line):
+            self._go_on()
 
     def end_if_idle(self, fresh_seconds: float) -> None:
         """The worker ends: a connection without a request ends; a new one may send its first, soon."""
@@ -137,8 +145,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def _serve(self) -> None:
         """Answer requests until one is not there yet or takes time, or until others have their turn."""
+        turn = self.server.shared.turn
         for _ in range(_PER_TURN):
             if self._task is not None or self._is_over or self._is_full:
+                break
+            if turn.left <= 0:
+                self._let_others()
                 break
             try:
                 head = self._head = self._head or self._read_head()
@@ -151,16 +163,18 @@ class HttpProtocol(asyncio.Protocol):
             del self._data[: head.body_length]
             self._head = None
             self._waits.end()
+            turn.charge(REQUEST)
             self._begin(head, body)
+            if turn.new_line:
+                self._let_others()
+                break
         else:
-            if self._task is None and not self._is_over and self._data and self.transport:
-                self.transport.pause_reading()
-                self._task = asyncio.get_running_loop().create_task(self._take_turns())
+            self._let_others()
         self._await_client()
 
     def _await_client(self) -> None:
         """Wait for what has to come from the client next, if anything has to."""
-        if self._task is not None or self._is_over:
+        if self._task is not None or self._is_over or self._in_line:
             return
         if self._is_full:
             wait = Wait.READER
@@ -180,8 +194,32 @@ class HttpProtocol(asyncio.Protocol):
         elif wait is Wait.BODY:
             self._waits.go_on()
 
-    async def _take_turns(self) -> None:
-        self._go_on()
+    def _let_others(self) -> None:
+        """Go on with what has come when others have had their turn."""
+        if self._task is None and not self._is_over and self._data:
+            self._wait_in_line()
+
+    def _wait_in_line(self) -> None:
+        """Have ``serve`` called, and do not read until then."""
+        if self._in_line or self._is_lost or self.transport is None:
+            return
+        self._in_line = True
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+        turn = self.server.shared.turn
+        turn.line_up(turn.new_line, self, len(self._data))
+
+    def serve(self) -> None:
+        """Go on when this turn begins: what the turn calls."""
+        self._in_line = False
+        if self._task is None:
+            self._go_on()
+        if self.server.shared.turn.is_full:
+            self._wait_in_line()
+
+    def stop_reading(self) -> None:
+        """Too much has been read of others: stand in line with them."""
+        self._wait_in_line()
 
     def _read_head(self) -> Head | None:
         end = find_end(self._data, self.server.head_limits, self._seen)
@@ -276,9 +314,11 @@ class HttpProtocol(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read again, unless a request is left: reading would overtake answering."""
-        is_waiting = self._task is None and not (self._is_over or self._is_full)
-        if is_waiting and not self._has_ended and self.transport is not None:
-            self.transport.resume_reading()
+        transport = self.transport
+        if transport is None or self._is_lost or self._has_ended or transport.is_closing():
+            return
+        if self._task is None and not (self._is_full or self._in_line):
+            transport.resume_reading()
 
     def _check_admission(self) -> None:
         if not self._admitted or self.server.refusing:
@@ -288,6 +328,7 @@ class HttpProtocol(asyncio.Protocol):
     def _upgrade(self, handler: WebsocketHandlerBase, head: Head, context: Context) -> None:
         """Answer a handshake that is one; the handler's hook is asked if there is one."""
         server = self.server
+        server.shared.turn.charge(HANDSHAKE)
         agreed = agree(server.judges[handler.name], head.request.headers)
         reason = server.admission.admit(handler, self.client)
         if reason is not None:
@@ -362,6 +403,7 @@ class HttpProtocol(asyncio.Protocol):
         server.connections.add(protocol)
         transport.set_protocol(protocol)
         transport.resume_reading()
+        self.transport = None
         protocol.start(bytes(self._data))
         self._data.clear()
         if self._has_ended and not protocol.eof_received():

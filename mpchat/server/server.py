@@ -83,7 +83,10 @@ class Server:
         self.waiting: set[HttpProtocol] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._loop = loop
-        self._acceptor = Acceptor(loop, self._on_socket, lambda: shared.count_limit("descriptors"))
+        self._acceptor = Acceptor(
+            loop, shared.turn, self._on_socket, lambda: shared.count_limit("descriptors")
+        )
+        shared.turn.on_full = self._stop_reading
         self._balance = balance
         self._adopting: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
@@ -235,6 +238,12 @@ class Server:
             self._one_waits_less()
             self.socket_closed()
             client.close()
+
+    def _stop_reading(self) -> None:
+        for waiting in self.waiting:
+            waiting.stop_reading()
+        for protocol in self.connections:
+            protocol.stop_reading()
 
     def _one_waits_less(self) -> None:
         counters = self.shared.counters

@@ -1,7 +1,8 @@
 """A message that is not one plain frame: fragments are put together, compressed ones inflated.
 
 Rules. A mistake is told as early as it can be known: text is decoded, data inflated, as they arrive.
-Sizes of frames have been checked before, what they inflate to is checked here.
+Inflating goes on step by step, as its caller has the time. Sizes of frames have been checked before, what
+they inflate to is checked here.
 """
 
 from __future__ import annotations
@@ -29,11 +30,21 @@ class Assembly:
     """One message.
 
     Attributes:
+        is_final: The frame that is being inflated is the message's last.
         arrived: Bytes of its frames so far.
         size: Bytes of the message so far.
     """
 
-    __slots__ = ("_decoder", "_inflater", "_max_size", "_parts", "_text", "arrived", "size")
+    __slots__ = (
+        "_decoder",
+        "_inflater",
+        "_max_size",
+        "_parts",
+        "_text",
+        "arrived",
+        "is_final",
+        "size",
+    )
 
     def __init__(self, text: bool, max_size: int, inflater: Inflater | None) -> None:
         self._text = text
@@ -41,6 +52,7 @@ class Assembly:
         self._inflater = inflater
         self._decoder: codecs.IncrementalDecoder | None = None
         self._parts: Parts[Any] | None = None
+        self.is_final = False
         self.arrived = 0
         self.size = 0
 
@@ -49,15 +61,47 @@ class Assembly:
         """Whether its frames have to be inflated."""
         return self._inflater is not None
 
+    @property
+    def is_inflating(self) -> bool:
+        """Whether ``inflate`` has to be called again."""
+        return self._inflater is not None and self._inflater.is_busy
+
     def add(self, payload: bytes, final: bool) -> Message | None:
-        """Take the payload of the next frame; return the message with the final one.
+        """Take the payload of the next frame, uncompressed; return the message with the final one.
+
+        Raises:
+            Refused: It is no text.
+        """
+        self.arrived += len(payload)
+        return self._add(payload, final)
+
+    def begin_inflating(self, payload: bytes, final: bool) -> None:
+        """Take the payload of the next frame of a compressed message, for ``inflate``."""
+        self.arrived += len(payload)
+        self.is_final = final
+        if self._inflater is not None:
+            self._inflater.begin(payload, final)
+
+    def inflate(self) -> Message | None:
+        """Inflate the next part of a frame; return the message with the last part of the final one.
 
         Raises:
             Refused: It cannot be inflated, is too large then, or is no text.
         """
-        self.arrived += len(payload)
-        if self._inflater is not None:
-            payload = self._inflate(self._inflater, payload, final)
+        inflater = self._inflater
+        if inflater is None:
+            return None
+        try:
+            part = inflater.inflate(self._max_size - self.size)
+        except TooLarge:
+            reason = f"message of more than {self._max_size} bytes"
+            raise Refused(CloseCode.MESSAGE_TOO_BIG, reason) from None
+        except CorruptData:
+            reason = "data that cannot be inflated"
+            raise Refused(CloseCode.PROTOCOL_ERROR, reason) from None
+        return self._add(part, self.is_final and not inflater.is_busy)
+
+    def _add(self, payload: bytes, final: bool) -> Message | None:
         self.size += len(payload)
         part = self._decode(payload, final) if self._text else payload
         if self._parts is None:
@@ -67,16 +111,6 @@ class Assembly:
         self._parts.add(part)
         message: Message | None = self._parts.join() if final else None
         return message
-
-    def _inflate(self, inflater: Inflater, payload: bytes, final: bool) -> bytes:
-        try:
-            return inflater.inflate(payload, final, self._max_size - self.size)
-        except TooLarge:
-            reason = f"message of more than {self._max_size} bytes"
-            raise Refused(CloseCode.MESSAGE_TOO_BIG, reason) from None
-        except CorruptData:
-            reason = "data that cannot be inflated"
-            raise Refused(CloseCode.PROTOCOL_ERROR, reason) from None
 
     def _decode(self, payload: bytes, final: bool) -> str:
         try:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mpchat.websocket.protocol import WebSocketProtocol
 
+_SPENT_BYTES = 16 * 1024
+"""Read at once where the turn's budget is spent."""
 SCRATCH_BYTES = 192 * 1024
 """Read at once, at the most, where frames begin: what a client may make us hold is the less for it."""
 
@@ -34,25 +36,30 @@ def read_in_bulk(protocol: WebSocketProtocol) -> None:
 class BulkReader(asyncio.BufferedProtocol):
     """Reads for a protocol, which goes on deciding about everything."""
 
-    __slots__ = ("_protocol", "_scanner", "_scratch")
+    __slots__ = ("_protocol", "_scanner", "_scratch", "_turn")
 
     def __init__(self, protocol: WebSocketProtocol) -> None:
         self._protocol = protocol
         self._scanner = protocol.scanner
         self._scanner.has_buffers = True
         self._scratch = protocol.shared.scratch
+        self._turn = protocol.turn
 
     def get_buffer(self, _size_hint: int) -> memoryview:
         """Return where the next bytes go."""
-        return self._scanner.rest or self._scratch
+        buffer = self._scanner.rest or self._scratch
+        return buffer if self._turn.left > 0 else buffer[:_SPENT_BYTES]
 
     def buffer_updated(self, count: int) -> None:
         """They are there."""
         protocol, scanner = self._protocol, self._scanner
         if scanner.rest is not None:
+            self._turn.left -= count
             protocol.data_received(scanner.add_rest(count))
             return
-        protocol.data_received(self._scratch[:count])
+        data = self._scratch[:count]
+        # What is not parsed at once may not stay where others read.
+        protocol.data_received(data if self._turn.left > 0 else bytes(data))
         if count == SCRATCH_BYTES:
             protocol.wait_for_turn()
 

@@ -272,4 +272,4 @@ class WebSocketConnection:
             protocol.caught_up()
             if protocol.finished:
                 raise closed_error(protocol)
-            self.attention = protocol.more
+            self.attention = protocol.has_unparsed

@@ -2,7 +2,7 @@
 
 Rules. Between two messages a connection keeps plain bytes only: the end of what was sent and of what was
 received, as far as the agreed windows reach, and nothing without context takeover. A size is limited
-while inflating, never afterwards.
+while inflating, never afterwards, and so is the time: a frame is inflated in steps.
 
 Theory of operation. zlib's streams take 11 KiB (inflate) and 32 KiB (deflate) with windows of 12 bits, 40
 and 256 KiB with 15, for as long as they live. But all that one message hands to the next is the window,
@@ -28,6 +28,8 @@ _END = b"\x00\x00\xff\xff"
 _MOST_STREAMS = 16
 """Deflate streams in one frame: each block with BFINAL set ends one (section 7.2.3.4)."""
 _LEVEL = 1
+_STEP = 64 * 1024
+"""Bytes that go in or come out at once: a tenth of a millisecond."""
 
 
 class TooLarge(Exception):
@@ -63,51 +65,81 @@ def longest_deflated(size: int) -> int:
 
 
 class Inflater:
-    """A client's messages; holds no more than a window between them."""
+    """A client's messages; holds no more than a window between them.
 
-    __slots__ = ("_bits", "_stream", "_takeover", "_window")
+    Attributes:
+        is_busy: ``inflate`` has to be called again before the next frame begins.
+    """
+
+    __slots__ = (
+        "_at",
+        "_bits",
+        "_final",
+        "_payload",
+        "_stream",
+        "_streams",
+        "_takeover",
+        "_window",
+        "is_busy",
+    )
 
     def __init__(self, agreement: Agreement) -> None:
         self._bits = agreement.client_bits
         self._takeover = agreement.client_takeover
         self._window = b""
-        # Only within a message of several frames.
+        # Only within a message.
         self._stream: zlib._Decompress | None = None
+        self._payload = b""
+        # So much of it has gone in, and so many streams have ended in it.
+        self._at = self._streams = 0
+        self._final = self.is_busy = False
 
-    def inflate(self, payload: bytes, final: bool, limit: int) -> bytes:
-        """Return what a frame holds: the first one begins a message, ``final`` ends it.
+    def begin(self, payload: bytes, final: bool) -> None:
+        """Take a frame: the first one begins a message, ``final`` ends it."""
+        self._payload = payload + _END if final else payload
+        self._at = self._streams = 0
+        self._final = final
+        self.is_busy = True
+
+    def inflate(self, limit: int) -> bytes:
+        """Return the next part of what the frame holds.
 
         Raises:
-            TooLarge: That is more than ``limit`` bytes.
+            TooLarge: There are more than ``limit`` bytes.
             CorruptData: It cannot be inflated.
         """
-        stream = self._stream or self._new_stream()
-        data = payload + _END if final else payload
-        parts: list[bytes] = []
-        for _ in range(_MOST_STREAMS):
-            try:
-                # One byte more than allowed shows that it is too large; 0 would mean without limit.
-                part = stream.decompress(data, limit + 1)
-            except zlib.error as error:
-                raise CorruptData(str(error)) from error
-            limit -= len(part)
-            if limit < 0:
-                raise TooLarge
-            parts.append(part)
-            self._window = _newest(self._window, part, self._bits)
-            if not stream.eof:
-                break
-            data = stream.unused_data
-            stream = self._new_stream()
-        else:
-            raise CorruptData("too many final blocks")
-        self._stream = None if final else stream
-        if final and not self._takeover:
-            self._window = b""
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = zlib.decompressobj(-self._bits, self._window)
+        # One byte more than allowed shows that it is too large; 0 would mean without limit.
+        most = min(limit + 1, _STEP)
+        data = self._payload[self._at : self._at + _STEP]
+        try:
+            part = stream.decompress(data, most)
+        except zlib.error as error:
+            raise CorruptData(str(error)) from error
+        if len(part) > limit:
+            raise TooLarge
+        self._window = _newest(self._window, part, self._bits)
+        if stream.eof:
+            self._at += len(data) - len(stream.unused_data)
+            self._stream = None
+            self._streams += 1
+            if self._streams == _MOST_STREAMS:
+                raise CorruptData("too many final blocks")
+            return part
+        self._at += len(data) - len(stream.unconsumed_tail)
+        self.is_busy = len(part) == most or self._at < len(self._payload)
+        if not self.is_busy:
+            self._end_frame()
+        return part
 
-    def _new_stream(self) -> zlib._Decompress:
-        return zlib.decompressobj(-self._bits, self._window)
+    def _end_frame(self) -> None:
+        self._payload = b""
+        if self._final:
+            self._stream = None
+            if not self._takeover:
+                self._window = b""
 
 
 class Deflater:

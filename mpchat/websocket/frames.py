@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
@@ -14,6 +15,14 @@ MOST_CONTROL = 125
 pack_medium = struct.Struct(">BBH").pack
 """Returns a header with 16 bits of length: of its first byte, 126, and the length."""
 _pack_long = struct.Struct(">BBQ").pack
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the stream ended: the code and reason, and the Close frame that answers or says so."""
+
+    close: Close
+    frame: bytes
 
 
 def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:

@@ -3,8 +3,9 @@
 Rules.
 - Writes: see output. Pong and Close go behind what was gathered before them.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
-  for the rest of the turn after a full read, so no connection takes the loop from the others. For how
-  the socket is read of a client that sends much at once see bulk.
+  while this connection stands in line: after a full read, where more was read than is parsed at once, and
+  where the budget that all share was spent (see turn). What is read then is kept as it is. For how the
+  socket is read of a client that sends much at once see bulk.
 - A client's Close, or its mistake, is answered when the handler has come back for more, has ended, or at
   close-timeout: after what came before it.
 - After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
@@ -20,23 +21,23 @@ from collections.abc import Callable
 
 from websockets.frames import Close
 
+from mpchat.websocket.budget import CLOSE, READ
 from mpchat.websocket.bulk import read_in_bulk
 from mpchat.websocket.client import Client
 from mpchat.websocket.closing import closed_error, tell_mistake
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
-from mpchat.websocket.frames import close_frame
+from mpchat.websocket.frames import Ending, close_frame
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.limits import Limits, begin_limits, end_limits, limits_of
 from mpchat.websocket.output import make_output
 from mpchat.websocket.pings import Pings
 from mpchat.websocket.running import run_handler
-from mpchat.websocket.scanner import Ending, Scanner
+from mpchat.websocket.scanner import Scanner
 from mpchat.websocket.shared import Shared
+from mpchat.websocket.turn import MOST_FRAMES
 
-_BUDGET = 128
-"""Frames parsed for one connection before others get their turn."""
 _MOST_BEHIND = 64 * 1024
 """Bytes read, beside those of one read, that the handler has not taken, before reading pauses."""
 _LARGE_READ = 64 * 1024
@@ -53,9 +54,11 @@ class WebSocketProtocol(asyncio.Protocol):
         "_drain_code",
         "_end",
         "_eof",
+        "_in_line",
         "_in_turn",
         "_input_paused",
         "_is_handled",
+        "_kept",
         "_messages",
         "_on_end",
         "_task",
@@ -110,7 +113,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.output = make_output(transport, counters, options, compression)
         self.context = context
         self.counters = counters
-        self.scanner = Scanner(options.max_remote_payload, counters, compression)
+        self.scanner = Scanner(options.max_remote_payload, counters, shared.turn, compression)
         self.chat = WebSocketConnection(self, head, context)
         self._messages = self.chat.queued
         self._arrival = self.chat.arrival
@@ -124,7 +127,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self.shared = shared
         self.turn = shared.turn
         self._on_end = on_end
-        self._in_turn = self._input_paused = self.more = False
+        self._in_turn = self._in_line = self._input_paused = self.more = False
+        # Read when the budget was spent, and not looked at yet.
+        self._kept: bytes | memoryview = b""
         self.is_reading = True
         self._end: asyncio.Future[None] | None = None
         self.pings: Pings | None = None
@@ -155,14 +160,15 @@ class WebSocketProtocol(asyncio.Protocol):
     # Input
 
     def data_received(self, data: bytes | memoryview) -> None:
-        if self.sent is not None or self.finished:
-            if not self.finished:
-                self._look_for_close(data)
+        turn = self.turn
+        if turn.left <= 0 or self.sent is not None:
+            self._keep_or_drop(data)
             return
+        turn.left -= READ + len(data)
         if self.awaiting_pong:
             self.shared.keepalive.begin(self)
         messages, scanner = self._messages, self.scanner
-        self.more = scanner.feed(data, messages, _BUDGET)
+        self.more = scanner.feed(data, messages, turn.most_frames)
         if scanner.has_control:
             self._on_control()
         if self.limits is not None:
@@ -175,8 +181,19 @@ class WebSocketProtocol(asyncio.Protocol):
             limits_of(self).message_begun()
         if messages or self.more or len(data) >= self.large_read:
             self._limit_reading(len(data))
-        if not self.turn.is_counting:
-            self.turn.count()
+        if turn.left < turn.mark:
+            turn.look()
+
+    def _keep_or_drop(self, data: bytes | memoryview) -> None:
+        """Take a read when the turn is over, or when we have said Close."""
+        if self.turn.left <= 0:
+            if not self.finished:
+                self._kept = bytes(self._kept) + data if self._kept else data
+            self._wait_in_line()
+            return
+        self.turn.charge(READ + len(data))
+        if not self.finished:
+            self._look_for_close(data)
 
     def _limit_reading(self, size: int) -> None:
         """After a read that the handler has not dealt with, or a large one: pause if it was too much."""
@@ -186,26 +203,73 @@ class WebSocketProtocol(asyncio.Protocol):
         is_large = size >= self.large_read
         if is_large:
             read_in_bulk(self)
-        if self.more or is_large or waiting >= _BUDGET or self._behind >= _MOST_BEHIND:
+        if self.more or is_large or waiting >= MOST_FRAMES or self._behind >= _MOST_BEHIND:
             self.wait_for_turn()
 
     def wait_for_turn(self) -> None:
         """Read on when this turn is over and the handler waits for more."""
         self.chat.attention = self._input_paused = True
+        self._wait_in_line()
+
+    def _wait_in_line(self) -> None:
+        """Have ``serve`` called, and do not read until then."""
+        if not self._in_line:
+            self._in_line = True
+            self._set_reading()
+            unparsed = len(self._kept) + self.scanner.unparsed
+            self.turn.line_up(self.turn.open_line, self, unparsed)
+
+    def stop_reading(self) -> None:
+        """Too much has been read of others: stand in line with them."""
+        if not self.lost:
+            self._wait_in_line()
+
+    def serve(self) -> None:
+        """Go on with what could not be done before: what the turn calls when it is over."""
+        self._in_line = False
+        if self.lost:
+            self._lose()
+            return
+        kept, self._kept = self._kept, b""
+        if kept or (self.more and self.sent is not None):
+            self.data_received(kept)
+        if self.sent is None and self._arrival.callback is not None:
+            if self.more:
+                self._parse_more()
+            self.pull()
+            callback = self._arrival.callback
+            if callback is not None and self._messages:
+                self._arrival.resume(callback)
+            elif callback is not None:
+                self.caught_up()
+        if self.turn.is_full:
+            self._wait_in_line()
         self._set_reading()
-        self.join_turn()
+
+    @property
+    def has_unparsed(self) -> bool:
+        """Whether something was read that the handler has not seen because others come first."""
+        return self.more or bool(self._kept)
 
     def pull(self) -> None:
         """Parse further, and read again when all that was read is parsed: the handler asks."""
-        if self.more:
-            scanner = self.scanner
-            self.more = scanner.feed(b"", self._messages, _BUDGET)
-            if scanner.has_control:
-                self._on_control()
+        if self.more and not self._in_line:
+            if self.turn.left > 0 and not self.turn.is_crowded:
+                self._parse_more()
+            if self.more and not self._messages:
+                self._wait_in_line()
         if self._input_paused and not self.more and not self._messages:
             self._input_paused = False
             self._behind = 0
             self._set_reading()
+
+    def _parse_more(self) -> None:
+        scanner, turn = self.scanner, self.turn
+        self.more = scanner.feed(b"", self._messages, turn.most_frames)
+        if scanner.has_control:
+            self._on_control()
+        if turn.left < turn.mark:
+            turn.look()
 
     def eof_received(self) -> bool:
         # A client that has said Close may still read the answers to what it said before.
@@ -215,11 +279,13 @@ class WebSocketProtocol(asyncio.Protocol):
     def _look_for_close(self, data: bytes | memoryview) -> None:
         """After our Close: messages are dropped, the client's Close ends the wait."""
         scanner = self.scanner
-        scanner.drop(data)
+        self.more = scanner.drop(data, self.turn.most_frames)
         if scanner.closed is not None:
             self.received = scanner.closed.close
         if scanner.is_over:
             self._half_close()
+        elif self.more:
+            self._wait_in_line()
 
     def _on_control(self) -> None:
         scanner = self.scanner
@@ -258,7 +324,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _set_reading(self) -> None:
         want = not (self._input_paused or self.output.paused or self._drain_code is not None)
-        want = want or self.sent is not None
+        want = (want or self.sent is not None) and not self._in_line
         if want == self.is_reading or self.lost or self.transport.is_closing():
             return
         self.is_reading = want
@@ -277,16 +343,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self.output.flush()
 
     def end_turn(self) -> None:
-        """Write what was gathered; go on reading if the handler waits for it."""
+        """Write what was gathered."""
         self._in_turn = False
         if not self.lost:
             self.output.flush()
-        if self.sent is None and not self.lost and self._arrival.callback is not None:
-            self.pull()
-            if self._messages:
-                self._arrival.wake()
-            elif self.more:
-                self.join_turn()
 
     def pause_writing(self) -> None:
         self.output.paused = True
@@ -308,6 +368,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def caught_up(self) -> None:
         """The handler has taken and answered everything: close now if that was waiting for it."""
+        if self.has_unparsed:
+            return
         if self.pings is not None:
             self.pings.meet(self.chat.asked_for + 1)
         if self.scanner.is_over and self.sent is None:
@@ -329,9 +391,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._write_close(Close(code, reason), close_frame(code, reason))
         self._expire_in_close_timeout(WebSocketProtocol.abort)
         self._set_reading()
-        if self.more:
-            self.more = False
-            self._look_for_close(b"")
+        if self.has_unparsed:
+            self._wait_in_line()
 
     def drain(self, code: int) -> None:
         """Read no more, let the handler answer what was read, then close."""
@@ -358,6 +419,20 @@ class WebSocketProtocol(asyncio.Protocol):
         self.lost = self.output.is_closed = True
         self.shared.wheel.discard(self)
         end_limits(self)
+        self._kept = b""
+        turn = self.turn
+        if self._in_line:
+            return
+        if turn.left > 0:
+            self._lose()
+        else:
+            # Thousands may leave at once.
+            self._in_line = True
+            turn.line_up(turn.new_line, self)
+
+    def _lose(self) -> None:
+        """The socket is gone: tell those who wait for something of it."""
+        self.turn.charge(CLOSE)
         self._finish()
         self.output.resume()
         if self._task is None or self._task.done():
@@ -380,7 +455,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_handled = True
         self._messages.clear()
         self.close(code, "")
-        if self.lost:
+        if self.lost and not self._in_line:
             self._on_end(self)
 
     def _answer_end(self) -> None:
@@ -396,6 +471,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _half_close(self) -> None:
         """Send no more, and read to the client's end of file."""
+        self.more, self._kept = False, b""
         self._finish()
         if self.lost or self.transport.is_closing():
             return

@@ -1,8 +1,8 @@
 """Bytes from a client become messages: every frame border is decided here (RFC 6455, section 5).
 
 Rules. No asyncio, no input or output: ``feed`` takes bytes and adds messages. Parsing is lazy: it stops
-after so many frames, and what it has not looked at stays in the backlog, so that a client cannot make us
-build more than somebody takes.
+after so many frames, or when the budget of all is spent, also within a message that is being inflated.
+What it has not looked at stays in the backlog, so a client cannot make us build more than somebody takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked
@@ -18,7 +18,6 @@ from __future__ import annotations
 import codecs
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 from websockets import utils
@@ -27,8 +26,10 @@ from websockets.frames import Close, CloseCode
 
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
-from mpchat.websocket.deflate import Agreement, Inflater, longest_deflated
-from mpchat.websocket.frames import CLOSE, MOST_CONTROL, PING, PONG, close_frame, frame_header
+from mpchat.websocket.budget import FRAME, INFLATED_BYTE, INFLATED_FRAME, Budget
+from mpchat.websocket.deflate import Agreement, Inflater
+from mpchat.websocket.frames import CLOSE, PING, PONG, Ending, close_frame, frame_header
+from mpchat.websocket.headers import check_header, check_opening
 from mpchat.websocket.parts import Parts
 
 Mask = Callable[[bytes | memoryview, bytes | memoryview], bytes]
@@ -59,17 +60,8 @@ _BEYOND = 1024
 """Bytes behind a large frame that are read with it: a read that has room left is known to be the last."""
 _LOOKED_AT = 1024
 """Bytes at the beginning of a text that are checked before its frame is whole."""
-_DROPPED_AT_ONCE = 128
 _MOST_UNCOMMON = 256 * 1024
 """With that much waiting in large messages, others come first: a few bytes may inflate to so many."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the stream ended: the code and reason, and the Close frame that answers or says so."""
-
-    close: Close
-    frame: bytes
 
 
 class Scanner:
@@ -94,11 +86,13 @@ class Scanner:
     __slots__ = (
         "_assembly",
         "_backlog",
+        "_budget",
         "_chunks",
         "_counters",
         "_frame",
         "_inflater",
         "_is_dropping",
+        "_is_inflating",
         "_max_size",
         "_missing",
         "_text_from",
@@ -118,9 +112,14 @@ class Scanner:
     )
 
     def __init__(
-        self, max_size: int, counters: Counters, agreement: Agreement | None = None
+        self,
+        max_size: int,
+        counters: Counters,
+        budget: Budget,
+        agreement: Agreement | None = None,
     ) -> None:
         self._max_size = max_size
+        self._budget = budget
         self._inflater = Inflater(agreement) if agreement is not None else None
         self._counters = counters
         self.received = 0
@@ -138,7 +137,7 @@ class Scanner:
         self.pongs: tuple[tuple[int, bytes], ...] = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
-        self._is_dropping = False
+        self._is_dropping = self._is_inflating = False
         self.fragments = 0
         self.overhead = 0
         self.has_control = False
@@ -150,8 +149,13 @@ class Scanner:
         begun = self._backlog or self._frame
         return bool(begun) or self._chunks is not None or self._assembly is not None
 
-    def feed(self, data: bytes | memoryview, messages: list[Message], budget: int) -> bool:
-        """Take bytes and put the messages of up to ``budget`` frames into ``messages``.
+    @property
+    def unparsed(self) -> int:
+        """Bytes that were not looked at yet."""
+        return len(self._backlog)
+
+    def feed(self, data: bytes | memoryview, messages: list[Message], most: int) -> bool:
+        """Take bytes and put the messages of up to ``most`` frames into ``messages``.
 
         Returns whether bytes are left that may hold further messages: call again with ``b""``. Control
         frames and a mistake of the client raise ``has_control``; whoever has looked at them lowers it.
@@ -202,16 +206,25 @@ class Scanner:
         elif self._backlog:
             data = self._backlog + data if data else self._backlog
             self._backlog = b""
+        least = self._budget.left - most * FRAME
+        if self._is_inflating and self._inflate(messages, least):
+            # Nothing behind it is looked at before it is whole.
+            self._backlog = bytes(data)
+            return True
+        if self.is_over:
+            return False
         position = 0
         end = len(data)
         max_size = self._max_size
         received = received_bytes = 0
+        # At least one, so that every call gets on.
+        left = most = max(min(most, self._budget.left // FRAME), 1)
         try:
             while end - position >= 2:
-                if budget <= 0:
+                if left <= 0:
                     self._backlog = bytes(data[position:])
                     return True
-                budget -= 1
+                left -= 1
                 first = data[position]
                 second = data[position + 1]
                 length = second & 0x7F
@@ -219,7 +232,7 @@ class Scanner:
                 if length >= 126:
                     start += 2 if length == 126 else 8
                     if end < start - 4:
-                        opening = _check_opening(first, second)
+                        opening = check_opening(first, second)
                         if opening is not None:
                             self._fail(CloseCode.PROTOCOL_ERROR, opening)
                             return False
@@ -227,7 +240,9 @@ class Scanner:
                     length = int.from_bytes(data[position + 2 : start - 4], "big")
                 plain = first in _PLAIN and self._assembly is None
                 if not plain or second < 0x80 or length > max_size:
-                    wrong = self._check_header(first, second, length)
+                    wrong = check_header(
+                        first, second, length, self._assembly, max_size, self._inflater is not None
+                    )
                     if wrong is not None:
                         self._fail(*wrong)
                         return False
@@ -248,14 +263,12 @@ class Scanner:
                     masked = data[start:stop]
                 payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
-                    message = self._uncommon(first, payload, received)
+                    if self._uncommon(first, payload, received, messages, least):
+                        # Others come first.
+                        self._backlog = bytes(data[stop:])
+                        return True
                     if self.is_over:
                         return False
-                    if message is not None:
-                        messages.append(message)
-                        if len(message) >= _LARGE and _size(messages) >= _MOST_UNCOMMON:
-                            self._backlog = bytes(data[stop:])
-                            return True
                 elif first == _FINAL_TEXT:
                     try:
                         messages.append(payload.decode())
@@ -273,6 +286,7 @@ class Scanner:
                 self._backlog = bytes(data[position:])
             return False
         finally:
+            self._budget.left -= (most - left) * FRAME
             self.received += received
             self.received_bytes += received_bytes
             counters = self._counters
@@ -321,90 +335,86 @@ class Scanner:
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
 
-    def drop(self, data: bytes | memoryview) -> None:
-        """Take bytes, now that messages are not wanted any more: only a Close or a mistake counts."""
+    def drop(self, data: bytes | memoryview, most: int) -> bool:
+        """As ``feed``, now that messages are not wanted any more: only a Close or a mistake counts."""
         # Messages that would have to be inflated or put together are not.
         self._is_dropping = True
-        dropped: list[Message] = []
-        while self.feed(data, dropped, _DROPPED_AT_ONCE):
-            data = b""
-            dropped.clear()
-            # They would become long, made anew with each.
-            self.replies, self.pongs = b"", ()
+        if self._is_inflating:
+            self._frame_is_inflated()
+        more = self.feed(data, [], most)
         self.replies, self.pongs = b"", ()
         self.has_control = False
+        return more
 
-    def _uncommon(self, first: int, payload: bytes, uncounted: int) -> Message | None:
-        """Take what is no plain message; return the message that it completes, if it does.
+    def _uncommon(
+        self, first: int, payload: bytes, uncounted: int, messages: list[Message], least: int
+    ) -> bool:
+        """Take what is no plain message; return whether others come first, before more is parsed.
 
-        ``uncounted`` is how many messages before it are not in ``received`` yet.
+        ``uncounted`` is how many messages before it are not in ``received`` yet; ``least`` is what has to
+        be left of the budget.
         """
         if first & _CONTROL or not payload:
             self.overhead += 1
             self.has_control = True
         if first & _CONTROL:
             self._control(first & 0x0F, payload, self.received + uncounted)
-            return None
+            return False
         final = first >= 0x80
         assembly = self._assembly
         if assembly is None:
             inflater = self._inflater if first & _COMPRESSED else None
             assembly = Assembly(first & 0x0F == _TEXT, self._max_size, inflater)
-        if final:
-            self._assembly = None
-        else:
-            self._assembly = assembly
+        self._assembly = None if final else assembly
+        if not final:
             self.fragments += 1
         if self._is_dropping:
-            return None
+            return False
+        if assembly.is_compressed:
+            self._assembly = assembly
+            self._is_inflating = True
+            self._budget.left -= INFLATED_FRAME
+            assembly.begin_inflating(payload, final)
+            return self._inflate(messages, least)
         try:
             message = assembly.add(payload, final)
         except Refused as refused:
             self._fail(refused.code, str(refused))
-            return None
-        if message is not None:
-            self.received += 1
-            self.received_bytes += assembly.size
-            self._counters.messages_received += 1
-            self._counters.bytes_received += assembly.size
-        return message
+            return False
+        return message is not None and self._completed(message, assembly.size, messages)
 
-    def _check_header(self, first: int, second: int, length: int) -> tuple[CloseCode, str] | None:
-        """Return the close code and reason for a header that breaks a rule (RFC 6455, 5.2, 5.4).
+    def _inflate(self, messages: list[Message], least: int) -> bool:
+        """Go on inflating a frame; return whether others come first, before that or more is done."""
+        assembly, budget = self._assembly, self._budget
+        if assembly is None:
+            return False
+        try:
+            while assembly.is_inflating:
+                size = assembly.size
+                message = assembly.inflate()
+                budget.left -= (assembly.size - size) * INFLATED_BYTE
+                if assembly.is_inflating and budget.left <= max(least, 0):
+                    return True
+        except Refused as refused:
+            self._fail(refused.code, str(refused))
+            return False
+        self._frame_is_inflated()
+        is_enough = message is not None and self._completed(message, assembly.size, messages)
+        return is_enough or budget.left <= max(least, 0)
 
-        One that breaks several is told the one that ``websockets`` would tell.
-        """
-        opening = _check_opening(first, second)
-        if opening is not None:
-            return CloseCode.PROTOCOL_ERROR, opening
-        opcode = first & 0x0F
-        is_control = opcode >= _CONTROL
-        assembly = self._assembly
-        size = length + (assembly.arrived if assembly is not None else 0)
-        limit = self._max_size
-        is_compressed = self._begins_compressed(first)
-        if is_compressed or (assembly is not None and assembly.is_compressed):
-            limit = longest_deflated(limit)
-        if size > limit and not (is_control and length <= MOST_CONTROL):
-            return CloseCode.MESSAGE_TOO_BIG, f"message of {size} bytes or more"
-        if first & 0x70 and not is_compressed:
-            return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
-        if is_control:
-            if not first & 0x80:
-                return CloseCode.PROTOCOL_ERROR, "a control frame must not be fragmented"
-            if length > MOST_CONTROL:
-                return CloseCode.PROTOCOL_ERROR, "a control frame has at most 125 bytes"
-            return None
-        if opcode and assembly is not None:
-            return CloseCode.PROTOCOL_ERROR, "a new message before the last one ended"
-        if not opcode and assembly is None:
-            return CloseCode.PROTOCOL_ERROR, "a continuation of nothing"
-        return None
+    def _frame_is_inflated(self) -> None:
+        self._is_inflating = False
+        if self._assembly is not None and self._assembly.is_final:
+            self._assembly = None
 
-    def _begins_compressed(self, first: int) -> bool:
-        """Whether a frame begins a compressed message, and the handshake allows that."""
-        opcode = first & 0x0F
-        return first & 0x70 == _COMPRESSED and 0 < opcode < _CONTROL and self._inflater is not None
+    def _completed(self, message: Message, size: int, messages: list[Message]) -> bool:
+        """Count and hand over a message; return whether enough wait to be taken."""
+        messages.append(message)
+        self.received += 1
+        self.received_bytes += size
+        self._counters.messages_received += 1
+        self._counters.bytes_received += size
+        return len(message) >= _LARGE and _size(messages) >= _MOST_UNCOMMON
 
     def _control(self, opcode: int, payload: bytes, messages_before: int) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
@@ -427,20 +437,11 @@ class Scanner:
         self.failure = Ending(Close(code, reason), close_frame(code, reason))
         self.has_control = self.is_over = True
         self._assembly = self._frame = self.rest = None
+        self._is_inflating = False
 
 
 def _size(messages: list[Message]) -> int:
     return sum(map(len, messages))
-
-
-def _check_opening(first: int, second: int) -> str | None:
-    """Return what is wrong with the first two bytes of a frame, whatever follows."""
-    opcode = first & 0x0F
-    if opcode > PONG or _BINARY < opcode < _CONTROL:
-        return f"unknown opcode {opcode}"
-    if second < 0x80:
-        return "a client's frames must be masked"
-    return None
 
 
 # bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.

@@ -1,16 +1,29 @@
-"""One turn of the worker's event loop: what is gathered during it and done once at its end.
+"""One turn of the worker's event loop: its budget, who waits for the next one, what is done at its end.
 
-Rules. One object for each worker. Whoever has something to do at the end of a turn adds itself; the
-first to do so schedules the one callback that serves all. What rare events count is published at the end
-of their turn, what messages count a hundred times a second: a callback in each turn would cost a message
-that comes alone a tenth of its time.
+Rules.
+- All connections of a worker share the budget of a turn. A connection that comes when it is spent keeps
+  what was read, stops reading, and waits in a line, first in, first out.
+- Each turn begins with a new budget and with the lines. Everybody is served once in a turn at most; who
+  has more to do goes to the end. What is read afterwards finds what the lines have left.
+- There are two lines, which alternate: open WebSockets, and everything else (requests, handshakes,
+  sockets to accept, connections that have ended). So however many of the others come at once, open
+  WebSockets wait for each other only.
+- What all have read and not parsed has a limit. Beyond it every other connection stops reading, too, and
+  joins the line.
+- Rare events are published at the end of their turn, counts of messages a hundred times a second: a
+  callback in each turn would cost a message that comes alone a tenth of its time. For the same reason a
+  turn in which little is done has no end of its own: its work counts with that of the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
+
+from mpchat.websocket.budget import Budget
 
 
 class HasTurnWork(Protocol):
@@ -20,26 +33,57 @@ class HasTurnWork(Protocol):
         """Do what has been gathered."""
 
 
+class Waiting(Protocol):
+    """Whoever may stand in a line."""
+
+    def serve(self) -> None:
+        """Go on, within the budget; it has left the line, and may join it again."""
+
+
+Line = deque[tuple[Waiting, int]]
+"""Who waits, each with the bytes that it keeps meanwhile"""
+
 PUBLISH_SECONDS = 0.01
 """How old the published counters of messages may be."""
+MOST_KEPT = 16 * 1024 * 1024
+"""Bytes that one worker has read and not parsed, beyond which nobody is read who has not been served."""
+_SERVED = 2_000
+"""Work of serving somebody who has nothing to do."""
+_FEW = 8
+"""With more than these in line each is served shortly."""
+MOST_FRAMES, FEW_FRAMES = 128, 16
+"""Frames of one connection that are parsed at a time: where few wait, and where many do."""
+_ALWAYS = 1 << 62
 
 
-class Turn:
-    """The end of the present turn, shared by all connections of a worker.
+class Turn(Budget):
+    """The present turn, shared by all connections of a worker.
 
     Attributes:
-        is_counting: What messages count is going to be published: callers on the hot path ask before
-            they call ``count``.
+        is_counting: What messages count is going to be published: callers on the hot path that lower
+            ``left`` need not ask, others do before they call ``count``.
+        most_frames: Frames to parse for one connection at a time.
+        open_line, new_line: Who waits: open WebSockets, and all others.
+        on_full: Called when more than MOST_KEPT is kept: has everybody stop reading and stand in line.
+        is_full: More was kept, and half of that is not parsed yet. Whoever is served meanwhile does not
+            read on, but joins the line again.
     """
 
     __slots__ = (
         "_is_scheduled",
+        "_kept",
+        "_line",
         "_loop",
         "_members",
         "_publish",
         "_publish_traffic",
         "_touched",
         "is_counting",
+        "is_full",
+        "most_frames",
+        "new_line",
+        "on_full",
+        "open_line",
     )
 
     def __init__(
@@ -47,6 +91,7 @@ class Turn:
         loop: asyncio.AbstractEventLoop,
         publish: Callable[[], None],
         publish_traffic: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._publish = publish
@@ -55,11 +100,47 @@ class Turn:
         self._touched = False
         self._is_scheduled = False
         self.is_counting = False
+        self.open_line: Line = deque()
+        self.new_line: Line = deque()
+        self.most_frames = MOST_FRAMES
+        self._kept = 0
+        self._line = 1
+        self.is_full = False
+        self.on_full: Callable[[], None] = lambda: None
+        super().__init__(clock)
+
+    def renew(self) -> None:
+        """A new turn begins."""
+        super().renew()
+        if not self.is_counting:
+            self.mark = _ALWAYS
+
+    def look(self) -> None:
+        """Look at the clock, and see to it that the turn ends and its counters are published."""
+        self.count()
+        if self.left < self._look_at:
+            super().look()
+            self._schedule()
+        self.mark = self._look_at
 
     def join(self, member: HasTurnWork) -> None:
         """Have ``member.end_turn`` called when this turn ends."""
         self._members.append(member)
         self._schedule()
+
+    def line_up(self, line: Line, member: Waiting, kept: int = 0) -> None:
+        """Have ``member.serve`` called when its place in the line has come; it keeps so many bytes."""
+        line.append((member, kept))
+        self._kept += kept
+        self._schedule()
+        if self._kept > MOST_KEPT and not self.is_full:
+            self.is_full = True
+            self.on_full()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait that each is served shortly."""
+        return len(self.open_line) > _FEW
 
     def touch(self) -> None:
         """Have all counters published when this turn ends."""
@@ -83,17 +164,48 @@ class Turn:
 
     def _end(self) -> None:
         self._is_scheduled = False
-        members = self._members
-        if members:
-            self._members = []
-            for member in members:
-                member.end_turn()
-            # What was gathered is counted when it is written.
-            self.count()
+        try:
+            self._flush()
+            self.renew()
+            if self.open_line or self.new_line:
+                self._serve()
+                self._flush()
+        finally:
+            # Also if somebody failed: the others are still there.
+            if self.open_line or self.new_line or self._members:
+                self._schedule()
         if self._touched:
             self._touched = False
             self._publish()
 
+    def _flush(self) -> None:
+        members, self._members = self._members, []
+        for member in members:
+            member.end_turn()
+        if members:
+            # What was gathered is counted when it is written.
+            self.count()
+
+    def _serve(self) -> None:
+        lines = self.open_line, self.new_line
+        waiting = [len(line) for line in lines]
+        self.most_frames = FEW_FRAMES if self.is_crowded else MOST_FRAMES
+        while any(waiting) and self.left > 0:
+            # Kept from turn to turn: one in the first line may need all of each.
+            self._line = 1 - self._line
+            if waiting[self._line]:
+                waiting[self._line] -= 1
+                self._serve_first(lines[self._line])
+
+    def _serve_first(self, line: Line) -> None:
+        member, kept = line.popleft()
+        self._kept -= kept
+        if self.is_full and self._kept <= MOST_KEPT // 2:
+            self.is_full = False
+        self.charge(_SERVED)
+        member.serve()
+
     def _count(self) -> None:
         self.is_counting = False
+        self.mark = _ALWAYS
         self._publish_traffic()

@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from mpchat.server.accepting import Acceptor
+from mpchat.websocket.turn import Turn
 
 
 class Listening(socket.socket):
@@ -45,7 +46,8 @@ async def test_a_pause_and_then_everybody_is_served(
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
-        acceptor = Acceptor(loop, on_socket, lambda: pauses.append(None))
+        turn = Turn(loop, lambda: None, lambda: None)
+        acceptor = Acceptor(loop, turn, on_socket, lambda: pauses.append(None))
         acceptor.add([listening])
         async with asyncio.timeout(30):
             await everybody.wait()

@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Message
+from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.scanner import Scanner
 from tests.functional.raw import handshake
@@ -74,7 +75,7 @@ class Scan:
         agreement = None
         if stream.takeover is not None:
             agreement = Agreement(BITS, BITS, stream.takeover, stream.takeover)
-        scanner = scanner_class(stream.limit, counters, agreement)
+        scanner = scanner_class(stream.limit, counters, Budget(), agreement)
         messages: list[Message] = []
         data = stream.data
         self.rests = 0

@@ -23,6 +23,7 @@ from mpchat.server.head import parse_request
 from mpchat.websocket.client import Client
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.context import Context
+from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -84,13 +85,13 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.counters = Counters()
         self.wheel = Wheel(self.loop)
-        turn = Turn(self.loop, lambda: None, lambda: None)
+        self.turn = Turn(self.loop, lambda: None, lambda: None)
         keepalive = Keepalive(self.wheel, _snapshot)
         self.limits: Counter[str] = Counter()
         """How often each limit has ended a connection"""
         self._shared = Shared(
             self.counters,
-            turn,
+            self.turn,
             self.wheel,
             keepalive,
             lambda name: self.limits.update((name,)),
@@ -100,9 +101,15 @@ class Worker:
         assert self._shared.scratch
         self._protocols: set[WebSocketProtocol] = set()
         self._clients: list[socket.socket] = []
+        self.turn.on_full = self._stop_reading
+        self.agreement: Agreement | None = None
+        """What connections that are made from now on have agreed on"""
 
     def serve(
-        self, transport: asyncio.Transport, handle: Handle, **options: Any
+        self,
+        transport: asyncio.Transport,
+        handle: Handle,
+        **options: Any,
     ) -> WebSocketProtocol:
         """Begin a connection on this transport, as after the handshake."""
         protocol = WebSocketProtocol(
@@ -112,7 +119,7 @@ class Worker:
             b"GET / HTTP/1.1\r\n\r\n",
             Context("1", asyncio.Event(), _snapshot),
             None,
-            None,
+            self.agreement,
             Client(None, None),
             self._protocols.discard,
         )
@@ -134,6 +141,10 @@ class Worker:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport, _protocol = await self.loop.connect_accepted_socket(asyncio.Protocol, accepted)
         return client, self.serve(transport, handle, **options)
+
+    def _stop_reading(self) -> None:
+        for protocol in self._protocols:
+            protocol.stop_reading()
 
     async def end(self) -> None:
         """Cut off the connections that there still are, and close the clients' ends."""

@@ -123,7 +123,8 @@ async def test_a_handler_that_does_not_come_back(
     # One whole message, what was read with it, and what may be read behind it.
     limit = size + SCRATCH_BYTES + protocol_module._MOST_BEHIND
     if not pauses:
-        monkeypatch.setattr(protocol_module, "_BUDGET", 1 << 30)
+        monkeypatch.setattr(protocol_module, "MOST_FRAMES", 1 << 30)
+        worker.turn.most_frames = 1 << 30
         monkeypatch.setattr(WebSocketProtocol, "wait_for_turn", lambda _protocol: None)
     client, _protocol = await worker.connect(never_come_back, **{"max-remote-payload": MIB})
     held = await flooded(client, frame(FINAL | BINARY, bytes(size)), 2 * limit)

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio import messages as assembling
 from websockets.asyncio.server import ServerConnection, unix_serve
 
+from mpchat.websocket import headers as headers_module
 from mpchat.websocket import scanner as scanner_module
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.scanner import Scanner
@@ -209,16 +210,21 @@ async def test_planted_mistakes_are_found(right: str, wrong: str) -> None:
 
 def _changed(*changes: tuple[str, str]) -> type[Scanner]:
     """Return the scanner of today's source with something in it changed, such as a mistake planted."""
-    source = Path(scanner_module.__file__).read_text()
+    rules, source = (
+        Path(str(module.__file__)).read_text() for module in (headers_module, scanner_module)
+    )
     for old, new in changes:
-        assert source.count(old) == 1, f"scanner.py has not one {old!r} now: change it anew"
-        source = source.replace(old, new)
-    module = ModuleType("changed")
+        assert rules.count(old) + source.count(old) == 1, f"not one {old!r} now: change it anew"
+        rules, source = rules.replace(old, new), source.replace(old, new)
+    source = source.replace("from mpchat.websocket.headers import", "from changed_headers import")
+    modules = {"changed_headers": ModuleType("changed_headers"), "changed": ModuleType("changed")}
     # Dataclasses look their module up.
-    sys.modules["changed"] = module
+    sys.modules.update(modules)
     try:
-        exec(compile(source, "changed", "exec"), vars(module))
+        exec(compile(rules, "changed_headers", "exec"), vars(modules["changed_headers"]))
+        exec(compile(source, "changed", "exec"), vars(modules["changed"]))
     finally:
-        del sys.modules["changed"]
-    scanner_class: type[Scanner] = module.Scanner
+        for name in modules:
+            del sys.modules[name]
+    scanner_class: type[Scanner] = modules["changed"].Scanner
     return scanner_class

@@ -109,8 +109,10 @@ async def test_what_a_handler_takes_in_one_turn(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, budgets: bool
 ) -> None:
     if not budgets:
-        for name in ("_BUDGET", "_LARGE_READ", "_MOST_BEHIND"):
+        for name in ("MOST_FRAMES", "_LARGE_READ", "_MOST_BEHIND"):
             monkeypatch.setattr(protocol_module, name, 1 << 30)
+        worker.turn.most_frames = 1 << 30
+        worker.turn.left = 1 << 60
         monkeypatch.setattr(connection_module, "_TAKEN_BEFORE_YIELD", 1 << 30)
     count = 10_000
     with Turns() as turns:

@@ -13,6 +13,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 
 from mpchat.ipc.counters import Counters
 from mpchat.websocket.assembly import Message
+from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement, Inflater
 from mpchat.websocket.scanner import Scanner
 from tests.unit.websocket import streams
@@ -27,7 +28,7 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 def scan(
     stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
 ) -> tuple[Scanner, list[Message]]:
-    scanner = Scanner(limit, Counters())
+    scanner = Scanner(limit, Counters(), Budget())
     messages: list[Message] = []
     borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
     for start, stop in itertools.pairwise(borders):
@@ -144,7 +145,7 @@ def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
     good = "päivää ✓".encode()
     for bad in (b"\xff", b"\xc3\x28", b"\xf4\x90"):
         stream = streams.frame(0x81, good + bad + b"more")
-        scanner = Scanner(1000, Counters())
+        scanner = Scanner(1000, Counters(), Budget())
         over = []
         for place in range(len(stream) - 1):
             scanner.feed(stream[place : place + 1], [], 1)
@@ -157,7 +158,7 @@ def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
 def test_a_frame_that_trickles_takes_little_more_than_what_has_come() -> None:
     size = 200_000
     stream = frame(Opcode.BINARY, bytes(size))
-    scanner = Scanner(size, Counters())
+    scanner = Scanner(size, Counters(), Budget())
     messages: list[Message] = []
     tracemalloc.start()
     try:
@@ -180,7 +181,7 @@ def test_close_is_answered_with_its_own_code() -> None:
 
 
 def test_the_budget_bounds_what_is_parsed() -> None:
-    scanner = Scanner(1000, Counters())
+    scanner = Scanner(1000, Counters(), Budget())
     messages: list[Message] = []
     assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10
@@ -198,7 +199,8 @@ def deflated(data: bytes) -> bytes:
 def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
     limit, count = 60_000, 100
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
-    scanner = Scanner(limit, Counters(), agreement)
+    budget = Budget()
+    scanner = Scanner(limit, Counters(), budget, agreement)
     messages: list[Message] = []
     bombs = streams.frame(COMPRESSED, deflated(bytes(limit))) * count
     assert len(bombs) < 10_000
@@ -208,22 +210,24 @@ def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
         assert sum(map(len, messages)) < 256 * 1024 + limit
         taken += len(messages)
         messages.clear()
+        budget.renew()
         more = scanner.feed(b"", messages, 1_000)
     assert taken + len(messages) == scanner.received == count
     # So it is if they come one by one to a handler that does not come back.
     messages.clear()
+    budget.renew()
     bomb = streams.frame(COMPRESSED, deflated(bytes(limit)))
     assert [scanner.feed(bomb, messages, 1_000) for _ in range(5)] == [False] * 4 + [True]
 
 
 def test_what_nobody_wants_any_more_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
-    scanner = Scanner(1_000, Counters(), agreement)
+    scanner = Scanner(1_000, Counters(), Budget(), agreement)
     monkeypatch.delattr(Inflater, "inflate")
     first = streams.frame(0x41, deflated("päivää".encode())[:5])
-    scanner.drop(streams.frame(COMPRESSED, b"no data") + first)
+    scanner.drop(streams.frame(COMPRESSED, b"no data") + first, 10)
     assert not scanner.is_over
-    scanner.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"))
+    scanner.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"), 10)
     assert scanner.failure is None
     assert scanner.closed is not None
     assert scanner.received == 0

@@ -1,0 +1,367 @@
+"""One budget for each turn of the loop, whatever is done in it, and lines for those who wait.
+
+Work is counted where it is done: frames that are unmasked, bytes that come out of zlib, clients that are
+accepted, all by turns of the loop. Each bound is exceeded once without the budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zlib
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from mpchat.ipc.counters import Counters
+from mpchat.server.accepting import Acceptor
+from mpchat.websocket import scanner as scanner_module
+from mpchat.websocket import turn as turn_module
+from mpchat.websocket.budget import (
+    FRAME,
+    INFLATED_BYTE,
+    SECONDS_OF_A_TURN,
+    WORK_OF_A_TURN,
+    Budget,
+)
+from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.deflate import Agreement, Inflater
+from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.turn import MOST_FRAMES, Line, Turn
+from tests.unit.websocket.rig import Turns, Worker, echo, on_uvloop, until
+from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, frame
+
+MANY = 200
+KIB = 1024
+MIB = 1024 * KIB
+SMALL = frame(FINAL | BINARY, bytes(4))
+GOODBYE = frame(FINAL | BINARY, b"bye")
+CODE = (1000).to_bytes(2, "big")
+TURNS = 2
+"""A turn as it is counted here may have parts of two budgets."""
+FRAMES_OF_A_TURN = TURNS * WORK_OF_A_TURN // FRAME + MOST_FRAMES
+COMPRESSED = 0x40
+BITS = Agreement(15, 15, client_takeover=True, server_takeover=True)
+
+
+def compressed(data: bytes) -> bytes:
+    stream = zlib.compressobj(9, wbits=-15)
+    return (stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+# The budget
+
+
+def test_a_budget_is_spent_when_so_much_work_is_done() -> None:
+    budget = Budget(lambda: 0.0)
+    for _ in range(100):
+        assert budget.left > 0
+        budget.charge(WORK_OF_A_TURN // 100)
+    assert budget.left == 0
+    budget.renew()
+    assert budget.left == WORK_OF_A_TURN
+
+
+def test_on_a_slow_machine_the_clock_ends_the_turn() -> None:
+    now = 0.0
+    budget = Budget(lambda: now)
+    done = 0
+    while budget.left > 0:
+        budget.charge(1_000)
+        now += 10_000 / 1e9
+        done += 1_000
+    assert done < WORK_OF_A_TURN / 2
+    assert now < 3 * SECONDS_OF_A_TURN
+
+
+def test_the_clock_is_not_looked_at_for_every_message() -> None:
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    budget = Budget(clock)
+    while budget.left > 0:
+        budget.charge(FRAME)
+    assert looks <= 8
+
+
+# The lines
+
+
+class Member:
+    """Somebody who waits, and needs so much work each time."""
+
+    def __init__(self, name: str, served: list[tuple[int, str]], turns: Turns, work: int) -> None:
+        self._name, self._served, self._turns, self._work = name, served, turns, work
+        self.again: Callable[[], None] | None = None
+        self._budget: Budget | None = None
+
+    def join(self, turn: Turn, line: Line, kept: int = 0) -> None:
+        self._budget = turn
+        turn.line_up(line, self, kept)
+
+    def serve(self) -> None:
+        assert self._budget is not None
+        self._served.append((self._turns.number, self._name))
+        self._budget.charge(self._work)
+        if self.again is not None:
+            self.again()
+
+
+def made_turn() -> Turn:
+    return Turn(asyncio.get_running_loop(), lambda: None, lambda: None, lambda: 0.0)
+
+
+async def test_who_waits_is_served_in_order_and_who_was_served_goes_to_the_end() -> None:
+    turn, served = made_turn(), list[tuple[int, str]]()
+    with Turns() as turns:
+        members = [Member(str(i), served, turns, WORK_OF_A_TURN // 3) for i in range(7)]
+        for member in members:
+            member.join(turn, turn.open_line)
+        first = members[0]
+
+        def once_more() -> None:
+            first.again = None
+            first.join(turn, turn.open_line)
+
+        first.again = once_more
+        await until(lambda: len(served) == 8)
+    assert "".join(name for _turn, name in served) == "01234560"
+    # What serving itself takes is counted as well: so four in a turn need more than there is.
+    assert max(Counter(number for number, _name in served).values()) == 3
+
+
+async def test_the_two_lines_alternate() -> None:
+    turn, served = made_turn(), list[tuple[int, str]]()
+    with Turns() as turns:
+        for number in range(10):
+            Member(f"new{number}", served, turns, 1000).join(turn, turn.new_line)
+        Member("open", served, turns, 1000).join(turn, turn.open_line)
+        await until(lambda: len(served) == 11)
+    assert served[0][1] == "open"
+
+
+async def test_one_that_fails_does_not_keep_others_waiting() -> None:
+    turn, served = made_turn(), list[tuple[int, str]]()
+    failures: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+    with Turns() as turns:
+        bad, good = Member("bad", served, turns, 0), Member("good", served, turns, 0)
+
+        def fail() -> None:
+            raise RuntimeError("a bug")
+
+        bad.again = fail
+        bad.join(turn, turn.open_line)
+        good.join(turn, turn.open_line)
+        await until(lambda: len(served) == 2)
+    assert [str(failure) for failure in failures] == ["a bug"]
+
+
+# What clients do at once
+
+
+class Frames:
+    """How many frames were unmasked in each turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, turns: Turns) -> None:
+        self.in_turn: Counter[int] = Counter()
+        unmask = scanner_module.apply_mask
+
+        def count(data: bytes | memoryview, mask: bytes | memoryview) -> bytes:
+            self.in_turn[turns.number] += 1
+            return unmask(data, mask)
+
+        monkeypatch.setattr(scanner_module, "apply_mask", count)
+
+
+def without_budget(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_module, "MOST_FRAMES", 1 << 30)
+    monkeypatch.setattr(turn_module, "FEW_FRAMES", 1 << 30)
+    worker.turn.most_frames = 1 << 30
+    monkeypatch.setattr("mpchat.websocket.budget.WORK_OF_A_TURN", 1 << 60)
+    monkeypatch.setattr("mpchat.websocket.budget.SECONDS_OF_A_TURN", 1 << 30)
+    worker.turn.renew()
+
+
+@pytest.mark.parametrize("budget", [True, False])
+@on_uvloop
+async def test_many_that_send_at_once_share_a_turn(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, budget: bool
+) -> None:
+    if not budget:
+        without_budget(worker, monkeypatch)
+    taken: Counter[int] = Counter()
+
+    async def take(chat: WebSocketConnection) -> None:
+        async for _message in chat:
+            taken[id(chat)] += 1
+
+    clients = [(await worker.connect(take))[0] for _ in range(MANY)]
+    honest, _protocol = await worker.connect(echo)
+    each = 100
+    with Turns() as turns:
+        frames = Frames(monkeypatch, turns)
+        for client in clients:
+            client.send(SMALL * each)
+        honest.send(SMALL)
+        begun = turns.number
+        await worker.loop.sock_recv(honest, 100)
+        waited = turns.number - begun
+        await until(lambda: taken.total() == MANY * each)
+    # Each gets its share, also the last.
+    assert set(taken.values()) == {each}
+    assert (max(frames.in_turn.values()) <= FRAMES_OF_A_TURN) == budget
+    if budget:
+        # One round of the line: a read and a few frames of each.
+        assert waited <= MANY * (each * FRAME + 2 * READ_WORK) / WORK_OF_A_TURN + 3
+
+
+READ_WORK = 10_000
+
+
+@pytest.mark.parametrize("budget", [True, False])
+@on_uvloop
+async def test_what_comes_after_our_close_is_dropped_within_the_budget(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, budget: bool
+) -> None:
+    if not budget:
+        without_budget(worker, monkeypatch)
+
+    async def leave(chat: WebSocketConnection) -> None:
+        await chat.recv()
+
+    client, protocol = await worker.connect(leave)
+    client.send(GOODBYE)
+    await until(lambda: protocol.sent is not None)
+    with Turns() as turns:
+        frames = Frames(monkeypatch, turns)
+        flood = frame(FINAL | PING, b"") * 20_000
+        await worker.loop.sock_sendall(client, flood + frame(FINAL | CLOSE, CODE))
+        await until(lambda: protocol.finished)
+    assert protocol.received is not None
+    assert (max(frames.in_turn.values()) <= FRAMES_OF_A_TURN) == budget
+
+
+@pytest.mark.parametrize("size", [60_000, 4 * MIB])
+@pytest.mark.parametrize("budget", [True, False])
+@on_uvloop
+async def test_bombs_below_the_limit_are_inflated_within_the_budget(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int, budget: bool
+) -> None:
+    if not budget:
+        without_budget(worker, monkeypatch)
+        monkeypatch.setattr(scanner_module, "_MOST_UNCOMMON", 1 << 30)
+    count = 16 * MIB // size
+    received: list[int] = []
+
+    async def take(chat: WebSocketConnection) -> None:
+        async for message in chat:
+            received.append(len(message))
+
+    options = {"max-remote-payload": 4 * MIB}
+    worker.agreement = BITS
+    client, protocol = await worker.connect(take, **options)
+    bombs = frame(FINAL | COMPRESSED | BINARY, compressed(bytes(size)))
+    in_turn: Counter[int] = Counter()
+    inflate = Inflater.inflate
+    with Turns() as turns:
+
+        def spy(inflater: Inflater, limit: int) -> bytes:
+            part = inflate(inflater, limit)
+            in_turn[turns.number] += len(part)
+            return part
+
+        monkeypatch.setattr(Inflater, "inflate", spy)
+        await worker.loop.sock_sendall(client, bombs)
+        for _ in range(count - 1):
+            await worker.loop.sock_sendall(client, bombs)
+        await until(lambda: len(received) == count)
+    assert received == [size] * count
+    assert protocol.sent is None
+    assert (max(in_turn.values()) <= TURNS * WORK_OF_A_TURN // INFLATED_BYTE + 64 * KIB) == budget
+
+
+def test_a_large_message_is_inflated_in_several_turns() -> None:
+    size, budget = 4 * MIB, Budget(lambda: 0.0)
+    scanner = Scanner(size, Counters(), budget, BITS)
+    messages: list[str | bytes] = []
+    whole = bytes(range(256)) * (size // 256)
+    data = frame(FINAL | COMPRESSED | BINARY, compressed(whole)) + SMALL
+    more, steps = scanner.feed(data, messages, MOST_FRAMES), 1
+    while more:
+        assert scanner.is_within_message == (messages != [whole, bytes(4)])
+        budget.renew()
+        more = scanner.feed(b"", messages, MOST_FRAMES)
+        steps += 1
+    assert messages == [whole, bytes(4)]
+    assert steps >= size * INFLATED_BYTE // WORK_OF_A_TURN
+    assert scanner.received == 2
+
+
+@pytest.mark.parametrize("bound", [True, False])
+@on_uvloop
+async def test_what_is_read_and_not_parsed_has_a_limit_in_a_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, bound: bool
+) -> None:
+    most = MIB
+    monkeypatch.setattr(turn_module, "MOST_KEPT", most if bound else 1 << 60)
+    taken: Counter[int] = Counter()
+
+    async def take(chat: WebSocketConnection) -> None:
+        async for message in chat:
+            taken[id(chat)] += len(message)
+
+    clients = [(await worker.connect(take))[0] for _ in range(60)]
+    data = frame(FINAL | BINARY, bytes(60_000)) * 2
+    kept, line_up = 0, Turn.line_up
+
+    def spy(turn: Turn, line: Line, member: WebSocketProtocol, size: int = 0) -> None:
+        nonlocal kept
+        line_up(turn, line, member, size)
+        kept = max(kept, turn._kept)
+
+    monkeypatch.setattr(Turn, "line_up", spy)
+    # Nothing is parsed now, as in a turn that others have used up.
+    worker.turn.left = 0
+    for client in clients:
+        assert client.send(data) == len(data)
+    await until(lambda: taken.total() == 60 * 120_000)
+    assert (kept <= most + len(data)) == bound
+    # All go on.
+    for client in clients:
+        client.send(SMALL)
+    await until(lambda: taken.total() == 60 * 120_004)
+
+
+async def test_clients_are_accepted_within_the_budget() -> None:
+    turn = made_turn()
+    accepted: list[socket.socket] = []
+    left: list[int] = []
+
+    def on_socket(client: socket.socket, _address: object) -> None:
+        accepted.append(client)
+        left.append(turn.left)
+
+    acceptor = Acceptor(asyncio.get_running_loop(), turn, on_socket, lambda: None)
+    with Turns() as turns, socket.create_server(("127.0.0.1", 0)) as listening:
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        others = Member("others", [], turns, WORK_OF_A_TURN)
+        # They use up every turn.
+        others.again = lambda: others.join(turn, turn.open_line)
+        others.join(turn, turn.open_line)
+        turn.left = 0
+        acceptor.add([listening])
+        async with asyncio.timeout(30):
+            await until(lambda: len(accepted) == 3)
+        others.again = None
+        acceptor.leave()
+    assert min(left) > 0
+    for client in (*clients, *accepted):
+        client.close()

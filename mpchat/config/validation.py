@@ -123,8 +123,12 @@ def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a reader of the file would write it, shortened."""
-    quoted = isinstance(value, str)
-    text = f"'{value}'" if quoted else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        quoted = isinstance(value, str)
+        text = f"'{value}'" if quoted else json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:
+        # YAML reads 0x… of any length; Python refuses to write thousands of digits in decimal.
+        return "a number that is too long to show"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

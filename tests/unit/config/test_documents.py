@@ -127,6 +127,12 @@ class Options(OptionsModel):
         ("number: true", "f:1:9: number: expected an integer, got true"),
         ("flag: 1", "f:1:7: flag: expected true or false, got 1"),
         ("text: 1", "f:1:7: text: expected a string, got 1"),
+        (
+            "flag: [0x" + "f" * 5000 + "]",
+            "f:1:7: flag: expected true or false, got a number that is too long to show",
+        ),
+        ("number: .nan", "f:1:9: number: expected an integer, got NaN"),
+        ("number: -.inf", "f:1:9: number: expected an integer, got -Infinity"),
         ("nmber: 1", "f:1:8: nmber: unknown option; did you mean 'number'?"),
     ],
 )

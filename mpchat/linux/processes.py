@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import FrameType
 
 from mpchat.linux import system
 
@@ -42,6 +43,13 @@ def has_terminal() -> bool:
 
 
 def ignore_group_signals() -> None:
-    """Leave to the supervisor what is meant for it."""
+    """Leave to the supervisor what is meant for it.
+
+    A handler does nothing: programs that an author's code starts would inherit SIG_IGN.
+    """
     for number in IGNORED_BY_CHILDREN:
-        system.sigaction(number, signal.SIG_IGN)
+        system.sigaction(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    return

@@ -53,6 +53,10 @@ class Balance:
         """Pass on to this slot, too."""
         self._outboxes[slot] = outbox
 
+    def outboxes(self) -> list[socket.socket]:
+        """Return the sockets by which clients are passed on."""
+        return list(self._outboxes.values())
+
     def pass_on(self, client: socket.socket, own: int) -> bool:
         """Hand an accepted socket to another slot if this worker has enough; it is closed here then.
 

@@ -28,6 +28,7 @@ from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.loop import Loop, Step
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
+from mpchat.supervisor.orphans import Orphans
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload
 from mpchat.supervisor.restart import Restart
@@ -66,6 +67,7 @@ class Supervisor:
             self._manager.reloading,
             self._on_reload_over,
         )
+        self._orphans = Orphans(self._family, self._log)
         self._orders = Orders(self._reload, self._log, self._family)
         self._forks = Forks(
             self._numbers,
@@ -91,6 +93,7 @@ class Supervisor:
             Step("look after the workers", self._pool_due, self._tick_pool),
             Step("go on with the restart", self._restart_due, self._tick_restart),
             Step("ask for processes", lambda: self._forks.retry_at, self._tick_forks),
+            Step("end orphans", lambda: self._orphans.due, self._orphans.look),
             Step("look around", lambda: self._next_look, self._look),
         )
         self._loop = Loop(
@@ -421,6 +424,7 @@ class Supervisor:
                 self._reload.template_ended(how, now)
 
     def _on_worker_gone(self, worker: Child, how: str, now: float) -> None:
+        self._orphans.due = now
         if self._pool is not None:
             self._pool.ended(worker, how, now)
         self._reload.settle(now)
@@ -431,7 +435,9 @@ class Supervisor:
         """Let nothing outlive us: no process, no zombie, no socket file."""
         attempt = self._faults.attempt
         attempt("hold back signals", self._signals.close)
-        attempt("end all processes", partial(self._family.end, self._numbers.now_limit))
+        limit = self._numbers.now_limit
+        attempt("end all processes", partial(self._family.end, limit))
+        attempt("end orphans", partial(self._orphans.end, limit, self._family.reap))
         if self._running is not None:
             attempt("close the listening sockets", self._running.listeners.close)
             attempt("close the inboxes", self._running.inboxes.close)

@@ -29,6 +29,7 @@ from mpchat.ipc.layout import LAYOUT
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.memfd import read_memfd, sealed_memfd
+from mpchat.linux.processes import ignore_group_signals
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
@@ -52,6 +53,8 @@ def run_template(
     system.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")
     system.sigaction(signal.SIGTERM, signal.SIG_DFL)
+    # Until here they are ignored, as the supervisor left them.
+    ignore_group_signals()
     template = _Template(Channel(system.socket(fileno=descriptor)))
     try:
         template.start(files, components)

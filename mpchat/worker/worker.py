@@ -45,6 +45,7 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from mpchat.worker.forked import prepare_forks
 from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
@@ -90,6 +91,7 @@ def run_worker(
             allocator,
             loop,
         )
+        prepare_forks(lambda: worker.held(sockets, descriptors[:3]), sockets)
         loop.run_until_complete(worker.run(sockets, descriptors[2]))
     finally:
         logs.writer.stop()
@@ -132,6 +134,12 @@ class _Worker:
         self.end: asyncio.Future[int | None] = loop.create_future()
         self.stopping = asyncio.Event()
         self.in_a_hurry = asyncio.Event()
+
+    def held(self, sockets: list[socket.socket], descriptors: list[int]) -> list[int]:
+        """Return the descriptors of the service's that no other process may keep."""
+        adopted = [source for sources in self.adopted.values() for source in sources]
+        found = [sock.fileno() for sock in (*sockets, *adopted, *self.balance.outboxes())]
+        return [number for number in (*found, *descriptors) if number >= 0]
 
     async def run(self, sockets: list[socket.socket], fault: int) -> None:
         service = self.service

@@ -70,6 +70,7 @@ METHODS = {
 # Their calls are not those of a boot or a loop that must not end.
 ELSEWHERE = {
     "ipc/control.py",  # how the verbs ask: a client's side, in the operator's process
+    "worker/forked.py",  # runs in processes of an author's code
     "worker/memory.py",  # the C library's heap, which has no errors
     "worker/reporting.py",  # a worker's answer, long after its boot
 }

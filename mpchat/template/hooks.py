@@ -62,7 +62,7 @@ def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
                 yield Problem(file, line, 1 if line else 0, f"{cls.__name__}.{hook.name}", what)
         elif hook.is_required:
             file, line = _place(cls, cls)
-            like = "".join(f"; did you mean it by '{name}'?" for name in _alike(cls, hook))
+            like = "".join(f"; is '{name}' a misspelling of it?" for name in _alike(cls, hook))
             text = f"has no `{hook.definition}`{like}"
             yield Problem(file, line, 1 if line else 0, cls.__name__, text)
 
@@ -108,16 +108,17 @@ def _alike(cls: type[Component], hook: _Hook) -> list[str]:
 
 def _mistake(cls: type[Component], hook: _Hook, member: Any) -> str | None:
     expected = f"expected `{hook.definition}`"
-    function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
-    if not callable(function):
+    if not callable(getattr(cls, hook.name)):
         return f"{expected}, got {type(member).__name__}"
+    function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    if not inspect.isfunction(function):
+        return None  # Such as functools.partialmethod: only a call can tell.
     unwrapped = inspect.unwrap(function)
-    # Of anything but a plain function, such as what a decorator returns, only a call can tell.
-    if inspect.isfunction(unwrapped):
-        if inspect.isasyncgenfunction(unwrapped):
-            return f"{expected}, got one with a yield in it"
-        if inspect.iscoroutinefunction(unwrapped) != hook.is_async and function is unwrapped:
-            return f"{expected}, got one {'without' if hook.is_async else 'with'} async"
+    if inspect.isasyncgenfunction(unwrapped):
+        return f"{expected}, got one with a yield in it"
+    # A decorator's function may return what is awaited without being async itself.
+    if inspect.iscoroutinefunction(unwrapped) != hook.is_async and function is unwrapped:
+        return f"{expected}, got one {'without' if hook.is_async else 'with'} async"
     arguments = [None] * len(hook.arguments)
     try:
         signature = inspect.signature(function)
@@ -125,8 +126,6 @@ def _mistake(cls: type[Component], hook: _Hook, member: Any) -> str | None:
         signature.bind(*([] if isinstance(member, staticmethod) else [cls]), *arguments)
     except TypeError:
         return f"{expected}, got one with other parameters: {signature}"
-    except ValueError:
-        return None  # Of a callable in C nobody knows the parameters.
     return None
 
 

@@ -99,7 +99,12 @@ WRONG = {
         ['app.py", line 18', "derived from Component"],
     ),
     "sync": ("    async def handle", "    def handle", 78, ["app.py:13:1: Chat.handle: expected"]),
-    "misspelt": ("def handle", "def handel", 78, ["app.py:10:1: Chat: has no", "by 'handel'?"]),
+    "misspelt": (
+        "def handle",
+        "def handel",
+        78,
+        ["app.py:10:1: Chat: has no", "is 'handel' a misspelling"],
+    ),
     "no context": (", context", "", 78, ["app.py:13:1: Chat.handle:", "(self, chat)"]),
     "other section": ("my-chat", "chat", 78, ["my-chat: unknown component; did you mean 'chat'?"]),
 }

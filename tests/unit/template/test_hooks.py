@@ -48,9 +48,15 @@ class Derived(Right):
     pass
 
 
+class Partial(Right):
+    async def serve(self, greeting: str, chat: Any, context: Any) -> None: ...
+
+    handle = functools.partialmethod(serve, "hello")
+
+
 async def test_what_works_is_no_mistake() -> None:
     ours = [cls for _name, cls in default_component_list().items()]
-    for cls in (Right, Static, Derived, Component, HandlerBase, *ours):
+    for cls in (Right, Static, Derived, Partial, Component, HandlerBase, *ours):
         assert [*find_mistakes(cls)] == []
         assert [*find_misspellings(cls)] == []
 
@@ -104,7 +110,7 @@ ASYNC = "`async def handle(self, chat, context)`"
     [
         (Sync, "Sync.handle", f"expected {ASYNC}, got one without async"),
         (Nothing, "Nothing", f"has no {ASYNC}"),
-        (Misspelt, "Misspelt", f"has no {ASYNC}; did you mean it by 'handel'?"),
+        (Misspelt, "Misspelt", f"has no {ASYNC}; is 'handel' a misspelling of it?"),
         (
             NoContext,
             "NoContext.handle",

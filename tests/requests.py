@@ -241,6 +241,14 @@ FIELD_LINES = [
     Case("6585 5: a hundred header lines", shake(CHAT, *["X: y"] * 95), 101),
     Case("6585 5: too many header lines", shake(CHAT, *["X: y"] * 96), 431),
     Case("6585 5: as large as may be", shake(CHAT, "X: " + "y" * (MAX_HEADERS_SIZE - 1000)), 101),
+    Case("6585 5: too many protocols", shake(CHAT, "Sec-WebSocket-Protocol: " + "a," * 100), 431),
+    Case(
+        "6585 5: too many extensions", shake(CHAT, "Sec-WebSocket-Extensions: " + "a," * 100), 431
+    ),
+    Case(
+        "6585 5: too many parameters", shake(CHAT, "Sec-WebSocket-Extensions: a" + ";b" * 100), 431
+    ),
+    Case("6585 5: too many options", shake(CHAT, connection="Upgrade" + ",a" * 100), 431),
     Case("6585 5: too large a line", shake(CHAT, "X: " + "y" * MAX_HEADERS_SIZE), 431),
     Case("6585 5: too large together", shake(CHAT, *["X: " + "y" * 1000] * 90), 431),
     Case("6585 5: too large without an end", shake(CHAT, "X: " + "y" * MAX_HEADERS_SIZE)[:-4], 431),

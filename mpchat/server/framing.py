@@ -13,6 +13,8 @@ from websockets.datastructures import Headers
 
 from mpchat.server.errors import HttpError
 
+MOST_ELEMENTS = 100
+"""Elements and parameters in all header lines of one name."""
 _DIGITS = re.compile("[0-9]+")
 
 
@@ -60,6 +62,14 @@ def expects_continue(headers: Headers, version: str) -> bool:
 
 
 def split_list(values: list[str]) -> list[str]:
-    """Return the elements of a header's lines, which are one list, in lower case (RFC 9110, 5.6.1)."""
+    """Return the elements of a header's lines, which are one list, in lower case (RFC 9110, 5.6.1).
+
+    Raises:
+        HttpError: 431, there are more of them, or of their parameters, than any client has use for: each
+            costs its time again wherever the list is looked at.
+    """
+    if sum(value.count(",") + value.count(";") for value in values) >= MOST_ELEMENTS:
+        text = "too many elements in a header"
+        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
     elements = [item.strip(" \t").lower() for value in values for item in value.split(",")]
     return [item for item in elements if item]

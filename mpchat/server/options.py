@@ -232,6 +232,14 @@ class ServerOptions(OptionsModel):
             "logged; at least 1s",
         ),
     ] = 15.0
+    slow_callback_threshold: Annotated[
+        Duration,
+        Field(
+            alias="slow-callback-threshold",
+            description="Code that holds a worker's event loop for so long is logged as a warning, with "
+            "its stack and its component, at most every ten seconds. 0s: never",
+        ),
+    ] = 0.25
     worker_max_lifetime: Annotated[
         Duration | None,
         Field(

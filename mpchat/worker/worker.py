@@ -16,7 +16,9 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 
 import uvloop
 
@@ -49,6 +51,7 @@ from mpchat.worker.forked import prepare_forks
 from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
+from mpchat.worker.watch import Watch, stack_of_this_thread
 
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
@@ -92,7 +95,7 @@ def run_worker(
             loop,
         )
         prepare_forks(lambda: worker.held(sockets, descriptors[:3]), sockets)
-        loop.run_until_complete(worker.run(sockets, descriptors[2]))
+        loop.run_until_complete(worker.run(sockets, descriptors[2], stack_of_this_thread()))
     finally:
         logs.writer.stop()
 
@@ -141,7 +144,9 @@ class _Worker:
         found = [sock.fileno() for sock in (*sockets, *adopted, *self.balance.outboxes())]
         return [number for number in (*found, *descriptors) if number >= 0]
 
-    async def run(self, sockets: list[socket.socket], fault: int) -> None:
+    async def run(
+        self, sockets: list[socket.socket], fault: int, stack: Callable[[], list[FrameType]]
+    ) -> None:
         service = self.service
         self.row.set("pid", os.getpid())
         self._follow_config()
@@ -177,6 +182,10 @@ class _Worker:
         server.accept_from(sockets)
         self.row.set("accepting", 1)
         self._beat(self.loop.time())
+        threshold = service.server.slow_callback_threshold
+        watch = Watch(threshold, stack)
+        if threshold:
+            watch.start(self.loop)
         messages.send(self.channel, messages.Ready())
         code = await self.end
         self.stopping.set()
@@ -184,6 +193,7 @@ class _Worker:
         self.balance.close()
         await self._drain(server, code)
         await components.stop()
+        watch.stop()
         self.counters.log_lines_dropped = self.logs.writer.lost
         turn.publish_now()
 

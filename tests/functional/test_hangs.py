@@ -31,6 +31,8 @@ class Stuck(WebsocketHandlerBase):
             match message:
                 case "sleep":
                     time.sleep(60)
+                case "a moment":
+                    time.sleep(0.5)
                 case "sum":
                     sum(range(10**12))
                 case "re":
@@ -67,6 +69,16 @@ def restarts(service: Service) -> int:
 
 def logged(service: Service, text: str) -> None:
     wait_until(lambda: text in service.stderr(), f"line with {text}")
+
+
+async def test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack(
+    supervisor: Service, websocket_client: WebsocketClient
+) -> None:
+    async with websocket_client.get("chat") as chat:
+        await chat.send("a moment")
+        await chat.recv()
+    logged(supervisor, "websocket-handler has held the event loop for 0.")
+    logged(supervisor, "time.sleep(0.5)")
 
 
 @pytest.mark.parametrize("how", ["sleep", "sum", "re"])

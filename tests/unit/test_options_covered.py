@@ -94,6 +94,10 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
                 "1s",
                 "hangs::test_a_stuck_worker_is_replaced_and_its_stack_logged",
             ),
+            "slow-callback-threshold": (
+                "1s",
+                "hangs::test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack",
+            ),
             "worker-max-lifetime": ("1s", "restart::test_workers_are_replaced_for_their_age"),
             "logger_access": ("a", "logs::test_lines_of_connections_go_to_the_access_log"),
         },

@@ -1,0 +1,126 @@
+"""Logs what holds the event loop: the stack of a callback that takes longer than a threshold.
+
+Rules. A thread looks; the loop itself only notes the time, four times within the threshold. One warning
+for each time that the loop stands still, and one every ten seconds at most. A loop that runs no Python
+code then is not held: the machine was suspended, or has no time for us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from mpchat.components.component import Component
+
+_TICKS = 4
+_REST = 10.0
+"""Seconds after a warning in which others are only counted."""
+
+log = logging.getLogger("mpchat.server")
+
+
+class Watch:
+    """Looks at one event loop, which runs in the thread that makes this.
+
+    ``stack`` returns the frames of what the loop is running now, the innermost first, none if it waits.
+    """
+
+    def __init__(
+        self,
+        threshold: float,
+        stack: Callable[[], list[FrameType]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._threshold = threshold
+        self._stack = stack
+        self._clock = clock
+        self._ticked = clock()
+        self._looked_at: float | None = None
+        """The tick after which the loop was found standing still"""
+        self._warned: float | None = None
+        self._untold = 0
+        self._is_over = threading.Event()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to note the time in the loop, and to look at it."""
+        self._tick(loop)
+        threading.Thread(target=self._run, name="slow-callbacks", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_over.set()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ticked = self._clock()
+        if not self._is_over.is_set():
+            loop.call_later(self._threshold / _TICKS, self._tick, loop)
+
+    def _run(self) -> None:
+        wait = self._threshold
+        while not self._is_over.wait(wait):
+            wait = self.look()
+
+    def look(self) -> float:
+        """Look once; return after how many seconds to look again."""
+        now, ticked = self._clock(), self._ticked
+        silent = now - ticked
+        if silent < self._threshold:
+            return self._threshold - silent
+        if ticked != self._looked_at:
+            self._looked_at = ticked
+            self._warn(now, silent)
+        return self._threshold
+
+    def _warn(self, now: float, seconds: float) -> None:
+        frames = self._stack()
+        if not frames:
+            return
+        if self._warned is not None and now - self._warned < _REST:
+            self._untold += 1
+            return
+        self._warned = now
+        more = f" ({self._untold} more since the last warning)" if self._untold else ""
+        self._untold = 0
+        stack = "".join(traceback.format_list(traceback.StackSummary.extract(_lines(frames))))
+        log.warning(
+            "%s has held the event loop for %.2f s, and every client of this worker waits%s: call what "
+            "blocks with asyncio.to_thread\n%s",
+            _who(frames),
+            seconds,
+            more,
+            stack,
+        )
+
+
+def stack_of_this_thread() -> Callable[[], list[FrameType]]:
+    """Return what finds the frames that this thread has begun since: call it where the loop is run."""
+    thread, outer = threading.get_ident(), sys._getframe(1)
+
+    def stack() -> list[FrameType]:
+        frames = []
+        frame = sys._current_frames().get(thread)
+        while frame is not None and frame is not outer:
+            frames.append(frame)
+            frame = frame.f_back
+        return frames
+
+    return stack
+
+
+def _lines(frames: list[FrameType]) -> Iterator[tuple[FrameType, int]]:
+    return ((frame, frame.f_lineno) for frame in reversed(frames))
+
+
+def _who(frames: list[FrameType]) -> str:
+    """Return the name of the innermost component among those whose code is running."""
+    for frame in frames:
+        for name in ("self", "handler"):
+            if isinstance(component := frame.f_locals.get(name), Component):
+                return component.name
+    return "a callback"

@@ -386,7 +386,6 @@ class HttpProtocol(asyncio.Protocol):
         server.access.request(handler, head.request, status, self.client)
         # Before the client knows: its next socket may come to another worker, which counts this one.
         server.no_longer_waiting(self)
-        transport.write(data)
         protocol = WebSocketProtocol(
             transport,
             server.shared,
@@ -404,7 +403,10 @@ class HttpProtocol(asyncio.Protocol):
         transport.set_protocol(protocol)
         transport.resume_reading()
         self.transport = None
+        protocol.output.gather(data)
         protocol.start(bytes(self._data))
+        # Behind the first step of the handler's task: when the client knows, handle has begun.
+        asyncio.get_running_loop().call_soon(protocol.write_handshake)
         self._data.clear()
         if self._has_ended and not protocol.eof_received():
             transport.close()

@@ -32,6 +32,7 @@ class Assembly:
     Attributes:
         is_final: The frame that is being inflated is the message's last.
         arrived: Bytes of its frames so far.
+        began_empty: Its first frame was empty.
         size: Bytes of the message so far.
     """
 
@@ -42,6 +43,7 @@ class Assembly:
         "_parts",
         "_text",
         "arrived",
+        "began_empty",
         "is_final",
         "size",
     )
@@ -54,6 +56,7 @@ class Assembly:
         self._parts: Parts[Any] | None = None
         self.is_final = False
         self.arrived = 0
+        self.began_empty = False
         self.size = 0
 
     @property

@@ -119,8 +119,11 @@ class WebSocketConnection:
         """Send a text (str) or binary message.
 
         Waits, before it takes the message, while more than ``write-limit`` bytes are unsent because the
-        client reads slowly; cancelled meanwhile, it sends nothing. A client that makes it wait longer
-        than ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
+        client reads slowly; cancelled meanwhile, it sends nothing. A client that takes nothing for
+        ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
+
+        Once the client has sent its Close, only answers still go out: as many messages as came before it
+        and were not answered yet.
 
         Raises:
             ConnectionClosed: The connection has ended.
@@ -129,7 +132,7 @@ class WebSocketConnection:
         protocol, output = self._protocol, self._output
         if output.paused:
             await output.wait_writable()
-        if output.is_closed:
+        if output.is_closed and not protocol.may_send():
             await protocol.wait_finished()
             raise closed_error(protocol)
         if isinstance(message, str):
@@ -157,7 +160,7 @@ class WebSocketConnection:
             ValueError: The data is longer than 125 bytes.
         """
         protocol = self._protocol
-        if self._output.is_closed:
+        if protocol.sent is not None or protocol.lost:
             await protocol.wait_finished()
             raise closed_error(protocol)
         payload = data.encode() if isinstance(data, str) else data
@@ -168,6 +171,7 @@ class WebSocketConnection:
         protocol.pings.meet(self.asked_for)
         frame, latency = protocol.pings.add(payload)
         protocol.send_control(frame)
+        protocol.scanner.pongs_due += 1
         return latency
 
     async def close(self, code: int = 1000, reason: str = "") -> None:

@@ -59,7 +59,8 @@ class WebsocketHandlerBase(HandlerBase):
                 ge=1,
                 le=LARGEST,
                 alias="max-control-frames-per-second",
-                description="The same for pings, pongs and empty fragments; null: any number",
+                description="The same for pings, for pongs that answer none of ours, and for empty "
+                "fragments within a message; null: any number",
             ),
         ] = 100
         message_timeout: Annotated[
@@ -91,7 +92,8 @@ class WebsocketHandlerBase(HandlerBase):
             Duration,
             Field(
                 alias="close-timeout",
-                description="How long the other side's part of a close may take",
+                description="How long the other side's part of a close may take, counted from when it "
+                "last took something of what was sent before",
             ),
         ] = 5.0
         handshake_timeout: Annotated[
@@ -102,8 +104,8 @@ class WebsocketHandlerBase(HandlerBase):
             Duration,
             Field(
                 alias="write-timeout",
-                description="Time that more than write-limit may stay unsent because the client does "
-                "not read; then cut off. 0s: any",
+                description="Time in which a client takes nothing of what is sent to it while more than "
+                "write-limit is unsent; then cut off. 0s: any",
             ),
         ] = 60.0
         write_limit: Annotated[

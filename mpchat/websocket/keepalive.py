@@ -2,8 +2,9 @@
 
 Rules. Anything that is heard answers. A dead peer is closed within interval + timeout. Our own slowness
 is no fault of the client: an answer may lie unread when a late timer finds none, so a client is judged
-only after the loop has read once more, and not while we ourselves have paused reading. A dynamic value
-(MPCHAT_KEEPALIVE) goes before the handler's option; 0 turns pings off.
+only after the loop has read once more, and not while we ourselves have paused reading. Nor is a client
+late that still reads what was sent before the ping. A dynamic value (MPCHAT_KEEPALIVE) goes before the
+handler's option; 0 turns pings off.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import KEEPALIVE
+from mpchat.websocket.uptake import unread
 from mpchat.websocket.wheel import TICK, Wheel
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Keepalive:
 
     def _ping(self, protocol: WebSocketProtocol) -> None:
         protocol.send_control(_PING_FRAME)
+        protocol.scanner.pongs_due += 1
+        protocol.unread = unread(protocol.transport)
         protocol.awaiting_pong = True
         protocol.suspected = False
         protocol.wheel_action = self._judge_action
@@ -54,6 +58,10 @@ class Keepalive:
 
     def _judge(self, protocol: WebSocketProtocol) -> None:
         if not protocol.is_reading:
+            self._wheel.set(protocol, self._timeout(protocol))
+        elif 0 < (left := unread(protocol.transport)) < protocol.unread:
+            # It reads what was sent before the ping.
+            protocol.unread = left
             self._wheel.set(protocol, self._timeout(protocol))
         elif not protocol.suspected:
             protocol.suspected = True

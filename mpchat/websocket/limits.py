@@ -4,13 +4,16 @@ Rules. Rates are looked at once for each read, and the clock only when as much h
 bring: a message pays a comparison at the most, and nothing where no rate is set. Times are judged when
 the wheel turns; a connection stands on it only while something has begun, or for ``idle-timeout``. Our
 own slowness is no fault of the client: while we do not read nothing is late, and whoever was not heard
-for a while may catch up. What a limit ends is counted by the name of its option.
+for a while may catch up. A client that reads is not late either,
+however slowly it does. What a limit ends is counted by the name of its option.
 """
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+
+from mpchat.websocket.uptake import LOOKS, Uptake
 
 if TYPE_CHECKING:
     from mpchat.websocket.protocol import WebSocketProtocol
@@ -67,8 +70,8 @@ class Limits:
         "_controls",
         "_due",
         "_messages",
-        "_paused_at",
         "_protocol",
+        "_uptake",
         "wheel_tick",
     )
 
@@ -81,7 +84,8 @@ class Limits:
         # The number of messages before the one that has begun, and when it was first seen.
         self._begun_after = -1
         self._begun_at = 0.0
-        self._paused_at: float | None = None
+        # While more is unsent than the client may leave unread.
+        self._uptake: Uptake | None = None
         self._activity = -1
         self._active_at = 0.0
         self._due = 0.0
@@ -118,12 +122,13 @@ class Limits:
 
     def writing_paused(self) -> None:
         """The client does not take what we send."""
-        self._paused_at = time.monotonic()
-        self._wait(self._paused_at, self._protocol.options.write_timeout)
+        now = time.monotonic()
+        self._uptake = Uptake(self._protocol.transport, now)
+        self._wait(now, self._protocol.options.write_timeout / LOOKS)
 
     def writing_resumed(self) -> None:
         """It does again."""
-        self._paused_at = None
+        self._uptake = None
 
     def expire(self) -> None:
         """What the wheel calls: end the connection, or wait for what is due next."""
@@ -141,9 +146,9 @@ class Limits:
 
     def _judge_writing(self, now: float) -> None:
         timeout = self._protocol.options.write_timeout
-        if self._paused_at is None or not timeout:
+        if self._uptake is None or not timeout:
             return
-        wait = self._paused_at + timeout - now
+        wait = self._uptake.wait(now, timeout)
         if wait > 0:
             self._wait(now, wait)
         else:
@@ -170,7 +175,8 @@ class Limits:
         if not timeout or protocol.sent is not None:
             return
         activity = protocol.scanner.received + protocol.output.sent
-        if activity != self._activity:
+        # A large message may take the client longer to read, which write-timeout judges.
+        if activity != self._activity or self._uptake is not None:
             self._activity, self._active_at = activity, now
         if now - self._active_at < timeout:
             self._wait(now, timeout / _IDLE_LOOKS)

@@ -57,7 +57,7 @@ class Output:
         transport.set_write_buffer_limits(high=limit)
         self.paused = False
         self.is_closed = False
-        """Our Close has been sent, or the connection is gone"""
+        """An end has begun: whether a message may go out is for the protocol to say"""
         self.sent = 0
         self.sent_bytes = 0
         self._transport = transport

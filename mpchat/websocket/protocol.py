@@ -37,6 +37,7 @@ from mpchat.websocket.running import run_handler
 from mpchat.websocket.scanner import Scanner
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import MOST_FRAMES
+from mpchat.websocket.uptake import LOOKS, Uptake
 
 _MOST_BEHIND = 64 * 1024
 """Bytes read, beside those of one read, that the handler has not taken, before reading pauses."""
@@ -61,7 +62,9 @@ class WebSocketProtocol(asyncio.Protocol):
         "_kept",
         "_messages",
         "_on_end",
+        "_owed",
         "_task",
+        "_uptake",
         "awaiting_pong",
         "chat",
         "client",
@@ -88,6 +91,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "suspected",
         "transport",
         "turn",
+        "unread",
         "wheel_action",
         "wheel_tick",
     )
@@ -137,6 +141,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self.limits: Limits | None = None
         self.wheel_tick = 0
         self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol.abort
+        # What the client had not read when it was last pinged.
+        self.unread = 0
+        self._uptake: Uptake | None = None
+        # Answers that may still go out before a Close of the client's is answered.
+        self._owed = 0
         self._drain_code: int | None = None
         self._eof = self._counted_out = self.is_cancelled = False
         self._task: asyncio.Task[None] | None = None
@@ -156,6 +165,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """Take over what a new dynamic config says of keepalive."""
         if self.sent is None and not self.scanner.is_over and not self.lost:
             self.shared.keepalive.begin(self)
+
+    def write_handshake(self) -> None:
+        """Write the handshake's answer, which was gathered, and what the handler has sent behind it."""
+        if not self.lost:
+            self.output.flush()
 
     # Input
 
@@ -311,7 +325,9 @@ class WebSocketProtocol(asyncio.Protocol):
                 self.received = scanner.closed.close
                 self.received_first = True
             self.chat.attention = True
-            if self._messages or self._is_unanswered():
+            self._owed = len(self._messages) + self._is_unanswered()
+            if self._owed:
+                self.output.is_closed = True
                 self._expire_in_close_timeout(WebSocketProtocol._answer_end)
             else:
                 self._answer_end()
@@ -321,6 +337,20 @@ class WebSocketProtocol(asyncio.Protocol):
         taken = self.scanner.received - len(self._messages)
         idle = self._arrival.callback is not None or self.chat.polled == taken
         return taken > 0 and not idle and not self._is_handled
+
+    def may_send(self) -> bool:
+        """Whether a message may still go out, though an end has begun: an answer to what came before it.
+
+        A handler that streams on would otherwise hold back our Close, which is due as soon as practical
+        (RFC 6455, 5.5.1): its first message beyond the answers that it owes makes room for it.
+        """
+        if self.sent is not None or self.lost:
+            return False
+        if not self._owed:
+            self._answer_end()
+            return False
+        self._owed -= 1
+        return True
 
     def _set_reading(self) -> None:
         want = not (self._input_paused or self.output.paused or self._drain_code is not None)
@@ -389,7 +419,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._answer_end()
             return
         self._write_close(Close(code, reason), close_frame(code, reason))
-        self._expire_in_close_timeout(WebSocketProtocol.abort)
+        self._await_end()
         self._set_reading()
         if self.has_unparsed:
             self._wait_in_line()
@@ -478,7 +508,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._eof:
             self.transport.close()
             return
-        self._expire_in_close_timeout(WebSocketProtocol.abort)
+        self._await_end()
         self._set_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -506,6 +536,21 @@ class WebSocketProtocol(asyncio.Protocol):
         self.awaiting_pong = False
         self.wheel_action = action
         self.shared.wheel.set(self, self.options.close_timeout)
+
+    def _await_end(self) -> None:
+        """Cut the client off when it has taken nothing, and not ended its side, for close-timeout."""
+        self._uptake = Uptake(self.transport, time.monotonic())
+        self.awaiting_pong = False
+        self.wheel_action = WebSocketProtocol._look_at_end
+        self.shared.wheel.set(self, self.options.close_timeout / LOOKS)
+
+    def _look_at_end(self) -> None:
+        assert self._uptake is not None
+        wait = self._uptake.wait(time.monotonic(), self.options.close_timeout)
+        if wait > 0:
+            self.shared.wheel.set(self, wait)
+        else:
+            self.abort()
 
     def expire(self) -> None:
         """What the wheel calls when this connection's time has come."""

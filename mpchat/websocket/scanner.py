@@ -75,7 +75,9 @@ class Scanner:
         received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
             are kept as well.
         fragments: Frames so far that did not end their message.
-        overhead: Control frames and empty fragments so far: what keeps us busy and carries nothing.
+        overhead: What keeps us busy and carries nothing, so far: control frames but pongs that answer our
+            pings, and empty fragments but those that begin or end a message with something in it.
+        pongs_due: Pings of ours that a pong may still answer.
         is_bulk: There was a large frame.
         has_control: Something of the above has to be looked at.
         has_buffers: Set by whoever reads what comes next into ``rest``, when there is one.
@@ -105,6 +107,7 @@ class Scanner:
         "is_over",
         "overhead",
         "pongs",
+        "pongs_due",
         "received",
         "received_bytes",
         "replies",
@@ -139,7 +142,7 @@ class Scanner:
         self.failure: Ending | None = None
         self._is_dropping = self._is_inflating = False
         self.fragments = 0
-        self.overhead = 0
+        self.overhead = self.pongs_due = 0
         self.has_control = False
         self.is_over = False
 
@@ -354,19 +357,24 @@ class Scanner:
         ``uncounted`` is how many messages before it are not in ``received`` yet; ``least`` is what has to
         be left of the budget.
         """
-        if first & _CONTROL or not payload:
+        final = first >= 0x80
+        if first & _CONTROL or not (payload or final):
             self.overhead += 1
             self.has_control = True
         if first & _CONTROL:
             self._control(first & 0x0F, payload, self.received + uncounted)
             return False
-        final = first >= 0x80
         assembly = self._assembly
         if assembly is None:
             inflater = self._inflater if first & _COMPRESSED else None
             assembly = Assembly(first & 0x0F == _TEXT, self._max_size, inflater)
+            assembly.began_empty = not payload
         self._assembly = None if final else assembly
-        if not final:
+        if final:
+            if assembly.began_empty and (payload or assembly.arrived):
+                # It was counted as long as nothing had come.
+                self.overhead -= 1
+        else:
             self.fragments += 1
         if self._is_dropping:
             return False
@@ -419,6 +427,9 @@ class Scanner:
     def _control(self, opcode: int, payload: bytes, messages_before: int) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
         if opcode == PONG:
+            if self.pongs_due:
+                self.pongs_due -= 1
+                self.overhead -= 1
             self.pongs = (*self.pongs, (messages_before, payload))
         elif opcode == PING:
             self.replies += frame_header(PONG, len(payload)) + payload

@@ -39,6 +39,9 @@ class Uptake:
 
 def unread(transport: asyncio.Transport) -> int:
     """Return the bytes that were written to a client and that its system has not acknowledged."""
-    client: socket.socket = transport.get_extra_info("socket")
+    client: socket.socket | None = transport.get_extra_info("socket")
+    if client is None:
+        # It has no socket of its own.
+        return transport.get_write_buffer_size()
     queued = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4))
     return transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all pressure attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -23,6 +23,11 @@ test: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --write docs/reliability.md
 	$(BIN)/python -m tests.injection
+
+# Limits of processes, descriptors and memory that are reached at random moments, and calls that fail by strace: needs
+# root, control groups and Debian's strace. LIVES of each kind, by default ten.
+pressure: $(VENV)/.test
+	$(BIN)/python -m tests.injection.pressure --lives $(or $(LIVES),10)
 
 # Every single call fails once with each errno; hours.
 chaos-all: $(VENV)/.test

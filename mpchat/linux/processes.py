@@ -10,6 +10,9 @@ from mpchat.linux import system
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_OOM_SCORE = "/proc/self/oom_score_adj"
+_OOM_STEP = 200
+_MAX_OOM_SCORE = 1000
 
 IGNORED_BY_CHILDREN = (
     signal.SIGINT,
@@ -53,3 +56,22 @@ def ignore_group_signals() -> None:
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
     return
+
+
+def die_before_the_supervisor() -> None:
+    """Let the kernel choose this process, not the supervisor, when memory runs out.
+
+    That is oom_score_adj, see proc(5). Whoever is killed is replaced, by the supervisor.
+    """
+    try:
+        descriptor = system.open(_OOM_SCORE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return  # Without /proc nobody can say.
+    try:
+        score = min(int(system.read(descriptor, 16)) + _OOM_STEP, _MAX_OOM_SCORE)
+        system.write(descriptor, str(score).encode())
+    except OSError:
+        # A sandbox may forbid it; the service runs as well without.
+        return
+    finally:
+        system.close(descriptor)

@@ -20,7 +20,11 @@ from mpchat.ipc.messages import Message
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.memfd import read_memfd
-from mpchat.linux.processes import IGNORED_BY_CHILDREN, die_with_parent
+from mpchat.linux.processes import (
+    IGNORED_BY_CHILDREN,
+    die_before_the_supervisor,
+    die_with_parent,
+)
 from mpchat.supervisor.answers import Answers
 
 CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
@@ -238,6 +242,7 @@ def exec_template(
 def _exec(command: list[str], environment: dict[str, str], channel: int, fault: int) -> NoReturn:
     try:
         die_with_parent()
+        die_before_the_supervisor()
         for number in IGNORED_BY_CHILDREN:
             system.sigaction(number, signal.SIG_IGN)
         system.sigaction(signal.SIGTERM, signal.SIG_DFL)

@@ -13,30 +13,29 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.injection.calls import errnos_of
-from tests.injection.scenario import Injection, inject, record
+from tests.injection.scenario import Injection, Record, inject, record
 
-Calls = Sequence[tuple[str, str, str]]
 _AT_A_TIME = 4
 """A life mostly waits for its own processes."""
 
 
-def injections(calls: Calls, *, every: bool) -> list[Injection]:
+def injections(recorded: Record, *, every: bool) -> list[Injection]:
     """Return what can fail in a life with these calls."""
     return [
         Injection(role, name, site, occurrence, errno)
-        for (role, name, site), count in sorted(Counter(calls).items())
+        for (role, name, site), count in sorted(Counter(recorded.calls).items())
         for errno in errnos_of(name)
         for occurrence in (range(1, count + 1) if every else sorted({1, (count + 1) // 2, count}))
     ]
 
 
 def run(
-    chosen: Iterable[Injection], folder: Path, seconds: float
+    chosen: Iterable[Injection], recorded: Record, folder: Path, seconds: float
 ) -> Iterator[tuple[Injection, bool, list[str], str]]:
     """Yield each injection, whether it happened, what did not hold, and the service's log."""
     end = time.monotonic() + seconds
@@ -45,9 +44,8 @@ def run(
     def one(number: int, injection: Injection) -> tuple[Injection, bool, list[str], str]:
         own = folder / str(number)
         own.mkdir()
-        problems = inject(own, injection)
-        log = (own / "stderr.log").read_text(errors="replace")
-        return injection, (folder / f"{number}.hit").exists(), problems, log
+        hit, problems = inject(own, injection, recorded.descriptors)
+        return injection, hit, problems, (own / "stderr.log").read_text(errors="replace")
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         running = {
@@ -74,9 +72,10 @@ def main() -> int:
         folder = Path(name)
         (folder / "record").mkdir()
         begun = time.monotonic()
-        calls = record(folder / "record")
+        recorded = record(folder / "record")
+        calls = recorded.calls
         print(f"a life has {len(calls)} calls from {len(set(calls))} sites", flush=True)
-        chosen = injections(calls, every=options.all)
+        chosen = injections(recorded, every=options.all)
         chosen = [item for item in chosen if all(text in str(item) for text in options.sites)]
         random.Random(options.seed).shuffle(chosen)
         print(f"{len(chosen)} injections", flush=True)
@@ -84,7 +83,7 @@ def main() -> int:
             print(*chosen, sep="\n")
             return 0
         happened, failed, tried = 0, 0, 0
-        for injection, hit, problems, log in run(chosen, folder, options.seconds):
+        for injection, hit, problems, log in run(chosen, recorded, folder, options.seconds):
             tried += 1
             happened += hit
             if problems:

@@ -14,8 +14,8 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,18 +50,35 @@ class Injection:
 
 
 class Life:
-    """One service, from its start to what is left of it."""
+    """One service, from its start to what is left of it.
 
-    def __init__(self, folder: Path, order: dict[str, Any]) -> None:
+    ``is_over`` is asked after each step: once it is true, one more order and the end follow. ``most``
+    are the descriptors that the supervisor may have after each step. ``before_step`` is told its pid.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        is_over: Callable[[], bool] = lambda: False,
+        most: Mapping[str, int] | None = None,
+        may_end: bool = False,
+        before_step: Callable[[int], None] = lambda _pid: None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self._before_step = before_step
+        self._is_over = is_over
+        self._most = most
+        self._may_end = may_end
+        self.descriptors: dict[str, int] = {}
+        """Of the supervisor, after each step"""
         self.control = str(folder / "control.sock")
         (folder / "dynamic.json").write_text(json.dumps({"USERVER_LOG_REQUEST": False}))
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(_config(self.control)))
-        self.hit = folder.parent / f"{folder.name}.hit"
-        path = os.pathsep.join([str(AGENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {"PYTHONPATH": path, VARIABLE: json.dumps(order)}
-        command = [sys.executable, "-m", "mpchat", "serve", "-c", str(config)]
+        command = [*wrapper, sys.executable, "-m", "mpchat", "serve", "-c", str(config)]
         self._before = set(folder.iterdir())
         self.service = Service(command, folder, environment)
         self.problems: list[str] = []
@@ -77,25 +94,44 @@ class Life:
             self.problems += self._leftovers()
         return self.problems
 
-    def _steps(self) -> None:
+    def wait_up(self) -> None:
+        """Wait until it serves, or has ended."""
         # Not by what it tells its service manager or prints: that may be what fails.
         wait_until(self._is_up_or_over, "ready workers", STEP_SECONDS)
+
+    def _steps(self) -> None:
+        self.wait_up()
         if (code := self.service.process.poll()) is not None:
-            self._check_code(code)
+            assert code in _CODES, f"left with the undocumented code {code}"
+            assert self._may_end, f"left with {code}"
             return
         for step in (self._reload, self._scale, self._crash, self._lose_template, self._restart):
+            self._before_step(self.service.pid)
             step()
-            if self.hit.exists():
+            if self._is_over():
                 # The order after the one that something failed in.
                 self._reload()
+            self._count(step.__name__)
+            if self._is_over():
                 break
         self._serves()
-        self._check_code(self.service.stop(signal.SIGTERM))
-        assert self.service.process.poll() == 0, "a stop that was asked for is a success"
+        code = self.service.stop(signal.SIGTERM)
+        assert code == 0, f"a stop that was asked for left with {code}"
 
-    def _check_code(self, code: int) -> None:
-        assert code in _CODES, f"left with the undocumented code {code}"
-        assert self.hit.exists() or code == 0, f"left with {code} without an injection"
+    def _count(self, step: str) -> None:
+        """See that no descriptor was left open on the way."""
+        folder = Path(f"/proc/{self.service.pid}/fd")
+
+        def count() -> int:
+            return len(list(folder.iterdir()))
+
+        if self._most is not None:
+            most = self._most[step]
+            what = (
+                f"end of a leak: {count()} descriptors, where there were {most} without the fault"
+            )
+            wait_until(lambda: count() <= most, what, STEP_SECONDS)
+        self.descriptors[step] = count()
 
     def _is_up_or_over(self) -> bool:
         return self.service.process.poll() is not None or self._has_workers(2)
@@ -112,14 +148,17 @@ class Life:
         self._settle(2)
 
     def _crash(self) -> None:
-        victim = self.service.pids("worker")[0]
-        os.kill(victim, signal.SIGKILL)
-        self._settle(2, victim)
+        self._settle(2, self._kill_one("worker"))
 
     def _lose_template(self) -> None:
-        victim = self.service.pids("template")[0]
-        os.kill(victim, signal.SIGKILL)
+        victim = self._kill_one("template")
         wait_until(lambda: self._new_template(victim), "new template", STEP_SECONDS)
+
+    def _kill_one(self, title: str) -> int:
+        victim = wait_until(lambda: self.service.pids(title), title, STEP_SECONDS)[0]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        return victim
 
     def _new_template(self, victim: int) -> bool:
         return any(pid != victim for pid in self.service.pids("template"))
@@ -191,27 +230,39 @@ class Life:
         return found
 
 
-def record(folder: Path) -> list[tuple[str, str, str]]:
-    """Return role, name and site of every call of a life in which nothing fails."""
+@dataclass(frozen=True)
+class Record:
+    """A life in which nothing fails: role, name and site of every call, and its descriptors by step."""
+
+    calls: list[tuple[str, str, str]]
+    descriptors: Mapping[str, int]
+
+
+def record(folder: Path) -> Record:
+    """Return what happens in a life in which nothing fails."""
     path = folder.parent / f"{folder.name}.calls"
-    life = Life(folder, {"record": str(path)})
+    life = Life(folder, _order({"record": str(path)}))
     problems = life.run()
     if problems:
         raise RuntimeError(f"without an injection: {problems}\n{life.service.stderr()}")
-    lines = path.read_text().splitlines()
-    return [(role, name, site) for role, name, site in (line.split("\t") for line in lines)]
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    return Record([(role, name, site) for role, name, site in lines], life.descriptors)
 
 
-def inject(
-    folder: Path, injection: Injection, after: Callable[[Life], None] | None = None
-) -> list[str]:
-    """Return what does not hold of a life in which this call fails."""
+def inject(folder: Path, injection: Injection, most: Mapping[str, int]) -> tuple[bool, list[str]]:
+    """Return whether this call failed in a life, and what did not hold there."""
     hit = folder.parent / f"{folder.name}.hit"
-    life = Life(folder, {**injection.__dict__, "hit": str(hit)})
+    order = _order({**asdict(injection), "hit": str(hit)})
+    life = Life(folder, order, is_over=hit.exists, most=most, may_end=True)
     problems = life.run()
-    if after is not None:
-        after(life)
-    return problems
+    if not hit.exists() and life.service.process.poll():
+        problems.append(f"left with {life.service.process.poll()} without an injection")
+    return hit.exists(), problems
+
+
+def _order(order: dict[str, Any]) -> dict[str, str]:
+    path = os.pathsep.join([str(AGENT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, VARIABLE: json.dumps(order)}
 
 
 def _config(control: str) -> dict[str, Any]:

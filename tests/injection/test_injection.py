@@ -10,7 +10,7 @@ import pytest
 
 from tests.injection.__main__ import injections, run
 from tests.injection.calls import ENDS
-from tests.injection.scenario import Injection, record
+from tests.injection.scenario import Record, record
 
 SECONDS = 50.0
 AT_LEAST = 5
@@ -18,18 +18,19 @@ AT_LEAST = 5
 
 
 @pytest.fixture(scope="module")
-def chosen(tmp_path_factory: pytest.TempPathFactory) -> list[Injection]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Record:
     folder = tmp_path_factory.mktemp("record") / "life"
     folder.mkdir()
-    return injections(record(folder), every=False)
+    return record(folder)
 
 
-def test_a_service_lives_on_whatever_call_fails(chosen: list[Injection], tmp_path: Path) -> None:
+def test_a_service_lives_on_whatever_call_fails(recorded: Record, tmp_path: Path) -> None:
     # Another sample each time; what fails is named, and can be tried again by that name.
+    chosen = injections(recorded, every=False)
     sample = random.sample(chosen, len(chosen))
     happened = 0
     failed = []
-    for injection, hit, problems, log in run(sample, tmp_path, SECONDS):
+    for injection, hit, problems, log in run(sample, recorded, tmp_path, SECONDS):
         happened += hit
         if problems:
             failed.append(f"{injection}: {problems}\n{log}")
@@ -37,8 +38,9 @@ def test_a_service_lives_on_whatever_call_fails(chosen: list[Injection], tmp_pat
     assert happened >= AT_LEAST
 
 
-def test_a_supervisor_that_ends_is_noticed(chosen: list[Injection], tmp_path: Path) -> None:
+def test_a_supervisor_that_ends_is_noticed(recorded: Record, tmp_path: Path) -> None:
+    chosen = injections(recorded, every=False)
     some = next(i for i in chosen if i.role == "supervisor" and i.name == "waitpid")
-    ((_injection, hit, problems, _log),) = run([replace(some, errno=ENDS)], tmp_path, 1)
+    ((_injection, hit, problems, _log),) = run([replace(some, errno=ENDS)], recorded, tmp_path, 1)
     assert hit
     assert problems

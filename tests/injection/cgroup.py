@@ -57,6 +57,17 @@ class Group:
         """Allow no more than so many."""
         (self._folders["pids"] / "pids.max").write_text("max" if most is None else str(most))
 
+    def refused_processes(self) -> int:
+        """Return how often the limit of processes was met."""
+        return _number_of("max", self._folders["pids"] / "pids.events")
+
+    def refused_memory(self) -> int:
+        """Return how often the limit of memory was met."""
+        folder = self._folders["memory"]
+        if self._is_v2:
+            return _number_of("max", folder / "memory.events")
+        return int((folder / "memory.failcnt").read_text())
+
     def memory(self) -> int:
         """Return the bytes that are taken now."""
         name = "memory.current" if self._is_v2 else "memory.usage_in_bytes"
@@ -67,6 +78,11 @@ class Group:
         name, unlimited = ("memory.max", "max") if self._is_v2 else ("memory.limit_in_bytes", "-1")
         with contextlib.suppress(OSError):
             (self._folders["memory"] / name).write_text(unlimited if most is None else str(most))
+
+
+def _number_of(name: str, path: Path) -> int:
+    words = path.read_text().split()
+    return int(words[words.index(name) + 1])
 
 
 def _is_empty(folder: Path) -> bool:

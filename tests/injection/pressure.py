@@ -8,6 +8,7 @@ And strace lets calls fail that the seam does not know of. Needs root, control g
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import resource
 import subprocess
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpchat.testsuite.service import wait_until
@@ -86,7 +88,15 @@ def at_random(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[li
         end()
 
 
-def few_processes(folder: Path) -> list[str]:
+@dataclass(frozen=True)
+class Outcome:
+    """What did not hold in a life, and how often something was refused in it."""
+
+    problems: list[str]
+    refusals: int
+
+
+def few_processes(folder: Path) -> Outcome:
     """No process can be forked at random moments."""
     with Group(f"mpchat-{folder.name}") as group:
         life = Life(folder, {}, wrapper=group.wrapper)
@@ -95,21 +105,24 @@ def few_processes(folder: Path) -> list[str]:
             lambda: group.limit_processes(max(1, group.processes() - 1)),
             lambda: group.limit_processes(None),
         ):
-            return life.run()
+            problems = life.run()
+        return Outcome(problems, group.refused_processes())
 
 
-def little_memory(folder: Path) -> list[str]:
+def little_memory(folder: Path) -> Outcome:
     """There is hardly more memory than is taken at random moments: the kernel kills somebody."""
     with Group(f"mpchat-{folder.name}") as group:
         life = Life(folder, {}, wrapper=group.wrapper)
         life.wait_up()
         with at_random(
-            lambda: group.limit_memory(group.memory() + _HEADROOM), lambda: group.limit_memory(None)
+            lambda: group.limit_memory(group.memory() + _HEADROOM),
+            lambda: group.limit_memory(None),
         ):
-            return life.run()
+            problems = life.run()
+        return Outcome(problems, group.refused_memory())
 
 
-def few_descriptors(folder: Path) -> list[str]:
+def few_descriptors(folder: Path) -> Outcome:
     """The supervisor can open nothing at random moments."""
     life = Life(folder, {})
     life.wait_up()
@@ -118,16 +131,16 @@ def few_descriptors(folder: Path) -> list[str]:
 
     def limit(soft: int) -> None:
         # A service that has ended needs no limit.
-        try:
+        with contextlib.suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, before[1]))
-        except ProcessLookupError:
-            return
 
     with at_random(lambda: limit(3), lambda: limit(before[0])):
-        return life.run()
+        problems = life.run()
+    log = life.service.stderr()
+    return Outcome(problems, log.count("Too many open files") + log.count("descriptor left"))
 
 
-def calls_fail(folder: Path) -> list[str]:
+def calls_fail(folder: Path) -> Outcome:
     """In each step one call of the supervisor fails, wherever it comes from (strace -e inject)."""
     straces: list[subprocess.Popen[bytes]] = []
     output = folder.with_suffix(".strace")
@@ -149,13 +162,14 @@ def calls_fail(folder: Path) -> list[str]:
 
     life = Life(folder, {}, before_step=before_step)
     try:
-        return life.run()
+        problems = life.run()
     finally:
         for strace in straces:
             strace.terminate()
             strace.wait()
-        print(f"    {output.read_text().count('INJECTED')} calls have failed", flush=True)
-        output.unlink()
+    failed = output.read_text().count("INJECTED")
+    output.unlink()
+    return Outcome(problems, failed)
 
 
 KINDS = (few_processes, few_descriptors, little_memory, calls_fail)
@@ -170,23 +184,24 @@ def main() -> int:
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     random.seed(options.seed)
-    failed = 0
+    failed = False
     for kind in KINDS:
         if options.kinds and kind.__name__ not in options.kinds:
             continue
-        for number in range(options.lives):
+        refusals = 0
+        for number in range(1, options.lives + 1):
             with tempfile.TemporaryDirectory(prefix="mpchat-pressure-") as name:
-                begun = time.monotonic()
-                problems = kind(Path(name))
-                took = time.monotonic() - begun
-                print(
-                    f"{kind.__name__} {number + 1}: {problems or 'lived on'}, {took:.1f} s",
-                    flush=True,
-                )
-                if problems:
-                    failed += 1
+                outcome = kind(Path(name))
+                refusals += outcome.refusals
+                said = outcome.problems or "lived on"
+                print(f"{kind.__name__} {number}: {outcome.refusals} refusals, {said}", flush=True)
+                if outcome.problems:
+                    failed = True
                     log = (Path(name) / "stderr.log").read_text(errors="replace")
                     print("        " + "\n        ".join(log.splitlines()[-60:]), flush=True)
+        if not refusals:
+            failed = True
+            print(f"{kind.__name__}: nothing was refused in {options.lives} lives", flush=True)
     return 1 if failed else 0
 
 

@@ -25,9 +25,9 @@ from mpchat.testsuite.service import wait_until
 from tests.injection.cgroup import Group
 from tests.injection.scenario import Life
 
-_LASTS = (0.05, 0.3)
+_LASTS = (0.1, 0.4)
 """Seconds that a limit lasts, at random between these"""
-_PAUSES = (0.3, 1.5)
+_PAUSES = (0.2, 1.0)
 """Seconds between two of them: an order that is given again has to have a chance"""
 _HEADROOM = 2 * 1024 * 1024
 """Bytes that may still be taken: less than a process that starts needs. With none at all the kernel would

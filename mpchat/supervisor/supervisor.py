@@ -230,7 +230,6 @@ class Supervisor:
             self._log.warning("stopping now: clients are not waited for")
         else:
             self._log.info("stopping: draining connections")
-        self._stopping = True
         self._manager.stopping()
         if self._running is None or self._pool is None:
             self._exit_code = ExitCode.OK
@@ -240,6 +239,8 @@ class Supervisor:
         self._running.listeners.close()
         self._running.inboxes.close()
         self._pool.stop(now, at_once=at_once)
+        # Last: a stop that fails on its way and is tried again must not become one in a hurry.
+        self._stopping = True
 
     # Messages
 
@@ -447,13 +448,3 @@ class Supervisor:
             # The monitor has removed it, unless it had to be killed.
             control = self._running.control_socket()
             attempt("remove the control socket's file", partial(remove_dead, control))
-
-
-def main(command: list[str]) -> int:
-    """Run a service with this command line; return the exit code."""
-    try:
-        supervisor = Supervisor(command)
-    except OSError as error:
-        say(f"mpchat: the system refuses what a service needs: {describe_os_error(error)}")
-        return ExitCode.OS
-    return supervisor.run()

@@ -85,7 +85,8 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.counters = Counters()
         self.wheel = Wheel(self.loop)
-        self.turn = Turn(self.loop, lambda: None, lambda: None)
+        # Work alone ends a turn: how much is done in one does not hang on the machine.
+        self.turn = Turn(self.loop, lambda: None, lambda: None, lambda: 0.0)
         keepalive = Keepalive(self.wheel, _snapshot)
         self.limits: Counter[str] = Counter()
         """How often each limit has ended a connection"""

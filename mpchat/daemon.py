@@ -22,6 +22,7 @@ from mpchat.errors import ExitCode, MpchatError, StartError, describe_exception
 from mpchat.ipc.control import default_path
 from mpchat.linux.memfd import read_memfd
 from mpchat.supervisor.children import CHANNEL_VARIABLE, STDERR_VARIABLE
+from mpchat.supervisor.folder import by_name
 from mpchat.supervisor.signals import HANDLED
 
 if TYPE_CHECKING:
@@ -201,13 +202,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _exec_supervisor() -> NoReturn:
-    python = sys.executable
-    command = [python, *sys.orig_argv[1:]]
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # `-m` puts the current folder first in the supervisor's path, where an author's module could hide
     # one of the standard library; only where we were found there it has to stay.
     try:
         safe = [] if home == os.getcwd() else ["-P"]
+        python = by_name(sys.executable, os.environ)
     except FileNotFoundError as error:
         text = "the current folder does not exist any more; start from another one"
         raise StartError(text, ExitCode.USAGE) from error
@@ -217,6 +217,7 @@ def _exec_supervisor() -> NoReturn:
     _open_standard_descriptors()
     # A signal between here and the supervisor's own handlers waits instead of killing.
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    command = [python, *sys.orig_argv[1:]]
     os.execv(python, [python, *safe, "-m", "mpchat.supervisor", *command])
 
 

@@ -207,11 +207,13 @@ def exec_template(
     files: tuple[int, ...] = (),
     *,
     listens: bool = False,
+    folder: str | None = None,
 ) -> Child:
     """Start the original command line anew as a template, and return it.
 
     ``start`` is its first message, and comes with ``files``. With ``listens`` its fault file takes what
     it writes to stderr before it is loaded, such as the traceback of a module that cannot be imported.
+    It runs in ``folder``, by default the supervisor's own.
 
     The template dies with the supervisor: it has no clients to say goodbye to. What is meant for the
     service manager (NOTIFY_SOCKET) is not handed down.
@@ -233,13 +235,15 @@ def exec_template(
         system.close_socket(far)
         raise
     if pid == 0:
-        _exec(command, inherited, far.fileno(), child.fault)
+        _exec(command, inherited, far.fileno(), child.fault, folder)
     system.close_socket(far)
     child.pid = pid
     return child
 
 
-def _exec(command: list[str], environment: dict[str, str], channel: int, fault: int) -> NoReturn:
+def _exec(
+    command: list[str], environment: dict[str, str], channel: int, fault: int, folder: str | None
+) -> NoReturn:
     try:
         die_with_parent()
         die_before_the_supervisor()
@@ -255,6 +259,9 @@ def _exec(command: list[str], environment: dict[str, str], channel: int, fault: 
             system.set_inheritable(stderr, True)
             environment[STDERR_VARIABLE] = str(stderr)
             system.dup2(fault, 2)
+        if folder is not None:
+            system.chdir(folder)
+            environment["PWD"] = folder
         system.execve(command[0], command, environment)
     except OSError as error:
         text = f"mpchat: cannot start {command[0]}: {error}\n"

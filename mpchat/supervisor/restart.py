@@ -126,6 +126,7 @@ class Restart:
         self._over = over
         self._edition = reload.generation.edition
         self._slot = -1
+        self._folder = running.folder
         self._new: _Loaded | None = None
         self._before: _Before | None = None
         self._reason = ""
@@ -258,6 +259,7 @@ class Restart:
         fds.close(before.generation.memfd)
         fds.close(self._running.static_config)
         self._running.static_config = new.static_config
+        self._running.folder = self._folder
         self._new = self._before = None
         self._pool.policy.stop_limit = self._stop_limit(new.plan)
         try:
@@ -356,7 +358,10 @@ class Restart:
         self._new = None
         try:
             start = messages.Start(LAYOUT)
-            template = exec_template(self._command, os.environ, start, listens=True)
+            self._folder = os.path.realpath(self._running.home)
+            template = exec_template(
+                self._command, os.environ, start, listens=True, folder=self._folder
+            )
         except OSError as error:
             self._finish(f"a new template cannot be started: {error.strerror}", now)
             return

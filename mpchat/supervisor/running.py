@@ -24,15 +24,19 @@ class Running:
     Attributes:
         plan: What its newest template has made of the static config.
         static_config: A memfd with the files that its template has read.
+        home: Where the service was started; a restart loads what this name stands for by then.
+        folder: Where the running code was loaded.
         control: The monitor's listening socket, kept for the next monitor; -1: none yet.
 
     Raises:
         StartError: An address cannot be listened on.
     """
 
-    def __init__(self, plan: messages.Plan, static_config: int) -> None:
+    def __init__(self, plan: messages.Plan, static_config: int, home: str) -> None:
         self.plan = plan
         self.static_config = static_config
+        self.home = home
+        self.folder = os.path.realpath(home)
         self.control = -1
         self.inboxes = Inboxes()
         self.listeners = Listeners(plan.listener, 1)

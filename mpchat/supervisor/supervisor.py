@@ -22,6 +22,7 @@ from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child, describe_status
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
+from mpchat.supervisor.folder import started_in
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.log import Log, say
@@ -52,6 +53,7 @@ class Supervisor:
 
     def __init__(self, command: list[str], numbers: Numbers | None = None) -> None:
         self._command = command
+        self._home = started_in(os.environ)
         self._numbers = numbers or Numbers()
         self._log = Log(lambda: self._reload.generation.number)
         self._faults = Faults(self._log)
@@ -314,7 +316,7 @@ class Supervisor:
             text = "there is no descriptor left to take what the template has loaded"
             raise StartError(text, ExitCode.OS)
         static_config, memfd = descriptors
-        running = Running(plan, static_config)
+        running = Running(plan, static_config, self._home)
         self._running = self._templates.running = running
         self._reload.generation = self._reload.next_generation(memfd, edition=1)
         self._pool = pool = Pool(

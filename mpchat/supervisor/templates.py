@@ -89,8 +89,11 @@ class Templates:
 
     def _start(self, now: float) -> None:
         files = () if self.running is None else (self.running.static_config,)
+        folder = None if self.running is None else self.running.folder
         try:
-            template = exec_template(self._command, os.environ, messages.Start(LAYOUT), files)
+            template = exec_template(
+                self._command, os.environ, messages.Start(LAYOUT), files, folder=folder
+            )
         except OSError as error:
             failures = self._family.template.failed(now)
             text = f"the system refuses a process for the template: {error.strerror}"

@@ -157,7 +157,8 @@ class _Loader:
         self.static = static
         self.names = names
         self.components = components
-        self.folder = os.path.dirname(static.document.file)
+        # Whole paths: the supervisor uses some of them and may be in the folder of an earlier release.
+        self.folder = os.path.abspath(os.path.dirname(static.document.file))
         self.problems: list[Problem] = list(static.problems)
         self.ignored: list[str] = list(static.ignored)
         self.absent: list[str] = []

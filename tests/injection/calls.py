@@ -26,6 +26,8 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "stat": (e.EACCES, e.ENOMEM),
     "lstat": (e.EACCES, e.ENOMEM),
     "mkdir": (e.EACCES, e.ENOSPC),
+    "getcwd": (e.ENOMEM,),
+    "chdir": (e.ENOENT, e.EACCES),
     "unlink": (e.EACCES, e.EROFS),
     "link": (e.EACCES, e.ENOSPC),
     "rename": (e.EACCES, e.ENOSPC),

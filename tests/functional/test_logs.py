@@ -54,7 +54,7 @@ async def test_lines_of_connections_go_to_the_access_log(
             wait_until, lambda: access.read_text().count("\n") >= 4, "four lines"
         )
     shapes = [
-        r"GET /nowhere 404 from (127\.0\.0\.1|\[::1\]):\d+",
+        r"GET /nowhere 404 from (127\.0\.0\.1|\[::1\]):\d+: nothing is served on this path",
         r"GET /chat 101 from .*",
         r"closed 1000 after \d+\.\d{3} s",
         r"no request: 400, malformed request line, from .*",
@@ -171,6 +171,9 @@ class Crashing(WebsocketHandlerBase):
     async def start(self):
         if os.path.exists("crash"):
             deep(200)
+
+    async def handle(self, chat, context):
+        pass
 
 def deep(depth):
     other(depth - 1) if depth else {}["the room"]

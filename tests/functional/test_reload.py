@@ -118,6 +118,9 @@ class Chat(WebsocketHandlerBase):
     name = "websocket-handler"
     dynamic_config_keys = (DEADLY,)
 
+    async def handle(self, chat, context):
+        pass
+
 
 components = minimal_server_component_list().append(Chat)
 """

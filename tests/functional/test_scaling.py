@@ -135,6 +135,9 @@ class Echo(WebsocketHandlerBase):
         if os.path.exists("broken"):
             raise RuntimeError("the database is not there")
 
+    async def handle(self, chat, context):
+        pass
+
 
 def components():
     return minimal_server_component_list().append(Echo)

@@ -110,6 +110,9 @@ class Gated(WebsocketHandlerBase):
         while not os.path.exists("gate"):
             await asyncio.sleep(0.01)
 
+    async def handle(self, chat, context):
+        pass
+
 
 def components():
     return minimal_server_component_list().append(Gated)

@@ -50,7 +50,7 @@ def status_of(data: bytes) -> int | None:
         return 200
     if not head.upgrade:
         # What a handler answers to plain requests by default.
-        return 400
+        return 426
     check_handshake(request.method, request.headers)
     check_origin(request.headers, route.authority or request.headers["Host"], None)
     agree(make_judge((), None), request.headers)

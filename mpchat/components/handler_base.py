@@ -86,12 +86,13 @@ class HandlerBase(Component):
             self.logger.setLevel(LEVELS[options.log_level])
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
-        """Override to answer plain HTTP requests on the handler's path; the default is 400.
+        """Override always, WebSocket handlers apart: answer a plain HTTP request on the handler's path.
 
         The body is ``context.body``. HEAD comes where GET is allowed, and the body of the answer is
         left out. An exception is answered with 500 and logged with its traceback.
         """
-        return response(400, "this path speaks WebSocket: send an Upgrade request\n")
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} does not define handle_non_websocket_request")
 
 
 def response(

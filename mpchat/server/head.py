@@ -18,9 +18,11 @@ MOST_HEADERS = 100
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9112, 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
-_TARGET = re.compile(r"[\x21-\x7e]+")
+# Many clients send a query as it was typed; whoever encodes it, as browsers do, means the same.
+_TARGET = re.compile(r"[\x21-\x3e\x40-\x7e]+(?:\?[\x21-\x7e\x80-\xff]*)?")
+_TO_ENCODE = re.compile(r"[\"<>\x80-\xff]")
 _EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")
-_BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e]*)?\r?")
+_BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e\x80-\xff]*)?\r?")
 _NO_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _BESIDE_TARGET = 64
 """Bytes that a request line may have beside its target, as long as it has no end."""
@@ -38,7 +40,11 @@ class HeadLimits:
 
 @dataclass(frozen=True)
 class Head:
-    """A parsed request head."""
+    """A parsed request head.
+
+    Attributes:
+        raw: Its bytes, with the query encoded as a browser would have done it.
+    """
 
     raw: bytes
     request: Request
@@ -79,6 +85,9 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     # One character for each byte: what is not ASCII is an opaque value (RFC 9110, 5.5).
     line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
     method, target, version = _request_line(line, limits)
+    if _TO_ENCODE.search(target) is not None:
+        raw_target, target = target, _encode_query(target)
+        data = data.replace(raw_target.encode("latin-1"), target.encode(), 1)
     if _FIELDS.fullmatch(fields) is None:
         raise _bad("malformed header line")
     if fields.count("\n") > MOST_HEADERS:
@@ -132,6 +141,12 @@ def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
     # RFC 9110, 6.2: a minor version that we do not know is taken for the highest that we do.
     known = "HTTP/1.0" if version == "HTTP/1.0" else "HTTP/1.1"
     return method, target, known
+
+
+def _encode_query(target: str) -> str:
+    """Return a target with what must not stand in a URI percent-encoded in its query."""
+    path, mark, query = target.partition("?")
+    return path + mark + _TO_ENCODE.sub(lambda found: f"%{ord(found[0]):02X}", query)
 
 
 def _refuse_body(headers: Headers) -> None:

@@ -90,6 +90,8 @@ class Routes:
 
 
 def _not_allowed(methods: frozenset[str]) -> HttpError:
-    allow = {"Allow": ", ".join(sorted(methods))}
+    # HEAD is answered wherever GET is.
+    answered = methods | {"HEAD"} if "GET" in methods else methods
+    allow = {"Allow": ", ".join(sorted(answered))}
     text = "this method is not allowed on this path"
     return HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, allow)

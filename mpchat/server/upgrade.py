@@ -22,6 +22,7 @@ from websockets.utils import accept_key
 from mpchat.server.errors import HttpError
 from mpchat.server.framing import split_list
 from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.handler import UPGRADE_TO_WEBSOCKET
 from mpchat.websocket.negotiation import DeflateOptions, agreement, factories
 from mpchat.websocket.origins import Origin, refusal
 
@@ -131,13 +132,8 @@ def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:
 
 
 def _upgrade_required(text: str) -> HttpError:
-    """Return 426, which names what is spoken here (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
-    headers = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade, close",
-        "Sec-WebSocket-Version": VERSION,
-    }
-    return HttpError(HTTPStatus.UPGRADE_REQUIRED, text, headers)
+    """Return 426, which names what is spoken here."""
+    return HttpError(HTTPStatus.UPGRADE_REQUIRED, text, UPGRADE_TO_WEBSOCKET)
 
 
 def _bad(text: str) -> HttpError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from websockets.http11 import Request, Response
 
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.handler_base import HandlerBase, response
 from mpchat.config.types import LARGEST, ByteSize, Duration
 from mpchat.websocket.negotiation import Deflate
 from mpchat.websocket.origins import AllowedOrigin
@@ -15,6 +15,14 @@ from mpchat.websocket.origins import AllowedOrigin
 if TYPE_CHECKING:
     from mpchat.websocket.connection import WebSocketConnection
     from mpchat.websocket.context import Context
+
+
+UPGRADE_TO_WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+}
+"""What a 426 names: what is spoken on the path (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
 
 
 class WebsocketHandlerBase(HandlerBase):
@@ -124,7 +132,11 @@ class WebsocketHandlerBase(HandlerBase):
         ] = 20.0
         subprotocols: Annotated[
             tuple[str, ...],
-            Field(strict=False, description="Subprotocols, the preferred one first"),
+            Field(
+                strict=False,
+                description="Subprotocols, the preferred one first. Where there are some, a handshake "
+                "that offers none of them gets 400",
+            ),
         ] = ()
         allowed_origins: Annotated[
             Annotated[tuple[AllowedOrigin, ...], Field(strict=False)] | None,
@@ -157,6 +169,16 @@ class WebsocketHandlerBase(HandlerBase):
         another worker takes over), and at the drain's deadline the task is cancelled.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define handle")
+
+    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
+        """Override to answer plain HTTP requests on the handler's path; the default is 426.
+
+        The body is ``context.body``. HEAD comes where GET is allowed, and the body of the answer is
+        left out. An exception is answered with 500 and logged with its traceback.
+        """
+        answer = response(426, "this path speaks WebSocket: ask for Upgrade: websocket\n")
+        answer.headers.update(UPGRADE_TO_WEBSOCKET)
+        return answer
 
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
         """Override to look at a request before it becomes a connection.

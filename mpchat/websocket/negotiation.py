@@ -16,9 +16,30 @@ from websockets.extensions.permessage_deflate import (
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
 )
+from websockets.typing import ExtensionParameter
 
 from mpchat.config.types import OptionsModel
 from mpchat.websocket.deflate import Agreement
+
+_WINDOW = "server_max_window_bits"
+
+
+class _Factory(ServerPerMessageDeflateFactory):
+    """Tells our window only to a client that asked for one.
+
+    A sender may always use a smaller window than was agreed on (RFC 7692, section 7.1.2.1), and some
+    clients refuse a parameter that they have not offered.
+    """
+
+    def process_request_params(
+        self,
+        params: Sequence[ExtensionParameter],
+        accepted_extensions: Sequence[Extension],
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        answer, extension = super().process_request_params(params, accepted_extensions)
+        if all(name != _WINDOW for name, _value in params):
+            answer = [(name, value) for name, value in answer if name != _WINDOW]
+        return answer, extension
 
 
 class DeflateOptions(OptionsModel):
@@ -78,7 +99,7 @@ def factories(options: DeflateOptions | None) -> list[ServerExtensionFactory] | 
     if options is None:
         return None
     return [
-        ServerPerMessageDeflateFactory(
+        _Factory(
             server_no_context_takeover=options.server_no_context_takeover,
             client_no_context_takeover=options.client_no_context_takeover,
             server_max_window_bits=options.server_max_window_bits,

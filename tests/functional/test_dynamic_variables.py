@@ -69,7 +69,7 @@ async def test_lines_are_left_out_by_span(
     await set_values(dynamic_config, USERVER_NO_LOG_SPANS=left_out)
     await service_client.get("/ping")
     await service_client.get("/chat")
-    await seen(supervisor, "GET /chat 400")
+    await seen(supervisor, "GET /chat 426")
     assert "GET /ping" not in supervisor.stderr()
 
 

@@ -157,7 +157,7 @@ async def test_loggers_file_format_and_level(
         await client.get("/ping")
         path = service_tmpdir / "own.log"
         await asyncio.to_thread(wait_until, lambda: part in path.read_text(), "line")
-        assert "/chat 400" not in path.read_text()
+        assert "/chat 426" not in path.read_text()
         assert service.stderr() == ""
 
 
@@ -206,7 +206,7 @@ async def test_load_enabled_path_and_method(serve: Serve) -> None:
         client = ServiceClient(service.port)
         assert (await client.get("/ping")).status == 404
         assert (await client.get("/chat")).status == 404
-        assert (await client.post("/talk")).status == 400
+        assert (await client.post("/talk")).status == 426
         async with WebsocketClient(service.port).get("talk") as chat:
             await chat.send("hello")
             assert await chat.recv() == "hello"
@@ -216,7 +216,7 @@ async def test_url_trailing_slash(serve: Serve) -> None:
     with serve({"handler-ping.url_trailing_slash": "strict-match"}) as service:
         client = ServiceClient(service.port)
         assert (await client.get("/ping/")).status == 404
-        assert (await client.get("/chat/")).status == 400
+        assert (await client.get("/chat/")).status == 426
 
 
 async def test_max_requests_in_flight(serve: Serve) -> None:
@@ -249,7 +249,7 @@ async def test_log_level_of_a_handler(serve: Serve) -> None:
         client = ServiceClient(service.port)
         await client.get("/ping")
         await client.get("/chat")
-        await asyncio.to_thread(wait_until, lambda: "GET /chat 400" in service.stderr(), "line")
+        await asyncio.to_thread(wait_until, lambda: "GET /chat 426" in service.stderr(), "line")
         assert "GET /ping" not in service.stderr()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpchat.server.errors import HttpError
-from mpchat.server.head import find_end, parse_head
+from mpchat.server.head import find_end, parse_head, parse_request
 from tests.deciding import LIMITS, status_of
 from tests.fuzz.comparing import check_pieces
 from tests.requests import CASES, MAX_HEADERS_SIZE, Case
@@ -34,6 +34,15 @@ def test_pieces_make_no_difference(case: Case) -> None:
 
 def test_names_of_rules_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_a_query_as_it_was_typed_is_what_a_browser_would_have_sent() -> None:
+    head = parse_head(
+        'GET /chat?name="Zoë"&a=<b> HTTP/1.1\r\nHost: a\r\nX: "Zoë"\r\n\r\n'.encode(), LIMITS
+    )
+    encoded = "/chat?name=%22Zo%C3%AB%22&a=%3Cb%3E"
+    assert head.request.path == parse_request(head.raw).path == encoded
+    assert head.request.headers["X"] == parse_request(head.raw).headers["X"] == '"Zo\xc3\xab"'
 
 
 def test_upgrade_as_firefox_asks_for_it() -> None:

@@ -58,4 +58,4 @@ def test_methods() -> None:
     assert ROUTES.find("HEAD", "/chat").handler is CHAT
     with pytest.raises(HttpError) as caught:
         ROUTES.find("DELETE", "/rooms/blue")
-    assert caught.value.headers["Allow"] == "GET, PUT"
+    assert caught.value.headers["Allow"] == "GET, HEAD, PUT"

@@ -11,7 +11,7 @@ from mpchat.websocket.negotiation import DeflateOptions
 from tests.requests import FIELDS
 
 JUDGE = make_judge(("b", "a"), DeflateOptions())
-DEFLATE = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
+DEFLATE = "permessage-deflate; client_max_window_bits=12"
 
 
 @pytest.mark.parametrize(

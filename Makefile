@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all pressure attack systemd-test lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all pressure attack systemd-test test-pythons lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -40,6 +40,11 @@ attack: $(VENV)/.test
 # Five minutes of random handshakes, compared with h11 and wsproto. A failure names its seed: SEED=1 make fuzz
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz --seconds 300 $(if $(SEED),--seed $(SEED))
+
+# What depends on the Python, by 3.12 to 3.15: those of this machine, and others from Debian's sid, which needs root
+# and mmdebstrap. For some: .venv/bin/python -m tests.pythons 3.13
+test-pythons: wheel
+	$(BIN)/python -m tests.pythons
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel

@@ -1,4 +1,7 @@
-"""A person at a terminal, who types what a page says and waits for what it shows."""
+"""A person at a terminal, who types what a page says and waits for what it shows.
+
+Rules. ``python3`` is there what runs the tests, wherever that is and whatever else has this name.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +26,8 @@ class Terminal:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self._master, slave = pty.openpty()
-        environment = {**os.environ, "HOME": str(home), "PS1": ""}
+        path = f"{_python3_in(home / 'bin')}:{os.environ['PATH']}"
+        environment = {**os.environ, "HOME": str(home), "PATH": path, "PS1": ""}
         # Those are of the environment that the tests run in.
         for name in ("VIRTUAL_ENV", "PYTEST_ADDOPTS", "NOTIFY_SOCKET"):
             environment.pop(name, None)
@@ -89,3 +95,12 @@ class Terminal:
         self._shell.kill()
         self._shell.wait()
         os.close(self._master)
+
+
+def _python3_in(folder: Path) -> Path:
+    folder.mkdir()
+    command = folder / "python3"
+    # No link: the interpreter of an environment knows it by its own place.
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    command.chmod(0o755)
+    return folder

@@ -172,7 +172,7 @@ def test_one_slot_is_replaced_from_what_is_loaded(
 BROKEN_CODE = {
     "does not import": ("from mpchat", "from nowhere", "No module named 'nowhere'", "app.py"),
     "is no Python": ("async def handle", "asinc def handle", "SyntaxError", 'app.py", line 13'),
-    "leaves": ('VERSION = "1"', "import sys; sys.exit(4)", "exit status 4", ""),
+    "leaves": ('VERSION = "1"', "import os; os._exit(4)", "exit status 4", ""),
     "fails in the list": ("append(Version)", "append(3)", "Traceback", 'app.py", line 19'),
     "does not start": (
         "        pass\n",

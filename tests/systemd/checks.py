@@ -38,9 +38,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     # A run that is terminated takes its box away as one that is interrupted does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        box.make()
         wheel = max((ROOT / "dist").glob("mpchat-*.whl"), key=lambda path: path.stat().st_mtime)
-        box.add_source(ROOT, wheel)
+        box.fill(ROOT, wheel)
         box.boot()
         install(box)
         yield box

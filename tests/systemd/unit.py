@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mpchat.testsuite.service import DEADLINE, wait_until
+from tests.debian import SOURCE
 from tests.docs.pages import ROOT, blocks
-from tests.systemd.box import SOURCE, Box
+from tests.systemd.box import Box
 
 COMMAND = "/opt/mpchat/.venv/bin/mpchat"
 STATIC_CONFIG = "/etc/mpchat/static_config.yaml"

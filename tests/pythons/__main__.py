@@ -1,0 +1,130 @@
+"""A part of the tests with each version of Python that is promised: ``make test-pythons``.
+
+Rules. A version that this machine has (on the path, or of pyenv) is taken as it is; the others come from
+Debian's sid, into memory, which needs root and mmdebstrap. None is skipped. The package is the built
+wheel, in an environment of its own, with the tests beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.debian import SOURCE, WHEELS, Debian
+from tests.docs.pages import ROOT
+
+VERSIONS = ("3.12", "3.13", "3.14", "3.15")
+"""All but the one that ``make test`` runs with."""
+PART = (
+    *(f"tests/unit/{name}" for name in ("components", "ipc", "logs", "monitor", "supervisor")),
+    *(f"tests/unit/websocket/test_{name}.py" for name in ("pings", "writes", "wheel")),
+    *(f"tests/functional/test_{name}.py" for name in ("chat", "processes")),
+)
+"""Processes, descriptors, tasks and logs; parsers are the same everywhere."""
+_CHECKOUT = (
+    "tests",
+    "docs",
+    "static_config.yaml",
+    "dynamic_config_fallback.json",
+    "pyproject.toml",
+)
+"""Without the package, so that it can only come from the wheel."""
+
+
+def main() -> None:
+    """Run, and leave with 1 if a test fails with any version."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("versions", nargs="*", default=VERSIONS, help="by default all")
+    versions = parser.parse_args().versions
+    wheels = sorted((ROOT / "dist").glob("mpchat-*.whl"), key=lambda path: path.stat().st_mtime)
+    if not wheels:
+        parser.exit(1, "no wheel in dist (make wheel)\n")
+    wheel = wheels[-1]
+    with tempfile.TemporaryDirectory(prefix="mpchat-pythons-") as name:
+        folder = Path(name)
+        here = {version: python for version in versions if (python := _find(version))}
+        failed = []
+        if here:
+            _copy_checkout(folder / "checkout")
+        for version, python in here.items():
+            script = _script(python, folder / version, wheel, folder / "checkout")
+            if not _passes(version, _run, script):
+                failed.append(version)
+        others = [version for version in versions if version not in here]
+        if others:
+            failed += _in_debian(folder, others, wheel)
+    if failed:
+        sys.exit(f"tests failed with Python {', '.join(failed)}")
+
+
+def _in_debian(folder: Path, versions: list[str], wheel: Path) -> list[str]:
+    """Return the versions with which tests failed."""
+    debian = Debian(folder)
+    try:
+        debian.make([f"python{version}-venv" for version in versions], "sid")
+        _copy_checkout(debian.path(SOURCE))
+        failed = []
+        for version in versions:
+            debian.add_wheels(version, f"{wheel}[test]")
+            inside = Path(WHEELS, wheel.name)
+            script = _script(f"python{version}", Path("/opt", version), inside, Path(SOURCE))
+            if not _passes(version, debian.show, script):
+                failed.append(version)
+        return failed
+    finally:
+        debian.close()
+
+
+def _find(version: str) -> str | None:
+    """Return an interpreter of this machine that can make environments."""
+    of_pyenv = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
+    for candidate in (shutil.which(f"python{version}"), *map(str, sorted(of_pyenv))):
+        # On the path may be a shim of pyenv that only says that there is none.
+        check = [candidate or "false", "-c", "import ensurepip, venv"]
+        if subprocess.run(check, capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+def _copy_checkout(target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in _CHECKOUT:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, target / name, ignore=ignored)
+        else:
+            shutil.copy(source, target)
+
+
+def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
+    return f"""
+{shlex.quote(python)} -m venv {environment}
+{environment}/bin/python -m pip install --quiet '{wheel}[test]'
+cd {checkout}
+{environment}/bin/python -m pytest -q -n 2 -p no:cacheprovider {" ".join(PART)}
+"""
+
+
+def _run(script: str) -> int:
+    return subprocess.call(["sh", "-euc", script], stdin=subprocess.DEVNULL)
+
+
+def _passes(version: str, run: Callable[[str], int], script: str) -> bool:
+    print(f"Python {version}", flush=True)
+    begun = time.monotonic()
+    passed = run(script) == 0
+    said = "passed" if passed else "FAILED"
+    print(f"Python {version} {said}, {time.monotonic() - begun:.0f} s", flush=True)
+    return passed
+
+
+if __name__ == "__main__":
+    main()

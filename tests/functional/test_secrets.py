@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ async def test_nothing_secret_is_in_any_log(
         await asyncio.to_thread(
             wait_until,
             lambda: (
-                access.read_text().count(" from ") == len(REQUESTS)
+                len(re.findall(r" from \S+:\d+", access.read_text())) == len(REQUESTS)
                 and "closed 4000" in access.read_text()
             ),
             "lines of all requests",

@@ -89,7 +89,17 @@ def validate(
             continue
         serious = True
         problems.append(problem(document, (*path, *inside), describe(detail, model)))
-    return None if serious else model.model_validate(stripped, context=context)
+    if serious:
+        return None
+    try:
+        return model.model_validate(stripped, context=context)
+    except ValidationError as error:
+        # What is wrong with several options together is looked at when each of them is right.
+        details = error.errors(include_url=False)
+    for detail in details:
+        place = (*path, *_strip(detail, model))
+        problems.append(problem(document, place, describe(detail, model)))
+    return None
 
 
 def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:

@@ -108,7 +108,7 @@ def test_intervals_are_the_defaults_of_a_stop(
 
 
 async def test_one_entry_of_ports(serve: Serve) -> None:
-    place = {"port": 0, "address": "127.0.0.1", "tls": {}, "unix-socket-permissions": "660"}
+    place = {"port": 0, "address": "127.0.0.1", "tls": {}}
     changes = {"server.listener.port": None, "server.listener.ports": [place]}
     with serve(changes) as service:
         assert service.ready_line.split("ws://")[1].startswith("127.0.0.1:")
@@ -129,6 +129,10 @@ async def test_one_entry_of_ports(serve: Serve) -> None:
             "of ports",
         ),
         ({"port": 1, "ports": [{"port": 2}]}, "server.listener: mpchat listens in one place"),
+        (
+            {"ports": [{"port": 1, "tls": {}, "unix-socket-permissions": "660"}]},
+            "unix-socket-permissions needs a unix-socket",
+        ),
         ({"ports": [{"address": "::"}]}, "expected either port or unix-socket"),
         ({"ports": []}, "expected either port or unix-socket"),
         ({"listen-socket-fd": 3}, "server.listener: listen-socket-fd is userver's: mpchat opens"),

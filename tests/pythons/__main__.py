@@ -28,6 +28,8 @@ PART = (
     *(f"tests/functional/test_{name}.py" for name in ("chat", "processes")),
 )
 """Processes, descriptors, tasks and logs; parsers are the same everywhere."""
+_MOST_SECONDS = 600
+"""For the tests of one version: one that hangs fails."""
 _CHECKOUT = (
     "tests",
     "docs",
@@ -109,7 +111,7 @@ def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
 {shlex.quote(python)} -m venv {environment}
 {environment}/bin/python -m pip install --quiet '{wheel}[test]'
 cd {checkout}
-{environment}/bin/python -m pytest -q -n 2 -p no:cacheprovider {" ".join(PART)}
+timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 2 -p no:cacheprovider {" ".join(PART)}
 """
 
 

@@ -88,7 +88,7 @@ class Loop:
         times = [self._faults.put_off(step.what, step.due()) for step in self._steps]
         times.append(self._family.retry_due(now))
         # A signal that could not be acted on does not come again by itself.
-        times.append(now if self._signals.has_seen else None)
+        times.append(now if self._signals.count else None)
         due = min((at for at in times if at is not None), default=None)
         # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
         timeout = None if due is None else min(max(0.0, due - now) * 1000 + 1, _LONGEST_WAIT_MS)
@@ -105,7 +105,9 @@ class Loop:
             raise
 
     def _act_on_signals(self, now: float) -> None:
-        while (number := self._signals.take()) is not None:
+        # No more than there are now: a flood must not keep the rest of the turn waiting.
+        for _ in range(self._signals.count):
+            number = self._signals.take()
             act = partial(self._on_signal, number, now)
             if not self._faults.attempt(f"act on {number.name}", act):
                 self._signals.put_back(number)

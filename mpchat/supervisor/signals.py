@@ -43,9 +43,9 @@ class Signals:
         return self._reader
 
     @property
-    def has_seen(self) -> bool:
-        """Whether there is a signal that has not been acted on."""
-        return bool(self._seen)
+    def count(self) -> int:
+        """How many signals have not been acted on."""
+        return len(self._seen)
 
     def drain(self) -> None:
         """Have the next signal end a wait again.
@@ -57,9 +57,9 @@ class Signals:
             while system.read(self._reader, 4096):
                 pass
 
-    def take(self) -> signal.Signals | None:
-        """Return the oldest signal that has not been acted on, None if there is none."""
-        return signal.Signals(self._seen.popleft()) if self._seen else None
+    def take(self) -> signal.Signals:
+        """Return the oldest signal that has not been acted on; there has to be one."""
+        return signal.Signals(self._seen.popleft())
 
     def put_back(self, number: signal.Signals) -> None:
         """Have a signal taken once more: it could not be acted on."""

@@ -85,7 +85,7 @@ class Supervisor:
         self._pool: Pool | None = None
         self._restart: Restart | None = None
         self._next_look = 0.0
-        self._stopping = False
+        self._stopping = self._stopping_now = False
         self._exit_code: int | None = None
         self._templates = Templates(command, self._numbers, self._log, self._family, self._reload)
         steps = (
@@ -228,6 +228,8 @@ class Supervisor:
         self._log.info("every process opens its log files again")
 
     def _stop(self, now: float, *, at_once: bool) -> None:
+        if self._stopping_now:
+            return
         if at_once:
             self._log.warning("stopping now: clients are not waited for")
         else:
@@ -242,7 +244,7 @@ class Supervisor:
         self._running.inboxes.close()
         self._pool.stop(now, at_once=at_once)
         # Last: a stop that fails on its way and is tried again must not become one in a hurry.
-        self._stopping = True
+        self._stopping, self._stopping_now = True, at_once
 
     # Messages
 

@@ -60,7 +60,7 @@ def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
             if what is not None:
                 file, line = _place(member, cls)
                 yield Problem(file, line, 1 if line else 0, f"{cls.__name__}.{hook.name}", what)
-        elif hook.is_required:
+        elif hook.is_required and not _may_refuse_everybody(cls):
             file, line = _place(cls, cls)
             like = "".join(f"; is '{name}' a misspelling of it?" for name in _alike(cls, hook))
             text = f"has no `{hook.definition}`{like}"
@@ -84,16 +84,30 @@ def find_taken_names(classes: Iterable[type[Component]]) -> Iterator[Problem]:
 
 
 def find_misspellings(cls: type[Component]) -> Iterator[str]:
-    """Return a warning for each method whose name is nearly that of a hook that the class lacks."""
+    """Return a warning for each method whose name is nearly that of a hook that the class lacks.
+
+    And one for a handler without ``handle``, if it is none of ``find_mistakes``.
+    """
     for hook in _hooks_of(cls):
         is_own = inspect.getattr_static(cls, hook.name) is not inspect.getattr_static(
             hook.base, hook.name
         )
-        if not (is_own or hook.is_required):
+        if hook.is_required and not is_own and _may_refuse_everybody(cls):
+            file, line = _place(cls, cls)
+            yield (
+                f"{file}:{line}: {cls.__name__} has no `{hook.definition}`, "
+                "so its handle_handshake has to refuse everybody"
+            )
+        elif not (is_own or hook.is_required):
             for name in _alike(cls, hook):
                 file, line = _place(vars(cls)[name], cls)
                 text = f"nothing calls {cls.__name__}.{name}; did you mean '{hook.name}'?"
                 yield f"{file}:{line}: {text}"
+
+
+def _may_refuse_everybody(cls: type[Component]) -> bool:
+    own = inspect.getattr_static(cls, "handle_handshake", None)
+    return own is not inspect.getattr_static(WebsocketHandlerBase, "handle_handshake")
 
 
 def _hooks_of(cls: type[Component]) -> list[_Hook]:

@@ -203,3 +203,13 @@ def test_a_method_that_is_nearly_a_hook_is_warned_about() -> None:
     assert warning.endswith(
         ": nothing calls Careless.handle_handshke; did you mean 'handle_handshake'?"
     )
+
+
+class RefusesEverybody(WebsocketHandlerBase):
+    async def handle_handshake(self, request: Any, context: Any) -> None: ...
+
+
+def test_a_handler_without_handle_is_only_warned_about_if_it_may_refuse_everybody() -> None:
+    assert [*find_mistakes(RefusesEverybody)] == []
+    (warning,) = find_misspellings(RefusesEverybody)
+    assert "RefusesEverybody has no `async def handle(self, chat, context)`" in warning

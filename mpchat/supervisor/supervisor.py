@@ -40,6 +40,7 @@ from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.templates import Templates
 
 _SCALING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+_NEEDS_A_PLAN = {signal.SIGHUP, signal.SIGUSR2, *_SCALING}
 _PLAN_DESCRIPTORS = 2
 """Of the first one: the static config files and a generation"""
 
@@ -86,6 +87,8 @@ class Supervisor:
         self._restart: Restart | None = None
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
+        self._early: list[signal.Signals] = []
+        """Signals that came while the service was being loaded"""
         self._exit_code: int | None = None
         self._templates = Templates(command, self._numbers, self._log, self._family, self._reload)
         steps = (
@@ -199,7 +202,10 @@ class Supervisor:
     # Signals
 
     def _on_signal(self, number: signal.Signals, now: float) -> None:
-        if number is signal.SIGUSR2:
+        if self._running is None and number in _NEEDS_A_PLAN and not self._stopping:
+            # The first template may have read what the operator has changed since.
+            self._early.append(number)
+        elif number is signal.SIGUSR2:
             if self._restart is not None and not self._stopping:
                 self._restart.ask(None)
         elif number is signal.SIGHUP:
@@ -304,6 +310,8 @@ class Supervisor:
             except StartError as error:
                 self._cannot_start(error)
             template.ready = True
+            while self._early:
+                self._signals.put_back(self._early.pop())
             return
         template.ready = True
         fds.close_all(descriptors)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
+from mpchat import __version__
 from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS
 from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
 
@@ -51,7 +51,7 @@ class Status:
         slots = board.service("slots")
         now = time.monotonic()
         return {
-            "version": version("mpchat"),
+            "version": __version__,
             "pid": self._supervisor,
             "address": self._address,
             "uptime_seconds": _since(board.service("started"), now),

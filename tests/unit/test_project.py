@@ -55,3 +55,8 @@ def test_reference_pages_are_fresh() -> None:
     )
     assert result.stderr == ""
     assert result.returncode == 0
+
+
+def test_the_unit_limits_memory_and_leaves_no_core_dumps() -> None:
+    unit = (ROOT / "deploy" / "mpchat.service").read_text().splitlines()
+    assert {"LimitCORE=0", "MemoryMax=80%", "OOMPolicy=continue"} <= set(unit)

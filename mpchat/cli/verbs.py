@@ -161,7 +161,9 @@ def reload(as_json: bool, **options: Any) -> None:
     Exits 1 with the reasons if the config is bad (the old one stays) or a worker does not confirm it.
     """
     text = "dynamic config generation {generation} is applied in every worker"
-    _print(_ask("reload", options), as_json, lambda answer: iter([text.format(**answer)]))
+    # It may have to wait for a restart; each step of both has a limit in the service.
+    answer = _ask("reload", options, patience=None)
+    _print(answer, as_json, lambda answer: iter([text.format(**answer)]))
 
 
 @commands.command()

@@ -18,7 +18,7 @@ from mpchat.errors import MpchatError, describe_os_error
 
 LONGEST_REQUEST = 64 * 1024
 PATIENCE = 60.0
-"""Seconds that an answer may take; a reload is over sooner, whatever happens."""
+"""Seconds that an answer may take, but for orders that wait until something is done."""
 
 
 class ControlError(MpchatError):

@@ -228,7 +228,8 @@ class Restart:
         self._fails_to_load(_News(news.now, reason))
 
     def _reverts(self, news: _News) -> None:
-        before = self._before
+        new, before = self._new, self._before
+        assert new is not None
         assert before is not None
         self._log.error("the restart failed: slots that had moved go back to the old code")
         self._reason = news.reason
@@ -239,7 +240,9 @@ class Restart:
         self._reload.generation = before.generation
         self._dismiss_template()
         self._enter(Phase.REVERTING)
-        if self._pool.policy.wanted_count() != before.workers:
+        wanted = self._pool.policy.wanted_count()
+        # Whoever has ordered another number meanwhile keeps it.
+        if wanted == new.plan.workers and wanted != before.workers:
             self._pool.scale(before.workers, news.now)
         self._pool.renew_all(before.generation.edition, news.now)
 

@@ -47,6 +47,14 @@ FAILS_IN_SLOT_2 = """
             raise RuntimeError("no room for slot 2")
 """
 
+WAITS_AND_FAILS_IN_SLOT_2 = """
+        import asyncio, os, setproctitle
+        if setproctitle.getproctitle().endswith("/2"):
+            while not os.path.exists("go on"):
+                await asyncio.sleep(0.02)
+            raise RuntimeError("no room for slot 2")
+"""
+
 
 @pytest.fixture
 def app(service_tmpdir: Path) -> Path:
@@ -506,3 +514,22 @@ def test_a_warning_says_that_a_restart_failed(supervisor: Service, app: Path, re
     supervisor.wait_notified(
         lambda m: m.get("STATUS", "").endswith("generation 2"), len(supervisor.notifications)
     )
+
+
+async def test_a_scale_during_a_restart_that_fails_stays(
+    supervisor: Service, app: Path, restart: Ask, status: Ask, control_socket: str
+) -> None:
+    change(app, "        pass\n", WAITS_AND_FAILS_IN_SLOT_2)
+    restarting = asyncio.create_task(asyncio.to_thread(restart))
+
+    def waits() -> bool:
+        return any(w["slot"] == 2 and w["state"] == "starting" for w in status()["workers"])
+
+    await asyncio.to_thread(wait_until, waits, "new worker of slot 2")
+    await asyncio.to_thread(ask, control_socket, {"verb": "scale", "count": 6})
+    (supervisor.stderr_path.parent / "go on").touch()
+    with pytest.raises(ControlError, match="no room for slot 2"):
+        await restarting
+    await asyncio.to_thread(settled, supervisor, 8)
+    ready = [w for w in status()["workers"] if w["state"] == "ready"]
+    assert len(ready) == 6

@@ -12,7 +12,6 @@ import errno
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Mapping
 
 from mpchat.linux import system
@@ -20,7 +19,6 @@ from mpchat.linux import system
 _STATUS_SECONDS = 1.0
 """The status line follows what it counts this often at most."""
 _WATCHDOG_DIGITS = 19
-_MAX_UNSENT = 16
 _AGAIN = {
     errno.EAGAIN,
     errno.ENOBUFS,
@@ -45,7 +43,8 @@ class ServiceManager:
         self._status_at = 0.0
         self._extend_at = 0.0
         self._stopping = False
-        self._unsent: deque[str] = deque(maxlen=_MAX_UNSENT)
+        self._unsent: list[str] = []
+        """What the manager has not taken yet: of each kind the newest, since only that is true"""
         if self._address[:1] not in {"/", "@"}:
             self._address = ""
 
@@ -86,6 +85,8 @@ class ServiceManager:
             system.close_socket(self._socket)
 
     def _send_surely(self, text: str) -> None:
+        kind, _line, _rest = text.partition("\n")
+        self._unsent = [older for older in self._unsent if not older.startswith(kind)]
         self._unsent.append(text)
         self._flush()
 
@@ -94,7 +95,7 @@ class ServiceManager:
         while self._unsent:
             if not self._send(self._unsent[0]):
                 return False
-            self._unsent.popleft()
+            self._unsent.pop(0)
         return True
 
     def _send(self, text: str) -> bool:

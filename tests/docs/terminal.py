@@ -98,7 +98,7 @@ class Terminal:
 
 
 def _python3_in(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     command = folder / "python3"
     # No link: the interpreter of an environment knows it by its own place.
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

@@ -83,3 +83,36 @@ def test_a_drain_asks_for_more_time(receiver: socket.socket, service: ServiceMan
     for now in (100.0, 100.5, 101.0):
         service.tick(now, "", healthy=True)
     assert heard(receiver)[1:] == ["EXTEND_TIMEOUT_USEC=5000000"] * 2
+
+
+def test_a_manager_that_is_busy_hears_the_newest_of_each_kind_later(
+    receiver: socket.socket, service: ServiceManager
+) -> None:
+    for number in range(100):
+        service.reloading()
+        service.ready(f"generation {number}")
+    taken = heard(receiver)
+    assert len(taken) < 200
+    service.tick(1.0, "", healthy=True)
+    late = heard(receiver)
+    assert [text.partition("\n")[0] for text in late] == ["RELOADING=1", "READY=1"]
+    assert late[-1].endswith("STATUS=generation 99")
+    service.tick(2.0, "", healthy=True)
+    assert heard(receiver) == []
+
+
+@pytest.mark.parametrize("odd", ["²", "-1", "1e6", "9" * 400, "", "ten"])
+def test_an_odd_watchdog_interval_is_none(
+    receiver: socket.socket, environment: dict[str, str], odd: str
+) -> None:
+    service = ServiceManager({**environment, "WATCHDOG_USEC": odd})
+    service.tick(1.0, "", healthy=True)
+    service.close()
+    assert heard(receiver) == []
+
+
+def test_odd_text_reaches_the_manager_in_utf_8(
+    receiver: socket.socket, service: ServiceManager
+) -> None:
+    service.ready("the last reload failed: \udcff")
+    assert heard(receiver)[-1].endswith("\\udcff")

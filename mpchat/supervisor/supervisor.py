@@ -346,6 +346,10 @@ class Supervisor:
         self._log.follow(plan.log_path, plan.log_format, plan.log_level)
         for warning in plan.warnings:
             self._log.warning(warning)
+        if os.geteuid() == 0:
+            self._log.warning(
+                "the service runs as root: give it a user of its own (docs/deploy.md)"
+            )
         self._family.monitor.start_at = now
         pool.start(now)
 

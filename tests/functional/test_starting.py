@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,10 @@ async def test_production_sample_checks_and_serves(tmp_path: Path) -> None:
     finally:
         service.close()
     assert service.process.returncode == 0
+
+
+def test_root_is_told_that_it_is(supervisor: Service) -> None:
+    assert ("the service runs as root" in supervisor.stderr()) == (os.geteuid() == 0)
 
 
 def test_schema_accepts_what_serves_and_names_what_does_not() -> None:

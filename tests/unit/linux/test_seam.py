@@ -30,6 +30,7 @@ PURE = {
     "os.fsencode",
     "os.strerror",
     "os.getpid",
+    "os.geteuid",
     "os.getuid",
     "os.urandom",
     "os.sysconf",

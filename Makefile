@@ -13,8 +13,8 @@ serve: $(VENV)/.serve
 
 # The tortures by themselves, since they have to judge what clients wait for.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 4 --ignore tests/chaos --ignore tests/injection tests
-	$(BIN)/python -m pytest -q -n 2 tests/chaos
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore tests/chaos --ignore tests/injection tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos
 	$(BIN)/python -m pytest -q tests/injection
 
 # All of them in full, for a quarter of an hour on a quiet machine; writes docs/reliability.md. For some, or in short:

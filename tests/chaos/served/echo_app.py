@@ -33,15 +33,24 @@ FRAME_BYTES = 22
 """Of a client's message; tests.chaos.clients says so, too."""
 
 _data_received = WebSocketProtocol.data_received
+_serve = WebSocketProtocol.serve
 
 
 def data_received(self: WebSocketProtocol, data: bytes | memoryview) -> None:
     """Count what is read from the socket before our Close."""
-    if self.sent is None:
+    if self.sent is None and not self.context.data.get("served"):
         self.context.data["read"] = self.context.data.get("read", 0) + len(data)
     _data_received(self, data)
 
 
+def serve(self: WebSocketProtocol) -> None:
+    """Count nothing anew: what is dealt with now was read, and counted, in an earlier turn."""
+    self.context.data["served"] = True
+    _serve(self)
+    self.context.data["served"] = False
+
+
+WebSocketProtocol.serve = serve  # type: ignore[method-assign]
 WebSocketProtocol.data_received = data_received  # type: ignore[method-assign]
 
 

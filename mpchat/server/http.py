@@ -249,6 +249,9 @@ class HttpProtocol(asyncio.Protocol):
             context.path_params = route.params
             self._check_admission()
             if head.upgrade and isinstance(handler, WebsocketHandlerBase):
+                if len(head.raw) > handler.options.max_headers_size:
+                    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                    raise HttpError(status, "the handshake's headers are too large")
                 check_handshake(request.method, request.headers)
                 authority = route.authority or request.headers["Host"]
                 check_origin(request.headers, authority, handler.options.allowed_origins)

@@ -104,6 +104,14 @@ class WebsocketHandlerBase(HandlerBase):
                 "last took something of what was sent before",
             ),
         ] = 5.0
+        max_headers_size: Annotated[
+            ByteSize,
+            Field(
+                description="Largest request line with headers of a handshake; then 431. A connection "
+                "keeps it for `chat.request`, as long as it lives. What the listener's "
+                "handler-defaults refuse does not come this far"
+            ),
+        ] = 16384
         handshake_timeout: Annotated[
             Duration,
             Field(alias="handshake-timeout", description="Time for handle_handshake; then 504"),

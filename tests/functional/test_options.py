@@ -314,6 +314,20 @@ async def test_handshake_timeout_of_a_handler(serve: Serve, service_tmpdir: Path
         await asyncio.to_thread(wait_until, lambda: text in service.stderr(), "log line")
 
 
+async def test_max_headers_size_of_a_handler(serve: Serve) -> None:
+    with serve() as service:
+        async with WebsocketClient(service.port).get(
+            "chat", additional_headers={"X-Long": "x" * 15_000}
+        ) as chat:
+            await chat.send("hello")
+            assert await chat.recv() == "hello"
+        with pytest.raises(InvalidStatus) as caught:
+            await WebsocketClient(service.port).get(
+                "chat", additional_headers={"X-Long": "x" * 16_384}
+            ).__aenter__()
+        assert caught.value.response.status_code == 431
+
+
 async def test_write_limit_and_timeout(serve: Serve) -> None:
     changes = {
         "websocket-handler.write-limit": 1000,

@@ -192,6 +192,7 @@ TABLE: dict[type[BaseModel], tuple[dict[str, Any], dict[str, tuple[Any, str]]]] 
             "max-remote-payload": (1, "chat::test_too_large_a_message_ends_with_1009"),
             "fragment-size": (1, "handlers::test_return_is_1000_and_fragments_are_as_configured"),
             "close-timeout": ("1s", "options::test_close_timeout"),
+            "max_headers_size": (1, "options::test_max_headers_size_of_a_handler"),
             "handshake-timeout": ("1s", "options::test_handshake_timeout_of_a_handler"),
             "write-timeout": ("1s", "options::test_write_limit_and_timeout"),
             "write-limit": (1, "options::test_write_limit_and_timeout"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import logging
 import os
 import signal
 import socket
@@ -52,6 +53,8 @@ from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 from mpchat.worker.watch import Watch, stack_of_this_thread
+
+log = logging.getLogger("mpchat.server")
 
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
@@ -230,15 +233,11 @@ class _Worker:
 
     def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
-            case messages.Generation() if not descriptors:
-                # Out of descriptors: the supervisor names us and offers the next one.
-                messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Generation():
-                values = from_bytes(read_memfd(descriptors[0]))
-                fds.close(descriptors[0])
-                self.snapshot = Snapshot(message.number, values, self.service.keys)
-                self._follow_config()
-                messages.send(self.channel, messages.Applied(message.number))
+                if descriptors:
+                    self._apply(message.number, descriptors[0])
+                # Who has not taken it names an older one, and is offered this one again.
+                messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Inboxes():
                 # Out of descriptors: there are none, and what we accept stays here.
                 for slot, descriptor in enumerate(descriptors, message.first):
@@ -286,6 +285,17 @@ class _Worker:
             return
         self.adopted[slot] = sources
         self.server.accept_from(sources)
+
+    def _apply(self, number: int, descriptor: int) -> None:
+        try:
+            values = from_bytes(read_memfd(descriptor))
+            self.snapshot = Snapshot(number, values, self.service.keys)
+        except (OSError, MemoryError):
+            log.exception("generation %d of the dynamic config cannot be read now", number)
+            return
+        finally:
+            fds.close(descriptor)
+        self._follow_config()
 
     def _follow_config(self) -> None:
         wanted = self.snapshot[LOG_DYNAMIC_DEBUG]

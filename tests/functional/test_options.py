@@ -322,9 +322,11 @@ async def test_max_headers_size_of_a_handler(serve: Serve) -> None:
             await chat.send("hello")
             assert await chat.recv() == "hello"
         with pytest.raises(InvalidStatus) as caught:
-            await WebsocketClient(service.port).get(
-                "chat", additional_headers={"X-Long": "x" * 16_384}
-            ).__aenter__()
+            await (
+                WebsocketClient(service.port)
+                .get("chat", additional_headers={"X-Long": "x" * 16_384})
+                .__aenter__()
+            )
         assert caught.value.response.status_code == 431
 
 

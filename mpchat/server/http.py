@@ -22,7 +22,7 @@ from mpchat.server.errors import HttpError
 from mpchat.server.framing import split_list
 from mpchat.server.head import Head, find_end, parse_head
 from mpchat.server.responses import refusal, serialise, switching
-from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin
+from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin, check_size
 from mpchat.server.waits import Wait, Waits
 from mpchat.websocket.budget import HANDSHAKE, READ, REQUEST
 from mpchat.websocket.client import client_of
@@ -249,9 +249,7 @@ class HttpProtocol(asyncio.Protocol):
             context.path_params = route.params
             self._check_admission()
             if head.upgrade and isinstance(handler, WebsocketHandlerBase):
-                if len(head.raw) > handler.options.max_headers_size:
-                    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-                    raise HttpError(status, "the handshake's headers are too large")
+                check_size(head.raw, handler.options.max_headers_size)
                 check_handshake(request.method, request.headers)
                 authority = route.authority or request.headers["Host"]
                 check_origin(request.headers, authority, handler.options.allowed_origins)

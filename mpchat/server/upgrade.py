@@ -40,6 +40,17 @@ _EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)
 _OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
 
 
+def check_size(head: bytes, limit: int) -> None:
+    """Check that a connection may keep this for as long as it lives.
+
+    Raises:
+        HttpError: 431.
+    """
+    if len(head) > limit:
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        raise HttpError(status, f"the headers of a handshake here have at most {limit} bytes")
+
+
 def check_handshake(method: str, headers: Headers) -> None:
     """Check a request that has Upgrade.
 

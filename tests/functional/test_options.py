@@ -315,7 +315,7 @@ async def test_handshake_timeout_of_a_handler(serve: Serve, service_tmpdir: Path
 
 
 async def test_max_headers_size_of_a_handler(serve: Serve) -> None:
-    with serve() as service:
+    with serve({}) as service:
         async with WebsocketClient(service.port).get(
             "chat", additional_headers={"X-Long": "x" * 15_000}
         ) as chat:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all pressure attack systemd-test test-pythons lint userver-names docs wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all pressure attack systemd-test test-pythons lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -65,6 +65,11 @@ userver-names: $(VENV)/.test
 # Prints the reference pages from the models and constants; `make test` fails when they are stale.
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py
+
+# Takes today's releases of the dependencies into what deployments install.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --quiet --output-file deploy/requirements.txt
 
 # All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.
 conformance: $(VENV)/.test

@@ -45,7 +45,7 @@ class Box(Debian):
         for file in (*checkout.glob("*.yaml"), *checkout.glob("*.json"), wheel):
             shutil.copy(file, source)
         version = self.chroot("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
-        self.add_wheels(version.strip(), str(wheel))
+        self.add_wheels(version.strip(), "-r", str(checkout / "deploy" / "requirements.txt"))
 
     def boot(self) -> None:
         """Start systemd in the box, and wait until it has started everything."""

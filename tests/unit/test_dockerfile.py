@@ -8,8 +8,12 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mpchat.cli.verbs import commands
 from mpchat.ipc.control import default_path
@@ -60,6 +64,16 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         assert verdicts == [True, False], source
     # Whatever the build of the package reads.
     assert copied >= {"pyproject.toml", "README.md", "mpchat"}
+
+
+def test_what_is_installed_is_one_release_of_everything_needed() -> None:
+    text = (ROOT / "deploy" / "requirements.txt").read_text()
+    pins = dict(re.findall(r"(?m)^([a-z0-9-]+)==([^ ;]+)", text))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+    blocks = re.split(r"(?m)^(?=[a-z0-9-]+==)", text)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
 
 
 def test_it_serves_the_config_that_is_in_the_image_and_not_as_root() -> None:

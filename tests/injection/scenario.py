@@ -17,15 +17,17 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
 
 from mpchat.errors import ExitCode
 from mpchat.ipc.control import ControlError, ask
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.injection.agent.sitecustomize import VARIABLE
+
+T = TypeVar("T")
 
 AGENT = Path(__file__).parent / "agent"
 STEP_SECONDS = 45.0
@@ -47,6 +49,16 @@ class Injection:
     def __str__(self) -> str:
         what = os.strerror(self.errno) if self.errno > 0 else "MemoryError"
         return f"{self.role}: {self.name} at {self.site}, call {self.occurrence}: {what}"
+
+
+def _wait_until(condition: Callable[[], T], what: str, seconds: float) -> T:
+    """Return the first truthy result; a look costs as much as a step, so there are twenty a second."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"within {seconds:g} s there was no {what}")
+        time.sleep(0.05)
+    return result
 
 
 class Life:
@@ -97,7 +109,7 @@ class Life:
     def wait_up(self) -> None:
         """Wait until it serves, or has ended."""
         # Not by what it tells its service manager or prints: that may be what fails.
-        wait_until(self._is_up_or_over, "ready workers", STEP_SECONDS)
+        _wait_until(self._is_up_or_over, "ready workers", STEP_SECONDS)
 
     def _steps(self) -> None:
         self.wait_up()
@@ -130,7 +142,7 @@ class Life:
             what = (
                 f"end of a leak: {count()} descriptors, where there were {most} without the fault"
             )
-            wait_until(lambda: count() <= most, what, STEP_SECONDS)
+            _wait_until(lambda: count() <= most, what, STEP_SECONDS)
         self.descriptors[step] = count()
 
     def _is_up_or_over(self) -> bool:
@@ -152,10 +164,10 @@ class Life:
 
     def _lose_template(self) -> None:
         victim = self._kill_one("template")
-        wait_until(lambda: self._new_template(victim), "new template", STEP_SECONDS)
+        _wait_until(lambda: self._new_template(victim), "new template", STEP_SECONDS)
 
     def _kill_one(self, title: str) -> int:
-        victim = wait_until(lambda: self.service.pids(title), title, STEP_SECONDS)[0]
+        victim = _wait_until(lambda: self.service.pids(title), title, STEP_SECONDS)[0]
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         return victim
@@ -182,7 +194,7 @@ class Life:
 
     def _settle(self, count: int, *gone: int) -> None:
         what = f"{count} ready workers"
-        wait_until(lambda: self._has_workers(count, *gone), what, STEP_SECONDS)
+        _wait_until(lambda: self._has_workers(count, *gone), what, STEP_SECONDS)
 
     def _has_workers(self, count: int, *gone: int) -> bool:
         try:
@@ -194,7 +206,7 @@ class Life:
         return states == ["ready"] * count and not pids & set(gone)
 
     def _serves(self) -> None:
-        wait_until(self._answers, "answer to a client", STEP_SECONDS)
+        _wait_until(self._answers, "answer to a client", STEP_SECONDS)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError, ControlError):
@@ -207,7 +219,7 @@ class Life:
     def _leftovers(self) -> list[str]:
         found = []
         try:
-            wait_until(lambda: not self._processes(), "end of all processes", 5)
+            _wait_until(lambda: not self._processes(), "end of all processes", 5)
         except TimeoutError:
             for pid, title in self._processes().items():
                 found.append(f"{title} (pid {pid}) is left")

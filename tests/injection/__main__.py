@@ -22,6 +22,8 @@ from tests.injection.scenario import Injection, Record, inject, record
 
 _AT_A_TIME = 4
 """A life mostly waits for its own processes."""
+_PROGRESS = 100
+"""After so many lives it is told how far it is."""
 
 
 def injections(recorded: Record, *, every: bool) -> list[Injection]:
@@ -90,6 +92,8 @@ def main() -> int:
                 failed += 1
                 print(f"FAILED {injection}\n    " + "\n    ".join(problems), flush=True)
                 print("        " + "\n        ".join(log.splitlines()[-40:]), flush=True)
+            if tried % _PROGRESS == 0:
+                print(f"{tried} lives, {failed} failed", flush=True)
         minutes = (time.monotonic() - begun) / 60
         print(f"{tried} lives, {happened} with the injection, {failed} failed, {minutes:.1f} min")
         return 1 if failed else 0

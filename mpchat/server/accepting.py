@@ -72,14 +72,16 @@ class Acceptor:
         for source in list(self._sources):
             self.remove(source)
 
-    def finish(self) -> None:
-        """Take everything that is queued, then close the listening sockets.
+    def finish(self, most: int) -> None:
+        """Take what is queued, at most so many from each queue, then close the listening sockets.
 
-        Inboxes stay open: a sibling that has not heard yet of the end may put something in.
+        Without a limit, clients that come as fast as they are taken would never let this end. Inboxes
+        stay open: a sibling that has not heard yet of the end may put something in.
         """
         for source in list(self._sources):
-            while self._accept(source, _PER_TURN) == _PER_TURN:
-                continue
+            left = most
+            while left > 0 and self._accept(source, _PER_TURN) == _PER_TURN:
+                left -= _PER_TURN
             if not _is_inbox(source):
                 self.remove(source)
 

@@ -448,6 +448,10 @@ class HttpProtocol(asyncio.Protocol):
 
     def _too_late(self, wait: Wait) -> None:
         """What was waited for did not come in time."""
+        if self._in_line:
+            # It may have come: we have not looked, since others are served first.
+            self._waits.begin(wait)
+            return
         limit = _LIMITS.get(wait)
         if limit is not None:
             self.server.shared.count_limit(limit)

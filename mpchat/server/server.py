@@ -150,7 +150,7 @@ class Server:
         self.refusing = True
         if lameduck:
             await asyncio.sleep(lameduck)
-        self._acceptor.finish()
+        self._acceptor.finish(self.options.listener.backlog)
         await self._wait_adopted()
         await self._close_connections(1001, window, deadline)
 
@@ -168,7 +168,7 @@ class Server:
         """Say goodbye to all at once, wait a moment for their answers, and cut off the rest."""
         self.refusing = True
         self.ending = code
-        self._acceptor.finish()
+        self._acceptor.finish(self.options.listener.backlog)
         for waiting in list(self.waiting):
             waiting.end_if_idle(0.0)
         await self._cancel_all(code)

@@ -26,6 +26,30 @@ class Listening(socket.socket):
         return super().accept()
 
 
+class Flooded(socket.socket):
+    """One whose queue is never empty."""
+
+    def accept(self) -> tuple[socket.socket, object]:
+        near, far = socket.socketpair()
+        far.close()
+        return near, ("192.0.2.1", 1)
+
+
+async def test_a_flood_cannot_keep_a_worker_from_ending() -> None:
+    loop = asyncio.get_running_loop()
+    served: list[socket.socket] = []
+    turn = Turn(loop, lambda: None, lambda: None)
+    acceptor = Acceptor(loop, turn, lambda client, _address: served.append(client), lambda: None)
+    with Flooded(socket.AF_INET) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        acceptor.add([listening])
+        acceptor.finish(100)
+    assert len(served) == 100
+    for client in served:
+        client.close()
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_a_pause_and_then_everybody_is_served(
     number: int, caplog: pytest.LogCaptureFixture
@@ -51,7 +75,7 @@ async def test_a_pause_and_then_everybody_is_served(
         acceptor.add([listening])
         async with asyncio.timeout(30):
             await everybody.wait()
-        acceptor.finish()
+        acceptor.finish(3)
     for sock in (*served, *clients):
         sock.close()
     assert len(pauses) == 2

@@ -90,7 +90,7 @@ class Worker:
         keepalive = Keepalive(self.wheel, _snapshot)
         self.limits: Counter[str] = Counter()
         """How often each limit has ended a connection"""
-        self._shared = Shared(
+        self.shared = Shared(
             self.counters,
             self.turn,
             self.wheel,
@@ -99,7 +99,7 @@ class Worker:
             parse_request,
         )
         # The first one that sends much makes it, for all; what one costs is measured without it.
-        assert self._shared.scratch
+        assert self.shared.scratch
         self._protocols: set[WebSocketProtocol] = set()
         self._clients: list[socket.socket] = []
         self.turn.on_full = self._stop_reading
@@ -115,7 +115,7 @@ class Worker:
         """Begin a connection on this transport, as after the handshake."""
         protocol = WebSocketProtocol(
             transport,
-            self._shared,
+            self.shared,
             _Handler(handle, options),
             b"GET / HTTP/1.1\r\n\r\n",
             Context("1", asyncio.Event(), _snapshot),

@@ -1,0 +1,78 @@
+"""A client's socket before it is a WebSocket, in the line of those who wait for a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.handlers.ping import Ping
+from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.server.admission import ServiceBoard
+from mpchat.server.balance import Balance
+from mpchat.server.options import ServerOptions
+from mpchat.server.server import Server
+from mpchat.websocket.budget import WORK_OF_A_TURN
+from tests.unit.websocket.rig import Worker, on_uvloop, until
+
+REQUEST = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def snapshot() -> Snapshot:
+    return Snapshot(1, {}, BUILT_IN_KEYS)
+
+
+def serve(worker: Worker, **options: Any) -> tuple[Server, tuple[str, int]]:
+    """Let a server with a ping handler accept on a port of its own."""
+    board = Scoreboard.create()
+    board.set_service("slots", 1)
+    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0))
+    components: Any = SimpleNamespace(
+        name_under_construction="handler-ping",
+        background_under_construction=None,
+        snapshot=snapshot,
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(
+        worker.loop,
+        ServerOptions.model_validate({"listener": {"port": 0}, **options}),
+        [Ping(Ping.Options(path="/ping"), components)],
+        worker.shared,
+        snapshot,
+        service,
+        asyncio.Event(),
+        Balance(service, 0),
+    )
+    server.accept_from([listening])
+    return server, listening.getsockname()
+
+
+class Busy:
+    """Somebody in the line who takes the whole of a turn, and some time."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.turn = worker.turn
+        self.turn.line_up(self.turn.new_line, self)
+
+    def serve(self) -> None:
+        time.sleep(0.005)
+        self.turn.charge(WORK_OF_A_TURN)
+
+
+@on_uvloop
+async def test_who_waits_in_line_is_not_too_late(worker: Worker) -> None:
+    server, address = serve(worker, **{"handshake-timeout": "100ms"})
+    reader, writer = await asyncio.open_connection(*address)
+    await until(lambda: bool(server.waiting))
+    for _ in range(60):
+        Busy(worker)
+    # Its turn comes after three times as long as a request may take.
+    writer.write(REQUEST)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    assert worker.limits["handshake-timeout"] == 0
+    writer.close()
+    await server.close_all_now(1001)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all pressure attack systemd-test test-pythons lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all pressure attack systemd-test proxies test-pythons lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -49,6 +49,10 @@ test-pythons: wheel
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel
 	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
+
+# docs/proxies.md in real proxies, in 15 seconds on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
+proxies: $(VENV)/.test
+	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,8 +28,9 @@ def snapshot() -> Snapshot:
     return Snapshot(1, {}, BUILT_IN_KEYS)
 
 
-def serve(worker: Worker, **options: Any) -> tuple[Server, tuple[str, int]]:
-    """Let a server with a ping handler accept on a port of its own."""
+@contextlib.asynccontextmanager
+async def serve(worker: Worker, **options: Any) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
+    """Let a server with a ping handler accept on a port of its own; yield it with its address."""
     board = Scoreboard.create()
     board.set_service("slots", 1)
     service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0))
@@ -48,7 +51,10 @@ def serve(worker: Worker, **options: Any) -> tuple[Server, tuple[str, int]]:
         Balance(service, 0),
     )
     server.accept_from([listening])
-    return server, listening.getsockname()
+    try:
+        yield server, listening.getsockname()
+    finally:
+        await server.close_all_now(1001)
 
 
 class Busy:
@@ -65,14 +71,15 @@ class Busy:
 
 @on_uvloop
 async def test_who_waits_in_line_is_not_too_late(worker: Worker) -> None:
-    server, address = serve(worker, **{"handshake-timeout": "100ms"})
-    reader, writer = await asyncio.open_connection(*address)
-    await until(lambda: bool(server.waiting))
-    for _ in range(60):
-        Busy(worker)
-    # Its turn comes after three times as long as a request may take.
-    writer.write(REQUEST)
-    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    async with serve(worker, **{"handshake-timeout": "100ms"}) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        await until(lambda: bool(server.waiting))
+        for _ in range(60):
+            Busy(worker)
+        worker.turn.charge(WORK_OF_A_TURN)
+        # Its turn comes after three times as long as a request may take.
+        writer.write(REQUEST)
+        status = await reader.readline()
+        writer.close()
+    assert status.startswith(b"HTTP/1.1 200 ")
     assert worker.limits["handshake-timeout"] == 0
-    writer.close()
-    await server.close_all_now(1001)

@@ -1,6 +1,6 @@
 """Prints the reference pages from the models and constants of the package: ``make docs``.
 
-``--check`` writes nothing and fails when a page is stale; the test suite calls it.
+``--check`` writes nothing, and fails if a page is stale; the test suite runs it.
 """
 
 from __future__ import annotations
@@ -64,34 +64,34 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("tests-control", TestsControl.Options),
 )
 
-# Variables that are no mapping of fields: those have their model's docstring.
+# Variables without a model; the others have their model's docstring.
 VARIABLES = {
     "USERVER_LOG_REQUEST": "Whether requests and closed connections are logged",
-    "USERVER_LOG_REQUEST_HEADERS": "Whether the lines about requests have their headers",
+    "USERVER_LOG_REQUEST_HEADERS": "Whether lines about requests contain the headers",
     "USERVER_LOG_REQUEST_HEADERS_WHITELIST": "Headers whose values may be logged",
     "USERVER_RPS_CCONTROL_ENABLED": "Turns userver's congestion control on: without effect yet",
-    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC": "Of userver's congestion control: without effect yet",
-    "USERVER_RPS_CCONTROL_CUSTOM_STATUS": "Of userver's congestion control: without effect yet",
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC": "userver's congestion control: without effect yet",
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS": "userver's congestion control: without effect yet",
 }
 
 SIGNALS = (
     ("HUP", "Read the dynamic config again; no connection is touched"),
     ("TERM, INT", "Drain and stop; a second one: stop now"),
     ("QUIT", "Stop now"),
-    ("USR1", "Open log files again, in every process: logrotate sends it when it has moved them"),
+    ("USR1", "Open log files again, in every process; logrotate sends it after moving them"),
     (
         "TTIN, TTOU",
-        "One worker more, one fewer; ignored where there is a controlling terminal, which sends them "
-        "to jobs in the background (`mpchat scale` works there, too)",
+        "One worker more, one fewer; ignored under a controlling terminal, which sends them to "
+        "background jobs (`mpchat scale` works there, too)",
     ),
     (
         "USR2",
-        "Restart with the code and the static config of now, slot by slot; if they cannot be loaded or a "
-        "new worker does not start, the old ones stay",
+        "Restart with the current code and static config, slot by slot; if they do not load or a new "
+        "worker does not start, the old workers stay",
     ),
 )
 
-# Classes with their members that are not for authors, and functions, in the order of reading.
+# Functions and classes in reading order, each with the members that are not for authors.
 REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebsocketHandlerBase, set()),
     (WebSocketConnection, {"asked_for", "queued", "target"}),
@@ -114,7 +114,7 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
 )
 
 HANDLERS_INTRODUCTION = """\
-All names are imported from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
+Import all names from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
 programs in [examples](examples/README.md). `Request` and `Response` are those of `websockets.http11`, a
 `Message` is `str | bytes`. Two types are for options: a `Duration` is written as `500ms` and read in
 seconds, and a relative `ConfigPath` is relative to the folder of the static config.
@@ -126,8 +126,8 @@ EXCEPTIONS = (
     ("ConnectionClosedError", "The same, with another code, or without a Close"),
     ("ConcurrencyError", "A second `recv` at the same time, or a second ping with the same data"),
     ("ProtocolError", "`close` with a code that must not be sent, or with too long a reason"),
-    ("ComponentError", "A component is not there, needs itself, or did not start"),
-    ("ControlError", "A reload that a component asked for failed; says why"),
+    ("ComponentError", "A component is missing, depends on itself, or did not start"),
+    ("ControlError", "A component's reload failed; the text says why"),
 )
 
 
@@ -135,8 +135,8 @@ def configuration() -> str:
     """Return the page of all options."""
     lines = [NOTE, "# Configuration reference", ""]
     lines += [
-        "Durations are `500ms`, `10s`, `1m`, `1h`, `1d`; sizes are bytes; a null section is empty.",
-        "Defaults are printed as a config may have them.",
+        "Write durations as `500ms`, `10s`, `1m`, `1h`, `1d`, sizes in bytes; a null section is empty.",
+        "Defaults are in the form of the config.",
         "",
     ]
     for name, model in SECTIONS:
@@ -204,7 +204,7 @@ def operations() -> str:
 
 
 def handlers() -> str:
-    """Return the page of what authors derive from and call."""
+    """Return the page of the authors' base classes and functions."""
     lines = [NOTE.replace("models", "docstrings"), "# Handlers and components", ""]
     lines += [HANDLERS_INTRODUCTION]
     for item, internal in REFERENCE:
@@ -217,7 +217,9 @@ def handlers() -> str:
         lines += _docstring(item)
         for name, member in vars(item).items():
             function = member.fget if isinstance(member, property) else member
-            if name in internal or not inspect.isfunction(function) or not _is_told(name, function):
+            if name in internal or not inspect.isfunction(function):
+                continue
+            if not _is_documented(name, function):
                 continue
             title = name if isinstance(member, property) else _signature(function)
             lines += [f"### `{title}`", "", *_docstring(function)]
@@ -227,8 +229,8 @@ def handlers() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _is_told(name: str, function: Callable[..., Any]) -> bool:
-    """Whether a member is for readers: public ones, and special ones that say what they mean."""
+def _is_documented(name: str, function: Callable[..., Any]) -> bool:
+    """Return whether the page has a member: public ones, and special ones with a docstring."""
     special = name in {"__init__", "__getitem__", "__aiter__"} and function.__doc__ is not None
     return special or not name.startswith("_")
 
@@ -246,7 +248,7 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 class _Annotation(str):
-    """A type as the source has it, which ``inspect`` would show in quotes."""
+    """A type as written in the source, which ``inspect`` would show in quotes."""
 
     __slots__ = ()
     __repr__ = str.__str__
@@ -270,7 +272,7 @@ def _docstring(item: Any) -> list[str]:
 
 
 def _default(info: FieldInfo) -> str:
-    """Return a default as a config has it."""
+    """Return a default in the form of the config."""
     if info.is_required():
         return "required"
     default = info.get_default(call_default_factory=True)
@@ -296,7 +298,7 @@ PAGES = {"configuration.md": configuration, "operations.md": operations, "handle
 
 
 def main() -> int:
-    """Write the pages or, with --check, compare them."""
+    """Write the pages or, with --check, compare them with the files."""
     stale = []
     for name, page in PAGES.items():
         path = FOLDER / name

@@ -1,6 +1,6 @@
-"""The names for authors of services; everything is loaded on first use.
+"""The names for authors of services, loaded on first use.
 
-Lazy re-exports only, so that the supervisor and the command's first exec import nothing heavy. No room
+Only lazy re-exports, so that the supervisor and the command's first exec import nothing heavy. No room
 of the package imports this module.
 """
 

@@ -1,8 +1,8 @@
 """From a command line to a running supervisor: ``daemon_main`` for authors, the same for the verbs.
 
-Rules. The process that the user started becomes the supervisor by exec, with nothing of the author's
-code left in it. The same command line, started again by the supervisor with a channel in its
-environment, is the template. Heavy imports happen only there and in a check.
+Rules. The process that the user started becomes the supervisor by exec, which removes the author's code
+from it. The supervisor runs the same command line again, with a channel in the environment: that process
+is the template. Only the template and a check import heavy modules.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def daemon_main(components: ComponentList) -> NoReturn:
-    """Run a service of these components by the process's own command line (userver's DaemonMain).
+    """Run a service of these components, by the command line of this process (userver's DaemonMain).
 
-    The options are userver's: ``--config FILE`` (without it ``config_dev.yaml`` in the current folder),
+    The options are userver's: ``--config FILE`` (by default ``config_dev.yaml`` in the current folder),
     ``--config_vars FILE``, ``--config_vars_override FILE``, ``--print-config-schema`` and
-    ``--print-dynamic-config-defaults``. It does not return: the process becomes the supervisor, and
-    leaves with its exit code.
+    ``--print-dynamic-config-defaults``. This function does not return: the process becomes the
+    supervisor, and exits with its exit code.
     """
     parser = _Parser(description="A service built with mpchat.")
     parser.add_argument(
@@ -46,10 +46,10 @@ def daemon_main(components: ComponentList) -> NoReturn:
         help="static config, by default config_dev.yaml in the current folder",
     )
     parser.add_argument(
-        "--config_vars", metavar="FILE", help="variables, in place of the file the config names"
+        "--config_vars", metavar="FILE", help="variables, instead of the file that the config names"
     )
     parser.add_argument(
-        "--config_vars_override", metavar="FILE", help="variables that go before all others"
+        "--config_vars_override", metavar="FILE", help="variables that override all others"
     )
     parser.add_argument(
         "--print-config-schema", action="store_true", help="print the JSON Schema of the config"
@@ -91,12 +91,12 @@ def _print_json(value: dict[str, Any]) -> None:
     try:
         print(json.dumps(value, indent=2), flush=True)
     except BrokenPipeError:
-        # `| head` has seen enough; the interpreter must not try to write the rest at its end.
+        # `| head` has closed the pipe; at exit the interpreter must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:
-    """Become the supervisor or, where a supervisor started us, its template."""
+    """Become the supervisor or, if a supervisor started this process, its template."""
     descriptor = os.environ.pop(CHANNEL_VARIABLE, None)
     stderr = os.environ.pop(STDERR_VARIABLE, None)
     if descriptor is None:
@@ -113,7 +113,7 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
 
     Raises:
         ConfigError: All mistakes.
-        StartError: The component list cannot be had, or a validator of the author's failed.
+        StartError: The component list does not load, or a validator of the author failed.
     """
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
@@ -129,11 +129,11 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
 
 
 def find_control_socket(files: ConfigFiles) -> str:
-    """Return where the service of this config listens for operators.
+    """Return the path of the control socket of a service with this config.
 
     Raises:
-        ConfigError: The config does not say.
-        StartError: The service chooses its port itself, so nobody else knows the path.
+        ConfigError: The config has a mistake.
+        StartError: The system chooses the service's port, which is part of the default path.
     """
     from mpchat.template.loading import Sources, load_server  # noqa: PLC0415 - heavy
 
@@ -142,7 +142,7 @@ def find_control_socket(files: ConfigFiles) -> str:
     if server.control_socket is not None:
         return server.control_socket
     if listener.port == 0:
-        text = f"{files.config}: the port is chosen by the system; name the socket by --socket"
+        text = f"{files.config}: the system chooses the port; name the socket by --socket"
         raise StartError(text, ExitCode.USAGE)
     return default_path(os.environ, listener.unix_socket or str(listener.port))
 
@@ -151,24 +151,26 @@ def load_component_list(app: str) -> ComponentList:
     """Import ``MODULE:LIST``; LIST is a ComponentList or a function that returns one.
 
     Raises:
-        StartError: The name is not of that form, names nothing usable, or the author's code fails.
+        StartError: The name has another form or names no usable list, or the author's code fails.
     """
     module_name, colon, attribute = app.partition(":")
     if not (module_name and colon and attribute):
         raise StartError(f"--app {app}: expected MODULE:LIST", ExitCode.USAGE)
     if os.getcwd() not in sys.path:
-        # As `python -m` does: the module beside the config is what a user expects to be found.
+        # Like `python -m`: users expect to import a module from the current folder.
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
         found = getattr(module, attribute)
-        # A class is no function that returns a list, though it can be called.
+        # A class is also callable, but does not return a list.
         if callable(found) and not isinstance(found, type):
             found = found()
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _failed(app, error) from error
-        text = f"--app {app}: no module named {error.name} in {os.getcwd()} or among the installed ones"
+        text = (
+            f"--app {app}: no module named {error.name} in {os.getcwd()} or among installed modules"
+        )
         raise StartError(text, ExitCode.USAGE) from error
     except AttributeError as error:
         if error.name != attribute or not isinstance(error.obj, ModuleType):
@@ -204,12 +206,12 @@ class _Parser(argparse.ArgumentParser):
 def _exec_supervisor() -> NoReturn:
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # `-m` puts the current folder first in the supervisor's path, where an author's module could hide
-    # one of the standard library; only where we were found there it has to stay.
+    # one of the standard library. It must stay only if mpchat itself was found there.
     try:
         safe = [] if home == os.getcwd() else ["-P"]
         python = by_name(sys.executable, os.environ)
     except FileNotFoundError as error:
-        text = "the current folder does not exist any more; start from another one"
+        text = "the current folder no longer exists; start from another one"
         raise StartError(text, ExitCode.USAGE) from error
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -222,7 +224,7 @@ def _exec_supervisor() -> NoReturn:
 
 
 def _restore_stderr(descriptor: int) -> None:
-    """Write from now on, and what was written until now, to our own stderr instead of the supervisor."""
+    """Make ``descriptor`` stderr again, and copy to it everything that stderr has received meanwhile."""
     sys.stderr.flush()
     written = read_memfd(2)
     os.dup2(descriptor, 2)
@@ -231,11 +233,11 @@ def _restore_stderr(descriptor: int) -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Fill what the caller has closed of 0, 1 and 2: whatever is there would be printed into.
+    """Open descriptors 0, 1 and 2 if the caller has closed them, so that nothing prints into other files.
 
-    Python has no stream for one that was closed when it began. What is there since then is somebody
-    else's: libffi keeps a file of its own open from the first import of ctypes on, an author's module
-    may. It is replaced, which is safe only because this process is about to exec.
+    Python has no stream for a descriptor that was closed at its start. Another file may have taken its
+    number since: libffi keeps a file open once ctypes is imported, and so may an author's module. That
+    file is replaced, which is safe only because this process is about to exec.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

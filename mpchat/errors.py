@@ -1,11 +1,11 @@
 """Our exception tree: whose fault, where, and what to do.
 
     MpchatError
-      ConfigError        mistakes in a config file, all of them, each with its place
-      StartError         the service cannot run here; carries the exit code to leave with
+      ConfigError        all mistakes in config files, each with its place
+      StartError         the service cannot run here; carries the exit code
 
-The lowest room: imports nothing of ours. An error that reaches an operator is one of these; anything
-else that reaches them is a bug of ours or of an author's code and shows its traceback.
+The lowest room: imports nothing of ours. An error that reaches an operator is one of these; any other
+exception is a bug of ours or of an author's code, and shows its traceback.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """What the service leaves with (names and numbers of sysexits.h), and what that means."""
+    """The exit codes of the service (names and numbers of sysexits.h), with their meanings."""
 
     meaning: str
 
@@ -29,18 +29,18 @@ class ExitCode(IntEnum):
         member.meaning = meaning
         return member
 
-    OK = 0, "Asked to stop, stopped (also in a hurry, with a warning)"
-    FAILED = 1, "A verb was not carried out; stderr says why"
+    OK = 0, "Stopped as asked (also in a hurry, with a warning)"
+    FAILED = 1, "A verb failed; stderr says why"
     USAGE = 64, "Bad command line"
     UNAVAILABLE = 69, "Cannot listen on the address"
     SOFTWARE = 70, "The code does not load, no worker starts, or the supervisor's loop kept failing"
-    OS = 71, "The system refuses the first process, descriptor or memory"
-    CONFIG = 78, "Bad or missing config, log or runtime folder not writable"
+    OS = 71, "The system refuses a process, a descriptor or memory at the start"
+    CONFIG = 78, "The config is bad or missing, or the log or runtime folder is not writable"
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake in a config file; line and column count from 1, 0 means the file as a whole."""
+    """One mistake in a config file; line and column count from 1, and 0 means the whole file."""
 
     file: str
     line: int
@@ -58,7 +58,7 @@ class MpchatError(Exception):
 
 
 class ConfigError(MpchatError):
-    """One or more mistakes in config files, sorted by place; ``str`` is one line for each."""
+    """One or more mistakes in config files, sorted by place; ``str`` has one line for each."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -66,7 +66,7 @@ class ConfigError(MpchatError):
 
 
 class StartError(MpchatError):
-    """The service cannot run; ``exit_code`` is what the process leaves with."""
+    """The service cannot run; the process exits with ``exit_code``."""
 
     def __init__(self, text: str, exit_code: ExitCode) -> None:
         super().__init__(text)
@@ -74,27 +74,27 @@ class StartError(MpchatError):
 
 
 def describe_os_error(error: OSError) -> str:
-    """Say what the system refused, without Python's ``[Errno N]`` decoration."""
-    # Numbers below zero are those of the resolver, which has its own words.
+    """Return the system's reason for a refusal, without Python's ``[Errno N]``."""
+    # Numbers below zero come from the resolver, whose texts the system does not know.
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return the traceback of an exception of an author's code, without the frames that led there."""
-    told = traceback.TracebackException.from_exception(error)
-    frames = list(told.stack)
-    while frames and _is_on_the_way(frames[0].filename):
+    """Return the traceback of an exception of an author's code, without the frames of its callers."""
+    report = traceback.TracebackException.from_exception(error)
+    frames = list(report.stack)
+    while frames and _is_caller(frames[0].filename):
         frames.pop(0)
     if not frames:
-        return "".join(told.format_exception_only())
-    told.stack = traceback.StackSummary.from_list(frames)
-    return "".join(told.format())
+        return "".join(report.format_exception_only())
+    report.stack = traceback.StackSummary.from_list(frames)
+    return "".join(report.format())
 
 
-def _is_on_the_way(file: str) -> bool:
-    """Whether a frame is of those that import an author's module or call it: none of the author's."""
+def _is_caller(file: str) -> bool:
+    """Return whether a file belongs to the code that imports or calls an author's module."""
     return file.startswith(("<frozen importlib", _PACKAGE)) or file.endswith(_CALLERS)
 
 

@@ -1,1 +1,1 @@
-"""The command ``mpchat``: its verbs, and what they print for people."""
+"""The command ``mpchat``: its verbs, and their output for people."""

@@ -1,7 +1,7 @@
-"""What the verbs print for people: the same as ``--json``, in rows.
+"""The output of the verbs for people: the content of ``--json`` in rows.
 
 Rules. Pure: answers of the control socket in, lines out. One line for each worker or connection, so that
-grep and awk work on it as well.
+grep and awk work on the output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
 _CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SILENT_SECONDS = 0.5
-"""A worker whose loop has not turned for so long is shown as silent (its beat is every 250 ms)."""
+"""A worker is shown as silent if its loop has not turned for this time; a loop beats every 250 ms."""
 
 
 def status_lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
         f"log lines lost: {totals['log_lines_dropped']}"
     )
     if answer["faults"]:
-        yield f"faults of the supervisor: {answer['faults']}; its log says which"
+        yield f"faults of the supervisor: {answer['faults']}; see its log"
     hit = [f"{name} {count}" for name, count in answer["limits"].items() if count]
     if hit:
         yield f"limits: {', '.join(hit)}"
@@ -114,7 +114,7 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
 
 
 def _silence(seconds: float | None) -> str:
-    """Return what is said of a process that has not turned its loop for so long."""
+    """Return the remark about a process whose loop last turned ``seconds`` ago, empty if it is recent."""
     if seconds is None or seconds <= _SILENT_SECONDS:
         return ""
     return f",silent:{_duration(seconds)}"
@@ -125,7 +125,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
-    """Return whether a worker takes clients: it is ready, and its loop is not stuck."""
+    """Return whether a worker takes clients: whether it is ready and its loop is not stuck."""
     silent: float | None = worker.get("silent_seconds")
     return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
 
@@ -139,7 +139,7 @@ def _or_dash(value: int | None) -> str:
 
 
 def _size(count: int | None) -> str:
-    """Return bytes as a reader wants them: three digits and a unit."""
+    """Return a number of bytes in three digits and a unit."""
     if count is None:
         return "-"
     value = float(count)

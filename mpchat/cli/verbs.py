@@ -1,7 +1,7 @@
 """The verbs of the command ``mpchat``.
 
-Rules. Arguments in, daemon's functions out; nothing heavy is imported before a verb needs it. A bad
-command line exits 64, not click's 2, since a service manager must tell it from other failures.
+Rules. Verbs turn arguments into calls of ``daemon``; nothing heavy is imported before a verb needs it. A
+bad command line exits with 64, not click's 2, because a service manager must recognise it.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def _file_options(function: _Function) -> _Function:
         click.option(
             "--config_vars_override",
             metavar="FILE",
-            help="Variables that go before all others.",
+            help="Variables that override all others.",
         ),
         click.option(
             "--config_vars",
             metavar="FILE",
-            help="Variables, in place of the file that the config names.",
+            help="Variables, instead of the file that the config names.",
         ),
         click.option(
             "-c",
             "--config",
             metavar="FILE",
-            help="The static config, a YAML file in userver's manner.",
+            help="The static config, a YAML file in userver's format.",
         ),
     ):
         function = option(function)
@@ -54,7 +54,7 @@ def _file_options(function: _Function) -> _Function:
 
 
 def _config_options(function: _Function) -> _Function:
-    """Add the options that every verb has which runs or checks a service."""
+    """Add the options of verbs that run or check a service."""
     for option in (
         click.option(
             "--app",
@@ -66,12 +66,12 @@ def _config_options(function: _Function) -> _Function:
         click.option(
             "--print-dynamic-config-defaults",
             is_flag=True,
-            help="Print the defaults of all dynamic variables, and leave.",
+            help="Print the defaults of all dynamic variables, and exit.",
         ),
         click.option(
             "--print-config-schema",
             is_flag=True,
-            help="Print the JSON Schema of the static config for editors, and leave.",
+            help="Print the JSON Schema of the static config for editors, and exit.",
         ),
     ):
         function = option(function)
@@ -79,13 +79,13 @@ def _config_options(function: _Function) -> _Function:
 
 
 def _operator_options(function: _Function) -> _Function:
-    """Add the options of verbs that ask a running service."""
+    """Add the options of verbs that talk to a running service."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option(
             "--socket",
             metavar="PATH",
-            help="The service's control socket, instead of finding it by the config.",
+            help="The service's control socket; by default the config says where it is.",
         ),
     ):
         function = option(function)
@@ -104,7 +104,7 @@ def serve(app: str, **options: Any) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     SIGHUP reloads the dynamic config. Exit codes: 0 stopped, 64 bad command line, 69 cannot listen,
-    70 workers cannot start, 78 bad config.
+    70 workers do not start, 78 bad config.
     """
     if not _printed(app, options):
         run_service(_files(options), lambda: load_component_list(app))
@@ -115,7 +115,8 @@ def serve(app: str, **options: Any) -> None:
 def check(app: str, **options: Any) -> None:
     """Validate static and dynamic config, and the hooks of the components; start nothing.
 
-    Prints each mistake as file:line:column and exits 78 if there is one, 70 if the code does not load.
+    Prints each mistake as file:line:column. Exits with 78 after a mistake, with 70 if the code does not
+    load.
     """
     if not _printed(app, options):
         files = _files(options)
@@ -128,15 +129,15 @@ def check(app: str, **options: Any) -> None:
 def status(as_json: bool, **options: Any) -> None:
     """Show every worker of a running service.
 
-    MSG-IN, MSG-OUT, IN and OUT are messages and bytes each way, LAG is that of the event loop, PSS the
-    memory, GEN the generation of the dynamic config; docs/control-socket.md describes them all. Exits 1
-    if no worker serves or the supervisor is stuck, so it can be a health check.
+    MSG-IN, MSG-OUT, IN and OUT are messages and bytes in each direction, LAG is the delay of the event
+    loop, PSS the memory, GEN the generation of the dynamic config; docs/control-socket.md describes all
+    fields. Exits with 1 if no worker serves or the supervisor is stuck, so it can be a health check.
     """
     answer = _ask("status", options)
     _print(answer, as_json, status_lines)
     hang_timeout = answer["hang_timeout_seconds"]
     if answer["silent_seconds"] > hang_timeout:
-        raise ControlError(f"the supervisor is stuck since {answer['silent_seconds']:.0f} s")
+        raise ControlError(f"the supervisor has been stuck for {answer['silent_seconds']:.0f} s")
     if not any(serves(worker, hang_timeout) for worker in answer["workers"]):
         raise ControlError("no worker serves")
 
@@ -158,10 +159,10 @@ def connections(as_json: bool, **options: Any) -> None:
 def reload(as_json: bool, **options: Any) -> None:
     """Reload the dynamic config; return when every worker uses it.
 
-    Exits 1 with the reasons if the config is bad (the old one stays) or a worker does not confirm it.
+    Exits with 1 and the reasons if the config is bad (the old one stays) or a worker does not confirm it.
     """
     text = "dynamic config generation {generation} is applied in every worker"
-    # It may have to wait for a restart; each step of both has a limit in the service.
+    # A reload may wait for a restart. No limit here: the service limits each step of both.
     answer = _ask("reload", options, patience=None)
     _print(answer, as_json, lambda answer: iter([text.format(**answer)]))
 
@@ -170,15 +171,16 @@ def reload(as_json: bool, **options: Any) -> None:
 @click.argument("slot", type=int, required=False)
 @_operator_options
 def restart(slot: int | None, as_json: bool, **options: Any) -> None:
-    """Replace all workers by ones with the code and the static config of now; return when it is done.
+    """Replace all workers by new ones with the current code and static config; return when it is done.
 
-    A new template loads both, then slot by slot a new worker gets ready and the old one retires: its
+    A new template loads both. Then, slot by slot, a new worker becomes ready and the old one retires: its
     clients get close code 1012 within the drain's window, nobody is refused. If the new code or config
-    cannot be loaded, or a new worker does not start, the old ones stay, and this exits 1 with the reason.
+    does not load, or a new worker does not start, the old workers stay, and the verb exits with 1 and the
+    reason.
 
-    With SLOT the worker of that slot only, from the code and config that the service has loaded already.
+    With SLOT, replace only the worker of that slot, with the code and config that are already loaded.
     """
-    # Each step of it has a limit in the service.
+    # No limit here: the service limits each step of a restart.
     answer = _ask("restart", options, patience=None, slot=slot)
     text = "restarted" if slot is None else f"the worker of slot {slot} was replaced"
     _print(answer, as_json, lambda _answer: iter([text]))
@@ -188,10 +190,10 @@ def restart(slot: int | None, as_json: bool, **options: Any) -> None:
 @click.argument("workers", type=click.IntRange(1, 256), metavar="N")
 @_operator_options
 def scale(workers: int, as_json: bool, **options: Any) -> None:
-    """Have N workers; return when they are ready.
+    """Set the number of workers to N; return when they are ready.
 
-    Workers that are too many retire: their clients get close code 1012 within the drain's window and
-    find another worker; nobody is refused. A new start of the service has as many as its config says.
+    Surplus workers retire: their clients get close code 1012 within the drain's window and find another
+    worker; nobody is refused. The next start of the service uses the number in its config.
     """
     answer = _ask("scale", options, count=workers)
     text = "1 worker is ready" if workers == 1 else f"{workers} workers are ready"
@@ -203,10 +205,11 @@ def scale(workers: int, as_json: bool, **options: Any) -> None:
 @click.argument("level", required=False)
 @_operator_options
 def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> None:
-    """Change the level of LOGGER in all processes of a running service, without LEVEL back to its own.
+    """Change the level of LOGGER in all processes of a running service; without LEVEL, reset it.
 
-    LOGGER is a name of Python's loggers, or default. LEVEL is trace, debug, info, warning, error,
-    critical or none. Workers that start later have it, too; a new start of the service has not.
+    LOGGER is the name of a Python logger, or default. LEVEL is trace, debug, info, warning, error,
+    critical or none. It also applies to workers that start later, but not after the next start of the
+    service.
     """
     answer = _ask("log-level", options, logger=logger, level=level)
     text = f"{logger}: {level or 'its own level again'}"

@@ -1,7 +1,7 @@
 """The background tasks of one component: none of them ends unnoticed.
 
-Rules. A task that fails is logged at once, with its name and its traceback, and never brings down the
-worker. Only the author, or the end of the component, may cancel one; any other cancellation is a failure.
+Rules. A failure is logged at once, with the task's name and traceback, and never ends the worker. Only
+the author, or the end of the component, may cancel a task; any other cancellation is a failure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 FIRST_PAUSE = 1.0
 """Seconds from a task's failure to its next run; doubles with each failure."""
-LONGEST_PAUSE = 30.0
-"""Seconds; a run that has lasted this long is a success, and the next pause is the first one again."""
+MAX_PAUSE = 30.0
+"""Longest such pause in seconds. After a run that lasted this long, the next pause is the first again."""
 
 Run: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 
@@ -26,12 +26,12 @@ class Background:
     def __init__(
         self,
         first_pause: float = FIRST_PAUSE,
-        longest_pause: float = LONGEST_PAUSE,
+        max_pause: float = MAX_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_pause = first_pause
-        self._longest_pause = longest_pause
+        self._max_pause = max_pause
         self._clock = clock
         self._stopped = False
 
@@ -52,7 +52,7 @@ class Background:
         return task
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait for them; from now on none can be started."""
+        """Cancel all tasks and wait for them; no task can be started afterwards."""
         self._stopped = True
         tasks = list(self._tasks)
         for task in tasks:
@@ -68,18 +68,18 @@ class Background:
         assert task is not None
         pause = self._first_pause
         begun = self._clock()
-        # One that fails while it is being cancelled has heard that it is to end.
+        # A task that fails while it is being cancelled must not run again.
         while not (await _succeeds(run, name, logger) or task.cancelling()):
-            if self._clock() - begun >= self._longest_pause:
+            if self._clock() - begun >= self._max_pause:
                 pause = self._first_pause
             logger.warning("the background task %s runs again in %g s", name, pause)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, self._longest_pause)
+            pause = min(2 * pause, self._max_pause)
             begun = self._clock()
 
 
 async def _succeeds(run: Run, name: str, logger: logging.Logger) -> bool:
-    """Run once, log a failure, and return whether there was none.
+    """Run once; log a failure and return False, else return True.
 
     Raises:
         CancelledError: The task was cancelled.
@@ -91,7 +91,8 @@ async def _succeeds(run: Run, name: str, logger: logging.Logger) -> bool:
         assert task is not None
         if task.cancelling() and isinstance(error, asyncio.CancelledError):
             raise
-        # SystemExit and KeyboardInterrupt, too, would end the worker with all its connections.
+        # SystemExit and KeyboardInterrupt are caught because they would end the worker with all its
+        # connections.
         logger.exception("the background task %s failed", name)
         return False
     return True

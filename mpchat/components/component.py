@@ -23,7 +23,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class HasOptions(Protocol[O_co]):
-    """What a type checker needs to know ``self.options`` as an instance of the class's own Options."""
+    """Lets a type checker see ``self.options`` as an instance of the class's own Options."""
 
     _options: Any
 
@@ -35,14 +35,14 @@ class Component:
     """Base of components (userver's ComponentBase): derive, set ``name``, append the class to the list.
 
     Each worker builds one object of each class in the list that has a section in the static config.
-    For options of its own a class has a class ``Options`` derived from its base's ``Options``.
+    To add options, define a nested class ``Options`` derived from the base's ``Options``.
 
     Attributes:
-        name: The section in the static config. An object has the name that its class is listed under.
-        dynamic_config_keys: Dynamic variables that it reads. Declared here they are validated with
-            every reload; a variable that nobody declares is the default of its key.
-        section_optional: True: it is left out without a word where the config has no section for it.
-        logger: A ``logging.Logger`` of the component's own, ``mpchat.components.NAME``.
+        name: The section in the static config. An object has the name under which its class is listed.
+        dynamic_config_keys: The dynamic variables that this component reads. Every reload validates
+            them; a variable that no component declares always has the default of its key.
+        section_optional: True: without a section in the config, the component is left out silently.
+        logger: The component's ``logging.Logger``, ``mpchat.components.NAME``.
     """
 
     name: str
@@ -58,10 +58,9 @@ class Component:
         ] = True
 
     def __init__(self, options: Any, components: Components) -> None:
-        """Override to find the components that this one needs; call the base's with both arguments first.
+        """Override to find other components; first call the base's constructor with both arguments.
 
-        Runs on the worker's event loop, which must not be held up: what takes time belongs into
-        ``start``.
+        Runs on the worker's event loop, which it must not delay: slow work belongs in ``start``.
         """
         self.name = components.name_under_construction
         self.logger = logging.getLogger(f"{self._logger_prefix}.{self.name}")
@@ -77,7 +76,7 @@ class Component:
 
     @property
     def config(self) -> Snapshot:
-        """The dynamic config as it is now: read it once per operation, keep nothing of it."""
+        """The current dynamic config: read it once per operation, and keep no value of it."""
         return self._snapshot()
 
     def spawn(
@@ -89,18 +88,17 @@ class Component:
     ) -> asyncio.Task[None]:
         """Run a coroutine function in the background: ``self.spawn(self._refresh)``.
 
-        An exception is logged at once, with its traceback and the task's name, which is by default the
-        function's. The task is over then; with ``restart=True`` the function is called again, after a
-        second, and after twice the time with each further failure, up to 30 seconds. When the worker
-        ends the task is cancelled and awaited, just before ``stop`` is called. Use it in ``start`` or
-        later.
+        An exception is logged at once, with its traceback and the task's name, by default the
+        function's, and ends the task. With ``restart=True`` the function is called again after a second,
+        doubled with each further failure up to 30 seconds. When the worker ends, the task is cancelled
+        and awaited just before ``stop`` is called. Call ``spawn`` in ``start`` or later.
 
         Raises:
-            TypeError: ``function`` is something else, for example the coroutine that it returns.
+            TypeError: ``function`` is not callable, for example the coroutine that a function returned.
             RuntimeError: The component has been stopped.
         """
         if inspect.iscoroutine(function):
-            # Or Python would warn that nobody has awaited it, and hide what is wrong.
+            # Otherwise Python's warning about an unawaited coroutine would hide the error below.
             function.close()
         if not callable(function):
             text = "spawn takes a coroutine function and its arguments: self.spawn(self.run, 1)"
@@ -112,20 +110,20 @@ class Component:
     async def start(self) -> None:
         """Override to connect to something or to begin background tasks (``spawn``).
 
-        Called in the order of construction, so what this component has found is started already. An
-        exception, or more than 20 seconds, ends the worker with the component's name in the log.
+        Called in the order of construction, so components that this one has found are already started.
+        An exception, or more than 20 seconds, ends the worker; the log names the component.
         """
 
     async def stop(self) -> None:
-        """Override to end what ``start`` began.
+        """Override to undo ``start``.
 
         Called in reverse order, when all connections of the worker and the component's background tasks
-        have ended. An exception is logged and keeps nobody else from being stopped. What takes longer
-        than the drain's deadline and a second is killed with the worker.
+        have ended. An exception is logged, and the other components are still stopped. One second after
+        the drain's deadline the worker is killed, even if a ``stop`` still runs.
         """
 
     def on_all_components_loaded(self) -> None:
-        """Override for what needs every component started; the first client comes after it."""
+        """Override for work that needs every component started; the first client comes afterwards."""
 
     def on_all_components_are_stopping(self) -> None:
-        """Override to stop using other components: after it they are stopped one by one."""
+        """Override to stop using other components: they are stopped one by one afterwards."""

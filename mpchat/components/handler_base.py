@@ -25,7 +25,7 @@ def _check_path(path: str) -> str:
     if not path.startswith("/"):
         raise PydanticCustomError("path", "expected a path that begins with /")
     if not path.isascii() or not path.isprintable() or re.search(r"[ ?#\"<>]", path):
-        raise PydanticCustomError("path", "expected a path as clients ask for it, percent-encoded")
+        raise PydanticCustomError("path", "expected a percent-encoded path, as clients send it")
     return path
 
 
@@ -42,8 +42,8 @@ class HandlerBase(Component):
     One object serves all requests of its worker at once.
 
     Attributes:
-        logger: A ``logging.Logger`` of the handler's own, ``mpchat.handlers.NAME``; the option
-            ``log-level`` and the logger's name in the logging config are for it.
+        logger: The handler's ``logging.Logger``, ``mpchat.handlers.NAME``. The option ``log-level`` and
+            an entry of this name in the logging config apply to it.
     """
 
     _logger_prefix = "mpchat.handlers"
@@ -60,7 +60,7 @@ class HandlerBase(Component):
             Field(description="Allowed methods, comma separated"),
         ] = "GET"
         task_processor: Annotated[
-            str | None, Field(description="The listener's; another one is an error")
+            str | None, Field(description="The listener's; any other is an error")
         ] = None
         url_trailing_slash: Annotated[
             Literal["both", "strict-match"],
@@ -76,20 +76,22 @@ class HandlerBase(Component):
         ] = None
         log_level: Annotated[
             Level | None,
-            Field(alias="log-level", description="Of the lines about this handler's connections"),
+            Field(
+                alias="log-level", description="Level of the lines about this handler's connections"
+            ),
         ] = None
 
     def __init__(self, options: Any, components: Components) -> None:
-        """Override as Component's."""
+        """Override like Component's."""
         super().__init__(options, components)
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
-        """Override always, WebSocket handlers apart: answer a plain HTTP request on the handler's path.
+        """Answer a plain HTTP request; override always, except in WebSocket handlers.
 
-        The body is ``context.body``. HEAD comes where GET is allowed, and the body of the answer is
-        left out. An exception is answered with 500 and logged with its traceback.
+        The body is ``context.body``. If GET is allowed, HEAD requests arrive, too; the server leaves out
+        the body of their answer. An exception is answered with 500 and logged with its traceback.
         """
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not define handle_non_websocket_request")
@@ -98,12 +100,12 @@ class HandlerBase(Component):
 def response(
     status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
 ) -> Response:
-    """Return a response with ``text`` in UTF-8; headers are added by ``answer.headers[name] = value``.
+    """Return a response with ``text`` in UTF-8; add headers by ``answer.headers[name] = value``.
 
-    The server adds Date, Content-Length and, where it applies, Connection.
+    The server adds Date, Content-Length and, if needed, Connection.
 
     Raises:
-        ValueError: There is no such status.
+        ValueError: HTTP has no such status.
     """
     headers = Headers()
     if text:

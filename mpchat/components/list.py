@@ -1,4 +1,4 @@
-"""The component list: which classes a service is made of, by the names of their sections."""
+"""The component list: the classes of a service, by the names of their sections."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mpchat.components.component import Component
 class ComponentList:
     """An ordered list of component classes (userver's ComponentList).
 
-    A class without a section in the static config is left out, and named in a warning; a section
-    without a class is an error.
+    A class without a section in the static config is left out, with a warning; a section without a
+    class is an error.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class ComponentList:
         """Add a class under its own or another name, and return the list for the next one.
 
         Raises:
-            TypeError: It is no class of a component, or has no name.
+            TypeError: ``cls`` is not derived from Component, or has no name.
             ValueError: The name is taken.
         """
         if not (isinstance(cls, type) and issubclass(cls, Component)):
@@ -31,7 +31,7 @@ class ComponentList:
             text = f"{cls.__name__} has no name: add `name = ...`, its section in the static config"
             raise TypeError(text)
         if name in self._classes:
-            raise ValueError(f"a component named {name} is in the list already")
+            raise ValueError(f"a component named {name} is already in the list")
         self._classes[name] = cls
         return self
 

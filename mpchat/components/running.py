@@ -13,7 +13,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 
 START_LIMIT = 20.0
-"""Seconds for the start of one component: less than the supervisor gives a worker, so it is named."""
+"""Seconds for the start of one component: fewer than for a worker's, so that the log can name it."""
 
 C = TypeVar("C", bound=Component)
 
@@ -36,7 +36,7 @@ class ComponentError(MpchatError):
 
 
 class Components:
-    """The components of one worker: what a component's constructor is given to find others by."""
+    """The components of one worker. A component's constructor gets this object to find others."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Components:
 
     @property
     def name_under_construction(self) -> str:
-        """The name under which the component that is being constructed is listed."""
+        """The listed name of the component under construction."""
         return self._building[-1]
 
     @property
     def background_under_construction(self) -> Background:
-        """The background tasks of the component that is being constructed."""
+        """The background tasks of the component under construction."""
         return self._background.setdefault(self._building[-1], Background())
 
     def build(self) -> list[Component]:
@@ -68,14 +68,14 @@ class Components:
         return list(self._built.values())
 
     def find(self, cls: type[C], name: str | None = None) -> C:
-        """Return the component of a class, constructed now if it is not yet.
+        """Return the component of a class; construct it first if necessary.
 
-        Where several in the list are of the class, or derived from it, ``name`` tells them apart;
-        without it the first one is meant. Use it in constructors: starts and stops follow their order.
+        If several components of the list have this class or a derived one, ``name`` selects one, by
+        default the first. Call ``find`` in constructors: starts and stops follow their order.
 
         Raises:
-            ComponentError: It is not in the list, has no section, or is under construction itself:
-                the text names the chain.
+            ComponentError: The component is not in the list, has no section, or is itself under
+                construction; the text names the chain.
         """
         names = [
             plan.name
@@ -90,20 +90,20 @@ class Components:
         return component
 
     async def reload_dynamic_config(self) -> int:
-        """Have the dynamic config read again, as SIGHUP does, and return the number of its generation.
+        """Reload the dynamic config, as SIGHUP does, and return the number of the new generation.
 
-        When it returns every worker uses it.
+        When this method returns, every worker uses that generation.
 
         Raises:
-            ControlError: It is bad (the old one stays), or a worker does not confirm it.
+            ControlError: The config is bad (the old one stays), or a worker does not confirm it.
         """
         return await self._reload()
 
     async def start(self, limit: float = START_LIMIT) -> None:
-        """Start all, then tell all that all are loaded.
+        """Start all components, then call their ``on_all_components_loaded``.
 
         Raises:
-            ComponentError: One failed, its own exception is the cause; or it took too long.
+            ComponentError: A component failed (its own exception is the cause), or took too long.
         """
         for name, component in self._built.items():
             try:
@@ -118,10 +118,10 @@ class Components:
             component.on_all_components_loaded()
 
     async def stop(self) -> None:
-        """Tell all that the end is near, then stop them in reverse order.
+        """Call all ``on_all_components_are_stopping``, then stop the components, both in reverse order.
 
-        The background tasks of each end before it. One that fails is named in the log, and those after
-        it are stopped all the same.
+        The background tasks of a component end before its ``stop``. The log names a component that
+        fails; the others are still stopped.
         """
         components = list(reversed(self._built.items()))
         for name, component in components:

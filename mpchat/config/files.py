@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ConfigFiles:
-    """The static config and what its variables come from (userver's options of these names)."""
+    """The static config and the files of its variables (userver's options of these names)."""
 
     config: str
     config_vars: str | None = None

@@ -1,7 +1,7 @@
 """The frame of a static config file: task processors and the sections of components.
 
-Rules. Checks what belongs to no component; each section is validated by whoever knows its model. All
-mistakes are collected, the caller raises them together.
+Rules. Checks only what belongs to no component; the owner of a section's model validates the section.
+Mistakes are collected, and the caller raises them together.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from mpchat.config.yaml_file import Document, Path, problem
 from mpchat.errors import Problem
 
 _SLOTS = 256
-_MOST_SECONDS = 3600.0
-"""As MPCHAT_DRAIN allows."""
+_MAX_SECONDS = 3600.0
+"""The maximum of MPCHAT_DRAIN."""
 _MANAGER: Path = ("components_manager",)
 VARIABLES_OPTION = "config_vars"
-"""The option beside components_manager that names a file of variables."""
+"""The option next to components_manager that names a file of variables."""
 
 
 class TaskProcessorOptions(OptionsModel):
-    """A pool: processes where the listener names it, threads in each worker otherwise."""
+    """A pool: of processes if the listener names it, else of threads in each worker."""
 
     worker_threads: Annotated[
         int,
-        Field(ge=1, le=_SLOTS, description="Processes of the listener's pool, else threads"),
+        Field(
+            ge=1, le=_SLOTS, description="Processes in the listener's pool, threads in any other"
+        ),
     ]
 
 
@@ -39,47 +41,47 @@ class ManagerOptions(OptionsModel):
 
     task_processors: Annotated[dict[str, Any], Field(description="Pools by name")]
     default_task_processor: Annotated[
-        str, Field(description="The task processor of whatever names none")
+        str, Field(description="The task processor of sections that name none")
     ] = "main-task-processor"
     components: Annotated[
         dict[str, Any], Field(description="The sections of the components, by name")
     ]
     graceful_shutdown_continue_accepting_requests_interval: Annotated[
         Duration | None,
-        Field(le=_MOST_SECONDS, description="The default of `MPCHAT_DRAIN.lameduck_ms`"),
+        Field(le=_MAX_SECONDS, description="The default of `MPCHAT_DRAIN.lameduck_ms`"),
     ] = None
     graceful_shutdown_pending_requests_completion_interval: Annotated[
         Duration | None,
-        Field(le=_MOST_SECONDS, description="The default of `MPCHAT_DRAIN.deadline_ms`"),
+        Field(le=_MAX_SECONDS, description="The default of `MPCHAT_DRAIN.deadline_ms`"),
     ] = None
     graceful_shutdown_interval: Annotated[
         Duration | None,
         Field(
-            le=_MOST_SECONDS,
+            le=_MAX_SECONDS,
             description="The older name of graceful_shutdown_continue_accepting_requests_interval, which "
-            "goes before it",
+            "takes precedence",
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class StaticConfig:
-    """What the file says, as far as it could be understood."""
+    """The content of the file, as far as it could be understood."""
 
     document: Document
     task_processors: dict[str, int]
     default_task_processor: str
     sections: dict[str, Any]
     lameduck: float | None
-    """Seconds that a stop goes on accepting for; None: the config does not say"""
+    """Seconds for which a stop still accepts clients; None: not configured"""
     deadline: float | None
-    """Seconds after that until what is open is cut off; None: the config does not say"""
+    """Seconds from then until open connections are cut off; None: not configured"""
     problems: tuple[Problem, ...]
     ignored: tuple[str, ...]
 
 
 def load_static(document: Document, names: UserverNames) -> StaticConfig:
-    """Check the frame; all mistakes are in ``problems`` of the result."""
+    """Check the frame; the result's ``problems`` has all mistakes."""
     problems: list[Problem] = list(document.problems)
     ignored: list[str] = []
     if not isinstance(document.value, dict):

@@ -1,6 +1,6 @@
-"""The types that options have, and the base of all option models.
+"""The types of options, and the base of all option models.
 
-Rules. Strict: `'4'` is no integer, `1` is no bool, `yes` is what YAML says it is. Durations are
+Rules. Strict: `'4'` is not an integer, `1` is not a bool, `yes` is what YAML says it is. Durations are
 userver's strings; sizes are bytes.
 """
 
@@ -20,12 +20,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-LARGEST = 2**31 - 1
-"""The largest number that an option may have: what a C int holds, as the kernel takes it."""
-DEEPEST = 100
-"""Levels of mappings and lists within each other that a config file may have."""
+MAX_INT = 2**31 - 1
+"""Largest number of an option: that of a C int, as the kernel takes it."""
+MAX_DEPTH = 100
+"""Levels of nested mappings and lists in a config file."""
 
-_LONGEST = 3650 * 86400.0
+_MAX_DURATION = 3650 * 86400.0
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 
@@ -36,17 +36,17 @@ def parse_duration(value: Any) -> float:
     if found is None:
         raise PydanticCustomError("duration", "expected a duration such as 500ms, 10s or 1m")
     digits = found[1].lstrip("0")
-    seconds = int(digits or 0) * _UNITS[found[2]] if len(digits) < 20 else _LONGEST + 1
-    if seconds > _LONGEST:
+    seconds = int(digits or 0) * _UNITS[found[2]] if len(digits) < 20 else _MAX_DURATION + 1
+    if seconds > _MAX_DURATION:
         raise PydanticCustomError("duration", "expected a duration of at most 3650d")
     return seconds
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
 """Seconds, written as userver writes durations."""
-ByteSize = Annotated[int, Field(ge=0, le=LARGEST)]
+ByteSize = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of bytes."""
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of things."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose one."""
@@ -58,10 +58,10 @@ def _beside_config(path: str, info: ValidationInfo) -> str:
 
 
 ConfigPath = Annotated[str, AfterValidator(_beside_config)]
-"""A path; a relative one is relative to the folder of the static config, as those of our own options."""
+"""A path; a relative one is relative to the folder of the static config, as in our own options."""
 
 
 class OptionsModel(BaseModel):
-    """Base of all options: strict types, nothing unknown, nothing changes afterwards."""
+    """Base of all options: strict types, no unknown options, immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

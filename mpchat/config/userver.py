@@ -1,4 +1,4 @@
-"""The names that userver knows: its files load unchanged, what we do not have is named in a warning."""
+"""The names that userver knows: its files load unchanged, with a warning that names those we lack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class UserverNames:
-    """What userver calls its options, components and dynamic variables.
+    """The names of userver's options, components and dynamic variables.
 
-    Options are dotted paths below their section; ``*`` stands for any name.
+    Options are dotted paths below their section; ``*`` matches any name.
     """
 
     manager: frozenset[str]

@@ -1,7 +1,7 @@
-"""Option models applied to a document: every mistake becomes one sentence with its place.
+"""Applies option models to a document: every mistake becomes one sentence with its place.
 
-Rules. pydantic finds the mistakes, the words are ours: what was expected, what was found. An option
-that userver has and we do not is no mistake; it is noted, so that one warning can name them all.
+Rules. pydantic finds the mistakes; the words are ours: what was expected, what was found. An option that
+only userver has is not a mistake; it is noted, so that one warning can name all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
-_LONGEST = 60
+_MAX_SHOWN = 60
 
 
 def at(value: Any, path: Path) -> Any:
@@ -63,10 +63,10 @@ def validate(
     known: frozenset[str] = frozenset(),
     ignored: list[str] | None = None,
 ) -> Model | None:
-    """Return the model made of the section at ``path``, or None after adding to ``problems``.
+    """Return the model for the section at ``path``, or None after adding to ``problems``.
 
-    ``known`` names options of userver that the model need not have (UserverNames); where one is
-    given it is added to ``ignored``. A null section is an empty one.
+    ``known`` names options of userver that the model may lack (UserverNames); those that the section
+    has are added to ``ignored``. A null section is an empty one.
     """
     section = at(document.value, path)
     if section is None:
@@ -81,7 +81,7 @@ def validate(
     for detail in details:
         inside = _strip(detail, model)
         if detail["type"] == "extra_forbidden" and _is_known(inside, known):
-            # An empty value asks for nothing, so nothing is ignored.
+            # An empty value asks for nothing, so it needs no warning.
             asks = detail["input"] is not None and detail["input"] != ""
             if ignored is not None and asks:
                 ignored.append(dotted((*path, *inside)).removeprefix("components."))
@@ -94,7 +94,7 @@ def validate(
     try:
         return model.model_validate(stripped, context=context)
     except ValidationError as error:
-        # What is wrong with several options together is looked at when each of them is right.
+        # The model checks combinations of options only when each option alone is right.
         details = error.errors(include_url=False)
     for detail in details:
         place = (*path, *_strip(detail, model))
@@ -103,7 +103,7 @@ def validate(
 
 
 def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
-    """Say what was expected and what was found."""
+    """Return what was expected and what was found."""
     kind = detail["type"]
     context = detail.get("ctx", {})
     found = shown(detail["input"])
@@ -132,14 +132,14 @@ def describe(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a reader of the file would write it, shortened."""
+    """Return a value as the file's author would write it, shortened."""
     try:
         quoted = isinstance(value, str)
         text = f"'{value}'" if quoted else json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:
         # YAML reads 0x… of any length; Python refuses to write thousands of digits in decimal.
-        return "a number that is too long to show"
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        return "a number too long to show"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _is_known(path: Path, known: frozenset[str]) -> bool:
@@ -151,7 +151,7 @@ def _is_known(path: Path, known: frozenset[str]) -> bool:
 
 
 def _strip(detail: ErrorDetails, model: type[BaseModel]) -> Path:
-    """Return the path in the file: pydantic adds names of union members, which are not in it."""
+    """Return the path in the file, without the names of union members that pydantic adds."""
     path: list[str | int] = []
     for part in detail["loc"]:
         if isinstance(part, str) and (part in _TYPE_NAMES or part.startswith("function-")):
@@ -174,7 +174,7 @@ def _suggestion(name: str, model: type[BaseModel] | None, loc: tuple[str | int, 
 
 
 def _option_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the options that a model has at a path, through nested models."""
+    """Return the options of a model at a path, through nested models."""
     for part in path:
         for name, info in model.model_fields.items():
             if part == (info.alias or name):
@@ -194,7 +194,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _without(section: Any, path: Path) -> Any:
-    """Return the section without the option at a path; nothing is changed in place."""
+    """Return a copy of the section without the option at a path."""
     if isinstance(section, list):
         return [
             _without(item, path[1:]) if number == path[0] else item

@@ -1,9 +1,9 @@
 """``$name`` in a static config: values from config_vars, the environment, files, or a fallback.
 
-Rules (userver's yaml_config). An option whose value is ``$name`` takes the variable of that name; where
-there is none, ``option#env`` names an environment variable, ``option#file`` a file, and
-``option#fallback`` is the value itself, in this order. Without any of them the option is missing, which
-is an error only where it is required. What a variable says is reported at the place that uses it.
+Rules (userver's yaml_config). An option whose value is ``$name`` takes the variable of that name. Without
+the variable, ``option#env`` names an environment variable, ``option#file`` a file, and
+``option#fallback`` is the value itself, in this order. Without any of them the option is missing, an
+error only if it is required. A mistake in a variable is reported at the place that uses the variable.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Variables:
-    """Where ``$name`` looks.
+    """The sources of ``$name``.
 
-    ``values`` are later documents over earlier ones; ``read`` returns a file's text or raises
-    ConfigError.
+    Later ``documents`` override earlier ones; ``read`` returns a file's text or raises ConfigError.
     """
 
     documents: tuple[Document, ...]
@@ -33,7 +32,7 @@ class Variables:
     read: Callable[[str], str]
 
     def find(self, name: str) -> tuple[Any, str]:
-        """Return a variable's value and its place in words, or _MISSING."""
+        """Return a variable's value, or _MISSING, and its place in words."""
         for document in reversed(self.documents):
             if isinstance(document.value, dict) and name in document.value:
                 line, column = document.places[name,]
@@ -44,7 +43,7 @@ class Variables:
 def substitute(document: Document, variables: Variables) -> Document:
     """Return the document with every ``$name`` replaced.
 
-    A file that ``#file`` names and that cannot be read, or is not YAML, is among its ``problems``.
+    Its ``problems`` include files named by ``#file`` that cannot be read or are not YAML.
     """
     work = _Substitution(document, variables)
     value = work.value(document.value, ())
@@ -129,7 +128,7 @@ class _Substitution:
         return _MISSING, ""
 
     def _parse(self, text: str, origin: str, path: Path) -> tuple[Any, str]:
-        """Read a value as YAML does: `8080` is a number."""
+        """Read a value as YAML: `8080` is a number."""
         value = _MISSING
         try:
             document = read_yaml(text, origin)
@@ -143,7 +142,7 @@ class _Substitution:
 
 
 def _reasons(name: str, value: Any, mapping: dict[str, Any]) -> Iterator[str]:
-    """Say why an option has no value."""
+    """Return the reasons why an option has no value."""
     if value is not _MISSING:
         yield f"{value} is not defined"
     if f"{name}#env" in mapping:

@@ -1,8 +1,8 @@
-"""YAML text to plain values, with the place of each of them.
+"""YAML text to plain values, with the place of each value.
 
-Rules. PyYAML composes the node tree, which keeps line and column of every node; values come from its
-safe constructor. Everything that is wrong with the text as YAML is a ConfigError: a syntax error, a
-second document, keys that are repeated or not strings, tags, merge keys that name no mapping.
+Rules. PyYAML composes the node tree, which keeps line and column of every node; its safe constructor
+makes the values. Every mistake in the text as YAML is a ConfigError: a syntax error, a second document,
+keys that are repeated or not strings, tags, merge keys that name no mapping.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from mpchat.config.types import DEEPEST
+from mpchat.config.types import MAX_DEPTH
 from mpchat.errors import ConfigError, Problem
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -22,21 +22,21 @@ _ROOT = "components_manager"
 
 @dataclass(frozen=True)
 class Document:
-    """The value of a file and where each part of it stands (line and column, from 1)."""
+    """The value of a file, and the place of each part (line and column, from 1)."""
 
     file: str
     value: Any
     places: Mapping[Path, tuple[int, int]]
     origins: Mapping[Path, str] = field(default_factory=dict)
-    """For values that a variable gave: which, and where"""
+    """For values from a variable: its name and place"""
     undefined: Mapping[Path, str] = field(default_factory=dict)
-    """Options that are missing because what was to give them a value does not; and why not"""
+    """Options without a value because their variable has none, with the reason"""
     problems: tuple[Problem, ...] = ()
     """Mistakes that leave the rest readable, such as a key given twice"""
 
 
 def read_yaml(text: str, file: str) -> Document:
-    """Parse one document; what is wrong with single keys or values is in its ``problems``.
+    """Parse one document; its ``problems`` has the mistakes of single keys and values.
 
     Raises:
         ConfigError: The text is not one YAML document.
@@ -56,7 +56,7 @@ def read_yaml(text: str, file: str) -> Document:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError([Problem(file, 0, 0, "", f"not valid YAML: {reason}")]) from error
     except RecursionError as error:
-        what = f"nested too deeply: {DEEPEST} levels are allowed"
+        what = f"nested too deeply: {MAX_DEPTH} levels are allowed"
         raise ConfigError([Problem(file, 0, 0, "", what)]) from error
     finally:
         loader.dispose()
@@ -96,10 +96,10 @@ class _Reader:
         self.places: dict[Path, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self._known: dict[int, dict[str, yaml.Node]] = {}
-        """The pairs of each mapping by the id of its node: a mapping may be merged in many places"""
+        """The pairs of each mapping, by the id of its node: many places may merge the same mapping"""
 
     def read(self, node: yaml.Node, path: Path) -> Any:
-        if len(path) > DEEPEST:
+        if len(path) > MAX_DEPTH:
             raise RecursionError
         self.places[path] = _place(node)
         if isinstance(node, yaml.MappingNode):
@@ -107,13 +107,13 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
         if "\0" in node.value:
-            # No name and no path of the system's can have one.
+            # The system allows a zero byte in no name and no path.
             self._problem(node, path, "a text must not contain a zero byte")
             return None
         try:
             return self.loader.construct_object(node, deep=True)
         except (ValueError, LookupError, OverflowError, TypeError):
-            # PyYAML's constructors trust that the text fits the tag.
+            # PyYAML's constructors do not check that the text fits the tag.
             kind = node.tag.rpartition(":")[2]
             self._problem(node, path, f"expected a value of type {kind}, got '{node.value}'")
             return None
@@ -127,7 +127,7 @@ class _Reader:
         }
 
     def _pairs(self, node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
-        """Return what a mapping holds: its own keys, then what it merges; the first of each wins.
+        """Return the pairs of a mapping: its own, then merged ones; the first of each key wins.
 
         Merging is that of https://yaml.org/type/merge.html: a mapping's own keys override merged ones,
         earlier mappings of a list override later ones, and a merged mapping may merge others. (PyYAML's
@@ -140,7 +140,7 @@ class _Reader:
         merged: list[yaml.Node] = []
         first: dict[tuple[bool, str], int] = {}
         for key_node, value_node in node.value:
-            # A key is what is written: `on: 1` names the option "on", not the value true.
+            # A key is its text: `on: 1` names the option "on", not the value true.
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(key_node, path, "expected a name as key")
                 continue

@@ -1,7 +1,7 @@
-"""Files and layers of dynamic config become one validated set of values.
+"""Merges files and layers of dynamic config into one validated set of values.
 
-Rules. Regular files up to 16 MiB only: a pipe or a device could hold the reader up for ever. Layers
-replace whole variables, the later one wins. All mistakes come out together.
+Rules. Only regular files up to 16 MiB are read: a pipe or a device could block the reader forever. Layers
+replace whole variables; the later layer wins. All mistakes are reported together.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from mpchat.config.yaml_file import Document, problem
 from mpchat.dynamic_config.keys import Key
 from mpchat.errors import ConfigError, Problem, describe_os_error
 
-LARGEST_FILE = 16 * 1024 * 1024
+MAX_FILE_BYTES = 16 * 1024 * 1024
 _OUR_PREFIX = "MPCHAT_"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Validated values as JSON, and what the operator should know of them."""
+    """Validated values as JSON, and warnings for the operator."""
 
     values: dict[str, Any]
     warnings: list[str]
@@ -35,7 +35,7 @@ def read_file(path: str) -> str:
     """Return the text of a config file.
 
     Raises:
-        ConfigError: It is missing, unreadable, not a regular file, too large, or not UTF-8.
+        ConfigError: The file is missing, unreadable, not a regular file, too large, or not UTF-8.
     """
     try:
         # Without O_NONBLOCK, opening a pipe waits for a writer.
@@ -48,13 +48,13 @@ def read_file(path: str) -> str:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unusable(path, "expected a regular file")
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _unusable(path, f"cannot be read: {describe_os_error(error)}") from error
     finally:
         os.close(descriptor)
-    if len(content) > LARGEST_FILE:
-        raise _unusable(path, f"larger than {LARGEST_FILE} bytes")
+    if len(content) > MAX_FILE_BYTES:
+        raise _unusable(path, f"larger than {MAX_FILE_BYTES} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -62,9 +62,9 @@ def read_file(path: str) -> str:
 
 
 def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[str]) -> Loaded:
-    """Merge the layers and validate every variable that somebody declared.
+    """Merge the layers and validate every declared variable.
 
-    ``known`` are names that need no warning though nobody here reads them.
+    ``known``: names that nobody here declares, but that need no warning.
 
     Raises:
         ConfigError: All mistakes.

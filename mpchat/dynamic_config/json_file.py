@@ -1,7 +1,7 @@
-"""JSON text to values, with the place of each of them.
+"""JSON text to values, with the place of each value.
 
-Rules. The values come from ``json``; a second walk over the text, now known to be JSON, finds where
-they stand. Refused beyond the grammar: repeated names, NaN and Infinity, a byte order mark.
+Rules. ``json`` parses the values; a second walk over the text, now known to be JSON, finds their places.
+Beyond the grammar, repeated names, NaN, Infinity and a byte order mark are refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NoReturn
 
-from mpchat.config.types import DEEPEST
+from mpchat.config.types import MAX_DEPTH
 from mpchat.config.yaml_file import Document, Path, dotted
 from mpchat.errors import ConfigError, Problem
 
@@ -38,10 +38,10 @@ def read_json(text: str, file: str) -> Document:
         what = f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}"
         raise ConfigError([Problem(file, error.lineno, error.colno, "", what)]) from error
     except RecursionError as error:
-        what = f"nested too deeply: {DEEPEST} levels are allowed"
+        what = f"nested too deeply: {MAX_DEPTH} levels are allowed"
         raise ConfigError([Problem(file, 0, 0, "", what)]) from error
     except ValueError as error:
-        # A constant or a number that Python refuses, which tells no place.
+        # Python refuses a constant or a number, but does not say where.
         walker = _Walker(text)
         place = next((walker.place(at) for at in _refused(text)), (0, 0))
         raise ConfigError([Problem(file, *place, "", f"not valid JSON: {error}")]) from error
@@ -79,7 +79,7 @@ class _Walker:
         return line, index - self.lines[line - 1] + 1
 
     def value(self, index: int, path: Path) -> int:
-        if len(path) > DEEPEST:
+        if len(path) > MAX_DEPTH:
             raise RecursionError
         index = self._skip(index)
         self.found[path] = index

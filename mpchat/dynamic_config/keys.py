@@ -20,17 +20,16 @@ class Key(Generic[T]):
     handler, as ``self.config[RATE]`` in any component.
 
     Attributes:
-        name: Its name in the dynamic config, in capitals; ``MPCHAT_…`` and ``USERVER_…`` are not for
-            authors.
-        type: What the value is validated as: whatever pydantic knows, such as an OptionsModel or
-            ``Annotated[int, Field(ge=1)]``. A file with another value is refused as a whole.
-        default: The value where the config has none. It is not validated.
+        name: Its name in the dynamic config, in capitals; ``MPCHAT_…`` and ``USERVER_…`` are reserved.
+        type: The value's type, any that pydantic knows, such as an OptionsModel or
+            ``Annotated[int, Field(ge=1)]``. A file with an invalid value is refused as a whole.
+        default: The value if the config has none. It is not validated.
     """
 
     name: str
     type: type[T] | Any
     default: T
-    # Made with the key, before the workers are forked: they share it instead of each building it.
+    # Made with the key, before the fork, so that workers share it instead of each building one.
     _adapter: TypeAdapter[T] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +41,7 @@ class Key(Generic[T]):
     def validate(self, value: Any) -> T:
         """Return the typed value of a JSON value.
 
-        Strict as JSON is: a list may become a tuple and a string a date, but `"4"` no number.
+        As strict as JSON: a list may become a tuple and a string a date, but `"4"` is not a number.
 
         Raises:
             pydantic.ValidationError: The value is not of the key's type.

@@ -23,10 +23,10 @@ class Snapshot:
     def __init__(
         self, generation: int, values: Mapping[str, Any], keys: Iterable[Key[Any]]
     ) -> None:
-        """Make it of JSON values.
+        """Make a snapshot of JSON values.
 
         Raises:
-            pydantic.ValidationError: A value is not of its key's type (the template checks before).
+            pydantic.ValidationError: A value is not of its key's type (the template has checked them).
         """
         self.generation = generation
         self._keys = tuple(keys)
@@ -36,7 +36,7 @@ class Snapshot:
         }
 
     def __getitem__(self, key: Key[T]) -> T:
-        """Return a variable's value, of the key's type; the key's default where the config has none."""
+        """Return a variable's value, of the key's type; without one in the config, the key's default."""
         value: T = self._typed.get(key.name, key.default)
         return value
 
@@ -45,16 +45,16 @@ class Snapshot:
         return self._raw.get(name)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON values of all variables, those that are absent with their defaults."""
+        """Return the JSON values of all variables; absent ones have their defaults."""
         return {key.name: key.default_json() for key in self._keys} | self._raw
 
 
 def to_bytes(values: Mapping[str, Any]) -> bytes:
-    """Return what travels between processes."""
+    """Return the form in which values travel between processes."""
     return json.dumps(values).encode()
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """Return what ``to_bytes`` was given."""
+    """Return the argument of ``to_bytes``."""
     values: dict[str, Any] = json.loads(content)
     return values

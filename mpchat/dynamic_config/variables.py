@@ -1,7 +1,7 @@
 """The dynamic variables that the service itself reads: userver's that apply here, and ours.
 
-Rules. Defaults of userver's are userver's. What is validated here has an effect or, for userver's
-overload control, will have one; other names of userver are kept for handlers without being looked at.
+Rules. userver's variables have userver's defaults. A variable that is validated here has an effect or,
+for userver's overload control, will have one; userver's other variables are kept unchecked for handlers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import LARGEST, Count, OptionsModel
+from mpchat.config.types import MAX_INT, Count, OptionsModel
 from mpchat.dynamic_config.keys import Key
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
@@ -21,7 +21,7 @@ _FIELD_VALUE = re.compile(r"[\t -~]*")
 _OF_THE_CONNECTION = frozenset(
     {"connection", "content-length", "date", "transfer-encoding", "upgrade"}
 )
-"""Headers that the server decides about itself."""
+"""Headers that only the server may set."""
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "none")
 
 
@@ -47,7 +47,7 @@ class DynamicDebug(OptionsModel):
 
     force_enabled: Annotated[
         tuple[str, ...],
-        Field(alias="force-enabled", description="Everything from trace on is written"),
+        Field(alias="force-enabled", description="Lines of every level are written"),
     ] = ()
     force_disabled: Annotated[
         tuple[str, ...],
@@ -86,7 +86,8 @@ class Limits(OptionsModel):
         ),
     ] = None
     max_messages_per_second: Annotated[
-        Count | None, Field(description="Messages received, beyond which nobody more is let in")
+        Count | None,
+        Field(description="Messages received per second; beyond it, no new connections"),
     ] = None
 
 
@@ -94,22 +95,26 @@ class Drain(OptionsModel):
     """How the service stops (milliseconds)."""
 
     lameduck_ms: Annotated[
-        Milliseconds, Field(description="Handshakes and pings get 503 while still accepting")
+        Milliseconds,
+        Field(
+            description="Time in which clients are still accepted, but handshakes and pings get 503"
+        ),
     ] = 0
     window_ms: Annotated[
         Milliseconds,
         Field(
-            description="Connections are closed spread over this time at the most, and over four fifths "
-            "of the deadline"
+            description="Time over which the closes are spread, at most four fifths of the deadline"
         ),
     ] = 5_000
-    deadline_ms: Annotated[Milliseconds, Field(description="What is open then is cut off")] = 10_000
+    deadline_ms: Annotated[
+        Milliseconds, Field(description="Time after which open connections are cut off")
+    ] = 10_000
 
 
 def _check_headers(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for name, values in headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
-            raise PydanticCustomError("header", "expected names of headers that may be added")
+            raise PydanticCustomError("header", "expected names of headers that a config may add")
         if not all(_FIELD_VALUE.fullmatch(value) for value in values):
             text = "expected values without control characters, in ASCII"
             raise PydanticCustomError("header", text)
@@ -119,11 +124,11 @@ def _check_headers(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, 
 class GracefulShutdownHeaders(OptionsModel):
     """userver's headers of every answer while the service stops."""
 
-    enabled: Annotated[bool, Field(description="Whether they are added")]
+    enabled: Annotated[bool, Field(description="Whether these headers are added")]
     headers: Annotated[
         dict[str, tuple[str, ...]],
         AfterValidator(_check_headers),
-        Field(description="Values by name; several become one, with commas"),
+        Field(description="Values by name; several values are joined by commas"),
     ]
 
 
@@ -132,7 +137,7 @@ class RpsCongestionControl(OptionsModel):
 
     min_limit: Annotated[
         int,
-        Field(alias="min-limit", ge=1, le=LARGEST, description="Lowest limit, requests per second"),
+        Field(alias="min-limit", ge=1, le=MAX_INT, description="Lowest limit, requests per second"),
     ] = 2
     up_rate_percent: Annotated[
         float,
@@ -140,15 +145,15 @@ class RpsCongestionControl(OptionsModel):
     ] = 2
     down_rate_percent: Annotated[
         float,
-        Field(alias="down-rate-percent", gt=0, le=100, description="Step by which it falls"),
+        Field(alias="down-rate-percent", gt=0, le=100, description="Step by which the limit falls"),
     ] = 5
     overload_on_seconds: Annotated[
         int,
         Field(
             alias="overload-on-seconds",
             ge=1,
-            le=LARGEST,
-            description="Overload before a limit is set",
+            le=MAX_INT,
+            description="Seconds of overload before a limit is set",
         ),
     ] = 10
     overload_off_seconds: Annotated[
@@ -156,14 +161,14 @@ class RpsCongestionControl(OptionsModel):
         Field(
             alias="overload-off-seconds",
             ge=1,
-            le=LARGEST,
-            description="Calm before the limit is lifted",
+            le=MAX_INT,
+            description="Calm seconds before the limit is lifted",
         ),
     ] = 3
     up_level: Annotated[
         int,
         Field(
-            alias="up-level", ge=1, le=LARGEST, description="Calm seconds before the limit rises"
+            alias="up-level", ge=1, le=MAX_INT, description="Calm seconds before the limit rises"
         ),
     ] = 3
     down_level: Annotated[
@@ -171,17 +176,21 @@ class RpsCongestionControl(OptionsModel):
         Field(
             alias="down-level",
             ge=1,
-            le=LARGEST,
+            le=MAX_INT,
             description="Overloaded seconds before the limit falls",
         ),
     ] = 3
     load_limit_percent: Annotated[
-        int, Field(alias="load-limit-percent", ge=0, le=100, description="CPU that is overload")
+        int,
+        Field(alias="load-limit-percent", ge=0, le=100, description="CPU that counts as overload"),
     ] = 0
     load_limit_crit_percent: Annotated[
         int,
         Field(
-            alias="load-limit-crit-percent", ge=0, le=100, description="CPU that is heavy overload"
+            alias="load-limit-crit-percent",
+            ge=0,
+            le=100,
+            description="CPU that counts as heavy overload",
         ),
     ] = 0
     no_limit_seconds: Annotated[
@@ -189,36 +198,38 @@ class RpsCongestionControl(OptionsModel):
         Field(
             alias="no-limit-seconds",
             ge=1,
-            le=LARGEST,
-            description="Calm after which the limit is dropped",
+            le=MAX_INT,
+            description="Calm seconds after which the limit is dropped",
         ),
     ] = 1000
     start_limit_factor: Annotated[
         float,
         Field(
             alias="start-limit-factor",
-            description="First limit, as a part of the load at that time",
+            description="First limit, as a fraction of the load at that time",
         ),
     ] = 0.75
 
 
 class WaitQueueOverload(OptionsModel):
-    """What to do about tasks that wait too long."""
+    """Limits of waiting tasks."""
 
     time_limit_us: Annotated[Count, Field(description="Longest wait of a task")]
-    length_limit: Annotated[Count, Field(description="Most tasks that wait")]
-    action: Annotated[Literal["ignore", "cancel"], Field(description="Of tasks beyond either")]
+    length_limit: Annotated[Count, Field(description="Largest number of waiting tasks")]
+    action: Annotated[
+        Literal["ignore", "cancel"], Field(description="Action for tasks beyond either limit")
+    ]
     sensor_time_limit_us: Annotated[Count, Field(description="Wait that counts as overload")] = 3000
 
 
 class DefaultTaskProcessor(OptionsModel):
-    """Of one task processor."""
+    """Limits of one task processor."""
 
     wait_queue_overload: Annotated[WaitQueueOverload, Field(description="Its queue")]
 
 
 class DefaultService(OptionsModel):
-    """Of all task processors."""
+    """Limits of all task processors."""
 
     default_task_processor: Annotated[
         DefaultTaskProcessor,
@@ -237,18 +248,19 @@ class TaskProcessorQos(OptionsModel):
 class ProfilerDebug(OptionsModel):
     """userver's profiler of one task processor: without effect yet."""
 
-    enabled: Annotated[bool, Field(description="Whether it runs")]
+    enabled: Annotated[bool, Field(description="Whether the profiler runs")]
     execution_slice_threshold_us: Annotated[
         int,
         Field(
             alias="execution-slice-threshold-us",
             ge=1,
-            le=LARGEST,
-            description="Time without a switch of tasks that is logged",
+            le=MAX_INT,
+            description="Time without a task switch that is logged",
         ),
     ]
     profiler_force_stacktrace: Annotated[
-        bool, Field(alias="profiler-force-stacktrace", description="Whether with the stack")
+        bool,
+        Field(alias="profiler-force-stacktrace", description="Whether the stack is logged, too"),
     ] = False
 
 

@@ -1,1 +1,1 @@
-"""Our own handlers, written with the names that every author has."""
+"""Our own handlers, written only with the public names."""

@@ -8,12 +8,12 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 
 
 class Chat(WebsocketHandlerBase):
-    """Sends every message back as it came; ends when the connection does."""
+    """Sends every message back as it came, until the connection ends."""
 
     name = "websocket-handler"
     section_optional = True
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
-        # Not a loop over `chat`: its variable would hold the last message while the client is idle.
+        # Not a loop over `chat`: while the client is idle, its variable would keep the last message.
         while True:
             await chat.send(await chat.recv())

@@ -11,8 +11,8 @@ from mpchat.handlers.tests_control import TestsControl
 def minimal_server_component_list() -> ComponentList:
     """Return a list without handlers: append yours, and ``Ping`` for the section ``handler-ping``.
 
-    The server, logging and the dynamic config are in every service and need no place in it;
-    ``tests-control`` is in it, and does nothing where it is not configured.
+    Every service has the server, logging and the dynamic config without listing them. The list contains
+    ``tests-control``, which does nothing unless it is configured.
     """
     return ComponentList().append(TestsControl)
 
@@ -20,6 +20,6 @@ def minimal_server_component_list() -> ComponentList:
 def default_component_list() -> ComponentList:
     """Return a list with ``websocket-handler``, the echo, and ``handler-ping``.
 
-    It is what ``mpchat serve`` runs without ``--app``.
+    ``mpchat serve`` runs this list without ``--app``.
     """
     return minimal_server_component_list().append(Chat).append(Ping)

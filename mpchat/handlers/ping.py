@@ -1,4 +1,4 @@
-"""handler-ping: whether the service takes new connections (userver's component of that name)."""
+"""handler-ping: says whether the service takes new connections (userver's component of that name)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mpchat.websocket.context import Context
 
 
 class Ping(HandlerBase):
-    """Answers 200 with an empty body; 503 while the service stops, so that a balancer looks elsewhere.
+    """Answers 200 with an empty body; 503 while the service stops, so that a balancer goes elsewhere.
 
-    It is for the section ``handler-ping``: ``minimal_server_component_list().append(Ping)``.
+    Its section is ``handler-ping``: ``minimal_server_component_list().append(Ping)``.
     """
 
     name = "handler-ping"

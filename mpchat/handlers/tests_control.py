@@ -1,8 +1,8 @@
-"""tests-control: what userver's testsuite asks of a service under test (userver's TestsControl).
+"""tests-control: requests of userver's testsuite to a service under test (userver's TestsControl).
 
-Rules. There only where the config has its section: it is not for the outside. An answer comes when every
-worker has done what was asked. What has no counterpart here is refused by name rather than ignored, but
-for ``mock_now``: userver's plugin sends it with its first request, whatever the tests are about.
+Rules. The component exists only if the config has its section; it is not for outsiders. An answer comes
+when every worker has carried out the request. Features without a counterpart here are refused by name,
+not ignored, except ``mock_now``: userver's plugin always sends it with its first request.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _TIME = "2026-06-30T12:00:00.000000+0000"
 
 
 class TestsControl(HandlerBase):
-    """``POST /tests/{action}`` with a JSON object; without an action in its path or body: control."""
+    """``POST /tests/{action}`` with a JSON object; the default action is control."""
 
     name = "tests-control"
     section_optional = True
 
     class Options(HandlerBase.Options):
-        """As every handler's; the path usually has ``{action}``."""
+        """Options of every handler; the path usually has ``{action}``."""
 
         method: Annotated[str, Field(description="Allowed methods, comma separated")] = "POST"
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
         self.components = components
-        self._has_told_of_time = False
+        self._has_warned = False
 
     async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
         """Carry out an action."""
@@ -49,7 +49,7 @@ class TestsControl(HandlerBase):
         if not isinstance(body, dict):
             return response(400, "the body is not a JSON object\n")
         if action == "control":
-            # Older clients name it in the body (userver's TestsControl looks there, too).
+            # Older clients name the action in the body, as in userver's TestsControl.
             action = body.get("action", action)
         if action == "control":
             return await self._control(body)
@@ -61,25 +61,22 @@ class TestsControl(HandlerBase):
         if (now := body.get("mock_now")) is not None:
             if not _is_time(now):
                 return response(400, f"mock_now: expected a time such as {_TIME}\n")
-            self._tell_of_time(now)
+            self._warn_of_time(now)
         if body.get("testpoints"):
-            return response(400, "testpoints: there are none in a service here\n")
+            return response(400, "testpoints: mpchat has none\n")
         if body.get("invalidate_caches"):
-            # The dynamic config is the one thing that every worker keeps a copy of.
+            # The dynamic config is the only cache of a worker.
             try:
                 await self.components.reload_dynamic_config()
             except ControlError as error:
                 return response(500, f"{error}\n")
         return _json({})
 
-    def _tell_of_time(self, now: str) -> None:
-        """Say once in each worker that the testsuite's time is not the service's."""
-        if not self._has_told_of_time:
-            self._has_told_of_time = True
-            text = (
-                "mock_now: %s is accepted, without effect: a service here uses the system's clock"
-            )
-            self.logger.warning(text, now)
+    def _warn_of_time(self, now: str) -> None:
+        """Warn, once in each worker, that the service ignores the testsuite's time."""
+        if not self._has_warned:
+            self._has_warned = True
+            self.logger.warning("mock_now: %s has no effect: mpchat uses the system's clock", now)
 
 
 def _is_time(value: Any) -> bool:

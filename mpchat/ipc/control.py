@@ -16,7 +16,7 @@ from typing import Any
 
 from mpchat.errors import MpchatError, describe_os_error
 
-LONGEST_REQUEST = 64 * 1024
+MAX_REQUEST = 64 * 1024
 PATIENCE = 60.0
 """Seconds that an answer may take, but for orders that wait until something is done."""
 
@@ -89,7 +89,7 @@ def _exchange(path: str, request: bytes, patience: float | None) -> bytes:
 
 def _receive(connection: socket.socket) -> bytes:
     try:
-        return connection.recv(LONGEST_REQUEST)
+        return connection.recv(MAX_REQUEST)
     except ConnectionResetError:
         # The other side left something of ours unread; what it sent before is still there.
-        return connection.recv(LONGEST_REQUEST)
+        return connection.recv(MAX_REQUEST)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from mpchat.linux import system
 
-_MOST = 16 * 1024
+_MAX_DESCRIPTORS = 16 * 1024
 """Descriptors: 128 KiB of the kernel's memory."""
 
 
@@ -55,7 +55,9 @@ def grow_descriptor_table(descriptor: int) -> None:
     table to what is open, so the template cannot do this for all workers.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    last = _MOST - 1 if soft == resource.RLIM_INFINITY else min(soft, _MOST) - 1
+    last = (
+        _MAX_DESCRIPTORS - 1 if soft == resource.RLIM_INFINITY else min(soft, _MAX_DESCRIPTORS) - 1
+    )
     close(system.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, last))
 
 

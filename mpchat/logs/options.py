@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import LARGEST, OptionsModel
+from mpchat.config.types import MAX_INT, OptionsModel
 
 Level = Literal["trace", "debug", "info", "warning", "error", "critical", "none"]
 
@@ -16,21 +16,23 @@ class LoggerOptions(OptionsModel):
     """One logger; ``default`` is the root."""
 
     file_path: Annotated[str, Field(description="@stderr, @stdout, @null, or a file")]
-    level: Annotated[Level, Field(description="Less important lines are left out")] = "info"
+    level: Annotated[Level, Field(description="Lines below this level are left out")] = "info"
     format: Annotated[
         Literal["tskv", "ltsv", "json", "raw"],
-        Field(description="How a line is written; raw: its text alone"),
+        Field(description="Format of a line; raw: only its text"),
     ] = "tskv"
     flush_level: Annotated[
         Level,
-        Field(description="From this level on a line is written at once; others wait up to 20 ms"),
+        Field(
+            description="Lines of this level or above are written at once; others wait up to 20 ms"
+        ),
     ] = "warning"
     overflow_behavior: Annotated[
         Literal["discard", "block"],
-        Field(description="When the queue is full: drop the line, or hold the event loop up"),
+        Field(description="When the queue is full: drop the line, or block the event loop"),
     ] = "discard"
     message_queue_size: Annotated[
-        int, Field(ge=1, le=LARGEST, description="Lines of each worker that may wait to be written")
+        int, Field(ge=1, le=MAX_INT, description="Lines of each worker that may wait to be written")
     ] = 65536
 
 
@@ -41,7 +43,7 @@ class LoggingOptions(OptionsModel):
         str | None,
         Field(
             alias="fs-task-processor",
-            description="Checked to exist; lines are written by a thread of their own",
+            description="Must exist; a thread of its own writes the lines",
         ),
     ] = None
     loggers: Annotated[dict[str, LoggerOptions], Field(description="Loggers by name")] = Field(

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from mpchat.ipc.control import LONGEST_REQUEST, ControlError
+from mpchat.ipc.control import MAX_REQUEST, ControlError
 from mpchat.ipc.orders import Orders
 from mpchat.linux import system
 from mpchat.logs.levels import LEVELS
@@ -48,9 +48,7 @@ class Control:
         sampling = asyncio.create_task(self._sample())
         # From Python 3.13 on a server would remove the file, which may be a successor's.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        server = await asyncio.start_unix_server(
-            self._serve, sock=sock, limit=LONGEST_REQUEST, **keep
-        )
+        server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_REQUEST, **keep)
         self._listening = sock
         try:
             yield
@@ -157,7 +155,7 @@ class Control:
                     async with asyncio.timeout(_IDLE_SECONDS):
                         line = await reader.readline()
                 except ValueError:
-                    text = f"a request has at most {LONGEST_REQUEST} bytes"
+                    text = f"a request has at most {MAX_REQUEST} bytes"
                     await _write(writer, _error(text))
                     return
                 if not line.endswith(b"\n"):

@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 
 from mpchat.server.errors import HttpError
 
-MOST_ELEMENTS = 100
+MAX_ELEMENTS = 100
 """Elements and parameters in all header lines of one name."""
 _DIGITS = re.compile("[0-9]+")
 
@@ -68,7 +68,7 @@ def split_list(values: list[str]) -> list[str]:
         HttpError: 431, there are more of them, or of their parameters, than any client has use for: each
             costs its time again wherever the list is looked at.
     """
-    if sum(value.count(",") + value.count(";") for value in values) >= MOST_ELEMENTS:
+    if sum(value.count(",") + value.count(";") for value in values) >= MAX_ELEMENTS:
         text = "too many elements in a header"
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
     elements = [item.strip(" \t").lower() for value in values for item in value.split(",")]

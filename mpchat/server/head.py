@@ -13,7 +13,7 @@ from mpchat.server.errors import HttpError
 from mpchat.server.framing import body_length, expects_continue, split_list
 from mpchat.websocket.origins import split_authority
 
-MOST_HEADERS = 100
+MAX_HEADERS = 100
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9112, 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
@@ -90,7 +90,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
         data = data.replace(raw_target.encode("latin-1"), target.encode(), 1)
     if _FIELDS.fullmatch(fields) is None:
         raise _bad("malformed header line")
-    if fields.count("\n") > MOST_HEADERS:
+    if fields.count("\n") > MAX_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
     headers = _split(fields)
     hosts = headers.get_all("Host")

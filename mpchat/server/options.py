@@ -8,18 +8,18 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mpchat.config.types import LARGEST, ByteSize, Duration, OptionsModel, Port
+from mpchat.config.types import MAX_INT, ByteSize, Duration, OptionsModel, Port
 
 
 class ConnectionOptions(OptionsModel):
-    """What a client's socket may do before it is a WebSocket."""
+    """Limits of a client's socket before it is a WebSocket."""
 
     keepalive_timeout: Annotated[
         int,
         Field(
             ge=1,
-            le=LARGEST,
-            description="Seconds that a connection may stay open without a request after its first one",
+            le=MAX_INT,
+            description="Seconds that a connection may stay open between requests",
         ),
     ] = 600
 
@@ -39,8 +39,8 @@ class HandlerDefaults(OptionsModel):
 def _mode_of_socket(value: Any) -> Any:
     """Return the mode as its octal digits.
 
-    They may stand without quotes, as in userver's configs: what YAML makes of 0660, an octal number, is
-    never one of these.
+    The digits need no quotes, as in userver's configs. YAML reads 0660 as an octal number, 432, which is
+    refused: no such number has the digits of an allowed mode.
     """
     text = str(value)
     if value is not None and not re.fullmatch("[67][0-7]{2}", text):
@@ -50,12 +50,10 @@ def _mode_of_socket(value: Any) -> Any:
 
 def _check_address(address: str) -> str:
     try:
-        # As the system does it for what is no number; a name may still be unknown when it is needed.
+        # The system encodes a host name the same way. It may still not find the name later.
         address.encode("idna")
     except UnicodeError as error:
-        raise PydanticCustomError(
-            "address", "expected an IP address or the name of a host"
-        ) from error
+        raise PydanticCustomError("address", "expected an IP address or a host name") from error
     return address
 
 
@@ -76,8 +74,8 @@ class PortOptions(OptionsModel):
         BeforeValidator(_mode_of_socket, json_schema_input_type=str),
         Field(
             alias="unix-socket-permissions",
-            description="Mode of the Unix socket, such as '660'; clients need the right to write. By "
-            "default all rights but those that the umask takes away",
+            description="Mode of the Unix socket, such as '660'; clients need write permission. By "
+            "default all permissions except those that the umask removes",
         ),
     ] = None
 
@@ -88,14 +86,14 @@ class PortOptions(OptionsModel):
 
 
 class ListenerOptions(PortOptions):
-    """Where clients connect: in one place, named here or by the one entry of ``ports``."""
+    """The one place where clients connect, given here or by the single entry of ``ports``."""
 
     ports: Annotated[
         tuple[PortOptions, ...],
         Field(
             strict=False,
-            description="userver's list of places; here it has at most one entry, with address, port or "
-            "unix-socket, in place of those above",
+            description="userver's list of places; here at most one entry, whose address, port or "
+            "unix-socket replaces those above",
         ),
     ] = ()
     task_processor: Annotated[
@@ -103,28 +101,30 @@ class ListenerOptions(PortOptions):
     ] = None
     backlog: Annotated[
         int,
-        Field(ge=1, le=LARGEST, description="Connections that may wait on each listening socket"),
+        Field(
+            ge=1, le=MAX_INT, description="Connections that each listening socket may keep waiting"
+        ),
     ] = 1024
     max_connections: Annotated[
         int,
-        Field(ge=1, le=LARGEST, description="Open sockets of the service; further ones get 503"),
+        Field(ge=1, le=MAX_INT, description="Open sockets of the service; more get 503"),
     ] = 32768
     max_connections_per_worker: Annotated[
         int | None,
         Field(
             ge=1,
-            le=LARGEST,
-            description="Open sockets of one worker; further ones get 503. By default only the "
-            "service's number and the worker's descriptors limit them",
+            le=MAX_INT,
+            description="Open sockets of one worker; more get 503. By default only max_connections and "
+            "the worker's descriptors limit them",
         ),
     ] = None
     max_handshakes: Annotated[
         int | None,
         Field(
             ge=1,
-            le=LARGEST,
-            description="Open sockets of the service that are no WebSocket, or not yet; further ones get "
-            "503. By default handshake-timeout alone limits them: with a number, whoever holds so many "
+            le=MAX_INT,
+            description="Open sockets of the service that are not WebSockets, or not yet; more get 503. "
+            "By default only handshake-timeout limits them: with a number, a client that holds as many "
             "keeps all others out",
         ),
     ] = None
@@ -134,8 +134,8 @@ class ListenerOptions(PortOptions):
         Field(
             ge=1,
             le=128,
-            description="Bits of an IPv6 address that limits per address look at: all addresses that "
-            "begin with the same ones are one client",
+            description="Leading bits of an IPv6 address that limits per address compare: addresses "
+            "that share them count as one client",
         ),
     ] = 64
 
@@ -167,7 +167,7 @@ class ListenerOptions(PortOptions):
         return self
 
     def in_place(self) -> ListenerOptions:
-        """Return the same options with the place that an entry of ``ports`` names as their own."""
+        """Return these options with the place of the entry of ``ports`` as their own."""
         if not self.ports:
             return self
         (place,) = self.ports
@@ -196,31 +196,31 @@ class ServerOptions(OptionsModel):
     logger_access: Annotated[
         str | None,
         Field(
-            description="The logger, one of logging.loggers, that takes a line for each request and "
-            "closed connection; by default each handler's own"
+            description="The logger, one of logging.loggers, for a line about each request and closed "
+            "connection; by default each handler's own"
         ),
     ] = None
     handshake_timeout: Annotated[
         Duration,
         Field(
             alias="handshake-timeout",
-            description="Time for a request head from its first byte; then 408. So long may a new "
-            "connection say nothing, too, before it is closed",
+            description="Time for a request head from its first byte; then 408. Also the time that a "
+            "new connection may stay silent before it is closed",
         ),
     ] = 10.0
     body_timeout: Annotated[
         Duration,
         Field(
             alias="body-timeout",
-            description="Time without a byte of a request's body that has not arrived whole; then 408",
+            description="Time without a byte of a request's incomplete body; then 408",
         ),
     ] = 30.0
     write_timeout: Annotated[
         Duration,
         Field(
             alias="write-timeout",
-            description="Time in which a client takes nothing of the responses to its plain requests "
-            "that it has not read; then cut off. 0s: any",
+            description="Time in which a client reads nothing of the unread responses to its plain "
+            "requests; then cut off. 0s: any",
         ),
     ] = 10.0
     worker_hang_timeout: Annotated[
@@ -228,7 +228,7 @@ class ServerOptions(OptionsModel):
         Field(
             ge=1,
             alias="worker-hang-timeout",
-            description="A worker whose event loop stands still for so long is replaced, its stack "
+            description="A worker whose event loop stands still for this time is replaced and its stack "
             "logged; at least 1s",
         ),
     ] = 15.0
@@ -236,8 +236,8 @@ class ServerOptions(OptionsModel):
         Duration,
         Field(
             alias="slow-callback-threshold",
-            description="Code that holds a worker's event loop for so long is logged as a warning, with "
-            "its stack and its component, at most every ten seconds. 0s: never",
+            description="Code that holds a worker's event loop for this time is logged as a warning, "
+            "with its stack and its component, at most every ten seconds. 0s: never",
         ),
     ] = 0.25
     worker_max_lifetime: Annotated[
@@ -245,8 +245,8 @@ class ServerOptions(OptionsModel):
         Field(
             ge=1,
             alias="worker-max-lifetime",
-            description="A worker that has served for so long is replaced as by `mpchat restart SLOT`, "
-            "up to a fifth of the time earlier so that not all are at once; by default never",
+            description="A worker that has served for this time is replaced as by `mpchat restart "
+            "SLOT`, up to a fifth earlier, so that not all are replaced at once; by default never",
         ),
     ] = None
     control_socket: Annotated[

@@ -11,7 +11,7 @@ import pytest
 from mpchat.testsuite.logs import parse_tskv
 from mpchat.testsuite.service import Service, ServiceFailed
 
-MOST_RECORDS = 100
+MAX_RECORDS = 100
 """Of the end of the log; the whole log is in the file that the report names."""
 LINE_DELAY = 0.05
 """Seconds until a line that a worker has logged is in the file: at most 20 ms and a thread's turn."""
@@ -47,7 +47,7 @@ def pytest_runtest_makereport(
 def readable_log(service: Service) -> str:
     """Return the end of a service's log for people: short lines, tracebacks with real ends of lines."""
     lines = service.stderr().splitlines()
-    shown = [_readable(line) for line in lines[-MOST_RECORDS:]]
+    shown = [_readable(line) for line in lines[-MAX_RECORDS:]]
     if len(lines) > len(shown):
         shown.insert(0, f"({len(lines) - len(shown)} lines more in {service.stderr_path})")
     return "\n".join(shown)

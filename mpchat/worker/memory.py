@@ -13,8 +13,8 @@ import ctypes
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_MOST = 2**31 - 1
-_LARGEST = 16 * 1024 * 1024
+_MAX_INT = 2**31 - 1
+_MMAP_THRESHOLD = 16 * 1024 * 1024
 """Bytes of a block that does not come from the heap; glibc accepts no more than 32 MiB."""
 _KEPT_BYTES = 16 * 1024 * 1024
 """Free memory that a worker may keep for its next large messages."""
@@ -48,8 +48,8 @@ class Allocator:
         """Set the thresholds (mallopt(3)); to be called before the worker has threads."""
         if self._mallopt is not None:
             # Where nobody looks the library has to see to it itself.
-            self._mallopt(_M_TRIM_THRESHOLD, _MOST if self._can_look else _KEPT_BYTES)
-            self._mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+            self._mallopt(_M_TRIM_THRESHOLD, _MAX_INT if self._can_look else _KEPT_BYTES)
+            self._mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
             # Threads take turns at the interpreter anyway; an arena for each is memory for nothing.
             self._mallopt(_M_ARENA_MAX, 1)
 

@@ -131,7 +131,7 @@ def test_a_mistake_is_told_in_a_few_lines(tmp_path: Path, verb: str, mistake: st
     ("app", "told"),
     [
         ("app", "expected MODULE:LIST"),
-        ("nowhere:components", "no module named nowhere in {folder} or among the installed ones"),
+        ("nowhere:components", "no module named nowhere in {folder} or among installed modules"),
         ("app:nothing", "module app has no nothing"),
         ("app:Chat", "expected a ComponentList, got the class Chat"),
     ],

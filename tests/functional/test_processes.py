@@ -225,7 +225,7 @@ def test_a_folder_that_is_gone_is_told(service_command: list[str], tmp_path: Pat
         command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert result.returncode == 64
-    assert result.stderr.startswith("mpchat: the current folder does not exist any more")
+    assert result.stderr.startswith("mpchat: the current folder no longer exists")
 
 
 FAILING_APP = """

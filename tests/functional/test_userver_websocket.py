@@ -274,7 +274,7 @@ async def test_the_first_request_of_the_plugin(service: Service, version: str) -
         lambda: [line for line in service.stderr().splitlines() if "mock_now" in line],
         "line about the time",
     )
-    assert "without effect" in said[0]
+    assert "has no effect" in said[0]
     workers = {field for line in said for field in line.split("\t") if field.startswith("worker=")}
     assert len(said) == len(workers)
 

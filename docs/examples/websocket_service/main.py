@@ -31,4 +31,4 @@ class WebsocketsHandler(WebsocketHandlerBase):  # final: public WebsocketHandler
 
 if __name__ == "__main__":  # int main(int argc, char* argv[])
     component_list = minimal_server_component_list().append(WebsocketsHandler)
-    daemon_main(component_list)  # does not return: the process leaves with the exit code
+    daemon_main(component_list)  # does not return: the process exits with the exit code

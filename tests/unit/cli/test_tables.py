@@ -1,4 +1,4 @@
-"""What the verbs print for people."""
+"""The output of the verbs for people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STATUS: dict[str, Any] = {
 def test_status_tells_of_faults_only_if_there_are_any() -> None:
     assert not any("fault" in line for line in status_lines(STATUS))
     lines = list(status_lines(STATUS | {"faults": 3}))
-    assert "faults of the supervisor: 3; its log says which" in lines
+    assert "faults of the supervisor: 3; see its log" in lines
 
 
 def test_status() -> None:

@@ -129,7 +129,7 @@ class Options(OptionsModel):
         ("text: 1", "f:1:7: text: expected a string, got 1"),
         (
             "flag: [0x" + "f" * 5000 + "]",
-            "f:1:7: flag: expected true or false, got a number that is too long to show",
+            "f:1:7: flag: expected true or false, got a number too long to show",
         ),
         ("number: .nan", "f:1:9: number: expected an integer, got NaN"),
         ("number: -.inf", "f:1:9: number: expected an integer, got -Infinity"),

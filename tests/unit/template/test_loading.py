@@ -11,7 +11,7 @@ import pytest
 
 from mpchat.components.component import Component
 from mpchat.config.files import ConfigFiles
-from mpchat.config.types import DEEPEST, ConfigPath, OptionsModel
+from mpchat.config.types import MAX_DEPTH, ConfigPath, OptionsModel
 from mpchat.dynamic_config.json_file import read_json
 from mpchat.errors import ConfigError, describe_os_error
 from mpchat.handlers.lists import default_component_list
@@ -46,7 +46,7 @@ def load(text: str, folder: Path) -> None:
         (
             '"::1"',
             "a..b",
-            "6:42: components.server.listener.address: expected an IP address or the",
+            "6:42: components.server.listener.address: expected an IP address or a",
         ),
         ("backlog: 1", "backlog: 4294967295", "listener.backlog: expected at most 2147483647"),
         ("1s", f"1{'0' * 400}s", "worker-hang-timeout: expected a duration of at most 3650d"),
@@ -83,10 +83,10 @@ def test_an_authors_path_is_relative_to_the_config(tmp_path: Path) -> None:
     assert files == {"store": str(tmp_path / "a/b"), "absolute": "/a"}
 
 
-@pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1, 600, 100_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 600, 100_000])
 def test_json_that_is_nested_too_deeply_is_refused(depth: int) -> None:
     text = '{"X": ' + "[" * (depth - 1) + "1" + "]" * (depth - 1) + "}"
-    if depth <= DEEPEST:
+    if depth <= MAX_DEPTH:
         read_json(text, "d.json")
         return
     with pytest.raises(ConfigError, match=r"d\.json: nested too deeply: 100 levels are allowed"):

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all pressure attack systemd-test proxies test-pythons lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -45,6 +45,16 @@ fuzz: $(VENV)/.test
 # and mmdebstrap. For some: .venv/bin/python -m tests.pythons 3.13
 test-pythons: wheel
 	$(BIN)/python -m tests.pythons
+
+# The functional tests against the built wheel in an environment of its own, beside a copy of the tests, examples and
+# configs alone: the package can only come from the wheel. For some: make test-wheel TESTS=tests/functional/test_kit.py
+test-wheel: wheel
+	rm -rf build/wheel && mkdir -p build/wheel
+	cp -r tests docs static_config.yaml dynamic_config_fallback.json pyproject.toml build/wheel/
+	$(PYTHON) -m venv build/wheel/.venv
+	build/wheel/.venv/bin/python -m pip install --quiet "$$(ls -t dist/mpchat-*.whl | head -1)[test]"
+	cd build/wheel && .venv/bin/mpchat check -c static_config.yaml
+	cd build/wheel && .venv/bin/python -m pytest -q -n 4 --dist worksteal $(or $(TESTS),tests/functional)
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel

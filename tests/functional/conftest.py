@@ -12,8 +12,42 @@ import yaml
 
 from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import Service
+from tests.functional.sharing import Shared
 
 Serve = Callable[..., Any]
+
+
+def shares(request: pytest.FixtureRequest) -> bool:
+    """Whether the test gets along with the service of its module."""
+    return request.node.get_closest_marker("shared_service") is not None
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    shared = Shared(tmp_path_factory.mktemp("shared"))
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def service_tmpdir(request: pytest.FixtureRequest, tmp_path: Path, shared: Shared) -> Path:
+    return shared.folder if shares(request) else tmp_path
+
+
+@pytest.fixture
+def supervisor(
+    request: pytest.FixtureRequest,
+    service_start_command: list[str],
+    service_config_path_temp: Path,
+    shared: Shared,
+) -> Service:
+    if not shares(request):
+        service: Service = request.getfixturevalue("supervisor")
+    else:
+        failures = request.session.testsfailed
+        service = shared.get(service_start_command, service_config_path_temp, failures)
+        report_log_of(service, request.node)
+    return service
 
 
 @pytest.fixture
@@ -22,6 +56,7 @@ def serve(
     service_command: list[str],
     service_config: Any,
     service_tmpdir: Path,
+    shared: Shared,
 ) -> Callable[[dict[str, Any]], Any]:
     """Start the service with options changed: ``serve({"server.listener.port": 1})``.
 
@@ -44,7 +79,13 @@ def serve(
                 del section[last]
         path = service_tmpdir / "changed.yaml"
         path.write_text(yaml.safe_dump(service_config))
-        service = Service([*wrapper, *service_command, "-c", str(path), *more], service_tmpdir)
+        command = [*wrapper, *service_command, "-c", str(path), *more]
+        if shares(request):
+            service = shared.get(command, path, request.session.testsfailed)
+            report_log_of(service, request.node)
+            yield service
+            return
+        service = Service(command, service_tmpdir)
         report_log_of(service, request.node)
         try:
             service.wait_ready()

@@ -10,7 +10,7 @@ from websockets.frames import CloseCode
 
 from mpchat.testsuite.clients import WebsocketClient
 
-pytest_plugins = ["mpchat.testsuite"]
+pytestmark = pytest.mark.shared_service
 
 
 async def test_echo(websocket_client: WebsocketClient) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 
+pytestmark = pytest.mark.shared_service
+
 UPGRADE = {
     "Connection": "keep-alive, Upgrade",
     "Upgrade": "websocket",

@@ -25,9 +25,25 @@ VERSIONS = ("3.12", "3.13", "3.14", "3.15")
 PART = (
     *(f"tests/unit/{name}" for name in ("components", "ipc", "logs", "monitor", "supervisor")),
     *(f"tests/unit/websocket/test_{name}.py" for name in ("pings", "writes", "wheel")),
-    *(f"tests/functional/test_{name}.py" for name in ("chat", "processes")),
+    "tests/functional/test_chat.py",
+    *(
+        f"tests/functional/test_processes.py::test_{name}"
+        for name in (
+            "ready_line_titles_and_stop",
+            "a_killed_worker_is_replaced",
+            "the_template_may_die",
+            "the_monitor_may_die",
+            "nothing_outlives_a_killed_supervisor",
+            "a_storm_of_signals_loses_none",
+            "closed_standard_descriptors_stay_unused",
+            "a_template_that_leaves_is_told_as_it_is",
+            "workers_that_cannot_start_end_the_service",
+            "stop_closes_with_1001_and_a_second_signal_hurries",
+        )
+    ),
 )
-"""Processes, descriptors, tasks and logs; parsers are the same everywhere."""
+"""Processes, descriptors, tasks and logs; parsers are the same everywhere. A service's start is most of the time
+of a test, so of those that need one there is one of each kind."""
 _MOST_SECONDS = 600
 """For the tests of one version: one that hangs fails."""
 _CHECKOUT = (
@@ -111,7 +127,7 @@ def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
 {shlex.quote(python)} -m venv {environment}
 {environment}/bin/python -m pip install --quiet '{wheel}[test]'
 cd {checkout}
-timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 2 -p no:cacheprovider {" ".join(PART)}
+timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 4 --dist worksteal -p no:cacheprovider {" ".join(PART)}
 """
 
 

@@ -41,7 +41,9 @@ def test_any_text_is_a_document_or_a_config_error(text: str) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
+"""Without a limit most of the time goes into drawing values that are no deeper."""
 
 
 @given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1, "\t"]))

@@ -1,8 +1,8 @@
 """One service for the tests of a module that only talk to it.
 
-Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the same
-command and config; it begins with the dynamic config of the file and an empty log. A test that signals the
-service, counts its processes, or reads numbers that others add to is not marked.
+Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the
+same command and config. It begins with the dynamic config of the file and an empty log. A test that
+signals the service, counts its processes, or reads numbers that others add to is not marked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class Shared:
         self._asked: object = None
 
     def get(self, command: list[str], config: Path, failures: int) -> Service:
-        """Return a service of this command; ``failures``: tests so far, since one may have left a wreck."""
+        """Return a service of this command.
+
+        ``failures`` is how many tests have failed so far: each may have left a wreck.
+        """
         asked = (command, config.read_text(), failures)
         if self._service is not None and self._asked == asked:
             self._service.begin_test()

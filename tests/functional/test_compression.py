@@ -17,7 +17,7 @@ from tests.functional.conftest import Serve
 from tests.functional.raw import handshake
 from tests.unit.websocket.streams import BINARY, CONT, FINAL, PING, TEXT, frame
 
-pytest_plugins = ["mpchat.testsuite"]
+pytestmark = pytest.mark.shared_service
 
 OPTION = "websocket-handler.permessage-deflate"
 RSV1, RSV2 = 0x40, 0x20
@@ -77,15 +77,6 @@ async def test_a_client_of_websockets(serve: Serve) -> None:
             assert await chat.recv() == "fragmented"
 
 
-async def test_it_is_off_by_default(serve: Serve) -> None:
-    with serve({}) as service:
-        extensions, reader, writer = await connect(service.port, BROWSER)
-        assert extensions is None
-        writer.write(frame(FINAL | RSV1 | TEXT, b"\x00"))
-        assert await closed_with(reader) == 1002
-        writer.close()
-
-
 OFFERS: list[tuple[list[str], str | None]] = [
     # Who has not asked for our window is not told it: some refuse what they have not offered.
     ([BROWSER], "permessage-deflate; client_max_window_bits=12"),
@@ -136,6 +127,53 @@ async def test_offers(serve: Serve) -> None:
     with serve({OPTION: True}) as service:
         for offers, expected in OFFERS:
             assert await agreed(service.port, *offers) == expected, offers
+
+
+def deflated(data: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-12)
+    return (stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+MISTAKES = [
+    (1009, [frame(FINAL | RSV1 | BINARY, deflated(bytes(100_001)))]),
+    (
+        1009,
+        [
+            frame(RSV1 | BINARY, deflated(bytes(60_000)) + END),
+            frame(FINAL | CONT, deflated(bytes(60_000))),
+        ],
+    ),
+    # More than any message of the allowed size needs.
+    (1009, [frame(FINAL | RSV1 | BINARY, b"", length=120_000)]),
+    (1002, [frame(FINAL | RSV1 | BINARY, b"\xff" * 20)]),
+    (1007, [frame(FINAL | RSV1 | TEXT, deflated(b"\xff"))]),
+    (1007, [frame(RSV1 | TEXT, deflated(b"\xff"))]),
+    # RFC 7692, 6.1: RSV1 stands in the first frame of a message, and in no control frame.
+    (1002, [frame(RSV1 | TEXT, b"\x00"), frame(FINAL | RSV1 | CONT, b"\x00")]),
+    (1002, [frame(TEXT, b"a"), frame(FINAL | RSV1 | CONT, b"\x00")]),
+    (1002, [frame(FINAL | RSV1 | PING, b"\x00")]),
+    (1002, [frame(FINAL | RSV1 | RSV2 | TEXT, b"\x00")]),
+]
+
+
+async def test_mistakes(serve: Serve) -> None:
+    with serve({OPTION: True}) as service:
+        for code, frames in MISTAKES:
+            _extensions, reader, writer = await connect(service.port, BROWSER)
+            writer.write(b"".join(frames))
+            assert await closed_with(reader) == code, frames
+            writer.close()
+
+
+async def test_a_message_of_the_largest_size_passes(serve: Serve) -> None:
+    with serve({OPTION: True}) as service:
+        async with WebsocketClient(service.port).get("chat") as chat:
+            for message in (os.urandom(100_000), bytes(100_000)):
+                await chat.send(message)
+                assert await chat.recv() == message
+            await chat.send(bytes(100_001))
+            with pytest.raises(ConnectionClosedError):
+                await chat.recv()
 
 
 @pytest.mark.parametrize(
@@ -195,48 +233,10 @@ async def test_what_goes_over_the_wire(serve: Serve) -> None:
         writer.close()
 
 
-def deflated(data: bytes) -> bytes:
-    stream = zlib.compressobj(wbits=-12)
-    return (stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-MISTAKES = [
-    (1009, [frame(FINAL | RSV1 | BINARY, deflated(bytes(100_001)))]),
-    (
-        1009,
-        [
-            frame(RSV1 | BINARY, deflated(bytes(60_000)) + END),
-            frame(FINAL | CONT, deflated(bytes(60_000))),
-        ],
-    ),
-    # More than any message of the allowed size needs.
-    (1009, [frame(FINAL | RSV1 | BINARY, b"", length=120_000)]),
-    (1002, [frame(FINAL | RSV1 | BINARY, b"\xff" * 20)]),
-    (1007, [frame(FINAL | RSV1 | TEXT, deflated(b"\xff"))]),
-    (1007, [frame(RSV1 | TEXT, deflated(b"\xff"))]),
-    # RFC 7692, 6.1: RSV1 stands in the first frame of a message, and in no control frame.
-    (1002, [frame(RSV1 | TEXT, b"\x00"), frame(FINAL | RSV1 | CONT, b"\x00")]),
-    (1002, [frame(TEXT, b"a"), frame(FINAL | RSV1 | CONT, b"\x00")]),
-    (1002, [frame(FINAL | RSV1 | PING, b"\x00")]),
-    (1002, [frame(FINAL | RSV1 | RSV2 | TEXT, b"\x00")]),
-]
-
-
-async def test_mistakes(serve: Serve) -> None:
-    with serve({OPTION: True}) as service:
-        for code, frames in MISTAKES:
-            _extensions, reader, writer = await connect(service.port, BROWSER)
-            writer.write(b"".join(frames))
-            assert await closed_with(reader) == code, frames
-            writer.close()
-
-
-async def test_a_message_of_the_largest_size_passes(serve: Serve) -> None:
-    with serve({OPTION: True}) as service:
-        async with WebsocketClient(service.port).get("chat") as chat:
-            for message in (os.urandom(100_000), bytes(100_000)):
-                await chat.send(message)
-                assert await chat.recv() == message
-            await chat.send(bytes(100_001))
-            with pytest.raises(ConnectionClosedError):
-                await chat.recv()
+async def test_it_is_off_by_default(serve: Serve) -> None:
+    with serve({}) as service:
+        extensions, reader, writer = await connect(service.port, BROWSER)
+        assert extensions is None
+        writer.write(frame(FINAL | RSV1 | TEXT, b"\x00"))
+        assert await closed_with(reader) == 1002
+        writer.close()

@@ -95,6 +95,7 @@ async def test_status_counts_what_a_client_counted(
         assert row["id"] in (await asyncio.to_thread(verb, "connections")).stdout
 
 
+@pytest.mark.shared_service
 async def test_a_query_is_not_shown(websocket_client: WebsocketClient, verb: Verb) -> None:
     async with websocket_client.get("chat?token=secret"):
         result = await asyncio.to_thread(verb, "connections", "--json")
@@ -198,6 +199,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_requests_are_answered_with_an_error(
     supervisor: Service, control_socket: Path, status: Status, kind: str
@@ -313,6 +315,7 @@ def test_no_service_is_found_by_a_port_that_nobody_chose(
         assert expected in result.stderr
 
 
+@pytest.mark.shared_service
 def test_every_field_is_described(supervisor: Service, status: Status) -> None:
     text = (Path(__file__).parent.parent.parent / "docs" / "control-socket.md").read_text()
     answer = status()
@@ -352,6 +355,7 @@ async def test_a_level_changes_everywhere_and_comes_back(
     assert "GET /ping" not in text
 
 
+@pytest.mark.shared_service
 def test_wrong_levels_are_refused(verb: Verb) -> None:
     result = verb("log-level", "default", "loud")
     assert result.returncode == 1

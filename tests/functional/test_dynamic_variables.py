@@ -125,6 +125,7 @@ async def test_connections_per_address(
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.shared_service
 async def test_messages_per_second(
     websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -217,6 +218,7 @@ async def test_answers_have_headers_while_the_service_stops(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
+@pytest.mark.shared_service
 async def test_headers_that_must_not_be_added_are_refused(
     supervisor: Service, dynamic_config: DynamicConfig
 ) -> None:
@@ -257,6 +259,7 @@ async def test_drain_window_spreads_the_closes(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("name", "value"),
     [

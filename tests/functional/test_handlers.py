@@ -66,6 +66,7 @@ ENDS = [
 ]
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(("end", "answer"), ENDS)
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_an_end_waits_for_the_answers(
@@ -81,6 +82,7 @@ async def test_an_end_waits_for_the_answers(
     await writer.wait_closed()
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(("end", "answer"), ENDS)
 async def test_a_reply_leaves_though_its_handler_sleeps_with_input_queued(
     service_port: int, end: bytes, answer: bytes
@@ -125,6 +127,7 @@ async def test_a_group_of_tasks_ends_as_one_task_does(
     )
 
 
+@pytest.mark.shared_service
 async def test_a_cancelled_recv_loses_nothing(websocket_client: WebsocketClient) -> None:
     async with websocket_client.get("impatient") as chat:
         messages = [str(number) for number in range(200)]
@@ -133,6 +136,7 @@ async def test_a_cancelled_recv_loses_nothing(websocket_client: WebsocketClient)
         assert [await chat.recv() for _ in messages] == messages
 
 
+@pytest.mark.shared_service
 async def test_try_recv_and_what_is_raised_after_the_end(
     websocket_client: WebsocketClient, supervisor: Service
 ) -> None:
@@ -146,6 +150,7 @@ async def test_try_recv_and_what_is_raised_after_the_end(
     await asyncio.to_thread(wait_until, lambda: text in supervisor.stderr(), "end of the handler")
 
 
+@pytest.mark.shared_service
 async def test_a_second_recv_is_refused_and_a_ping_tells_the_latency(
     websocket_client: WebsocketClient,
 ) -> None:
@@ -158,6 +163,7 @@ async def test_a_second_recv_is_refused_and_a_ping_tells_the_latency(
             await chat.recv()
 
 
+@pytest.mark.shared_service
 async def test_return_is_1000_and_fragments_are_as_configured(service_port: int) -> None:
     reader, writer = await raw_connect(service_port, "/returner")
     received = await asyncio.wait_for(reader.readexactly(8 + 4), 30)
@@ -183,6 +189,7 @@ async def test_an_exception_is_1011_and_one_traceback(
     assert supervisor.stderr().count("Traceback") == 1
 
 
+@pytest.mark.shared_service
 async def test_close_by_the_handler(websocket_client: WebsocketClient) -> None:
     async with websocket_client.get("closer") as chat:
         await chat.send("4321 enough")
@@ -192,6 +199,7 @@ async def test_close_by_the_handler(websocket_client: WebsocketClient) -> None:
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4321, "enough")
 
 
+@pytest.mark.shared_service
 async def test_a_client_that_does_not_confirm_a_close_is_cut_off(service_port: int) -> None:
     reader, writer = await raw_connect(service_port, "/returner")
     # It neither confirms nor ends; after close-timeout its socket ends all the same.
@@ -201,6 +209,7 @@ async def test_a_client_that_does_not_confirm_a_close_is_cut_off(service_port: i
     writer.close()
 
 
+@pytest.mark.shared_service
 async def test_refused_and_accepted_handshakes(service_port: int) -> None:
     address = f"ws://localhost:{service_port}/rooms/blue"
     with pytest.raises(InvalidStatus) as caught:
@@ -215,6 +224,7 @@ async def test_refused_and_accepted_handshakes(service_port: int) -> None:
             await chat.recv()
 
 
+@pytest.mark.shared_service
 async def test_a_failing_page_is_500(service_client: ServiceClient, supervisor: Service) -> None:
     assert (await service_client.get("/broken")).status == 500
     await asyncio.to_thread(wait_until, lambda: "no such page" in supervisor.stderr(), "traceback")

@@ -13,14 +13,17 @@ import socket
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mpchat.testsuite.service import ServiceFailed, wait_until
+from mpchat.testsuite.service import Service, ServiceFailed, wait_until
 from tests.deciding import decided
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
 from tests.requests import CASES, CHAT, KEY, PING, Case, plain, shake
+
+pytestmark = pytest.mark.shared_service
 
 ACCEPT = base64.b64encode(
     hashlib.sha1(f"{KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
@@ -157,34 +160,43 @@ def service_command(service_command: list[str], service_tmpdir: Path) -> list[st
     return [*service_command, "--app", "rooms:components"]
 
 
-async def test_every_rule_of_a_request(serve: Serve) -> None:
-    with serve({"handler-rooms.path": "/rooms/{room}"}) as service:
-        wrong = {
-            case.name: problem
-            for case in CASES
-            if (problem := await try_case(service.port, case)) is not None
-        }
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any) -> Any:
+    paths = {"rooms": "/rooms/{room}", "large": "/large", "guarded": "/guarded/{room}"}
+    for name, path in {**paths, "forgetful": "/forgetful"}.items():
+        components = service_config_yaml["components_manager"]["components"]
+        components[f"handler-{name}"] = {"path": path}
+    return service_config_yaml
+
+
+async def test_every_rule_of_a_request(service_port: int) -> None:
+    wrong = {
+        case.name: problem
+        for case in CASES
+        if (problem := await try_case(service_port, case)) is not None
+    }
     text = "".join(f"\n{name}: {problem}" for name, problem in wrong.items())
     assert not wrong, text
 
 
-async def test_random_requests_in_random_pieces_are_decided_the_same(serve: Serve) -> None:
+async def test_random_requests_in_random_pieces_are_decided_the_same(
+    service_port: int,
+) -> None:
     rng = random.Random(2616)
-    with serve({"handler-rooms.path": "/rooms/{room}"}) as service:
-        for _ in range(500):
-            data = make(rng).data
-            expected = decided(data)
-            async with connected(service.port) as (reader, writer):
-                cuts = sorted(rng.choices(range(len(data)), k=rng.choice((0, 1, 5))))
-                for begin, end in itertools.pairwise([0, *cuts, len(data)]):
-                    writer.write(data[begin:end])
-                    await asyncio.sleep(0)
-                if expected is None:
-                    writer.write_eof()
-                status = 100
-                while status == 100:
-                    status, _headers = await read_head(reader)
-                assert status == (expected or 400), data
+    for _ in range(500):
+        data = make(rng).data
+        expected = decided(data)
+        async with connected(service_port) as (reader, writer):
+            cuts = sorted(rng.choices(range(len(data)), k=rng.choice((0, 1, 5))))
+            for begin, end in itertools.pairwise([0, *cuts, len(data)]):
+                writer.write(data[begin:end])
+                await asyncio.sleep(0)
+            if expected is None:
+                writer.write_eof()
+            status = 100
+            while status == 100:
+                status, _headers = await read_head(reader)
+            assert status == (expected or 400), data
 
 
 async def test_no_trickle_stretches_the_time_for_a_head(serve: Serve) -> None:
@@ -279,40 +291,37 @@ async def test_100_comes_before_101_and_before_a_body(service_port: int) -> None
 
 
 @pytest.mark.parametrize("more", [(), ("Refuse: please",)])
-async def test_no_header_of_an_answer_holds_another(serve: Serve, more: tuple[str, ...]) -> None:
-    with serve({"handler-guarded.path": "/guarded/{room}"}) as service:
-        for room, expected in {
-            "blue%20one": 403 if more else 101,
-            "a%0D%0AX-Admin: 1": 500,
-        }.items():
-            async with connected(service.port) as (reader, writer):
-                writer.write(shake(f"GET /guarded/{room.replace(' ', '%20')} HTTP/1.1", *more))
-                status, headers = await read_head(reader)
-                assert status == expected
-                assert headers.get("room") == ("blue one" if status != 500 else None)
-                assert "x-admin" not in headers
-        await asyncio.to_thread(
-            wait_until, lambda: "InvalidHeaderValue" in service.stderr(), "traceback"
-        )
-
-
-async def test_a_handler_that_forgets_to_answer_is_answered_for(serve: Serve) -> None:
-    with serve({"handler-forgetful.path": "/forgetful"}) as service:
-        async with connected(service.port) as (reader, writer):
-            writer.write(plain("GET /forgetful HTTP/1.1") + plain())
+async def test_no_header_of_an_answer_holds_another(
+    supervisor: Service, more: tuple[str, ...]
+) -> None:
+    for room, expected in {
+        "blue%20one": 403 if more else 101,
+        "a%0D%0AX-Admin: 1": 500,
+    }.items():
+        async with connected(supervisor.port) as (reader, writer):
+            writer.write(shake(f"GET /guarded/{room.replace(' ', '%20')} HTTP/1.1", *more))
             status, headers = await read_head(reader)
-            assert status == 500
-            await reader.readexactly(int(headers["content-length"]))
-            assert (await read_head(reader))[0] == 200
+            assert status == expected
+            assert headers.get("room") == ("blue one" if status != 500 else None)
+            assert "x-admin" not in headers
+    await asyncio.to_thread(
+        wait_until, lambda: "InvalidHeaderValue" in supervisor.stderr(), "traceback"
+    )
 
 
-async def test_who_reads_no_answers_is_asked_no_more(serve: Serve) -> None:
+async def test_a_handler_that_forgets_to_answer_is_answered_for(service_port: int) -> None:
+    async with connected(service_port) as (reader, writer):
+        writer.write(plain("GET /forgetful HTTP/1.1") + plain())
+        status, headers = await read_head(reader)
+        assert status == 500
+        await reader.readexactly(int(headers["content-length"]))
+        assert (await read_head(reader))[0] == 200
+
+
+async def test_who_reads_no_answers_is_asked_no_more(service_port: int) -> None:
     loop = asyncio.get_running_loop()
     requests = plain("GET /large HTTP/1.1", "X: " + "y" * 8000) * 10
-    with (
-        serve({"handler-large.path": "/large"}) as service,
-        socket.create_connection(("localhost", service.port)) as client,
-    ):
+    with socket.create_connection(("localhost", service_port)) as client:
         client.setblocking(False)
         # Far more than all buffers between us hold; without a limit all of it would be taken.
         with pytest.raises(TimeoutError):

@@ -49,9 +49,9 @@ def limits(service_tmpdir: Path, service_config: Any) -> Callable[[], dict[str, 
 Limits = Callable[[], dict[str, int]]
 
 
-async def closing_code(port: int, *sent: bytes, pause: float = 0.0) -> int:
+async def closing_code(port: int, *sent: bytes, pause: float = 0.0, path: str = "/chat") -> int:
     """Send that, and return the code of the Close, the first frame that is neither data nor pong."""
-    reader, writer = await raw_connect(port, "/chat")
+    reader, writer = await raw_connect(port, path)
 
     async def send() -> None:
         for data in sent:
@@ -72,29 +72,56 @@ async def closing_code(port: int, *sent: bytes, pause: float = 0.0) -> int:
         writer.close()
 
 
+OPTIONS = {
+    "max-remote-payload": 100,
+    "max-messages-per-second": 10,
+    "max-bytes-per-second": 1000,
+    "max-control-frames-per-second": 10,
+    "message-timeout": "100ms",
+    "idle-timeout": "200ms",
+}
+ONE_LIMIT_EACH = f"""
+from mpchat import default_component_list
+from mpchat.handlers.chat import Chat
+
+components = default_component_list()
+for option in {[*OPTIONS]}:
+    components.append(type("Limited", (Chat,), {{"name": f"handler-{{option}}"}}))
+"""
+
+
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
-    ("option", "value", "sent", "code"),
+    ("option", "sent", "code"),
     [
-        ("max-remote-payload", 100, message(101), 1009),
-        ("max-messages-per-second", 10, message(1) * 11, 1008),
-        ("max-messages-per-second", 10, FRAGMENT_OF_ONE + CONTINUATION_OF_ONE * 20, 1008),
-        ("max-bytes-per-second", 1000, message(100) * 11, 1008),
-        ("max-control-frames-per-second", 10, PING * 11, 1008),
-        ("max-control-frames-per-second", 10, PONG * 11, 1008),
-        ("max-control-frames-per-second", 10, FRAGMENT + CONTINUATION * 10, 1008),
-        # By default, too; these in the midst of a message.
-        ("max-control-frames-per-second", 100, FRAGMENT + PING * 200, 1008),
-        ("message-timeout", "100ms", message(100)[:50], 1008),
-        ("message-timeout", "100ms", FRAGMENT_OF_ONE, 1008),
-        ("idle-timeout", "200ms", PING, 1001),
+        ("max-remote-payload", message(101), 1009),
+        ("max-messages-per-second", message(1) * 11, 1008),
+        ("max-messages-per-second", FRAGMENT_OF_ONE + CONTINUATION_OF_ONE * 20, 1008),
+        ("max-bytes-per-second", message(100) * 11, 1008),
+        ("max-control-frames-per-second", PING * 11, 1008),
+        ("max-control-frames-per-second", PONG * 11, 1008),
+        ("max-control-frames-per-second", FRAGMENT + CONTINUATION * 10, 1008),
+        ("message-timeout", message(100)[:50], 1008),
+        ("message-timeout", FRAGMENT_OF_ONE, 1008),
+        ("idle-timeout", PING, 1001),
     ],
 )
 async def test_a_limit_ends_and_counts_who_goes_beyond_it(
-    serve: Serve, limits: Limits, option: str, value: Any, sent: bytes, code: int
+    serve: Serve, limits: Limits, service_tmpdir: Path, option: str, sent: bytes, code: int
 ) -> None:
-    with serve({f"websocket-handler.{option}": value}) as service:
-        assert await closing_code(service.port, sent) == code
-        assert limits() == {option: 1}
+    (service_tmpdir / "limited.py").write_text(ONE_LIMIT_EACH)
+    changes = {f"handler-{name}": {"path": f"/{name}", name: OPTIONS[name]} for name in OPTIONS}
+    with serve(changes, "--app", "limited:components") as service:
+        before = limits()
+        assert await closing_code(service.port, sent, path=f"/{option}") == code
+        assert limits() == {**before, option: before.get(option, 0) + 1}
+
+
+async def test_control_frames_have_a_limit_by_default(serve: Serve, limits: Limits) -> None:
+    # Of 100; these are in the midst of a message.
+    with serve({}) as service:
+        assert await closing_code(service.port, FRAGMENT + PING * 200) == 1008
+        assert limits() == {"max-control-frames-per-second": 1}
 
 
 async def test_rates_let_through_what_they_allow(serve: Serve, limits: Limits) -> None:

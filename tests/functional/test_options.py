@@ -97,6 +97,7 @@ async def test_max_connections_of_the_listener(serve: Serve) -> None:
             assert time.monotonic() < deadline
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("changes", "sent", "expected"),
     [
@@ -120,18 +121,18 @@ async def test_time_limits_of_plain_http(
         await writer.wait_closed()
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
-    ("option", "sent", "status"),
+    ("sent", "status"),
     [
-        ("max_url_size", b"GET /" + b"x" * 200 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-        ("max_headers_size", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200 + b"\r\n\r\n", 431),
-        ("max_request_size", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n", 413),
+        (b"GET /" + b"x" * 200 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n", 413),
     ],
 )
-async def test_size_limits_of_plain_http(
-    serve: Serve, option: str, sent: bytes, status: int
-) -> None:
-    with serve({f"server.listener.handler-defaults.{option}": 100}) as service:
+async def test_size_limits_of_plain_http(serve: Serve, sent: bytes, status: int) -> None:
+    sizes = {"max_url_size": 100, "max_headers_size": 100, "max_request_size": 100}
+    with serve({"server.listener.handler-defaults": sizes}) as service:
         reader, writer = await asyncio.open_connection("localhost", service.port)
         writer.write(sent)
         answer = await asyncio.wait_for(reader.read(), 30)

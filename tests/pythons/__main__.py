@@ -42,8 +42,10 @@ PART = (
         )
     ),
 )
-"""Processes, descriptors, tasks and logs; parsers are the same everywhere. A service's start is most of the time
-of a test, so of those that need one there is one of each kind."""
+"""Processes, descriptors, tasks and logs; parsers are the same everywhere.
+
+A test that starts a service takes seconds: there is one of each kind.
+"""
 _MOST_SECONDS = 600
 """For the tests of one version: one that hangs fails."""
 _CHECKOUT = (
@@ -127,7 +129,7 @@ def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
 {shlex.quote(python)} -m venv {environment}
 {environment}/bin/python -m pip install --quiet '{wheel}[test]'
 cd {checkout}
-timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 4 --dist worksteal -p no:cacheprovider {" ".join(PART)}
+timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 4 -p no:cacheprovider {" ".join(PART)}
 """
 
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -16,6 +16,14 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore tests/chaos --ignore tests/injection tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos
 	$(BIN)/python -m pytest -q tests/injection
+
+# While you work: the parsers, tables and parts by themselves, and each kind of process once; under a minute.
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/unit --ignore tests/unit/loadtests \
+		--ignore tests/unit/websocket/test_differential.py tests/functional/test_chat.py \
+		tests/functional/test_processes.py::test_a_killed_worker_is_replaced \
+		tests/functional/test_reload.py::test_a_good_file_is_a_new_generation \
+		tests/functional/test_restart.py::test_new_code_comes_slot_by_slot_and_everything_is_new
 
 # All of them in full, for a quarter of an hour on a quiet machine; writes docs/reliability.md. For some, or in short:
 # .venv/bin/python -m tests.chaos --help

@@ -21,7 +21,7 @@ from mpchat.config.files import ConfigFiles
 from mpchat.errors import ExitCode, MpchatError, StartError, describe_exception
 from mpchat.ipc.control import default_path
 from mpchat.linux.memfd import read_memfd
-from mpchat.supervisor.children import CHANNEL_VARIABLE, STDERR_VARIABLE
+from mpchat.supervisor.environment import CHANNEL_VARIABLE, STDERR_VARIABLE
 from mpchat.supervisor.folder import by_name
 from mpchat.supervisor.signals import HANDLED
 

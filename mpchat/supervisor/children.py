@@ -26,12 +26,7 @@ from mpchat.linux.processes import (
     die_with_parent,
 )
 from mpchat.supervisor.answers import Answers
-
-CHANNEL_VARIABLE = "MPCHAT_TEMPLATE_CHANNEL"
-"""Tells a command line that it runs as the template, and on which descriptor its channel is."""
-
-STDERR_VARIABLE = "MPCHAT_TEMPLATE_STDERR"
-"""Tells it where its stderr is, if what it writes until it is loaded goes to the supervisor instead."""
+from mpchat.supervisor.environment import CHANNEL_VARIABLE, STDERR_VARIABLE
 
 _WORDS_BYTES = 64 * 1024
 _EXIT_CANNOT_EXEC = 70

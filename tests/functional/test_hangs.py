@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mpchat.ipc.control import ask
 from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
 
 APP = """
@@ -133,8 +134,10 @@ def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service) -> None:
 
 
 async def test_a_stop_is_not_held_up_by_a_stuck_worker(
-    supervisor: Service, websocket_client: WebsocketClient
+    supervisor: Service, websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
+    # At the drain's deadline it would be killed anyway; stop() waits for half of that.
+    dynamic_config.set(MPCHAT_DRAIN={"deadline_ms": 60_000})
     async with websocket_client.get("chat") as chat:
         await chat.send("sleep")
         await asyncio.to_thread(logged, supervisor, "is stuck: its event loop")

@@ -1,1 +1,1 @@
-"""What processes share: the scoreboard, channels, the messages on them. Standard library only."""
+"""Everything that processes share: scoreboard, channels and their messages. Standard library only."""

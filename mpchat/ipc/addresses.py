@@ -1,8 +1,8 @@
-"""How many connections each client address has, over all workers: a table in shared memory for each row.
+"""The number of connections of each client address, over all workers: one shared table for each row.
 
-Rules. One writer for each table, any number of readers. An address is known by a keyed 64-bit hash, so
-nobody can choose addresses that collide. A table is open addressing with a short window: where the window
-is full an address is not counted, which lets a client in rather than keeping one out by mistake.
+Rules. Each table has one writer and any number of readers. A keyed 64-bit hash stands for an address, so
+nobody can choose addresses that collide. A table is open addressing with a short window; if the window is
+full, an address is not counted, which admits a client rather than refusing one by mistake.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ITEMS = 2 * (BUCKETS + WINDOW)
 
 
 def hash_address(address: bytes, key: bytes) -> int:
-    """Return a number other than 0 for an address."""
+    """Return the hash of an address, never 0."""
     digest = hashlib.blake2b(address, digest_size=8, key=key).digest()
     return int.from_bytes(digest, "little") or 1
 
@@ -43,7 +43,7 @@ class AddressTable:
             items[free + 1] = change
 
     def count(self, hashed: int) -> int:
-        """Return how many connections the address has here."""
+        """Return the address's number of connections in this table."""
         items = self._items
         start = 2 * (hashed % BUCKETS)
         for index in range(start, start + 2 * WINDOW, 2):

@@ -1,14 +1,14 @@
-"""Channels: one socket pair between the supervisor and each child, messages and descriptors on it.
+"""Channels: a socket pair between the supervisor and each child, for messages and descriptors.
 
-Rules. SOCK_SEQPACKET keeps message borders and tells when the other end is gone. Every message is one
-JSON object with a ``kind``. A message too large for a socket buffer travels in a sealed memfd instead, so
-there is no size that works in tests and fails with somebody's real config. Both ends never block:
-what the socket does not take now waits in the sender and goes out with the next ``send`` or ``flush``.
-Received descriptors are close-on-exec and belong to the receiver. A process that has no descriptor left
-loses those that come with a message: a child keeps a spare one for that moment (Spare).
+Rules. SOCK_SEQPACKET keeps message borders and reports the death of the other end. Every message is one
+JSON object with a ``kind``. A message too large for a socket buffer travels in a sealed memfd, so no size
+works in tests and fails with a real config. Neither end blocks: a message that the socket does not take
+waits in the sender and goes out with the next ``send`` or ``flush``. Received descriptors are
+close-on-exec and belong to the receiver. A process without a free descriptor loses those that come with a
+message: a child keeps a spare one for that moment (Spare).
 
-Nothing that the other end sends does harm: what is no message raises MalformedMessage. What the system
-refuses raises OSError and loses nothing: the same call may be made again.
+Nothing that the other end sends does harm: anything but a message raises MalformedMessage. A refusal of
+the system raises OSError and loses nothing: the same call may be made again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from mpchat.linux import system
 from mpchat.linux.memfd import read_sealed_memfd, sealed_memfd
 
 INLINE_BYTES = 32 * 1024
-"""Larger messages go through a memfd; a SEQPACKET socket takes about 200 KiB at the most."""
+"""Larger messages go through a memfd; a SEQPACKET socket takes at most about 200 KiB."""
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""A larger message is refused, so nobody can make the receiver take all memory."""
+"""Larger messages are refused, so that no sender can use up the receiver's memory."""
 MAX_DESCRIPTORS = 253
 """The kernel's limit for one message (SCM_MAX_FD)."""
 MAX_WAITING = 4096
-"""Messages that wait for a receiver who does not read."""
+"""Messages kept for a receiver that does not read."""
 
 _MEMFD = b"memfd"
 _CREDENTIALS = struct.Struct("3i")
@@ -44,9 +44,9 @@ _RECEIVE_BYTES = 2 * INLINE_BYTES
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(_CREDENTIALS.size)
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN}
 _RETRY_MS = 100
-"""After this the system is asked again for what it refused."""
+"""Milliseconds until a refused call is tried again."""
 _REFUSED = {errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
-"""The system does not take it now, though the socket may have room."""
+"""Refusals by the system, though the socket may have room."""
 
 
 class ChannelClosed(Exception):
@@ -54,20 +54,20 @@ class ChannelClosed(Exception):
 
 
 class ChannelFull(Exception):
-    """The other end has not read for so long that nothing more is kept for it."""
+    """The other end does not read, and ``MAX_WAITING`` messages already wait for it."""
 
 
 class MalformedMessage(Exception):
-    """The other end sent something that is no message, or not its to send; the text says what."""
+    """The other end sent no message, or one that it may not send; the text says what."""
 
 
 class Channel:
     """One end; owns its socket.
 
     Attributes:
-        sender: The process that sent the last message, by the kernel's word; 0 where that is not asked
-            for (only ``pair``'s near end does).
-        refused: Whether the system refused what waits, so that a poll for room is of no use.
+        sender: The pid that sent the last message, as the kernel says; 0 except at ``pair``'s near end,
+            which alone asks for it.
+        refused: Whether the system refused the waiting messages, so that polling for room is no use.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -75,16 +75,16 @@ class Channel:
         self._socket = sock
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
         self._unread: tuple[bytes, list[int]] | None = None
-        """Received, and not decoded yet"""
+        """A received packet that is not decoded yet"""
         self.sender = 0
         self.refused = False
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """Return the near end, and the far end as the socket to hand to a child.
+        """Return the near end, and the far end as a socket for a child.
 
         Raises:
-            OSError: The system refuses it; nothing is left behind.
+            OSError: The system refuses; nothing is left behind.
         """
         near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -99,7 +99,7 @@ class Channel:
         return self._socket.fileno()
 
     def wait(self) -> None:
-        """Wait until there is something to receive; send meanwhile what waits to be sent.
+        """Wait until something can be received; meanwhile send waiting messages.
 
         Raises:
             ChannelClosed: The other end is gone.
@@ -118,16 +118,16 @@ class Channel:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits until the socket takes it."""
+        """Whether messages wait to be sent."""
         return bool(self._waiting)
 
     def send(self, kind: str, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send now or, if the socket is full, later; the caller keeps its descriptors.
+        """Send a message now or, if the socket is full, later; the caller keeps its descriptors.
 
         Raises:
             ChannelClosed: The other end is gone.
             ChannelFull: The other end does not read.
-            OSError: The system refuses a copy of a descriptor, or a memfd for a large message. Nothing
+            OSError: The system refuses a copy of a descriptor, or a memfd for a large message; nothing
                 is sent.
         """
         content = json.dumps({"kind": kind, **body}).encode()
@@ -146,7 +146,7 @@ class Channel:
                 fds.close(memfd)
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it.
+        """Send waiting messages, as far as the socket takes them.
 
         Raises:
             ChannelClosed: The other end is gone.
@@ -159,14 +159,14 @@ class Channel:
             fds.close_all(descriptors)
 
     def receive(self) -> tuple[str, dict[str, Any], list[int]] | None:
-        """Return the next message as (kind, body, descriptors), or None when none is there now.
+        """Return the next message as (kind, body, descriptors), or None if none has arrived.
 
-        All its descriptors are there, or none if the process could not take them all.
+        The descriptors are complete or, if the process could not take them all, empty.
 
         Raises:
-            ChannelClosed: The other end is gone and everything it sent has been received.
-            MalformedMessage: What came is no message; it is gone.
-            OSError: The system cannot receive it now.
+            ChannelClosed: The other end is gone, and all its messages have been received.
+            MalformedMessage: The packet is not a message; it is discarded.
+            OSError: The system cannot receive now.
         """
         if self._unread is None:
             self._unread = self._receive_packet()
@@ -186,7 +186,7 @@ class Channel:
         return kind, body, descriptors
 
     def close(self) -> None:
-        """Close this end and whatever still waited to be sent or decoded."""
+        """Close this end, with the descriptors of messages that wait to be sent or decoded."""
         for _content, descriptors in self._waiting:
             fds.close_all(descriptors)
         self._waiting.clear()
@@ -259,8 +259,8 @@ class Channel:
         try:
             return system.recvmsg(self._socket, _RECEIVE_BYTES, _ANCILLARY_BYTES, flags)
         except ConnectionResetError:
-            # The other end has closed with something of ours unread. That is told once, and before
-            # what it sent itself, which is still there.
+            # The other end has closed before it read all our messages. The kernel reports that once,
+            # before the messages that the other end sent, which can still be received.
             return system.recvmsg(self._socket, _RECEIVE_BYTES, _ANCILLARY_BYTES, flags)
 
 
@@ -275,7 +275,7 @@ def _decode(content: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise MalformedMessage(f"it is no JSON: {os.fsdecode(content[:100])!r}") from error
+        raise MalformedMessage(f"it is not JSON: {os.fsdecode(content[:100])!r}") from error
     if not isinstance(body, dict) or not isinstance(body.get("kind"), str):
-        raise MalformedMessage(f"it is no object with a kind: {os.fsdecode(content[:100])!r}")
+        raise MalformedMessage(f"it is not an object with a kind: {os.fsdecode(content[:100])!r}")
     return body

@@ -1,18 +1,18 @@
-"""What a worker counts: plain integers, changed by the one thread that owns them.
+"""A worker's counters: plain integers, changed only by the thread that owns them.
 
 The order of the names is the order of the items in a scoreboard row, so both ends of the shared
-memory read the same table. Totals only grow; gauges go up and down and end with their worker.
+memory read the same table. Totals only grow; gauges rise and fall, and end with their worker.
 """
 
 from __future__ import annotations
 
 TOTALS = (
     "accepted",  # sockets taken from a listening socket
-    "passed_on",  # of these: handed to a slot that had fewer
+    "passed_on",  # accepted sockets that went to a slot with fewer
     "refused",  # sockets and handshakes turned away by a limit
     "requests",  # plain HTTP requests answered
     "handshakes",  # WebSocket connections opened
-    "closed",  # WebSocket connections that ended, in whatever way
+    "closed",  # WebSocket connections that ended in any way
     "log_lines_dropped",
     "messages_received",
     "messages_sent",
@@ -23,7 +23,7 @@ TRAFFIC = 4
 """The last of them, which change with every message"""
 GAUGES = (
     "sockets",  # open client sockets, plain HTTP included
-    "waiting",  # of these: no WebSocket, or not yet
+    "waiting",  # open client sockets that are not WebSockets, or not yet
     "connections",  # open WebSocket connections
 )
 
@@ -37,10 +37,10 @@ LIMITS = (
     "MPCHAT_LIMITS.max_messages_per_second",
     "max_requests_in_flight",
     "max_requests_per_second",
-    # Sockets that were ended: 408, or nothing where nothing had been said
+    # Sockets that were ended: with 408, or without an answer if the client had sent nothing
     "handshake-timeout",
     "body-timeout",
-    # WebSocket connections that were ended, for what their client did or did not do
+    # WebSocket connections that were ended
     "max-remote-payload",
     "max-messages-per-second",
     "max-bytes-per-second",
@@ -49,11 +49,11 @@ LIMITS = (
     "idle-timeout",
     "ping-timeout",
     "write-timeout",
-    # Moments in which no socket could be accepted, for want of descriptors or memory
+    # Pauses in accepting, for lack of descriptors or memory
     "descriptors",
 )
-"""Totals of what each limit turned away or ended, by the option that sets it. Rare, so each is written to
-the scoreboard when it happens, and whatever happens often pays nothing for them."""
+"""Totals of the sockets and connections that each limit refused or ended, by the limit's option. These
+events are rare, so each is written to the scoreboard at once and costs frequent events nothing."""
 
 
 class Counters:

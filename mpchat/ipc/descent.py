@@ -1,7 +1,7 @@
-"""How a process tells which worker it descends from, also when its parents are gone.
+"""Finds the worker that a process descends from, even when its parents are gone.
 
-Rules. A program that was started by exec has it in its environment; a process that was only forked has it
-as its title, since the environment that /proc shows is overwritten by a title.
+Rules. A program started by exec has the worker's pid in its environment. A process that was only forked
+has it in its title, since setting a title overwrites the environment in /proc.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from mpchat.linux import system
 
 WORKER_VARIABLE = "MPCHAT_WORKER_PID"
 TITLE = "mpchat: child of worker "
-_LONGEST = 128 * 1024
-"""Bytes of an environment, or of a title, that are looked at"""
+_MAX_BYTES = 128 * 1024
+"""Bytes of an environment, or of a title, that are read"""
 
 
 def worker_of(pid: int) -> int:
-    """Return the worker that a process descends from, 0 if it does not say.
+    """Return the worker that a process descends from; 0 if neither title nor environment has one.
 
     Raises:
-        OSError: It has ended, or the system does not let us look.
+        OSError: The process has ended, or the system does not allow reading.
     """
     title = _read(f"/proc/{pid}/cmdline").partition(b"\0")[0]
     if title.startswith(TITLE.encode()):
@@ -36,10 +36,10 @@ def worker_of(pid: int) -> int:
 def children_of(pid: int) -> list[int]:
     """Return the children of a process that has one thread (proc(5), /proc/PID/task/TID/children).
 
-    A kernel without CONFIG_PROC_CHILDREN tells none.
+    Under a kernel without CONFIG_PROC_CHILDREN the list is empty.
 
     Raises:
-        OSError: The system does not let us look.
+        OSError: The system does not allow reading.
     """
     try:
         return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
@@ -55,7 +55,7 @@ def _read(path: str) -> bytes:
     descriptor = system.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = b""
-        while part := system.read(descriptor, _LONGEST - len(content)):
+        while part := system.read(descriptor, _MAX_BYTES - len(content)):
             content += part
         return content
     finally:

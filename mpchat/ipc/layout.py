@@ -1,8 +1,8 @@
-"""A number for what processes of one service have to agree on: the messages and the scoreboard.
+"""A number for everything that the processes of a service must agree on: messages and scoreboard.
 
-Rules. Computed from the definitions, so nobody has to remember to change it. The supervisor keeps its
-code for as long as the service lives, while a restart brings new code into all others: a template whose
-number is another one says so instead of being misunderstood.
+Rules. The number is computed from the definitions, so nobody has to remember to change it. The supervisor
+keeps its code as long as the service lives, while a restart brings new code into all other processes: a
+template with another number refuses instead of being misunderstood.
 """
 
 from __future__ import annotations

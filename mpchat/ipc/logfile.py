@@ -1,12 +1,12 @@
-"""Where the lines of one log go: a standard stream, a file, or nowhere.
+"""The destination of one log's lines: a standard stream, a file, or nowhere.
 
-Rules. Nobody waits who writes here: ``ready`` says whether a line would be taken now. A pipe that polls
-as writable has room for a line (4,096 bytes are PIPE_BUF); where the system lets us, a pipe or terminal
-that was handed down is opened once more without blocking, since another process may fill it in between.
-The flags of what was handed down are never changed: it belongs to others, too. A file is appended to,
-so whoever moves or truncates it tears nothing; ``reopen`` begins the file that has been put in its place.
-A full disk may take a part of a line, which is taken back; while writes fail our processes take turns,
-lest one go on behind such a part.
+Rules. A write never waits: ``ready`` says whether the log would take a line now. A pipe that polls as
+writable has room for a line (4,096 bytes are PIPE_BUF). An inherited pipe or terminal is opened again
+without blocking, if the system allows, since another process may fill it between poll and write. The
+flags of an inherited descriptor never change, because other processes share them. Files are opened for
+appending, so moving or truncating one tears no line; ``reopen`` opens the file that is now at the path. A
+full disk may take a part of a line, which is then cut off; while writes fail, our processes lock the file
+for each write, so that none writes behind such a part.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 
 NOT_TAKEN = "the log took no more"
-"""Why a line is lost that would have had to wait."""
+"""The reason for losing a line that would have had to wait."""
 
 _NOWHERE = "@null"
 _STANDARD = {"@stderr": 2, "@stdout": 1}
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MODE = 0o644
-_TURNS = 100
-"""So many writes after one that failed are made in turns."""
+_LOCKED_WRITES = 100
+"""Writes after a failed one that lock the file."""
 
 
 class LogFile:
@@ -41,13 +41,13 @@ class LogFile:
         self.path = path
         self._descriptor = -1
         self._is_file = False
-        self._turns = 0
+        self._locked_writes = 0
 
     def open(self) -> None:
         """Open the file, if it is not open yet.
 
         Raises:
-            OSError: It cannot be opened; each line that is written tries again.
+            OSError: The file cannot be opened; each write tries again.
         """
         if self._descriptor >= 0 or self.path == _NOWHERE:
             return
@@ -63,7 +63,7 @@ class LogFile:
             raise
 
     def ready(self) -> bool:
-        """Whether a line is taken now: written, or refused with an error."""
+        """Return whether a write would not wait: it succeeds or fails at once."""
         if not self.can_be_full:
             return True
         poller = select.poll()
@@ -72,39 +72,39 @@ class LogFile:
 
     @property
     def can_be_full(self) -> bool:
-        """Whether it is of a kind that polls as writable only at times: a pipe, a terminal."""
+        """Whether writing may have to wait, as with a pipe or a terminal."""
         return self._descriptor >= 0 and not self._is_file
 
     def fileno(self) -> int:
         return self._descriptor
 
     def write(self, lines: bytes) -> None:
-        """Write one line, or whole lines that are together no longer than one may be.
+        """Write whole lines of together at most ``LINE_BYTES``.
 
         Raises:
-            BlockingIOError: They would have to wait.
-            OSError: They are not written, as the disk is full, for example.
+            BlockingIOError: The write would have to wait.
+            OSError: The lines are not written, for example because the disk is full.
         """
         if self.path == _NOWHERE:
             return
         self.open()
-        in_turn = self._turns > 0 and self._begin_turn()
+        is_locked = self._locked_writes > 0 and self._lock()
         try:
             self._write(lines)
-            self._turns = max(0, self._turns - 1)
+            self._locked_writes = max(0, self._locked_writes - 1)
         except BlockingIOError:
             raise
         except OSError:
-            self._turns = _TURNS
+            self._locked_writes = _LOCKED_WRITES
             raise
         finally:
-            if in_turn:
+            if is_locked:
                 system.flock(self._descriptor, fcntl.LOCK_UN)
 
     def reopen(self) -> str | None:
-        """Begin the file that is now at the path, or a new one; a standard stream stays.
+        """Open the file that is now at the path, or create it; a standard stream stays.
 
-        Where that fails the old one is kept, and what is to be said of it returned.
+        If that fails, keep the old file and return the error's text, else return None.
         """
         if self._descriptor < 0 or self.path in _STANDARD:
             return None
@@ -114,12 +114,12 @@ class LogFile:
         except OSError as error:
             self._descriptor = old
             reason = describe_os_error(error)
-            return f"cannot open the log {self.path} again: {reason}; the old file goes on"
+            return f"cannot reopen the log {self.path}: {reason}; still writing to the old file"
         _close(old)
         return None
 
     def close(self) -> None:
-        """Close what was opened here."""
+        """Close the descriptor, unless it is that of a standard stream."""
         _close(self._descriptor)
         self._descriptor = -1
 
@@ -129,20 +129,20 @@ class LogFile:
             if self._is_own_file():
                 self._take_back(written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            # A terminal or a socket has taken a part, and the rest belongs behind it.
+            # A terminal or a socket has taken a part; the rest must follow.
             written += system.write(self._descriptor, lines[written:])
 
     def _take_back(self, written: int) -> None:
-        """Cut off what a full disk took of a line, unless somebody else has gone on behind it."""
+        """Cut off the part of a line that a full disk took, unless another process wrote behind it."""
         end = system.lseek(self._descriptor, 0, os.SEEK_CUR)
         if system.fstat(self._descriptor).st_size == end:
             system.ftruncate(self._descriptor, end - written)
 
-    def _begin_turn(self) -> bool:
-        """Keep our other processes out for one write; False where there are no locks.
+    def _lock(self) -> bool:
+        """Lock the file for one write; return False if it cannot be locked.
 
         Raises:
-            BlockingIOError: Another one is writing.
+            BlockingIOError: Another of our processes is writing.
         """
         if not self._is_own_file():
             return False
@@ -168,46 +168,47 @@ def _is_file(descriptor: int) -> bool:
 
 
 def _open_once_more(descriptor: int) -> int:
-    """Return a descriptor of a standard stream with flags of its own, or the stream's."""
+    """Return a new descriptor of a standard stream, with its own flags, or else the stream's own."""
     if _is_file(descriptor):
-        # Its offset is shared with others, and would not be if it were opened once more.
+        # The processes that write to it share its offset; a second open would not.
         return descriptor
     try:
         return system.open(f"/proc/self/fd/{descriptor}", _FLAGS)
     except OSError:
-        # A socket, or a pipe of another user's: then the look before each line has to do.
+        # A socket, or another user's pipe: the poll before each line must suffice.
         return descriptor
 
 
 @dataclass
 class Losses:
-    """What a log has lost and does not say yet."""
+    """The lost lines that a log has not reported yet."""
 
     _count: int = 0
     _reasons: dict[str, None] = field(default_factory=dict)
 
     def add(self, count: int, reason: str) -> None:
-        """Note lines that are lost."""
+        """Note lost lines."""
         self._count += count
         self._reasons[reason] = None
 
     def text(self) -> str | None:
-        """Return what is to be said, or None."""
+        """Return the report, or None if nothing was lost."""
         if not self._count:
             return None
         lines = "1 log line was" if self._count == 1 else f"{self._count} log lines were"
         return f"{lines} lost: {', '.join(self._reasons)}"
 
-    def told(self) -> None:
-        """The log has said it."""
+    def reported(self) -> None:
+        """Forget the losses; the log has reported them."""
         self._count = 0
         self._reasons.clear()
 
 
 class DirectLog:
-    """Lines written by whoever has them: for processes of one thread that must not wait.
+    """A log without queue and thread, for processes of one thread, which must not wait.
 
-    What the file does not take is lost, and the next line that it takes is preceded by one that says so.
+    A line that the file does not take is lost. A report of the losses precedes the next line that it
+    takes.
     """
 
     def __init__(self, path: str, log_format: str) -> None:
@@ -216,16 +217,16 @@ class DirectLog:
         self._encode = FORMATS[log_format]
 
     def write(self, fields: Fields, text: str) -> None:
-        """Write one line, if that can be done without waiting."""
+        """Write one line if the file takes it without waiting."""
         lost = self._losses.text()
         if lost is not None and self._refusal({**fields, "level": "WARNING"}, lost) is None:
-            self._losses.told()
+            self._losses.reported()
         refusal = self._refusal(fields, text)
         if refusal is not None:
             self._losses.add(1, refusal)
 
     def _refusal(self, fields: Fields, text: str) -> str | None:
-        """Write a line; return why it was not written, or None."""
+        """Write a line and return None, or return why it was not written."""
         try:
             if not self.file.ready():
                 return NOT_TAKEN

@@ -1,13 +1,13 @@
-"""One log line, from fields to bytes, in the formats that userver has: tskv, ltsv, json, raw.
+"""One log line, from fields to bytes, in userver's formats: tskv, ltsv, json, raw.
 
 Here because two kinds of process write lines: workers through ``logs``, and the supervisor, which
-imports nothing but the standard library and this room.
+imports only the standard library and this room.
 
-Rules. A line has at most 4,096 bytes and ends with its only newline, so it is one write that no other
-process's line gets into. What is too long loses the middle of its text: what happened stands at the
-beginning, why (of a traceback) at the end. It is cut before it is encoded, so a line that was cut is as
-well-formed as any other. Escapes are userver's; ltsv has none of its own and gets the same. Control
-characters never get through, in any format: some of what is logged was chosen by a client.
+Rules. A line has at most 4,096 bytes and ends with its only newline, so it is one write, which no other
+process's line can split. A text that is too long loses its middle: the beginning says what happened, the
+end of a traceback says why. Texts are cut before they are encoded, so a cut line is well-formed. Escapes
+are userver's, also in ltsv, which defines none. No format lets control characters through, since clients
+choose some of the logged text.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from functools import lru_cache
 from typing import TypeAlias
 
 LINE_BYTES = 4096
-"""The longest line with its end: what a pipe takes in one piece (PIPE_BUF)."""
+"""The longest line with its end: the size that a pipe takes in one piece (PIPE_BUF)."""
 CUT = " … (cut) … "
-"""Stands where a text has lost its middle."""
+"""Replaces the middle of a text that is too long."""
 _FIELD_CHARACTERS = 100
-"""Names are shortened to this where a line is too long: those beside the text must leave room for it."""
+"""Characters that each field of a line that is too long keeps, so that there is room for its text."""
 
 Fields: TypeAlias = Mapping[str, str | int]
-"""What a line says beside its text, in the order in which it is written."""
+"""The fields of a line without its text, in the order of writing."""
 Encode: TypeAlias = Callable[[Fields, str], bytes]
-"""A format: fields and text to a line, however long."""
+"""A format: turns fields and text into a line of any length."""
 
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"))
-"""The backslash first, or it would escape those of the others."""
+"""The backslash comes first; later it would escape the backslashes of the others."""
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
 )
-"""C0, DEL and C1; both separators of Unicode; marks that turn the direction of writing; the BOM."""
+"""C0, DEL and C1; Unicode's two separators and its direction marks; the BOM."""
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def escape(text: str) -> str:
-    """Escape what would end a value or the line, and every other control character by its number."""
+    """Escape characters that would end a value or the line, and all other control characters."""
     if text.isprintable():
         return text.replace("\\", "\\\\")
-    # Faster than str.translate, by far where much is to be escaped.
+    # Faster than str.translate, by far if much is to be escaped.
     for found, escaped in _ESCAPES:
         text = text.replace(found, escaped)
     return text if text.isprintable() else _CONTROL.sub(_escape_control, text)
@@ -74,7 +74,7 @@ def to_json(fields: Fields, text: str) -> bytes:
 
 
 def raw(fields: Fields, text: str) -> bytes:
-    """Return the text alone, as userver's access logs of this format are."""
+    """Return only the text, as in userver's access logs of this format."""
     return f"{escape(text)}\n".encode()
 
 
@@ -87,7 +87,7 @@ def to_line(encode: Encode, fields: Fields, text: str) -> bytes:
         try:
             line = encode(fields, text)
         except UnicodeEncodeError:
-            # Lone surrogates, as file names that are no UTF-8 have them, become their escapes.
+            # Lone surrogates, as in file names that are not UTF-8, are escaped.
             return to_line(encode, _without_surrogates(fields), _replace_surrogates(text))
         if len(line) <= LINE_BYTES:
             return line
@@ -95,7 +95,7 @@ def to_line(encode: Encode, fields: Fields, text: str) -> bytes:
 
 
 def timestamp(seconds: float) -> str:
-    """Return local time as userver writes it: ``2026-11-24T09:12:08.123456``."""
+    """Return local time in userver's format: ``2026-11-24T09:12:08.123456``."""
     whole = int(seconds)
     return f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}"
 
@@ -119,7 +119,7 @@ def _cut(encode: Encode, fields: Fields, text: str) -> bytes:
         key: value[:_FIELD_CHARACTERS] if isinstance(value, str) else value
         for key, value in fields.items()
     }
-    # Each character becomes at least one byte: what is between these cannot stay.
+    # Each character becomes at least one byte, so no more characters than these can stay.
     text = text[:LINE_BYTES] + text[LINE_BYTES:][-LINE_BYTES:]
     text = _replace_surrogates(text)
     line = encode(short, text)

@@ -1,4 +1,4 @@
-"""The messages on a channel: who sends what to whom.
+"""The messages on a channel, by sender and receiver.
 
     supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs, Ping
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
@@ -7,9 +7,9 @@
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
 
-Each is a frozen dataclass of JSON values; descriptors travel beside it in the order its docstring
-names. ``send`` and ``receive`` are the only two ways through. What is received has the types that its
-class names and no more descriptors than belong to it, whoever sent it.
+Each message is a frozen dataclass of JSON values. Descriptors travel with it, in the order that its
+docstring gives. All messages pass through ``send`` and ``receive``. A received message has the types that
+its class declares, and no more descriptors than it may have, whoever sent it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mpchat.linux import descriptors as fds
 
 @dataclass(frozen=True)
 class Start:
-    """Load everything and answer Plan or Failure; the latter, too, if the layout is another one.
+    """Load the service, and answer Plan or Failure. Fails if ``layout`` is not this build's LAYOUT.
 
-    Descriptors: none at first; in a template that replaces a dead one, a memfd with the static config
-    files as that one read them: static config changes with a restart only.
+    Descriptors: none at first. For a template that replaces a dead one, a memfd with the static config
+    files as the dead template read them: only a restart changes the static config.
     """
 
     layout: int
@@ -38,9 +38,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the supervisor needs to know of the static config.
+    """The part of the static config that the supervisor needs.
 
-    Descriptors: the static config files as read; unless they were given, also a generation.
+    Descriptors: the static config files as read; also a generation, unless Start came with the files.
     """
 
     pool: str
@@ -57,7 +57,7 @@ class Plan:
     hang_timeout: float
     """Seconds that a worker's event loop may stand still"""
     max_lifetime: float | None
-    """Seconds after which a worker is replaced; None: it may stay"""
+    """Seconds after which a worker is replaced; None: never"""
     version: str
     control_socket: str | None = None
     """The option; None means the default path"""
@@ -66,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Failure:
-    """The template or the monitor cannot run this service; text is for stderr."""
+    """The template or the monitor cannot run this service; ``text`` goes to stderr."""
 
     exit_code: int
     text: str
@@ -77,7 +77,7 @@ class ForkRequest:
     """Fork a worker or the monitor.
 
     Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation, its
-    listening socket and its inbox, for a monitor its predecessor's listening socket if there was one.
+    listening socket and its inbox; for a monitor also its predecessor's listening socket, if any.
     """
 
     role: str
@@ -86,20 +86,20 @@ class ForkRequest:
     row: int = 0
     generation: int = 0
     log_levels: dict[str, str] = field(default_factory=dict)
-    """By logger, as operators ordered"""
+    """Levels that operators have ordered, by logger"""
     socket_file: dict[str, Any] | None = None
     """For the monitor: the SocketFile to remove when the supervisor is gone"""
     supervisor: int = 0
-    """For the monitor: the supervisor's pid, which need not be its parent's yet"""
+    """For the monitor: the supervisor's pid, which may not be its parent's pid yet"""
     address: str = ""
-    """For the monitor: what clients connect to"""
+    """For the monitor: the address that clients connect to"""
     control_socket: str = ""
-    """For the monitor: where to listen for operators"""
+    """For the monitor: the path of the socket for operators"""
 
 
 @dataclass(frozen=True)
 class Forked:
-    """The oldest ForkRequest has been carried out; the child says Hello by itself."""
+    """The oldest ForkRequest has been carried out; the child itself sends Hello."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ForkFailed:
 
 @dataclass(frozen=True)
 class Ping:
-    """Answer Pong, to show that you still answer at all."""
+    """Answer Pong, to show that you still answer."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +141,22 @@ class ReloadFailed:
 
 @dataclass(frozen=True)
 class Generation:
-    """Use this dynamic config from now on and answer Applied. Descriptor: its memfd."""
+    """Use this dynamic config and answer Applied. Descriptor: its memfd."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class ReopenLogs:
-    """Log files have been moved: begin those that are now at their paths."""
+    """Log files have been moved: open the files that are now at their paths."""
 
 
 @dataclass(frozen=True)
 class Retire:
     """Leave your work to your successor, and end.
 
-    A worker takes no more connections and closes those that are open over the drain's window (1012); a
-    monitor answers whom it serves and leaves the control socket's file alone.
+    A worker takes no more connections, and closes its open ones (1012) over the drain's window. A monitor
+    answers its current clients, and leaves the control socket's file alone.
     """
 
 
@@ -169,16 +169,16 @@ class Stop:
 
 @dataclass(frozen=True)
 class Inboxes:
-    """Where to put clients for other slots. Descriptors: the ends for writing, from slot ``first`` on."""
+    """Inboxes for clients of other slots. Descriptors: the writing ends, from slot ``first`` on."""
 
     first: int
 
 
 @dataclass(frozen=True)
 class Adopt:
-    """Take clients from the queues of another slot, too. Descriptors: its listening socket, its inbox.
+    """Also take clients from the queues of another slot. Descriptors: its listening socket, its inbox.
 
-    A listening socket that all slots share is not among them.
+    If all slots share one listening socket, that descriptor is left out.
     """
 
     slot: int
@@ -186,7 +186,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class GiveBack:
-    """Take from the queues of that slot no longer; what is in them is its own worker's."""
+    """Stop taking clients from the queues of that slot; they belong to its own worker."""
 
     slot: int
 
@@ -200,7 +200,7 @@ class NotAdopted:
 
 @dataclass(frozen=True)
 class Watch:
-    """A process to kill if the supervisor is gone and it is not. Descriptor: its pidfd."""
+    """A process to kill if it outlives the supervisor. Descriptor: its pidfd."""
 
     pid: int
 
@@ -214,14 +214,14 @@ class Unwatch:
 
 @dataclass(frozen=True)
 class Hello:
-    """The first thing a child sends; no exit status can be read before it."""
+    """The first message of a child; no exit status can be read before it."""
 
     pid: int
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The child does its work. Descriptor, of a monitor: its listening socket."""
+    """The child does its work. Descriptor, from a monitor: its listening socket."""
 
 
 @dataclass(frozen=True)
@@ -233,17 +233,17 @@ class Applied:
 
 @dataclass(frozen=True)
 class Retiring:
-    """The worker was asked to end, by Retire or by SIGTERM, and takes no new connections any more."""
+    """The worker was asked to end, by Retire or by SIGTERM, and takes no more connections."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """Somebody asks the service for something: an operator at the monitor, a test at a worker.
+    """An order to the service: from an operator through the monitor, or from a test through a worker.
 
-    Answered with OrderDone of the same number: ``reload`` when it is done everywhere; ``connections``
-    (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of LogLevel) when
-    every process has been told; ``scale`` (argument: count) when so many workers are ready; ``restart``
-    (argument: slot, or None for all) when the new workers are ready in place of the old ones.
+    OrderDone with the same number answers it: ``reload`` when every worker has applied the config;
+    ``connections`` (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of
+    LogLevel) when the order has gone to every process; ``scale`` (argument: count) when ``count`` workers
+    are ready; ``restart`` (argument: slot, or None for all) when new workers have replaced the old ones.
     """
 
     number: int
@@ -253,7 +253,7 @@ class Order:
 
 @dataclass(frozen=True)
 class OrderDone:
-    """The order was carried out or, with an error, was not; the error has one reason per line."""
+    """The order was carried out or, with an error, was not; ``error`` has one reason per line."""
 
     number: int
     generation: int
@@ -262,13 +262,13 @@ class OrderDone:
 
 @dataclass(frozen=True)
 class LogLevel:
-    """Give a logger another level until told otherwise; no level means its own again."""
+    """Give a logger another level until the next order; None means its own level again."""
 
     logger: str
     level: str | None
     """A name of userver's levels"""
     number: int | None
-    """The same as a number of ``logging``, for the supervisor, which does not know the names"""
+    """The same level as a number of ``logging``, for the supervisor, which does not know the names"""
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ Message: TypeAlias = (
 _KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}
 _FIELDS = {cls: get_type_hints(cls) for cls in get_args(Message)}
 _FROM_CHILDREN = {Plan: 2, Snapshot: 1, Ready: 1, Order: 1}
-"""How many descriptors a child may send with a message; with all others, none."""
+"""Descriptors that a child may send with these messages; with all others, none."""
 _INTEGERS = range(-(2**63), 2**63)
 
 FROM_TEMPLATE = (Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong)
@@ -320,15 +320,15 @@ FROM_WORKER = (Hello, Ready, Applied, NotAdopted, Retiring, Order)
 
 
 def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) -> None:
-    """Send a message; see Channel.send for what waits and what raises."""
+    """Send a message; Channel.send describes waiting and errors."""
     channel.send(type(message).__name__, asdict(message), descriptors)
 
 
 def receive(channel: Channel) -> tuple[Message, list[int]] | None:
-    """Return the next message with its descriptors, or None when none is there now.
+    """Return the next message with its descriptors, or None if none has arrived.
 
     Raises:
-        MalformedMessage: It is not of the form that its class has.
+        MalformedMessage: The message does not have the form of its class.
         ChannelClosed, OSError: See Channel.receive.
     """
     received = channel.receive()
@@ -345,7 +345,7 @@ def receive(channel: Channel) -> tuple[Message, list[int]] | None:
 def receive_from(
     channel: Channel, allowed: tuple[type[Message], ...]
 ) -> tuple[Message, list[int]] | None:
-    """Return the next message of a child that may send only these; see ``receive``."""
+    """Return the next message of a child that may send only the ``allowed`` ones; see ``receive``."""
     received = receive(channel)
     if received is None:
         return None
@@ -353,7 +353,7 @@ def receive_from(
     name = type(message).__name__
     problem = ""
     if not isinstance(message, allowed):
-        problem = f"{name} is not its to send"
+        problem = f"it may not send {name}"
     elif len(descriptors) > _FROM_CHILDREN.get(type(message), 0):
         problem = f"{name} came with {len(descriptors)} descriptors"
     if problem:
@@ -365,7 +365,7 @@ def receive_from(
 def _parse(kind: str, body: dict[str, Any]) -> Message:
     cls = _KINDS.get(kind)
     if cls is None:
-        raise MalformedMessage(f"there is no message {kind[:100]!r}")
+        raise MalformedMessage(f"no message is called {kind[:100]!r}")
     hints = _FIELDS[cls]
     for name, value in body.items():
         if name not in hints:
@@ -375,11 +375,11 @@ def _parse(kind: str, body: dict[str, Any]) -> Message:
     try:
         return cls(**body)
     except TypeError as error:
-        raise MalformedMessage(f"{kind} lacks something: {error}") from error
+        raise MalformedMessage(f"{kind} is incomplete: {error}") from error
 
 
 def _is_of(value: object, hint: Any) -> bool:
-    """Whether a JSON value is of a type as the fields of messages have them."""
+    """Return whether a JSON value has the type of a message's field."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in {types.UnionType, Union}:
         return any(_is_of(value, one) for one in inner)

@@ -11,7 +11,7 @@ from mpchat.ipc.control import ControlError
 
 
 class Orders:
-    """The orders that wait for their answer; whoever reads the channel passes answers to ``done``."""
+    """The orders that wait for an answer; the reader of the channel passes answers to ``done``."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -21,10 +21,10 @@ class Orders:
     async def give(
         self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
     ) -> messages.OrderDone:
-        """Give an order and wait for its answer; messages.Order says when that comes.
+        """Give an order and wait for its answer; messages.Order says when the answer comes.
 
         Raises:
-            ControlError: It was not carried out; one reason per line.
+            ControlError: The order was not carried out; one reason per line.
         """
         number = self._next
         self._next += 1
@@ -41,7 +41,7 @@ class Orders:
         return done
 
     def done(self, message: messages.OrderDone) -> None:
-        """Take an answer; whoever asked may have left."""
+        """Take an answer; its caller may no longer wait."""
         future = self._waiting.get(message.number)
         if future is not None and not future.done():
             future.set_result(message)

@@ -1,11 +1,11 @@
-"""The scoreboard: shared memory in which workers show what they do, and the supervisor what it knows.
+"""The scoreboard: shared memory with the counters and states of workers, slots and service.
 
-Rules. The supervisor creates it before the first worker. A slot has two rows, one for each worker it
-may have at a time; a row has one writer at a time, and whoever reads never writes. Every value is one
-64-bit item stored through ``memoryview.cast("Q")``: such a store is never seen half done, a ``struct``
-write is. A new incarnation continues the totals of the row it takes; the supervisor zeroes the gauges
-of a dead one, so sums over the rows of a slot never fall. What the supervisor says of a slot (SLOT_NAMES)
-stands apart from the rows. Times are milliseconds of the system's monotonic clock.
+Rules. The supervisor creates it before the first worker. A slot has two rows, one for each worker that it
+may have at a time; a row has one writer at a time, and readers never write. Every value is one 64-bit
+item stored through ``memoryview.cast("Q")``: readers never see such a store half done, as they may see a
+``struct`` write. A new worker continues the totals of its row; the supervisor zeroes the gauges of a dead
+worker, so sums over the rows of a slot never fall. The supervisor's values for a slot (SLOT_NAMES) are
+separate from the rows. Times are milliseconds of the system's monotonic clock.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ROWS = 2
 
 _HEADER = 16
 SERVICE_NAMES = ("slots", "generation", "started", "beat_at", "faults")
-"""What the supervisor says of the service: slots of the pool, newest generation, when it was ready, when
-it last looked after its workers, and how often something went wrong in its own loop."""
+"""The supervisor's values for the service: slots of the pool, newest generation, when the service was
+ready, when the supervisor last checked its workers, and the number of faults in its own loop."""
 SLOT_NAMES = (
     "restarts",  # workers started after the first
     "wanted",  # 0 once the pool has been scaled down below this slot
-    "helper",  # the slot, counted from 1, whose worker accepts for this one, too; 0 for none
+    "helper",  # the slot, counted from 1, whose worker also accepts for this one; 0 for none
     "state_0",
     "pid_0",
     "since_0",
@@ -40,22 +40,22 @@ SLOT_NAMES = (
     "pid_1",
     "since_1",
 )
-"""What the supervisor says of a slot, and of each row's worker."""
+"""The supervisor's values for a slot, and for the worker of each row."""
 WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping", "stuck")
 """Meaning of state_0 and state_1, by number."""
 STATE_NAMES = (
     "pid",
     "heartbeat",  # beats of its loop
-    "beat_at",  # when the last one was
+    "beat_at",  # time of the last beat
     "accepting",  # 1 while it takes connections for its slot
-    "lag_us",  # the longest that the loop was late within the last second, microseconds
+    "lag_us",  # longest delay of the loop within the last second, microseconds
     "generation",
-    "admitted",  # WebSocket connections that are open or whose handshake was let in
+    "admitted",  # WebSocket connections that are open or whose handshake was accepted
     "messages_in_second",  # see seconds
 )
-"""What a row says of its worker beside the counters."""
+"""The values of a row in addition to the counters."""
 HANDLERS = 256
-"""Handlers that a service may have; each is counted for itself."""
+"""Handlers that a service may have; each has its own counters."""
 NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
 _WIDTH = 64
 _INDEX = {name: index for index, name in enumerate(NAMES)}
@@ -84,7 +84,7 @@ class Scoreboard:
 
     @classmethod
     def create(cls) -> Scoreboard:
-        """Make an empty one; its descriptor is what children are given.
+        """Make an empty scoreboard; children get its descriptor.
 
         Raises:
             OSError: The system refuses the descriptor or the memory.
@@ -93,7 +93,7 @@ class Scoreboard:
         descriptor = system.memfd_create("mpchat-scoreboard", flags)
         try:
             system.ftruncate(descriptor, _SIZE)
-            # A process that shrank it would end all others with SIGBUS at their next look.
+            # If a process could shrink it, all others would die of SIGBUS at their next access.
             system.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
             system.pwrite(descriptor, MAGIC.to_bytes(8, "little") + os.urandom(_KEY_BYTES), 0)
             return cls(descriptor)
@@ -116,7 +116,7 @@ class Scoreboard:
         return self._items[_SERVICE + SERVICE_NAMES.index(name)]
 
     def set_service(self, name: str, value: int) -> None:
-        """Store one of SERVICE_NAMES; the supervisor does."""
+        """Store one of SERVICE_NAMES; only for the supervisor."""
         self._items[_SERVICE + SERVICE_NAMES.index(name)] = value
 
     def slot(self, slot: int, name: str) -> int:
@@ -124,11 +124,11 @@ class Scoreboard:
         return self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)]
 
     def set_slot(self, slot: int, name: str, value: int) -> None:
-        """Store one of SLOT_NAMES; the supervisor does."""
+        """Store one of SLOT_NAMES; only for the supervisor."""
         self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value
 
     def row(self, slot: int, row: int) -> Row:
-        """Return the row to write; only its owner may ask for it."""
+        """Return the row for writing; only its owner may ask for it."""
         start = _start(slot, row)
         handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
         return Row(
@@ -158,18 +158,18 @@ class Scoreboard:
         return sum(count_in(item, second) for item in items)
 
     def handler_connections(self, handler: int, slots: int) -> int:
-        """Return how many connections a handler has, those included whose handshake was let in."""
+        """Return a handler's number of connections, including accepted handshakes."""
         first = _HANDLER_AREA + handler
         return sum(self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH])
 
     def handler_handshakes(self, handler: int, slots: int, second: int) -> int:
-        """Return how many handshakes of a handler were let in within that second."""
+        """Return the number of a handler's accepted handshakes within that second."""
         first = _HANDLER_AREA + HANDLERS + handler
         items = self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH]
         return sum(count_in(item, second) for item in items)
 
     def zero_gauges(self, slot: int, row: int) -> None:
-        """Forget what a dead worker held open; its totals stay."""
+        """Zero the gauges of a dead worker; its totals stay."""
         start = _start(slot, row)
         for name in ("pid", "beat_at", "accepting", "lag_us", "admitted", *GAUGES):
             self._items[start + _INDEX[name]] = 0
@@ -181,14 +181,14 @@ class Scoreboard:
         self._items[start : start + count] = memoryview(bytes(8 * count)).cast("Q")
 
     def close(self) -> None:
-        """Unmap; rows handed out must not be used any more."""
+        """Unmap; rows handed out must no longer be used."""
         self._items.release()
         self._map.close()
         fds.close(self.descriptor)
 
 
 class Row:
-    """One worker's row: it continues the totals that it finds there."""
+    """One worker's row; it continues the totals of the row's earlier workers."""
 
     def __init__(self, items: memoryview, connections: memoryview, handshakes: memoryview) -> None:
         self._items = items
@@ -201,12 +201,12 @@ class Row:
         self._received = 0
 
     def release(self) -> None:
-        """Let go of the memory; the row is not used any more."""
+        """Release the memory; the row must no longer be used."""
         for items in (self._items, self._connections, self._handshakes):
             items.release()
 
     def set(self, name: str, value: int) -> None:
-        """Store one of STATE_NAMES, or a gauge that others have to see before the turn ends."""
+        """Store one of STATE_NAMES, or a gauge that others must see before the turn ends."""
         self._items[_INDEX[name]] = value
 
     def count_connection(self, handler: int, change: int) -> None:
@@ -220,11 +220,11 @@ class Row:
         self._handshakes[handler] = pack(second, max(0, count + change))
 
     def count_limit(self, name: str) -> None:
-        """Count what a limit has turned away or ended, by one of LIMITS."""
+        """Count a refusal or an end by one of LIMITS."""
         self._items[_INDEX[name]] += 1
 
     def publish(self, counters: Counters) -> None:
-        """Store all counters, totals on top of what the row held before."""
+        """Store all counters, totals on top of those of earlier workers."""
         items = self._items
         for name, base in zip(TOTALS[:-TRAFFIC], self._totals, strict=False):
             items[_INDEX[name]] = base + getattr(counters, name)
@@ -233,7 +233,7 @@ class Row:
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
-        """Store the totals that change with every message, which are published by themselves."""
+        """Store only the totals that change with every message."""
         items, index = self._items, _FIRST_TRAFFIC
         received_before, sent_before, bytes_received_before, bytes_sent_before = self._traffic
         received = counters.messages_received

@@ -1,8 +1,9 @@
-"""A Unix socket's file: made, taken over from the dead, and removed only on behalf of whoever made it.
+"""A Unix socket's file: created, taken over from dead services, removed only for its own service.
 
-Rules. A look at a path and the act that follows are one step under a lock on the path's folder, so two
-services that start at once do not take it from each other. A socket listens before the lock is released:
-until then others would take it for a dead one. Looking never waits for the process that is looked at.
+Rules. A check of a path and the action that follows are one step under a lock on the path's folder, so
+that two services that start at once do not take the path from each other. A socket listens before the
+lock is released; otherwise others would take it for a dead one. A check never waits for the process
+behind the socket.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 
 _LOCK_SECONDS = 1.0
+"""Seconds to wait for another process's lock."""
 _LOCK_INTERVAL = 0.01
+"""Seconds between attempts to lock."""
 _ALL = 0o777
 
 
@@ -32,7 +35,7 @@ class PathTaken(MpchatError):
 
 @dataclass(frozen=True)
 class SocketFile:
-    """A file as it was when it was ours: inodes are used again, so the time belongs to it."""
+    """The identity of our file: inodes are reused, so the modification time is part of it."""
 
     path: str
     inode: int
@@ -40,12 +43,12 @@ class SocketFile:
 
     @classmethod
     def of(cls, path: str) -> SocketFile:
-        """Note the file that is there now."""
+        """Return the identity of the file that is now at the path."""
         found = system.lstat(path)
         return cls(path, found.st_ino, found.st_mtime_ns)
 
     def remove(self) -> None:
-        """Remove it, unless another process has put its own there.
+        """Remove the file, unless another process has replaced it by its own.
 
         Raises:
             OSError: The folder does not allow it; the file stays, and the next service takes it over.
@@ -56,10 +59,10 @@ class SocketFile:
 
 
 def listen_at(path: str, backlog: int, mode: int | None) -> tuple[socket.socket, SocketFile]:
-    """Return a listening socket at a path, and its file; ``mode`` None leaves that to the umask.
+    """Return a listening socket at a path, and its file; with ``mode`` None the umask decides.
 
     Raises:
-        PathTaken: Somebody listens there, or it is no socket.
+        PathTaken: A process listens there, or the file is not a socket.
         OSError: The system or the folder does not allow it; nothing is left behind.
     """
     sock = system.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -81,7 +84,7 @@ def listen_at(path: str, backlog: int, mode: int | None) -> tuple[socket.socket,
 
 
 def remove_dead(path: str) -> None:
-    """Remove the socket of a process that is gone; anything else stays.
+    """Remove the socket of a dead process; anything else stays.
 
     Raises:
         OSError: The folder does not allow it.
@@ -92,14 +95,14 @@ def remove_dead(path: str) -> None:
 
 
 def _is_dead(path: str) -> bool:
-    """Return whether the socket of a process that is gone is there; False if nothing is.
+    """Return whether the path is the socket of a dead process; False if nothing is there.
 
     Raises:
         PathTaken: Something else is there.
     """
     try:
         if not stat.S_ISSOCK(system.lstat(path).st_mode):
-            raise PathTaken("there is something that is no socket")
+            raise PathTaken("the file there is not a socket")
     except FileNotFoundError:
         return False
     with system.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -109,13 +112,13 @@ def _is_dead(path: str) -> bool:
         except ConnectionRefusedError:
             return True
         except BlockingIOError:
-            # Its queue is full: somebody is there, if only standing still.
+            # Its queue is full: a process listens there, though it may hang.
             pass
     raise PathTaken("another service listens there")
 
 
 def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
-    """Bind with the mode in place from the start: what is set afterwards leaves a gap."""
+    """Bind with the right mode from the start; chmod afterwards would leave a gap."""
     if mode is None:
         system.bind(sock, path)
         return
@@ -131,7 +134,7 @@ def _locked_folder(path: str) -> Iterator[None]:
     """Hold the lock on a path's folder.
 
     Raises:
-        OSError: There is no such folder, or another process keeps the lock.
+        OSError: The folder does not exist, or another process keeps the lock.
     """
     folder = system.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Descriptors: closed for good, kept in reserve, and a table for them that is large from the start."""
+"""Descriptors: closing them safely, keeping one in reserve, and a table that is large from the start."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from mpchat.linux import system
 
 _MAX_DESCRIPTORS = 16 * 1024
-"""Descriptors: 128 KiB of the kernel's memory."""
+"""Descriptors in the table; 128 KiB of kernel memory."""
 
 
 def close(descriptor: int) -> None:
-    """Close a descriptor that is ours; it is free afterwards, whatever the system says.
+    """Close a descriptor, and ignore errors.
 
-    close(2) frees the descriptor before it reports EIO or EINTR, so closing it again could hit
-    somebody else's.
+    close(2) frees the descriptor before it reports EIO or EINTR; closing it again could close another
+    file that has taken its number.
     """
     with contextlib.suppress(OSError):
         system.close(descriptor)
@@ -31,7 +31,7 @@ def close_all(descriptors: Iterable[int]) -> None:
 
 
 def room_for(count: int) -> bool:
-    """Return whether this process can open so many more descriptors now."""
+    """Return whether this process can now open ``count`` more descriptors."""
     opened: list[int] = []
     try:
         opened.append(_open_null())
@@ -45,14 +45,14 @@ def room_for(count: int) -> bool:
 
 
 def grow_descriptor_table(descriptor: int) -> None:
-    """Make room for as many descriptors as this process may open, at most 16,384.
+    """Grow the table to the number of descriptors that this process may open, at most 16,384.
 
     ``descriptor`` is any open one. Call this before the process has threads.
 
     Linux doubles the table when it is full. In a process with threads it then waits until no core can
-    be looking at the old one (synchronize_rcu in fs/file.c). The worker stands still in ``accept`` for
-    some ten milliseconds at its 64th client, its 128th, its 256th, and so on. A fork shrinks the
-    table to what is open, so the template cannot do this for all workers.
+    still read the old table (synchronize_rcu in fs/file.c). Without this function a worker would stand
+    still in ``accept`` for some ten milliseconds at its 64th client, its 128th, its 256th, and so on. A
+    fork shrinks the table to the open descriptors, so the template cannot do this for all workers.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     last = (
@@ -62,13 +62,13 @@ def grow_descriptor_table(descriptor: int) -> None:
 
 
 class Spare:
-    """A descriptor that is given up when one is needed to receive another."""
+    """A descriptor in reserve, closed while a message with a descriptor is received."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = _open_null()
 
-    def is_there(self) -> bool:
-        """Return whether it is kept, or can be again."""
+    def is_available(self) -> bool:
+        """Return whether the descriptor is open, reopening it if possible."""
         if self._descriptor is None:
             self.__exit__()
         return self._descriptor is not None
@@ -82,7 +82,7 @@ class Spare:
         try:
             self._descriptor = _open_null()
         except OSError:
-            # Somebody else took it; the next message has to do without.
+            # Another open took its place; the next message must do without.
             self._descriptor = None
 
 

@@ -1,6 +1,7 @@
-"""Anonymous files (memfd_create(2)) in which processes hand each other what a socket does not take.
+"""Anonymous files (memfd_create(2)), in which processes pass each other content too large for a socket.
 
-Rules. What is handed over is sealed: nobody can change it, and nobody can make the reader wait or fault.
+Rules. A file is sealed before it is passed on, so no process can change it, or make its reader wait or
+fault.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 
 
 def sealed_memfd(name: str, content: bytes) -> int:
-    """Return a descriptor of an anonymous file that nobody can change any more.
+    """Return a descriptor of an anonymous file that can no longer be changed.
 
     Raises:
         OSError: The system refuses the descriptor or the memory; nothing is left behind.
@@ -32,7 +33,7 @@ def sealed_memfd(name: str, content: bytes) -> int:
 
 
 def read_memfd(descriptor: int, limit: int | None = None) -> bytes:
-    """Return the content, or its first ``limit`` bytes, wherever the shared file offset stands.
+    """Return the content, or its first ``limit`` bytes, regardless of the shared file offset.
 
     Raises:
         OSError: The system cannot read it.
@@ -52,16 +53,16 @@ def read_memfd(descriptor: int, limit: int | None = None) -> bytes:
 
 
 def read_sealed_memfd(descriptor: int, limit: int) -> bytes:
-    """Return the content of a file that another process has handed over.
+    """Return the content of a file that another process has passed on.
 
     Raises:
-        ValueError: It is not sealed, no memfd at all, or longer than ``limit`` bytes.
+        ValueError: The descriptor is not a memfd, not sealed, or has more than ``limit`` bytes.
         OSError: The system cannot read it.
     """
     try:
         seals = system.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError as error:
-        raise ValueError("the descriptor is no memfd") from error
+        raise ValueError("the descriptor is not a memfd") from error
     if seals & _SEALS != _SEALS:
         raise ValueError("the memfd is not sealed")
     if (size := system.fstat(descriptor).st_size) > limit:

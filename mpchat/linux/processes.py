@@ -1,4 +1,4 @@
-"""What every forked process of ours does with the system the same way: prctl and signals."""
+"""Process attributes that all our forked processes share: prctl, signals, out-of-memory score."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ IGNORED_BY_CHILDREN = (
     signal.SIGTTIN,
     signal.SIGTTOU,
 )
-"""A terminal or an impatient operator may signal the whole group; only the supervisor acts."""
+"""Signals that a terminal or an operator may send to the whole group; only the supervisor acts."""
 
 
 def become_subreaper() -> None:
-    """Make orphans among our descendants our own children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    """Adopt the orphans among our descendants (prctl(2), PR_SET_CHILD_SUBREAPER)."""
     system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends, however it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    """Have the kernel kill this process when its parent ends in any way (prctl(2), PR_SET_PDEATHSIG)."""
     system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def has_terminal() -> bool:
-    """Whether the process has a controlling terminal, which signals it on its own account."""
+    """Return whether the process has a controlling terminal, which sends it signals by itself."""
     try:
         system.close(system.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
@@ -46,9 +46,9 @@ def has_terminal() -> bool:
 
 
 def ignore_group_signals() -> None:
-    """Leave to the supervisor what is meant for it.
+    """Leave the signals of the group to the supervisor.
 
-    A handler does nothing: programs that an author's code starts would inherit SIG_IGN.
+    A handler that does nothing ignores them: programs that an author's code starts would inherit SIG_IGN.
     """
     for number in IGNORED_BY_CHILDREN:
         system.sigaction(number, _do_nothing)
@@ -59,19 +59,19 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 
 
 def die_before_the_supervisor() -> None:
-    """Let the kernel choose this process, not the supervisor, when memory runs out.
+    """Make the kernel kill this process rather than the supervisor when memory runs out.
 
-    That is oom_score_adj, see proc(5). Whoever is killed is replaced, by the supervisor.
+    Sets oom_score_adj, see proc(5). The supervisor replaces a killed process.
     """
     try:
         descriptor = system.open(_OOM_SCORE, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return  # Without /proc nobody can say.
+        return  # /proc is not mounted.
     try:
         score = min(int(system.read(descriptor, 16)) + _OOM_STEP, _MAX_OOM_SCORE)
         system.write(descriptor, str(score).encode())
     except OSError:
-        # A sandbox may forbid it; the service runs as well without.
+        # A sandbox may forbid it; the service also runs without.
         return
     finally:
         system.close(descriptor)

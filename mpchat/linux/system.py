@@ -1,9 +1,9 @@
 """Every system call of the supervisor, the template, the monitor and a worker's boot.
 
-Rules. Callers go through the module (``system.fork()``) and never import a name from it: a test
-replaces the names and lets any call fail. Nothing is decided here. Constants and pure functions
-(``os.WIFSIGNALED``, ``signal.SIGTERM``) stay with their modules. Calls of an event loop and of the C
-library's own accord do not pass through; the tests that run under strace reach those.
+Rules. Callers go through the module (``system.fork()``) and never import a name from it: a test replaces
+the names and lets any call fail. Nothing is decided here. Constants and pure functions
+(``os.WIFSIGNALED``, ``signal.SIGTERM``) stay with their modules. The calls of an event loop and those
+inside the C library do not pass through here; the tests under strace reach them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ close_socket = _socket.socket.close
 
 
 def poll(poller: select.poll, milliseconds: float | None) -> list[tuple[int, int]]:
-    """Wait for what the poller is registered for, at most so long (None: for ever)."""
+    """Wait for an event of the poller, at most for this time (None: forever)."""
     return poller.poll(milliseconds)
 
 

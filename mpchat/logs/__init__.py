@@ -1,1 +1,1 @@
-"""Logging: the standard library's loggers, userver's formats, queues and a thread per worker."""
+"""Logging: the standard library's loggers, userver's formats, queues and one thread per worker."""

@@ -1,4 +1,4 @@
-"""Which connection a line is about: known in the task of its handler, and to all that it starts."""
+"""The connection that a line is about: set in its handler's task, inherited by that task's tasks."""
 
 from __future__ import annotations
 

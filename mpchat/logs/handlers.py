@@ -11,7 +11,7 @@ from mpchat.logs.writer import LineQueue, LogWriter
 
 
 class QueueHandler(logging.Handler):
-    """Queues the line of a record; a lock of ``logging`` lets in one thread at a time."""
+    """Queues the line of a record; a lock of ``logging`` admits one thread at a time."""
 
     def __init__(
         self, queue: LineQueue, writer: LogWriter, origin: Origin, encode: Encode, flush_level: int
@@ -30,7 +30,7 @@ class QueueHandler(logging.Handler):
 
 
 class DirectHandler(logging.Handler):
-    """Writes the line of a record if that can be done without waiting."""
+    """Writes the line of a record if the file takes it without waiting."""
 
     def __init__(self, direct: DirectLog, origin: Origin) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class DirectHandler(logging.Handler):
         self._direct.write(fields_of(record, self._origin), text_of(record))
 
     def reopen(self) -> None:
-        """Begin the file that is now at the path."""
+        """Open the file that is now at the path."""
         trouble = self.file.reopen()
         if trouble is not None:
             self.emit(own_record(logging.ERROR, trouble))
 
     def close(self) -> None:
-        """Close the file, too."""
+        """Close this handler and its file."""
         self.file.close()
         super().close()

@@ -1,9 +1,8 @@
 """Levels of loggers, and how they change while the service runs.
 
-Rules. A logger's level comes from the first of these that names it: the dynamic config
-(USERVER_LOG_DYNAMIC_DEBUG), an order of the operator, the static config or the author's code. What no
-longer names it gives way to the next. A child without a level of its own follows its parent, as always in
-``logging``. ``default`` is the root logger.
+Rules. A logger's level comes from the first of these sources that names the logger: the dynamic config
+(USERVER_LOG_DYNAMIC_DEBUG), an order of the operator, the static config or the author's code. A child
+without its own level follows its parent, as always in ``logging``. ``default`` is the root logger.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ LEVELS = {
 }
 """userver's names of levels, as numbers of ``logging``."""
 DEFAULT = "default"
-"""What the config calls the root logger."""
+"""The root logger's name in the config."""
 
 
 def find_logger(name: str) -> logging.Logger:
-    """Return the logger that the config calls so."""
+    """Return the logger with this name in the config."""
     return logging.getLogger() if name == DEFAULT else logging.getLogger(name)
 
 
 class Levels:
-    """The loggers of one process whose levels were changed, and what they would be otherwise."""
+    """The loggers of one process whose levels were changed, and their own levels."""
 
     def __init__(self) -> None:
         self._ordered: dict[str, int] = {}
@@ -41,7 +40,7 @@ class Levels:
         self._own: dict[str, int] = {}
 
     def order(self, name: str, level: str | None) -> None:
-        """Change a logger's level (a name of LEVELS) for the operator; None takes the order back."""
+        """Set a logger's level (a name of LEVELS) for the operator; None cancels the order."""
         if level is not None:
             self._ordered[name] = LEVELS[level]
         elif name in self._ordered:
@@ -51,17 +50,17 @@ class Levels:
         self._apply([name])
 
     def order_all(self, levels: Mapping[str, str]) -> None:
-        """Follow the orders that were given before this process began."""
+        """Follow the orders that were given before this process started."""
         self._ordered |= {name: LEVELS[level] for name, level in levels.items()}
         self._apply(levels)
 
     def force(self, levels: Mapping[str, int]) -> None:
-        """Follow the dynamic config: these loggers have these levels, all others their own."""
+        """Follow the dynamic config: it sets the levels of these loggers, and of no others."""
         self._forced = dict(levels)
         self.apply()
 
     def apply(self) -> None:
-        """Set all levels; once more after code has run that may have set some itself."""
+        """Set all levels; call this again after code that may have set levels itself."""
         self._apply(self._given.keys() | self._ordered.keys() | self._forced.keys())
 
     def _apply(self, names: Iterable[str]) -> None:
@@ -75,7 +74,7 @@ class Levels:
                 wanted = self._own.pop(name)
             else:
                 self._given[name] = wanted
-            # Each change has every logger of the process forget what it knows about levels.
+            # Each call of setLevel clears the level caches of all loggers in the process.
             if logger.level != wanted:
                 logger.setLevel(wanted)
 
@@ -86,10 +85,10 @@ def forced_levels(
     enabled_from: Mapping[str, str],
     disabled_up_to: Mapping[str, str],
 ) -> dict[str, int]:
-    """Return the level of each logger that is named; the more verbose wish wins.
+    """Return the level of each named logger; the more verbose wish wins.
 
-    ``disabled`` leaves warnings and errors on (as userver does), ``disabled_up_to`` turns off the
-    level that it names and all below.
+    ``disabled`` keeps warnings and errors (as in userver), ``disabled_up_to`` turns off the given level
+    and all below.
     """
     levels = dict.fromkeys(disabled, logging.WARNING)
     levels |= {name: LEVELS[level.lower()] + 1 for name, level in disabled_up_to.items()}

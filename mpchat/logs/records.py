@@ -1,8 +1,8 @@
 """From records of ``logging`` to the fields and the text of a line.
 
-Rules. A call that logs never raises: what cannot be formatted is told with the place of the call. The
-traceback is part of the text. The connection is what the record says (``extra``), else what the task is
-about.
+Rules. A logging call never raises: if its message cannot be formatted, the line gives the place of the
+call. The traceback is part of the text. The connection is that of the record (``extra``), else that of
+the task.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Origin:
     """The process that a line comes from.
 
     Attributes:
-        worker: The worker's place in the pool, or what else the process is.
-        generation: The dynamic config that it uses; None where it uses none.
+        worker: The worker's place in the pool, or the kind of the process.
+        generation: The generation of the dynamic config in use; None if the process uses none.
     """
 
     worker: str
@@ -37,12 +37,12 @@ def line_of(record: logging.LogRecord, origin: Origin, encode: Encode) -> bytes:
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
-    """Return a record of what the logging itself has to say."""
+    """Return a record of the logging itself."""
     return logging.LogRecord("mpchat.logs", level, "", 0, text, None, None)
 
 
 def fields_of(record: logging.LogRecord, origin: Origin) -> dict[str, str | int]:
-    """Return what a line says beside its text."""
+    """Return the fields of a line, without its text."""
     fields: dict[str, str | int] = {
         "timestamp": timestamp(record.created),
         "level": "TRACE" if record.levelno < logging.DEBUG else record.levelname,
@@ -62,7 +62,7 @@ def text_of(record: logging.LogRecord) -> str:
     """Return the message with its traceback, if it has one."""
     try:
         text = record.getMessage()
-    except Exception as error:  # noqa: BLE001 - whatever an author's arguments raise, a line costs no connection
+    except Exception as error:  # noqa: BLE001 - an author's arguments may raise anything, and no log line may end a connection
         place = f"{record.pathname}:{record.lineno}"
         text = f"the log call at {place} cannot be formatted: {type(error).__name__}"
     if record.exc_info:

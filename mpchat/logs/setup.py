@@ -1,9 +1,9 @@
 """From options to working loggers, in each process after its fork.
 
-Rules. In a worker nothing waits for a disk or a pipe but one thread of ours; threads do not survive a
-fork, so setting up comes after it. Processes of one thread (template, monitor) write directly, and never
-wait either. A file that cannot be opened is a mistake in the config when the service starts, later it is
-a disk that fails. What libraries say of each of their steps is heard by name only.
+Rules. In a worker only our log thread waits for a disk or a pipe; threads do not survive a fork, so
+loggers are set up after it. Processes of one thread (template, monitor) write directly, and never wait. A
+file that cannot be opened is a config mistake when the service starts, and a failing disk later.
+Libraries log each of their steps only if the config names their loggers.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _QUIET = {"asyncio": logging.INFO, "mpchat.websocket.control": logging.WARNING}
 
 @dataclass
 class WorkerLogs:
-    """The logging of a worker: its thread, what its lines say of it, and the levels of its loggers."""
+    """The logging of a worker: its thread, the origin in its lines, and the levels of its loggers."""
 
     writer: LogWriter
     origin: Origin
     levels: Levels = field(default_factory=Levels)
 
     def reopen(self) -> None:
-        """Begin the files that are now at the paths of all loggers; does not wait for it."""
+        """Open the files that are now at the paths of all loggers; does not wait until that is done."""
         self.writer.reopen()
 
 
@@ -45,10 +45,10 @@ class DirectLogs:
     levels: Levels = field(default_factory=Levels)
 
     def open(self) -> None:
-        """Open all files now: a config that names one that cannot be is to fail at once.
+        """Open all files now, so that a config with an unusable file fails at once.
 
         Raises:
-            StartError: Names the file.
+            StartError: A file cannot be opened; the text names it.
         """
         for handler in self.handlers:
             try:
@@ -58,7 +58,7 @@ class DirectLogs:
                 raise StartError(text, ExitCode.CONFIG) from error
 
     def reopen(self) -> None:
-        """Begin the files that are now at the paths of all loggers."""
+        """Open the files that are now at the paths of all loggers."""
         for handler in self.handlers:
             handler.reopen()
 
@@ -73,13 +73,13 @@ def set_up_worker(options: LoggingOptions, origin: Origin) -> WorkerLogs:
         return QueueHandler(queues[name], writer, origin, encode, flush)
 
     _install(options, handler)
-    # Such as of a coroutine that an author forgot to await: it belongs in the log, not on bare stderr.
+    # Warnings, such as about a coroutine that was never awaited, belong in the log, not on bare stderr.
     logging.captureWarnings(True)
     return WorkerLogs(writer, origin)
 
 
 def set_up_direct(options: LoggingOptions, origin: Origin) -> DirectLogs:
-    """Install handlers for all loggers of the section that write at once or not at all."""
+    """Install handlers for all loggers of the section; they write at once or not at all."""
     handlers = []
 
     def handler(_name: str, logger: LoggerOptions) -> logging.Handler:
@@ -98,7 +98,7 @@ def _install(
         logger = find_logger(name)
         for former in logger.handlers:
             if isinstance(former, DirectHandler):
-                # Of the process that forked us: a file it had open is none of ours.
+                # It belongs to the process that forked us, and so does its file.
                 former.close()
         logger.handlers.clear()
         logger.setLevel(LEVELS[logger_options.level])

@@ -1,10 +1,10 @@
 """The thread that writes a worker's log lines, and the queue of each logger.
 
-Rules. Who logs only queues. A line at its logger's flush level wakes the thread at once; so does the
-first after a silence, and each of so many that crowd a queue. Others wait a moment and are written
-together, since to wake the thread for each costs more than to write it. A full queue costs the line,
-which is counted, or holds up who logs, as the option says. A log that takes nothing holds no other up:
-the thread looks before it writes. What was lost is told in the log that lost it, when it takes lines.
+Rules. A logging call only queues. A line at its logger's flush level wakes the thread at once; so do the
+first line after a silence and, in a crowded queue, every ``_CROWD``-th. Other lines wait a moment and are
+written together, since waking the thread for each costs more than writing it. When a queue is full, the
+line is dropped and counted, or the logging call waits, as the option says. A log that takes nothing
+delays no other: the thread polls before it writes. A log reports its losses once it takes lines again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from mpchat.ipc.logfile import LogFile, Losses
 from mpchat.ipc.logline import LINE_BYTES
 
 GATHER_SECONDS = 0.02
-"""How long a line below its logger's flush level may wait to be written with others."""
-_TELL_SECONDS = 1.0
-"""How often a log that loses lines all the time says so."""
+"""Seconds that a line below its logger's flush level may wait to be written with others."""
+_REPORT_SECONDS = 1.0
+"""Seconds between reports of a log that keeps losing lines."""
 _STOP_SECONDS = 1.0
+"""Seconds that the end of a worker may wait for the thread."""
 _CROWD = 1024
-"""After so many lines that wait, who logs lets the thread run..."""
+"""Queued lines after which a logging call yields to the thread."""
 _YIELD_SECONDS = 0.0001
-"""...for this long: enough for hundreds of them."""
+"""Seconds of that yield: time enough for some hundred lines."""
 
 Describe = Callable[[int, str], bytes]
-"""Makes a line of a level and a text: what a queue has to say itself."""
+"""Makes a line from a level and a text, for the queue's own reports."""
 
 
 class LineQueue:
@@ -48,21 +49,21 @@ class LineQueue:
         self._block = block
         self._room = threading.Condition()
         self._losses = Losses()
-        self._tell_at = 0.0
-        # Each is changed by one side only: by who logs (under the handler's lock), by the thread.
+        self._report_at = 0.0
+        # One side changes each: the logging call (under the handler's lock) or the thread.
         self._dropped = 0
         self._failed = 0
-        self._dropped_told = 0
+        self._dropped_reported = 0
 
     @property
     def lost(self) -> int:
-        """How many lines were not written, ever."""
+        """Number of lines ever lost."""
         return self._dropped + self._failed
 
     def put(self, line: bytes) -> bool:
-        """Queue a line, or count it as lost and return False.
+        """Queue a line and return True, or count it as lost and return False.
 
-        Where the option says so it waits for room instead, and holds up who logs.
+        A blocking queue waits for room instead.
         """
         if len(self.lines) >= self._size:
             if not self._block:
@@ -75,13 +76,13 @@ class LineQueue:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many lines wait that the thread should be given a chance to run."""
+        """Whether the caller should let the thread run, since another ``_CROWD`` of lines waits."""
         return len(self.lines) % self._crowd == 0
 
     # For the thread
 
     def write(self) -> bool:
-        """Write what is queued now, as far as the file takes it; return whether it took any."""
+        """Write the lines queued now, as far as the file takes them; return whether it took any."""
         left = len(self.lines)
         took = self.is_stuck = False
         while left:
@@ -100,22 +101,22 @@ class LineQueue:
             left -= len(batch)
             self._forget(len(batch))
             took = True
-        self._tell()
+        self._report_losses()
         return took
 
     def reopen(self) -> None:
-        """Begin the file that is now at the path."""
+        """Open the file that is now at the path."""
         trouble = self.file.reopen()
         if trouble is not None:
             self._write_own(logging.ERROR, trouble)
 
     @property
-    def has_to_tell(self) -> bool:
-        """Whether lines were lost that the log does not say yet."""
-        return self._losses.text() is not None or self._dropped != self._dropped_told
+    def has_unreported_losses(self) -> bool:
+        """Whether lines were lost that the log has not reported."""
+        return self._losses.text() is not None or self._dropped != self._dropped_reported
 
     def _next(self, most: int) -> list[bytes]:
-        """Return the oldest lines, as many as fit into one write."""
+        """Return the oldest lines that fit into one write."""
         size = 0
         batch: list[bytes] = []
         for index in range(most):
@@ -132,20 +133,20 @@ class LineQueue:
             with self._room:
                 self._room.notify_all()
 
-    def _tell(self) -> None:
-        if not self.has_to_tell:
+    def _report_losses(self) -> None:
+        if not self.has_unreported_losses:
             return
         now = time.monotonic()
-        if self.lines and now < self._tell_at:
+        if self.lines and now < self._report_at:
             return
         dropped = self._dropped
-        if dropped != self._dropped_told:
-            self._losses.add(dropped - self._dropped_told, "the queue was full")
-            self._dropped_told = dropped
+        if dropped != self._dropped_reported:
+            self._losses.add(dropped - self._dropped_reported, "the queue was full")
+            self._dropped_reported = dropped
         text = self._losses.text()
         if text is not None and self._write_own(logging.WARNING, text):
-            self._losses.told()
-            self._tell_at = now + _TELL_SECONDS
+            self._losses.reported()
+            self._report_at = now + _REPORT_SECONDS
 
     def _write_own(self, level: int, text: str) -> bool:
         try:
@@ -153,13 +154,13 @@ class LineQueue:
                 self.file.write(self._describe(level, text))
                 return True
         except OSError:
-            # Losses stay untold, and are told later.
+            # Losses stay unreported, and are reported later.
             return False
         return False
 
 
 class LogWriter:
-    """The one thread of a process that writes, and its wake-up."""
+    """The writing thread of a process, and its wake-up."""
 
     def __init__(self, queues: Sequence[LineQueue]) -> None:
         self._queues = queues
@@ -172,23 +173,23 @@ class LogWriter:
 
     @property
     def lost(self) -> int:
-        """How many lines were not written, ever."""
+        """Number of lines ever lost."""
         return sum(queue.lost for queue in self._queues)
 
     def put(self, queue: LineQueue, line: bytes, *, urgent: bool) -> None:
-        """Queue a line; urgent: it is to be written at once."""
+        """Queue a line; if it is urgent, have it written at once."""
         if not queue.put(line) or queue.is_stuck:
-            # There is nothing to write, or the thread waits for the log to take more.
+            # The line was dropped, or the thread already waits for the log to take more.
             return
         crowded = queue.is_crowded
         if urgent or crowded or self._asleep:
             self._wake()
         if crowded:
-            # A busy loop takes the interpreter's lock back faster than the thread wakes up to have it.
+            # A busy loop takes back the interpreter's lock before the waking thread can get it.
             time.sleep(_YIELD_SECONDS)
 
     def reopen(self) -> None:
-        """Have all files begun that are now at their paths; does not wait for it."""
+        """Have the thread open the files that are now at the paths; does not wait for it."""
         self._reopen = True
         self._wake()
 
@@ -214,7 +215,7 @@ class LogWriter:
         os.eventfd_write(self._wake_up, 1)
 
     def _sleep(self, *, gather: bool) -> None:
-        """Wait for a reason to look again."""
+        """Wait for a wake-up, for room in a stuck log, or for the next batch."""
         poller = select.poll()
         poller.register(self._wake_up, select.POLLIN)
         for queue in self._queues:
@@ -226,10 +227,10 @@ class LogWriter:
         if gather:
             seconds = GATHER_SECONDS
         elif any(queue.lines for queue in self._queues) or self._ending or self._reopen:
-            # It came before anybody could see that we are asleep.
+            # It came before ``_asleep`` was set, so without a wake-up.
             return
-        elif any(queue.has_to_tell for queue in self._queues):
-            seconds = _TELL_SECONDS
+        elif any(queue.has_unreported_losses for queue in self._queues):
+            seconds = _REPORT_SECONDS
         else:
             seconds = None
         poller.poll(None if seconds is None else seconds * 1000)

@@ -126,7 +126,7 @@ class Acceptor:
 
     def _receive(self, inbox: socket.socket) -> socket.socket | None:
         """Return the next client in an inbox, None when nobody can put another one in."""
-        if not self._spare.is_there():
+        if not self._spare.is_available():
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         space = socket.CMSG_SPACE(_DESCRIPTOR_BYTES)
         with self._spare:

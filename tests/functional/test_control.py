@@ -259,7 +259,7 @@ def test_the_socket_is_private_and_goes_with_the_service(
     result = verb("status")
     assert result.returncode == 1
     assert (
-        "is it running? That of another user or environment is found by --socket" in result.stderr
+        "For a service of another user or environment, name the socket by --socket" in result.stderr
     )
 
 

@@ -105,7 +105,7 @@ async def test_a_removed_folder_costs_no_line_and_no_worker(
         kept = path.rename(service_tmpdir / "kept.log")
         path.parent.rmdir()
         service.send_signal(signal.SIGUSR1)
-        trouble = f"cannot open the log {path} again: No such file or directory"
+        trouble = f"cannot reopen the log {path}: No such file or directory"
         writing = WORKERS + 2
         await asyncio.to_thread(
             wait_until, lambda: kept.read_text().count(trouble) == writing, "line of each process"

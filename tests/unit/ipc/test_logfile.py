@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_opened_again_goes_on(tmp_path: Path) -> None:
     (tmp_path / "folder").rmdir()
     trouble = file.reopen()
     assert trouble is not None
-    assert trouble.startswith(f"cannot open the log {path} again: No such file or directory")
+    assert trouble.startswith(f"cannot reopen the log {path}: No such file or directory")
     file.write(b"still\n")
     file.close()
     assert (tmp_path / "kept").read_bytes() == b"still\n"

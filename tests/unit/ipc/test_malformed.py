@@ -123,7 +123,7 @@ def test_a_child_may_send_what_is_its_to_send_and_nothing_else(
                 assert received is not None
                 assert isinstance(received[0], cls)
             else:
-                with pytest.raises(MalformedMessage, match="not its to send"):
+                with pytest.raises(MalformedMessage, match="may not send"):
                     messages.receive_from(near, role)
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_begun_anew_is_named_in_the_old_one(tmp_path: Path
     path.rename(tmp_path / "kept")
     (tmp_path / "folder").rmdir()
     logs.reopen()
-    assert f"cannot open the log {path} again: No such file" in (tmp_path / "kept").read_text()
+    assert f"cannot reopen the log {path}: No such file" in (tmp_path / "kept").read_text()
 
 
 class Spy(LogWriter):

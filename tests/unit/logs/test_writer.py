@@ -163,7 +163,9 @@ def test_a_file_that_cannot_be_begun_anew_is_named_in_the_old_one(
     path.rename(tmp_path / "kept")
     (tmp_path / "folder").rmdir()
     writer.reopen()
-    text = f"40 cannot open the log {path} again: No such file or directory; the old file goes on"
+    text = (
+        f"40 cannot reopen the log {path}: No such file or directory; still writing to the old file"
+    )
     wait_until(lambda: (tmp_path / "kept").read_text() == f"{text}\n", "line about the file")
 
 

@@ -47,7 +47,7 @@ def test_a_dead_services_socket_is_taken_over_and_a_living_ones_is_not(tmp_path:
 def test_what_is_no_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     path.write_text("precious")
-    with pytest.raises(StartError, match="something that is no socket"):
+    with pytest.raises(StartError, match="file there is not a socket"):
         listen(str(path))
     assert path.read_text() == "precious"
 

@@ -58,7 +58,7 @@ def test_a_moved_file_is_begun_anew_and_a_missing_folder_told(tmp_path: Path) ->
     assert (tmp_path / "first").read_text() == "one\n"
     two, trouble = (tmp_path / "second").read_text().splitlines()
     assert two == "two"
-    assert trouble.startswith(f"cannot open the log {path} again: No such file or directory")
+    assert trouble.startswith(f"cannot reopen the log {path}: No such file or directory")
 
 
 def test_a_file_that_cannot_be_opened_is_a_start_error(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""The control socket's server: one JSON object a line in, one out.
+"""The control socket's server: one JSON object per line in, one out.
 
-Rules. Whatever comes in is answered with an error or refused, and never stops the monitor: lines have
-a limit, so have the clients at a time and the time a client may take. A client that is slow waits for
-itself only.
+Rules. Bad input gets an error or is refused, and never stops the monitor. The length of lines, the number
+of clients and the time for each are limited. A slow client delays nobody else.
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ from mpchat.monitor.status import SAMPLE_SECONDS, Status
 _CLIENTS = 64
 _IDLE_SECONDS = 30.0
 _REPORT_SECONDS = 2.0
-"""A worker that has not reported by then is busy or stuck; status tells which."""
+"""Seconds for the workers' reports; a worker that takes longer is busy or stuck, as status shows."""
 _PACKET = 128 * 1024
+"""Bytes for one packet of a report."""
 _LAST_REQUEST_SECONDS = 0.5
-"""Time for a client that has just connected when the monitor hands over to its successor."""
+"""Seconds for the request of a client that has just connected when the monitor retires."""
 _VERBS = "status, connections, reload, log-level, scale, restart"
 
 
@@ -44,9 +44,9 @@ class Control:
 
     @asynccontextmanager
     async def listening(self, sock: socket.socket) -> AsyncIterator[None]:
-        """Serve clients within the block; the socket's file is left to the caller."""
+        """Serve clients within the block; the caller removes the socket's file."""
         sampling = asyncio.create_task(self._sample())
-        # From Python 3.13 on a server would remove the file, which may be a successor's.
+        # Since Python 3.13 a server removes the file by default, which may be a successor's.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_REQUEST, **keep)
         self._listening = sock
@@ -59,17 +59,17 @@ class Control:
             await asyncio.gather(sampling, *self._clients, return_exceptions=True)
 
     async def retire(self) -> None:
-        """Take no more clients, and answer those that there are: another monitor takes over."""
+        """Take no more clients, and answer the present ones: another monitor takes over."""
         assert self._listening is not None
         self._retiring = True
-        # Not by closing the server, which would drop whoever is accepted and not yet among the clients.
+        # Closing the server would drop clients that are accepted but not yet in ``_clients``.
         asyncio.get_running_loop().remove_reader(self._listening)
         await asyncio.sleep(_LAST_REQUEST_SECONDS)
         while self._busy:
             await asyncio.wait(self._busy)
 
     async def answer(self, line: bytes) -> dict[str, Any]:
-        """Return the answer to one request, whatever it is."""
+        """Return the answer to one request, however bad."""
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ class Control:
     async def _log_level(self, request: dict[str, Any]) -> dict[str, Any]:
         logger, level = request.get("logger"), request.get("level")
         if not isinstance(logger, str) or not logger:
-            raise ControlError("log-level needs the name of a logger")
+            raise ControlError("log-level needs a logger's name")
         if level is not None and (not isinstance(level, str) or level not in LEVELS):
             raise ControlError(f"expected a level, one of {', '.join(LEVELS)}, or null")
         number = LEVELS[level] if level is not None else None
@@ -110,7 +110,7 @@ class Control:
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         slot = request.get("slot")
         if slot is not None and (isinstance(slot, bool) or not isinstance(slot, int)):
-            raise ControlError("restart takes the number of a slot, or none for all")
+            raise ControlError("restart takes a slot's number, or none for all slots")
         await self._orders.give("restart", arguments={"slot": slot})
         return {"slot": slot}
 
@@ -132,14 +132,14 @@ class Control:
             loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(_REPORT_SECONDS):
-                    # It ends when the last worker has closed its copy of the other end.
+                    # The loop ends when the last worker has closed its copy of the other end.
                     while packet := await loop.sock_recv(near, _PACKET):
                         report = json.loads(packet)
                         connections += report["connections"]
                         if report["last"]:
                             silent.discard(report["pid"])
             except TimeoutError:
-                pass  # Those who are silent are named in the answer.
+                pass  # The answer names the silent workers.
         return {"connections": connections, "silent": sorted(silent)}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The control socket's place in the file system: made for this user alone, taken over from the dead."""
+"""The control socket's file: created for this user alone, taken over from a dead service."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _make_own_folder(folder: str) -> None:
     except FileExistsError as error:
         found = system.lstat(folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            text = "the folder must be this user's alone (mode 0700)"
+            text = "the folder must belong to this user alone (mode 0700)"
             raise _unusable(folder, text) from error
 
 

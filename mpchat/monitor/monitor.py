@@ -1,8 +1,8 @@
-"""The monitor's loop: the control socket, and a pidfd of every process for when the supervisor is gone.
+"""The monitor's loop: the control socket, and a pidfd of every process in case the supervisor dies.
 
-Rules. No client port, no author's code. It learns processes by ``Watch``; when its channel ends without
-``Stop`` the supervisor has died: workers get time to say goodbye to their clients, then whatever still
-lives is killed (a stuck worker would keep the port), and socket files go.
+Rules. No client port, no author's code. ``Watch`` names the processes. If the channel ends without
+``Stop``, the supervisor has died: workers get time to close their connections, then the monitor kills the
+remaining processes (a stuck worker would keep the port) and removes socket files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run_monitor(
     orphan_limit: float,
     hang_timeout: float,
 ) -> None:
-    """Be the monitor; the caller has forked, closed what is not ours and set the title."""
+    """Run the monitor; the caller has forked, closed the template's descriptors and set the title."""
     logs = set_up_direct(logging_options, Origin("monitor"))
     logs.levels.order_all(request.log_levels)
     try:
@@ -62,7 +62,7 @@ def run_monitor(
     control = Control(status, orders)
     try:
         if asyncio.run(_serve(channel, watched, orders, logs, control, listening)):
-            # The files are our successor's now.
+            # The files now belong to our successor.
             return
     except ChannelClosed:
         watched.kill_after(orphan_limit)
@@ -77,7 +77,7 @@ def run_monitor(
 
 
 def _listening(path: str, inherited: list[int]) -> tuple[socket.socket, SocketFile]:
-    """Return our predecessor's listening socket, unless its file is gone, or a new one."""
+    """Return our predecessor's listening socket, or a new one if there is none or its file is gone."""
     for descriptor in inherited:
         with contextlib.suppress(FileNotFoundError):
             file = SocketFile.of(path)
@@ -94,7 +94,7 @@ async def _serve(
     control: Control,
     listening: socket.socket,
 ) -> bool:
-    """Serve until told to end; return whether a successor goes on in our place."""
+    """Serve until asked to end; return whether a successor takes over."""
     loop = asyncio.get_running_loop()
     end: asyncio.Future[bool] = loop.create_future()
     abandoned = asyncio.Event()
@@ -127,7 +127,7 @@ async def _serve(
                 end.set_exception(error)
 
     async def flush() -> None:
-        """Send what the channel did not take at once; its end is noticed by who reads it."""
+        """Send messages that the channel did not take at once; the channel's reader notices its end."""
         while True:
             await asyncio.sleep(_FLUSH_SECONDS)
             with contextlib.suppress(ChannelClosed):
@@ -139,7 +139,7 @@ async def _serve(
         messages.send(channel, messages.Ready(), [listening.fileno()])
         retires = await end
         if retires:
-            # Whatever was asked of the supervisor is answered, unless it dies meanwhile.
+            # Pending orders are answered, unless the supervisor dies meanwhile.
             waiting = [asyncio.create_task(work) for work in (control.retire(), abandoned.wait())]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
@@ -164,8 +164,8 @@ class _Watched:
             fds.close(pidfd)
 
     def kill_after(self, seconds: float) -> None:
-        """The supervisor is gone: wait for all to end, and kill who has not."""
-        log.error("the supervisor is gone: what lives in %g s is killed", seconds)
+        """Wait for all processes to end, and kill those that have not."""
+        log.error("the supervisor is gone: processes still alive after %g s are killed", seconds)
         deadline = time.monotonic() + seconds
         for pid, pidfd in self._pidfds.items():
             poller = select.poll()
@@ -176,7 +176,7 @@ class _Watched:
             try:
                 system.pidfd_send_signal(pidfd, signal.SIGKILL)
             except OSError as error:
-                # It has ended just now, or the system does not let us: the others' turn.
+                # It has just ended, or the system does not allow it; continue with the others.
                 log.warning("pid %d: %s", pid, error.strerror)
 
 

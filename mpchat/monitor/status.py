@@ -1,7 +1,7 @@
-"""What the service does, from the scoreboard and /proc: the answer to the verb status.
+"""The answer to the verb status, from the scoreboard and /proc.
 
-Rules. Asks no process, so a service whose workers are all stuck still shows that. Counters are those of
-the slot, over all its workers, and never fall; gauges are those of the worker.
+Rules. Status asks no process, so it also works when all workers are stuck. Counters are those of the
+slot, over all its workers, and never fall; gauges are those of the worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0
-"""How often the CPU time of each worker is looked at, for its share."""
+"""Seconds between two readings of each worker's CPU time, for its share."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class _Sample:
 
 
 class Status:
-    """Looks at the service; ``sample`` has to be called now and then for shares of CPU."""
+    """Reads the state of the service; shares of CPU need regular calls of ``sample``."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Status:
         self._samples: dict[int, _Sample] = {}
 
     def collect(self) -> dict[str, Any]:
-        """Return the whole status; docs/operations.md describes its fields."""
+        """Return the whole status; docs/control-socket.md describes its fields."""
         board = self._board
         slots = board.service("slots")
         now = time.monotonic()
@@ -76,7 +76,7 @@ class Status:
         }
 
     def sample(self) -> None:
-        """Note the CPU time of every worker."""
+        """Record the CPU time of every worker."""
         board, now = self._board, time.monotonic()
         before, self._samples = self._samples, {}
         for slot in range(board.service("slots")):
@@ -98,7 +98,7 @@ class Status:
             state = WORKER_STATES[board.slot(slot, f"state_{row}")]
             if state != "none":
                 found.append(self._worker(slot, row, state, now) | totals)
-        # A slot whose worker waits to be started again is shown, too, and one that was scaled away.
+        # A slot without a worker is shown, too: one waits for its restart, or was scaled away.
         state = "down" if board.slot(slot, "wanted") else "away"
         return found or [
             {"name": self._name(slot), "slot": slot, "state": state}
@@ -137,7 +137,7 @@ class Status:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it cannot be had."""
+    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it cannot be read."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -147,7 +147,7 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def pss_bytes(pid: int) -> int | None:
-    """Return the memory of a process, shared pages divided among those who share them (PSS)."""
+    """Return the memory of a process, with shared pages divided among their processes (PSS)."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             for line in file:
@@ -159,5 +159,5 @@ def pss_bytes(pid: int) -> int | None:
 
 
 def _since(milliseconds: int, now: float) -> float | None:
-    """Return the seconds since a time on the scoreboard, None where none is noted."""
+    """Return the seconds since a time on the scoreboard, None if it has no time."""
     return round(max(0.0, now - milliseconds / 1000), 3) if milliseconds else None

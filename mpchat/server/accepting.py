@@ -1,10 +1,10 @@
 """Accepting from listening sockets and inboxes that belong to the supervisor.
 
-Rules. Our own loop around ``accept``, since libuv's resets queued clients when descriptors run out and
-sets the backlog to 100. So many accepts a turn, within the budget of all, then others get theirs. When
-the system refuses a descriptor or memory, the queue is left alone for a moment: it keeps until we can. An
-inbox is a queue like another, of sockets that siblings have accepted; from one that is received without a
-descriptor to hold it the kernel would drop it, so a spare one is kept.
+Rules. We loop around ``accept`` ourselves, since libuv resets queued clients when descriptors run out,
+and sets the backlog to 100. Each turn accepts a few clients, within the common budget. When the system
+refuses a descriptor or memory, accepting pauses, and the queue keeps its clients. An inbox is a queue of
+sockets that siblings have accepted. If a socket arrived while no descriptor is free, the kernel would
+drop it, so a spare descriptor is kept.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from mpchat.websocket.budget import ACCEPT
 from mpchat.websocket.turn import Turn
 
 _PER_TURN = 4
-"""A handshake costs fifty times what an echo does: more at once would be felt by those who are there."""
+"""Clients per turn and queue. A handshake costs fifty echoes: more would delay open connections."""
 _PAUSE = 0.1
+"""Seconds without accepting after a refusal of the system."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _DESCRIPTOR_BYTES = array.array("i").itemsize
 
@@ -33,10 +34,10 @@ log = logging.getLogger("mpchat.server")
 
 
 class Acceptor:
-    """The queues that this worker takes clients from: a set that grows and shrinks.
+    """The queues from which this worker takes clients; their set may change.
 
-    ``on_socket`` is given each client with its address, None if a sibling has passed it on.
-    ``on_pause`` is called when one could not be taken.
+    ``on_socket`` gets each client with its address, None if a sibling has passed the client on.
+    ``on_pause`` is called when the system refuses a client.
     """
 
     def __init__(
@@ -55,28 +56,28 @@ class Acceptor:
         self._exhausted = False
 
     def add(self, sources: Iterable[socket.socket]) -> None:
-        """Take from these listening sockets and inboxes, too."""
+        """Also take clients from these listening sockets and inboxes."""
         for source in sources:
             source.setblocking(False)
             self._sources.append(source)
             self._loop.add_reader(source.fileno(), self._on_readable, source)
 
     def remove(self, source: socket.socket) -> None:
-        """Take from this one no longer and close our descriptor of it; what is queued stays queued."""
+        """Stop taking clients from this queue, and close our descriptor; its clients stay queued."""
         self._sources.remove(source)
         self._loop.remove_reader(source.fileno())
         source.close()
 
     def leave(self) -> None:
-        """Take no more; what is queued stays for those who share the sockets."""
+        """Take no more clients; queued ones stay for the processes that share the sockets."""
         for source in list(self._sources):
             self.remove(source)
 
     def finish(self, most: int) -> None:
-        """Take what is queued, at most so many from each queue, then close the listening sockets.
+        """Take queued clients, at most ``most`` from each queue, then close the listening sockets.
 
-        Without a limit, clients that come as fast as they are taken would never let this end. Inboxes
-        stay open: a sibling that has not heard yet of the end may put something in.
+        Without a limit this might never end, since new clients may come as fast as they are taken.
+        Inboxes stay open: a sibling that does not yet know of the end may still put clients in.
         """
         for source in list(self._sources):
             left = most
@@ -93,7 +94,7 @@ class Acceptor:
             self._turn.line_up(self._turn.new_line, _Place(self, source))
 
     def serve(self, source: socket.socket) -> None:
-        """Its place in the line of those who wait for a turn has come."""
+        """Accept again: the queue's place in the line has come."""
         if source in self._sources:
             self._loop.add_reader(source.fileno(), self._on_readable, source)
             self._accept(source, _PER_TURN)
@@ -101,7 +102,7 @@ class Acceptor:
     def _accept(self, source: socket.socket, most: int) -> int:
         for count in range(most):
             try:
-                # It blocks as yet: whoever goes on with it sees to that.
+                # The client's socket still blocks; connect_accepted_socket changes that.
                 client, address = (
                     (self._receive(source), None) if _is_inbox(source) else source.accept()
                 )
@@ -125,7 +126,7 @@ class Acceptor:
         return most
 
     def _receive(self, inbox: socket.socket) -> socket.socket | None:
-        """Return the next client in an inbox, None when nobody can put another one in."""
+        """Return the next client in an inbox, None if no process can put in another."""
         if not self._spare.is_available():
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         space = socket.CMSG_SPACE(_DESCRIPTOR_BYTES)
@@ -151,7 +152,7 @@ class Acceptor:
 
 @dataclass(frozen=True)
 class _Place:
-    """One source in the line."""
+    """A queue's place in the line."""
 
     acceptor: Acceptor
     source: socket.socket

@@ -1,10 +1,10 @@
 """The connection lines: one for each request, refused head, and closed connection.
 
-Rules. Written if USERVER_LOG_REQUEST says so, left out by the span's name (``http/`` and the component's
-name) if USERVER_NO_LOG_SPANS lists it or a prefix of it. Nothing secret gets into a log by accident: of a
-target only the path is written, and values of headers are ``***`` unless their name is on the whitelist.
-Each handler has a logger of its own, so its lines can be made more or less without touching others; where
-``logger_access`` names a logger it takes those that the handler's lets through.
+Rules. USERVER_LOG_REQUEST turns these lines on; USERVER_NO_LOG_SPANS leaves out a handler by the name of
+its span (``http/`` and the component's name) or a prefix of it. No secret is logged by accident: lines
+have only the path of a target, and header values are ``***`` unless their names are on the whitelist.
+Each handler has its own logger, with its own level; if ``logger_access`` names a logger, that one writes
+the lines that the handler's level lets through.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class AccessLog:
         client: Client,
         reason: str = "",
     ) -> None:
-        """Write the line of a request; ``handler`` is None where no path was found.
+        """Write the line of a request; ``handler`` is None if no handler was found.
 
-        ``reason`` says why it was refused, and repeats nothing that the client sent.
+        ``reason`` says why the request was refused, and repeats nothing that the client sent.
         """
         snapshot = self._snapshot()
         logger = self._logger(snapshot, handler)
@@ -66,7 +66,7 @@ class AccessLog:
         logger.info("%s", text)
 
     def refused(self, error: HttpError, client: Client, connection: str) -> None:
-        """Write the line of bytes that were no request."""
+        """Write the line of bytes that are not a request."""
         logger = self._logger(self._snapshot(), None)
         if logger is not None:
             text = "no request: %d, %s, from %s"
@@ -83,7 +83,7 @@ class AccessLog:
             logger.info("closed %s after %.3f s", code, seconds, extra=extra)
 
     def _logger(self, snapshot: Snapshot, handler: HandlerBase | None) -> logging.Logger | None:
-        """Return what a line goes to, or None if it is not wanted."""
+        """Return the logger for a line, or None if the line is left out."""
         if not snapshot[LOG_REQUEST]:
             return None
         logger = handler.logger if handler is not None else _nowhere

@@ -1,9 +1,9 @@
-"""Who is let in: limits of the listener, of the service and of each handler.
+"""Admission: the limits of the listener, of the service and of each handler.
 
-Rules. A limit counts the whole service: every worker shows its part in the scoreboard, and whoever asks
-sums up. A handshake is counted before it is decided on, so that workers which decide at the same moment
-never let in too many together; what is refused is taken back, counted by its limit, and gets 503. A rate
-is counted in seconds of the system's clock, the same in all workers.
+Rules. A limit covers the whole service: every worker publishes its counts in the scoreboard, and a worker
+that decides adds them up. A handshake is counted before the decision, so that workers that decide at the
+same moment never admit too many together; a refused one is taken back, counted by its limit, and gets
+503. Rates are counted in seconds of the system's clock, the same in all workers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REFUSALS = {
     "max_requests_in_flight": "too many connections to this handler",
     "max_requests_per_second": "too many handshakes per second",
 }
-"""What is said of a handshake that is beyond a limit."""
+"""The reason for refusing a handshake, by the limit that it exceeds."""
 
 
 @dataclass
@@ -41,18 +41,18 @@ class ServiceBoard:
 
     @property
     def slots(self) -> int:
-        """How many slots there are or ever were: a number that only grows."""
+        """Number of slots, including those scaled away; it only grows."""
         return self.scoreboard.service("slots")
 
-    def of_address(self, hashed: int) -> int:
-        """Return how many connections an address has."""
+    def connections_of(self, hashed: int) -> int:
+        """Return the number of connections of an address."""
         for slot in range(len(self._tables) // ROWS, self.slots):
             self._tables += [self.scoreboard.addresses(slot, row) for row in range(ROWS)]
         return sum(table.count(hashed) for table in self._tables)
 
 
 class Admission:
-    """Decides about sockets and handshakes, and counts those that were let in."""
+    """Decides about sockets and handshakes, and counts the admitted ones."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Admission:
         self._indexes = {handler.name: index for index, handler in enumerate(handlers)}
 
     def admits_socket(self, own: int, waiting: int) -> bool:
-        """Whether the listener allows one more; this worker's sockets and handshakes are with it."""
+        """Return whether the listener admits a new socket, which ``own`` and ``waiting`` include."""
         board = self._board
         board.row.set("sockets", own)
         self.show_waiting(waiting)
@@ -78,11 +78,11 @@ class Admission:
         return name is None
 
     def show_waiting(self, waiting: int) -> None:
-        """Have other workers know at once how many wait here: they may refuse one for each."""
+        """Publish at once how many sockets wait here: each may make other workers refuse one."""
         self._board.row.set("waiting", waiting)
 
     def admit(self, handler: HandlerBase, client: Client) -> str | None:
-        """Count a handshake in, to be released at the connection's end; or return why it is refused."""
+        """Count a handshake and return None, or return why it is refused; ``release`` uncounts it."""
         second = int(time.time())
         index = self._indexes[handler.name]
         self._count(index, client.key, 1)
@@ -96,11 +96,11 @@ class Admission:
         return _REFUSALS[name]
 
     def release(self, handler: HandlerBase, client: Client) -> None:
-        """Count a connection out: it has ended, or did not come about."""
+        """Uncount a connection that has ended, or a handshake that failed."""
         self._count(self._indexes[handler.name], client.key, -1)
 
     def _socket_limit(self, own: int) -> str | None:
-        """Return the limit, one of LIMITS, that the newest socket is beyond."""
+        """Return the limit, one of LIMITS, that the newest socket exceeds."""
         board, slots, options = self._board.scoreboard, self._board.slots, self._options
         if board.total("sockets", slots) > options.max_connections:
             return "listener.max_connections"
@@ -111,13 +111,13 @@ class Admission:
         return None
 
     def _handshake_limit(self, handler: HandlerBase, key: bytes | None, second: int) -> str | None:
-        """Return the limit, one of LIMITS, that a handshake is beyond."""
+        """Return the limit, one of LIMITS, that a handshake exceeds."""
         board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
         index, options = self._indexes[handler.name], handler.options
         if _over(limits.max_connections, lambda: board.total("admitted", slots)):
             return "MPCHAT_LIMITS.max_connections"
         if key is not None and _over(
-            limits.max_connections_per_address, lambda: self._board.of_address(self._hash(key))
+            limits.max_connections_per_address, lambda: self._board.connections_of(self._hash(key))
         ):
             return "MPCHAT_LIMITS.max_connections_per_address"
         most = limits.max_messages_per_second
@@ -142,5 +142,5 @@ class Admission:
 
 
 def _over(limit: int | None, used: Callable[[], int]) -> bool:
-    """Whether this one is beyond a limit: it is among those counted."""
+    """Return whether the newest one, which ``used`` includes, exceeds a limit."""
     return limit is not None and used() > limit

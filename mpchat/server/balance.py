@@ -1,11 +1,10 @@
-"""Which of the accepted sockets go to another slot, so that all have about the same number.
+"""Passes accepted sockets on to other slots, so that all slots have about the same number.
 
-Rules. The kernel deals connections by their addresses, whatever the workers have already; a worker that
-has more than its fair share hands what it accepts to the slot with the fewest, before it has read a
-byte. It goes into that slot's inbox, from which the slot's worker takes it, or whoever adopts the slot,
-and it stays there. What the inbox does not take stays here. A slot gets none while its worker does not
-say that it accepts or its loop does not beat. The scoreboard is read so rarely that it costs one or two
-hundredths of a handshake.
+Rules. The kernel deals connections by their addresses, regardless of the workers' load. A worker that has
+more than its fair share passes an accepted socket to the slot with the fewest, before it has read a byte.
+The socket goes into that slot's inbox, from which the slot's worker or its helper takes it for good. If
+the inbox is full, the socket stays here. A slot gets none while its worker does not accept or its loop
+does not beat. The scoreboard is read rarely enough to cost one or two hundredths of a handshake.
 """
 
 from __future__ import annotations
@@ -22,18 +21,19 @@ from mpchat.ipc.scoreboard import ROWS
 from mpchat.server.admission import ServiceBoard
 
 _LOOK_SECONDS = 0.05
-"""How old the numbers of others may be."""
+"""Seconds after which the numbers of other slots are read again."""
 _SLOTS_PER_ACCEPT = 2
-"""How many slots may be looked at for each accepted connection; one takes 1 to 2 µs."""
+"""Slots that may be read for each accepted connection; one takes 1 to 2 µs."""
 _TOLERANCE = 1 / 32
+"""Fraction of its fair share that a worker may have in addition, since passing on costs time."""
 _TOLERATED = 4
-"""Beyond the fair share a worker keeps this part of it and so many more: passing on is not free."""
+"""Sockets that it may have in addition to both."""
 _FRESH_MS = 500
-"""A worker whose last beat is older does not get any."""
+"""Milliseconds since its last beat after which a worker gets no more sockets."""
 
 
 class Balance:
-    """One worker's view of who has how many."""
+    """One worker's view of the numbers of all slots."""
 
     def __init__(self, board: ServiceBoard, slot: int) -> None:
         self._board = board
@@ -41,7 +41,7 @@ class Balance:
         self._outboxes: dict[int, socket.socket] = {}
         self._next_look = 0.0
         self._accepted = 0
-        """Since the last look"""
+        """Sockets since the scoreboard was last read"""
         self._fair = 0.0
         self._most = 0
         """Sockets that this worker keeps"""
@@ -50,17 +50,17 @@ class Balance:
         """Slots below their fair share, a heap of (sockets, slot)"""
 
     def add(self, slot: int, outbox: socket.socket) -> None:
-        """Pass on to this slot, too."""
+        """Also pass sockets on to this slot."""
         self._outboxes[slot] = outbox
 
     def outboxes(self) -> list[socket.socket]:
-        """Return the sockets by which clients are passed on."""
+        """Return the sockets through which clients are passed on."""
         return list(self._outboxes.values())
 
     def pass_on(self, client: socket.socket, own: int) -> bool:
-        """Hand an accepted socket to another slot if this worker has enough; it is closed here then.
+        """Pass an accepted socket to another slot if this worker has enough, and then close it here.
 
-        ``own`` is how many sockets this worker has without it.
+        ``own`` is this worker's number of sockets without it.
         """
         if not self._outboxes:
             return False
@@ -82,7 +82,7 @@ class Balance:
         return False
 
     def close(self) -> None:
-        """Pass nothing on any more."""
+        """Stop passing sockets on."""
         for outbox in self._outboxes.values():
             outbox.close()
         self._outboxes.clear()
@@ -100,7 +100,7 @@ class Balance:
                 first = row - row % ROWS
                 loads[row // ROWS] = sum(sockets[first : first + ROWS])
         fair = self._fair = sum(sockets) / max(len(loads), 1)
-        # A worker that retires beside this one holds a part of the slot's share.
+        # Another worker of this slot that retires holds a part of the slot's share.
         others = loads.pop(self._slot, own) - own
         self._most = max(0, int(fair + fair * _TOLERANCE) + _TOLERATED - others)
         self._emptier = []
@@ -113,7 +113,7 @@ class Balance:
             heapq.heapify(self._emptier)
 
     def _waiting(self, outbox: socket.socket) -> int:
-        """Return how many wait in an inbox, put there by whomever: its sockets do not count them yet."""
+        """Return how many sockets wait in an inbox, from all workers; its slot does not count them."""
         size = fcntl.ioctl(outbox, termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(size, sys.byteorder) // self._packet_bytes
 
@@ -123,13 +123,13 @@ class Balance:
         try:
             outbox.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         except OSError:
-            # Full, or nobody is there to take it any more.
+            # The inbox is full, or nobody can read it any more.
             return False
         return True
 
 
 def _packet_bytes() -> int:
-    """Return what the kernel counts for one packet that waits to be read (unix(7), SIOCOUTQ)."""
+    """Return the bytes that the kernel counts for one waiting packet (unix(7), SIOCOUTQ)."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far:
         near.send(b".")

@@ -1,4 +1,4 @@
-"""What a client is told that asks for what cannot be."""
+"""An error that becomes an HTTP response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 
 class HttpError(Exception):
-    """What is wrong with a request, as a status, with headers that belong to it."""
+    """A mistake in a request, as a status with its text and headers."""
 
     def __init__(
         self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None

@@ -1,7 +1,7 @@
-"""Where a request's body ends and whether its sender waits for leave, by RFC 9112, section 6. Pure.
+"""The length of a request's body, and whether its sender waits for 100, by RFC 9112, section 6. Pure.
 
-Rules. Whatever leaves a doubt about the end is refused, and the connection closed: behind a proxy that
-takes another view it would be somebody else's request. Transfer codings are not decoded.
+Rules. If the end of a body is in doubt, the request is refused and the connection closed: behind a proxy
+that disagrees about the end, the rest would be somebody else's request. Transfer codings are not decoded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def body_length(headers: Headers, version: str, most: int) -> int:
     """Return the bytes of the body.
 
     Raises:
-        HttpError: 400; 411 for a body that tells its length as it goes, 413, 501 for an unknown coding.
+        HttpError: 400; 411 for a chunked body; 413; 501 for an unknown coding.
     """
     lengths = headers.get_all("Content-Length")
     if "Transfer-Encoding" in headers:
@@ -34,9 +34,9 @@ def body_length(headers: Headers, version: str, most: int) -> int:
             or codings[-1:] != ["chunked"]
             or "chunked" in codings[:-1]
         ):
-            raise HttpError(HTTPStatus.BAD_REQUEST, "the end of the body cannot be told")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "the end of the body is ambiguous")
         if len(codings) > 1:
-            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this transfer coding is not known here")
+            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this transfer coding is unknown")
         # 6.3: a server may insist on a length.
         raise HttpError(HTTPStatus.LENGTH_REQUIRED, "a body needs a Content-Length")
     if not lengths:
@@ -50,23 +50,23 @@ def body_length(headers: Headers, version: str, most: int) -> int:
 
 
 def expects_continue(headers: Headers, version: str) -> bool:
-    """Whether the client waits for 100 before it goes on (RFC 9110, 10.1.1).
+    """Return whether the client waits for 100 before it sends the body (RFC 9110, 10.1.1).
 
     Raises:
-        HttpError: 417, it expects something else.
+        HttpError: 417 for any other expectation.
     """
     expected = split_list(headers.get_all("Expect"))
     if any(item != "100-continue" for item in expected):
-        raise HttpError(HTTPStatus.EXPECTATION_FAILED, "this expectation is not known here")
+        raise HttpError(HTTPStatus.EXPECTATION_FAILED, "this expectation is unknown")
     return bool(expected) and version != "HTTP/1.0"
 
 
 def split_list(values: list[str]) -> list[str]:
-    """Return the elements of a header's lines, which are one list, in lower case (RFC 9110, 5.6.1).
+    """Return the elements of a header's lines, which form one list, in lower case (RFC 9110, 5.6.1).
 
     Raises:
-        HttpError: 431, there are more of them, or of their parameters, than any client has use for: each
-            costs its time again wherever the list is looked at.
+        HttpError: 431 for more elements and parameters than any client needs, since each costs time
+            wherever the list is read.
     """
     if sum(value.count(",") + value.count(";") for value in values) >= MAX_ELEMENTS:
         text = "too many elements in a header"

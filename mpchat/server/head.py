@@ -1,4 +1,4 @@
-"""A request head: bytes to a request, by RFC 9112. Pure; raises what the client is to be told."""
+"""A request head: bytes to a request, by RFC 9112. Pure; raises the error for the client."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mpchat.websocket.origins import split_authority
 MAX_HEADERS = 100
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# RFC 9112, 5.1, 5.2: no space before the colon, no folded lines; bare CR and LF are no field values.
+# RFC 9112, 5.1, 5.2: no space before the colon, no folded lines, no bare CR or LF in values.
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
-# Many clients send a query as it was typed; whoever encodes it, as browsers do, means the same.
+# Many clients send a query unencoded; it means the same as encoded by a browser.
 _TARGET = re.compile(r"[\x21-\x3e\x40-\x7e]+(?:\?[\x21-\x7e\x80-\xff]*)?")
 _TO_ENCODE = re.compile(r"[\"<>\x80-\xff]")
 _EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")
 _BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e\x80-\xff]*)?\r?")
 _NO_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _BESIDE_TARGET = 64
-"""Bytes that a request line may have beside its target, as long as it has no end."""
+"""Bytes that an incomplete request line may have in addition to its target."""
 _VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
 
 
 @dataclass(frozen=True)
 class HeadLimits:
-    """Bytes that a request may have (userver's options max_url_size and so on)."""
+    """Largest parts of a request, in bytes (userver's options max_url_size and so on)."""
 
     target: int
     head: int
@@ -43,7 +43,7 @@ class Head:
     """A parsed request head.
 
     Attributes:
-        raw: Its bytes, with the query encoded as a browser would have done it.
+        raw: Its bytes, with the query encoded as by a browser.
     """
 
     raw: bytes
@@ -55,12 +55,12 @@ class Head:
 
 
 def find_end(data: bytes | bytearray, limits: HeadLimits, seen: int = 0) -> int:
-    """Return where the head ends (behind the empty line at its end), or -1 if it is not there yet.
+    """Return the end of the head (after its empty line), or -1 if the head is incomplete.
 
-    ``seen`` bytes were there at the last call, and are not looked at again: a head may trickle in.
+    The last call has already checked the first ``seen`` bytes: a head may trickle in.
 
     Raises:
-        HttpError: It is already too large (431, or 414 if the target alone is), or no head.
+        HttpError: The head is too large (431, or 414 if the target alone is), or malformed.
     """
     begin = _skip_empty_lines(data)
     end = data.find(b"\r\n\r\n", max(begin, seen - 3))
@@ -76,13 +76,13 @@ def find_end(data: bytes | bytearray, limits: HeadLimits, seen: int = 0) -> int:
 
 
 def parse_head(data: bytes, limits: HeadLimits) -> Head:
-    """Parse everything up to and with the empty line at the end.
+    """Parse a head, including the empty line at its end.
 
     Raises:
         HttpError: The head breaks a rule of RFC 9112.
     """
     data = data[_skip_empty_lines(data) :]
-    # One character for each byte: what is not ASCII is an opaque value (RFC 9110, 5.5).
+    # One character for each byte: bytes beyond ASCII are opaque (RFC 9110, 5.5).
     line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
     method, target, version = _request_line(line, limits)
     if _TO_ENCODE.search(target) is not None:
@@ -94,9 +94,9 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
     headers = _split(fields)
     hosts = headers.get_all("Host")
-    # 3.2: in any version; without one the oldest clients come.
+    # 3.2: at most one in any version; old clients of HTTP/1.0 send none.
     if len(hosts) != 1 and (hosts or version != "HTTP/1.0"):
-        raise _bad("exactly one Host header is needed")
+        raise _bad("a request needs exactly one Host header")
     if hosts and split_authority(hosts[0]) is None:
         raise _bad("malformed Host")
     # RFC 9110, 7.8: HTTP/1.0 has no upgrade.
@@ -111,7 +111,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
 
 
 def parse_request(data: bytes) -> Request:
-    """Return the request of a head that ``parse_head`` has found good."""
+    """Return the request of a head that ``parse_head`` has accepted."""
     line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
     method, target, _version = line.split(" ")
     return Request(target, _split(fields), method)
@@ -138,26 +138,26 @@ def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
         raise _bad("malformed request line")
     if not version.startswith("HTTP/1."):
         raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-    # RFC 9110, 6.2: a minor version that we do not know is taken for the highest that we do.
+    # RFC 9110, 6.2: an unknown minor version counts as the highest known one.
     known = "HTTP/1.0" if version == "HTTP/1.0" else "HTTP/1.1"
     return method, target, known
 
 
 def _encode_query(target: str) -> str:
-    """Return a target with what must not stand in a URI percent-encoded in its query."""
+    """Return a target with the forbidden characters of its query percent-encoded."""
     path, mark, query = target.partition("?")
     return path + mark + _TO_ENCODE.sub(lambda found: f"%{ord(found[0]):02X}", query)
 
 
 def _refuse_body(headers: Headers) -> None:
-    """A handshake is a head and nothing else (RFC 6455, 4.1)."""
+    """Refuse a handshake with a body (RFC 6455, 4.1)."""
     lengths = headers.get_all("Content-Length")
     if "Transfer-Encoding" in headers or any(length.strip("0") for length in lengths):
         raise _bad("a WebSocket handshake has no body")
 
 
 def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: HeadLimits) -> None:
-    """Refuse at once what cannot become a head: other protocols do not end theirs with an empty line."""
+    """Refuse at once bytes that cannot become a head: other protocols may never send an empty line."""
     end = data.find(b"\r\n", begin)
     if end < 0:
         if _BEGINNING.fullmatch(data, begin) is None:
@@ -166,14 +166,14 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         return
     if end + 2 > seen:
-        # First, as in a whole head: what a request is refused for does not depend on its pieces.
+        # First, as in a whole head, so that the reason of a refusal does not depend on the pieces.
         _request_line(data[begin:end].decode("latin-1"), limits)
     if _NO_END.search(data, max(begin, seen - 1)) is not None:
         raise _bad("lines end with CR and LF")
 
 
 def _skip_empty_lines(data: bytes | bytearray) -> int:
-    """Return where the request line begins: a few empty lines before it are to be tolerated (2.2)."""
+    """Return the start of the request line; a few empty lines before it are tolerated (2.2)."""
     found = _EMPTY_LINES.match(data)
     return found.end() if found is not None else 0
 

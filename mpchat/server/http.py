@@ -1,11 +1,11 @@
 """A client's socket until it becomes a WebSocket: request heads, plain responses, the handshake.
 
-Rules. One head at a time, under limits of size and time. Requests that come early wait until the one
-before is answered, and all wait in line where others come first (see websocket/turn). Whatever ends with
-``Connection: close`` is half-closed and read to its end, since closing at once would take the response
-from a client that still sends; one that has half-closed its own side is sent all its answers first
-(RFC 9112, 9.6). A socket beyond a limit is closed with whatever answer it gets. What a request has to be
-is decided by head, target, framing and upgrade; for how long a client is waited for, by waits.
+Rules. One head at a time, under limits of size and time. A request waits until the one before is
+answered, and every request waits in line for its turn (see websocket/turn). After ``Connection: close``
+the socket is half-closed and read to its end, since closing at once would lose the response for a client
+that still sends; a client that has half-closed its own side first gets all its answers (RFC 9112, 9.6). A
+socket beyond a limit is closed with its first answer. head, target, framing and upgrade decide what a
+request must be; waits decides how long to wait for a client.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from mpchat.server.server import Server
 
 _PER_TURN = 16
-"""Requests of one client that are answered before others have their turn."""
+"""Requests of one client that are answered in a row."""
 _LIMITS = {
     Wait.FIRST: "handshake-timeout",
     Wait.HEAD: "handshake-timeout",
     Wait.BODY: "body-timeout",
 }
-"""What ends these waits, as it is counted."""
+"""The limits that end these waits, by their counters."""
 _INCOMPLETE = frozenset((Wait.HEAD, Wait.BODY))
 
 
@@ -63,7 +63,7 @@ class HttpProtocol(asyncio.Protocol):
         self._is_fresh = True
         self._is_lost = False
         self._has_ended = False
-        """The client sends nothing more"""
+        """The client has half-closed its side"""
         self._in_line = False
 
     @property
@@ -74,7 +74,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
         self.transport = cast(asyncio.Transport, transport)
-        # Asked for now: a closed socket has no name any more.
+        # Read now, since a closed socket has no name.
         name = self._accepted_from or transport.get_extra_info("peername")
         self.client = client_of(name, self.server.options.listener.ipv6_prefix)
         server = self.server
@@ -87,7 +87,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
         self._waits.forget()
-        self.server.no_longer_waiting(self)
+        self.server.end_waiting(self)
         self.server.socket_closed()
         if self._task is not None:
             self._task.cancel()
@@ -115,11 +115,11 @@ class HttpProtocol(asyncio.Protocol):
             return False
         self._has_ended = True
         self._await_client()
-        # We close it ourselves, when everything is answered.
+        # Keep the transport open: we close it when everything is answered.
         return True
 
     def pause_writing(self) -> None:
-        """The client does not read: what it asks for next has to wait."""
+        """The client does not read: its next requests must wait."""
         self._is_full = True
         if self.transport is not None:
             self.transport.pause_reading()
@@ -130,7 +130,7 @@ class HttpProtocol(asyncio.Protocol):
             self._go_on()
 
     def end_if_idle(self, fresh_seconds: float) -> None:
-        """The worker ends: a connection without a request ends; a new one may send its first, soon."""
+        """End a connection without a request; a new client may send its first one within the time."""
         if not self.idle:
             return
         if self._is_fresh and fresh_seconds:
@@ -139,12 +139,12 @@ class HttpProtocol(asyncio.Protocol):
             self._half_close()
 
     def abort(self) -> None:
-        """The deadline has come."""
+        """Cut the client off."""
         if self.transport is not None:
             self.transport.abort()
 
     def _serve(self) -> None:
-        """Answer requests until one is not there yet or takes time, or until others have their turn."""
+        """Answer requests until one is incomplete or needs a task, or another client's turn has come."""
         turn = self.server.shared.turn
         for _ in range(_PER_TURN):
             if self._task is not None or self._is_over or self._is_full:
@@ -173,7 +173,7 @@ class HttpProtocol(asyncio.Protocol):
         self._await_client()
 
     def _await_client(self) -> None:
-        """Wait for what has to come from the client next, if anything has to."""
+        """Start the wait for the client's next step, if there is one."""
         if self._task is not None or self._is_over or self._in_line:
             return
         if self._is_full:
@@ -195,12 +195,12 @@ class HttpProtocol(asyncio.Protocol):
             self._waits.go_on()
 
     def _let_others(self) -> None:
-        """Go on with what has come when others have had their turn."""
+        """Leave the rest of the client's requests to a later turn."""
         if self._task is None and not self._is_over and self._data:
             self._wait_in_line()
 
     def _wait_in_line(self) -> None:
-        """Have ``serve`` called, and do not read until then."""
+        """Line up for a call of ``serve``, and do not read until then."""
         if self._in_line or self._is_lost or self.transport is None:
             return
         self._in_line = True
@@ -210,7 +210,7 @@ class HttpProtocol(asyncio.Protocol):
         turn.line_up(turn.new_line, self, len(self._data))
 
     def serve(self) -> None:
-        """Go on when this turn begins: what the turn calls."""
+        """Continue with the client's requests; the turn calls this."""
         self._in_line = False
         if self._task is None:
             self._go_on()
@@ -218,7 +218,7 @@ class HttpProtocol(asyncio.Protocol):
             self._wait_in_line()
 
     def stop_reading(self) -> None:
-        """Too much has been read of others: stand in line with them."""
+        """Line up: the worker holds too many bytes that it has read."""
         self._wait_in_line()
 
     def _read_head(self) -> Head | None:
@@ -229,18 +229,18 @@ class HttpProtocol(asyncio.Protocol):
         self._seen = 0
         head = parse_head(bytes(self._data[:end]), self.server.head_limits)
         del self._data[:end]
-        # Without a body only before 101 (RFC 9110, 7.8 and 10.1.1).
+        # A request without a body gets 100 only before 101 (RFC 9110, 7.8 and 10.1.1).
         expected = head.expects_continue and (head.body_length or head.upgrade)
         if expected and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return head
 
     def _begin(self, head: Head, body: bytes) -> None:
-        """Answer a request: at once if no code of the handler has to be asked, else in a task."""
+        """Answer a request: in a task if the handler's code must run, else at once."""
         server, request = self.server, head.request
         context = Context(server.next_id(), server.stopping, server.snapshot, body)
-        # Tasks inherit it: the handler's is made from here or from one that is. uvloop calls us in a
-        # context that belongs to this connection.
+        # The handler's task inherits it, since it is made from here. uvloop calls this method in a
+        # context of this connection.
         CONNECTION.set(context.id)
         handler: HandlerBase | None = None
         try:
@@ -263,7 +263,7 @@ class HttpProtocol(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(answering)
 
     async def _answer(self, handler: HandlerBase, head: Head, context: Context) -> None:
-        """Have a plain request answered by its handler."""
+        """Answer a plain request by its handler."""
         try:
             answer = await handler.handle_non_websocket_request(head.request, context)
             self._finish(handler, head, answer, keep=head.keep_alive)
@@ -272,8 +272,8 @@ class HttpProtocol(asyncio.Protocol):
         self._go_on()
 
     def _fail(self, handler: HandlerBase, head: Head, error: BaseException) -> None:
-        """Answer for a handler that failed, or whose answer cannot be sent."""
-        # A client that has left cancels us; any other end is the handler's own.
+        """Answer 500 for a handler that failed, or whose answer cannot be sent."""
+        # The end of the client cancels this task; any other cancellation is the handler's own.
         if isinstance(error, asyncio.CancelledError) and self._is_lost:
             raise error
         handler.logger.exception("the handler failed")
@@ -289,15 +289,15 @@ class HttpProtocol(asyncio.Protocol):
         keep: bool,
         reason: str = "",
     ) -> None:
-        """Send an answer, and get ready for the next request.
+        """Send an answer, and prepare for the next request.
 
-        ``reason`` says in the log why it is a refusal.
+        ``reason``, of a refusal, goes to the log.
         """
         server = self.server
         close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-        # What follows a handshake may be frames, which must not be read as a request.
+        # Bytes after a handshake may be frames, which must not be read as a request.
         close = close or head.upgrade or server.ending is not None or not self._admitted
-        # RFC 9112, 9.6: whoever sends close closes.
+        # RFC 9112, 9.6: the sender of close must close.
         close = close or "close" in split_list(answer.headers.get_all("Connection"))
         head_only = head.request.method == "HEAD"
         date, more = server.dates.now(), server.stop_headers()
@@ -308,13 +308,13 @@ class HttpProtocol(asyncio.Protocol):
         self._respond(data, close=close)
 
     def _go_on(self) -> None:
-        """A task is done: serve what has come meanwhile."""
+        """Serve the requests that came during a task."""
         self._task = None
         self._serve()
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read again, unless a request is left: reading would overtake answering."""
+        """Resume reading, unless a request is left: reading must not overtake answering."""
         transport = self.transport
         if transport is None or self._is_lost or self._has_ended or transport.is_closing():
             return
@@ -327,7 +327,7 @@ class HttpProtocol(asyncio.Protocol):
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
     def _upgrade(self, handler: WebsocketHandlerBase, head: Head, context: Context) -> None:
-        """Answer a handshake that is one; the handler's hook is asked if there is one."""
+        """Answer a valid handshake, after the handler's hook if it has one."""
         server = self.server
         server.shared.turn.charge(HANDSHAKE)
         agreed = agree(server.judges[handler.name], head.request.headers)
@@ -348,7 +348,7 @@ class HttpProtocol(asyncio.Protocol):
         context: Context,
         agreed: Agreed,
     ) -> None:
-        """Go on with a handshake as the handler's hook says."""
+        """Call the handler's hook, and answer the handshake accordingly."""
         upgraded = False
         try:
             async with asyncio.timeout(handler.options.handshake_timeout):
@@ -385,8 +385,8 @@ class HttpProtocol(asyncio.Protocol):
         data = switching(server.dates.now(), agreed.headers, more)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         server.access.request(handler, head.request, status, self.client)
-        # Before the client knows: its next socket may come to another worker, which counts this one.
-        server.no_longer_waiting(self)
+        # Before the client gets the 101: its next socket may reach another worker, which counts this one.
+        server.end_waiting(self)
         protocol = WebSocketProtocol(
             transport,
             server.shared,
@@ -406,7 +406,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport = None
         protocol.output.gather(data)
         protocol.start(bytes(self._data))
-        # Behind the first step of the handler's task: when the client knows, handle has begun.
+        # After the first step of the handler's task: when the client gets the 101, handle has begun.
         asyncio.get_running_loop().call_soon(protocol.write_handshake)
         self._data.clear()
         if self._has_ended and not protocol.eof_received():
@@ -438,7 +438,7 @@ class HttpProtocol(asyncio.Protocol):
         self._is_over = True
         self._data.clear()
         if self._has_ended:
-            # When what was written has gone.
+            # Closes after the pending bytes are written.
             transport.close()
         else:
             if transport.can_write_eof():
@@ -447,9 +447,9 @@ class HttpProtocol(asyncio.Protocol):
         self._waits.begin(Wait.END)
 
     def _too_late(self, wait: Wait) -> None:
-        """What was waited for did not come in time."""
+        """End a wait whose event did not come in time."""
         if self._in_line:
-            # It may have come: we have not looked, since others are served first.
+            # It may have come: this client waits for its turn, unread.
             self._waits.begin(wait)
             return
         limit = _LIMITS.get(wait)
@@ -465,5 +465,5 @@ class HttpProtocol(asyncio.Protocol):
 
 
 def _has_hook(handler: WebsocketHandlerBase) -> bool:
-    """Whether the author decides about handshakes, which takes a task."""
+    """Return whether the author overrides handle_handshake, which needs a task."""
     return type(handler).handle_handshake is not WebsocketHandlerBase.handle_handshake

@@ -41,7 +41,7 @@ def serialise(
     head_only: bool,
     more: Iterable[tuple[str, str]] = (),
 ) -> bytes:
-    """Return a response with what every one has to have; headers of ``more`` go before its own."""
+    """Return a response with the headers that all need; those of ``more`` override its own."""
     # RFC 9110, 15.3.5 and 15.4.5: these have neither body nor length.
     bodiless = answer.status_code in _BODILESS
     body = b"" if bodiless else bytes(answer.body or b"")
@@ -56,7 +56,7 @@ def serialise(
         options = split_list(headers.get_all("Connection"))
         if "Connection" in headers:
             del headers["Connection"]
-        # An author's keep-alive would be wrong, an Upgrade belongs to a 426.
+        # An author's keep-alive would be wrong; Upgrade belongs to a 426.
         kept = [option for option in options if option not in {"keep-alive", "close"}]
         headers["Connection"] = ", ".join([*kept, "close"])
     head = Response(answer.status_code, answer.reason_phrase, headers, b"").serialize()
@@ -66,10 +66,10 @@ def serialise(
 def switching(
     date: str, accepting: Iterable[tuple[str, str]], more: Iterable[tuple[str, str]]
 ) -> bytes:
-    """Return the response that ends a handshake well (RFC 6455, 4.2.2), with headers of the handler's.
+    """Return the response that accepts a handshake (RFC 6455, 4.2.2), with the headers ``more``.
 
     Raises:
-        InvalidHeaderValue: A value of ``more`` would end its line, and might be the client's own.
+        InvalidHeaderValue: A value of ``more``, which a client may have chosen, contains a line end.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in accepting])
     head = (
@@ -80,7 +80,7 @@ def switching(
 
 
 def refusal(error: HttpError) -> Response:
-    """Return what a client is told that asks for what cannot be."""
+    """Return the response for an error."""
     answer = response(error.status, error.text + "\n")
     answer.headers.update(error.headers)
     return answer

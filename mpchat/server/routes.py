@@ -1,7 +1,7 @@
 """Paths to handlers: exact ones first, then those with ``{name}`` segments, in the order given.
 
-Rules. Paths are compared in their normal form, those of the config, too. A method that no handler has and
-that the RFCs do not define is not implemented (501), rather than not allowed (405).
+Rules. Paths, including those of the config, are compared in their normal form. A method that no handler
+has and the RFCs do not define is not implemented (501) rather than not allowed (405).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Route:
     methods: frozenset[str]
     params: dict[str, str]
     authority: str | None
-    """The target's own; None where it is a path and Host tells"""
+    """The target's own; None if the target is a path, so that Host applies"""
 
 
 class Routes:
@@ -39,7 +39,7 @@ class Routes:
     def __init__(self, handlers: Iterable[HandlerBase]) -> None:
         self._exact: dict[str, tuple[HandlerBase, frozenset[str]]] = {}
         self._patterns: list[tuple[re.Pattern[str], HandlerBase, frozenset[str]]] = []
-        # Paths that are the same with a slash at their end.
+        # Paths that also match with a slash at their end.
         self._either: set[str] = set()
         self._methods: frozenset[str] = frozenset()
         for handler in handlers:
@@ -61,12 +61,12 @@ class Routes:
         """Return the handler for a request.
 
         Raises:
-            HttpError: 404, or 405 where the path exists; 501 for an unknown method, 400 for no target.
+            HttpError: 404, or 405 if the path exists; 501 for an unknown method, 400 for a bad target.
         """
         parsed = parse_target(method, target)
         path = parsed.path
         if method not in _KNOWN_METHODS and method not in self._methods:
-            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "no such method is known here")
+            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this method is unknown")
         if path == "*":
             # The server as a whole.
             raise _not_allowed(self._methods)
@@ -90,7 +90,7 @@ class Routes:
 
 
 def _not_allowed(methods: frozenset[str]) -> HttpError:
-    # HEAD is answered wherever GET is.
+    # HEAD is answered if GET is.
     answered = methods | {"HEAD"} if "GET" in methods else methods
     allow = {"Allow": ", ".join(sorted(answered))}
     text = "this method is not allowed on this path"

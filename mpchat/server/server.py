@@ -1,8 +1,8 @@
-"""One worker's server: sockets in, connections counted, and all of them ended in order.
+"""One worker's server: accepts sockets, counts connections, and ends all of them in order.
 
 Rules. Every client socket is in exactly one of two sets: ``waiting`` (plain HTTP) or ``connections``
-(WebSocket). A stop follows four steps: refuse while still accepting, take what is queued and close the
-listening sockets, close connections spread over the window, cut off what is left at the deadline.
+(WebSocket). A stop has four steps: refuse while still accepting; accept queued clients and close the
+listening sockets; close connections, spread over the window; cut off the rest at the deadline.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
 _NOW_SECONDS = 0.5
+"""Seconds for the answers to our last Closes, and for the sockets to end after an abort."""
 _SHOWN_PATH = 256
-"""Characters of a path that an operator is shown."""
+"""Characters of a path that operators see."""
 _FRESH_SECONDS = 0.5
-"""Time for the request of a client that has only just connected when its worker begins to end."""
+"""Seconds for the request of a client that has just connected when its worker begins to end."""
 
 log = logging.getLogger("mpchat.server")
 
@@ -79,7 +80,7 @@ class Server:
         self.stopping = stopping
         self.refusing = False
         self.ending: int | None = None
-        """The close code of connections, from when this worker has begun to end"""
+        """The close code for connections, once this worker has begun to end"""
         self.waiting: set[HttpProtocol] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._loop = loop
@@ -94,10 +95,10 @@ class Server:
         self._prefix = f"{os.getpid():x}"
 
     def accept_from(self, sockets: Iterable[socket.socket]) -> None:
-        """Begin to accept from these listening sockets and inboxes."""
+        """Start accepting from these listening sockets and inboxes."""
         self._acceptor.add(sockets)
 
-    def accept_no_longer_from(self, listening: socket.socket) -> None:
+    def stop_accepting_from(self, listening: socket.socket) -> None:
         """Leave this listening socket or inbox to others."""
         self._acceptor.remove(listening)
 
@@ -107,12 +108,12 @@ class Server:
             protocol.follow_config()
 
     def connections_now(self) -> list[dict[str, Any]]:
-        """Return what an operator sees of each open WebSocket connection."""
+        """Return a row for operators for each open WebSocket connection."""
         now = time.monotonic()
         return [describe_connection(protocol, now) for protocol in self.connections]
 
     def stop_headers(self) -> list[tuple[str, str]]:
-        """Return what every answer has while the service stops (userver's GRACEFUL_SHUTDOWN_HEADERS)."""
+        """Return the headers of every answer while the service stops (GRACEFUL_SHUTDOWN_HEADERS)."""
         wanted = self.snapshot()[GRACEFUL_SHUTDOWN_HEADERS]
         if not (self.refusing and wanted.enabled):
             return []
@@ -122,19 +123,19 @@ class Server:
         """Return a name for a connection, unique among the living workers."""
         return f"{self._prefix}-{next(self._ids):x}"
 
-    def no_longer_waiting(self, protocol: HttpProtocol) -> None:
-        """A client's socket is gone, or has become a WebSocket."""
+    def end_waiting(self, protocol: HttpProtocol) -> None:
+        """Count out a client whose socket is gone or has become a WebSocket."""
         self.waiting.discard(protocol)
-        self._one_waits_less()
+        self._uncount_waiting()
 
     def socket_closed(self) -> None:
-        """A client's socket is gone."""
+        """Count out a client's socket that is gone."""
         self.shared.counters.sockets -= 1
         self._closed_one.set()
         self.shared.turn.touch()
 
     def ended(self, protocol: WebSocketProtocol) -> None:
-        """A WebSocket connection and its handler are over."""
+        """Count out and log a WebSocket connection that has ended, and its handler with it."""
         if protocol not in self.connections:
             return
         self.connections.discard(protocol)
@@ -155,17 +156,17 @@ class Server:
         await self._close_connections(1001, window, deadline)
 
     def leave(self) -> None:
-        """Take no more clients while others go on accepting from the same sockets."""
+        """Take no more clients; other workers continue to accept from the same sockets."""
         self._acceptor.leave()
 
     async def drain(self, code: int, window: float, deadline: float) -> None:
-        """End the connections of this worker, which has left, or leaves now."""
+        """Take no more clients, and end the connections of this worker."""
         self.leave()
         await self._wait_adopted()
         await self._close_connections(code, window, deadline)
 
     async def close_all_now(self, code: int) -> None:
-        """Say goodbye to all at once, wait a moment for their answers, and cut off the rest."""
+        """Close all connections at once, wait a moment for the answers, and cut off the rest."""
         self.refusing = True
         self.ending = code
         self._acceptor.finish(self.options.listener.backlog)
@@ -183,7 +184,7 @@ class Server:
         times = closing_times(len(connections), window, deadline)
         for protocol, at in zip(connections, times, strict=True):
             wait = begun + at - self._loop.time()
-            # A sleep shorter than a millisecond would be rounded up to one.
+            # The loop would round up a shorter sleep to a millisecond.
             if wait > 0.001:
                 await asyncio.sleep(wait)
             protocol.drain(code)
@@ -202,7 +203,7 @@ class Server:
                 return
 
     async def _cancel_all(self, code: int) -> None:
-        """Say goodbye to all that are left, wait a moment for their answers, and cut off the rest."""
+        """Close the remaining connections, wait a moment for the answers, and cut off the rest."""
         for protocol in list(self.connections):
             protocol.cancel(code)
         await self._wait_empty(self._loop.time() + _NOW_SECONDS)
@@ -233,9 +234,9 @@ class Server:
                 lambda: HttpProtocol(self, address, admitted=admitted), client
             )
         except OSError as error:
-            # The client was gone before we could look at it.
+            # The client has already gone.
             log.debug("a client left while it was accepted: %s", error)
-            self._one_waits_less()
+            self._uncount_waiting()
             self.socket_closed()
             client.close()
 
@@ -245,7 +246,7 @@ class Server:
         for protocol in self.connections:
             protocol.stop_reading()
 
-    def _one_waits_less(self) -> None:
+    def _uncount_waiting(self) -> None:
         counters = self.shared.counters
         counters.waiting -= 1
         self.admission.show_waiting(counters.waiting)
@@ -256,7 +257,7 @@ class Server:
 
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
-    """Return a connection's row: who, where, since when, how much, and what waits in which direction."""
+    """Return a connection's row: peer, path, age, traffic, and the waiting messages and bytes."""
     scanner, output = protocol.scanner, protocol.output
     return {
         "id": protocol.context.id,

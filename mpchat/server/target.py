@@ -1,8 +1,8 @@
-"""What a request is for: the four forms of a target, by RFC 9112, section 3.2. Pure.
+"""The target of a request in its four forms, by RFC 9112, section 3.2. Pure.
 
-Rules. URIs that normalisation makes equal name the same resource (RFC 9110, 4.2.3), so paths are
-compared in one form: unreserved characters plain, dot segments removed (RFC 3986, 6.2.2). What browsers
-leave as it is, though RFC 3986 would have it encoded, is taken; what neither allows is refused.
+Rules. URIs that normalisation makes equal name the same resource (RFC 9110, 4.2.3), so paths are compared
+in one form: unreserved characters plain, dot segments removed (RFC 3986, 6.2.2). Characters that browsers
+do not encode are accepted, though RFC 3986 requires it; characters that neither allows are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpchat.server.errors import HttpError
 from mpchat.websocket.origins import split_authority
 
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
-# A sign of percentage that encodes nothing is what a page wrote; the query is the handler's.
+# A percent sign need not encode anything here: the handler interprets the query.
 _QUERY = re.compile(r"[^#\"<>]*")
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([^?]*)(.*)")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -32,17 +32,17 @@ class Target:
 
 
 def parse_target(method: str, target: str) -> Target:
-    """Return what a request of visible ASCII characters is for.
+    """Return the parts of a target of visible ASCII characters.
 
     Raises:
-        HttpError: 400; 501 for CONNECT, since this is no proxy.
+        HttpError: 400; 501 for CONNECT, since this is not a proxy.
     """
     if method == "CONNECT":
         # RFC 9112, 3.2.3: host and port, both.
         authority = split_authority(target)
         if authority is None or authority[1] is None:
-            raise _bad("CONNECT wants host:port")
-        raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
+            raise _bad("CONNECT needs host:port")
+        raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this is not a proxy")
     if target.startswith("/"):
         path, _, query = target.partition("?")
         return Target(_checked(path, query))
@@ -51,23 +51,23 @@ def parse_target(method: str, target: str) -> Target:
             # RFC 9112, 3.2.4.
             raise _bad("* is a target of OPTIONS only")
         return Target(target)
-    # RFC 9112, 3.2.2; RFC 6455, 4.1: a ws URI is asked for as http, wss as https.
+    # RFC 9112, 3.2.2; RFC 6455, 4.1: a request for a ws URI uses http, for wss https.
     found = _ABSOLUTE.fullmatch(target)
-    # RFC 9110, 4.2.1 and 4.2.4: no empty host, and nobody's name and password before it.
+    # RFC 9110, 4.2.1 and 4.2.4: neither an empty host nor user information.
     if found is None or split_authority(found[1]) is None:
         raise _bad("the target is neither a path nor an http URI")
     return Target(_checked(found[2] or "/", found[3][1:]), found[1])
 
 
 def normalise(path: str) -> str:
-    """Return a path in the form in which paths are compared."""
+    """Return the normal form of a path."""
     if "%" in path:
         path = _ENCODED.sub(_decode, path)
     return _remove_dots(path) if "/." in path else path
 
 
 def shown_target(target: str) -> str:
-    """Return what people may see: the path, since queries carry tokens, and authorities passwords."""
+    """Return the path of a target, for logs: queries may carry tokens, and authorities passwords."""
     if not target.startswith("/"):
         found = _ABSOLUTE.fullmatch(target)
         target = found[2] or "/" if found is not None else "***"
@@ -86,7 +86,7 @@ def _decode(found: re.Match[str]) -> str:
 
 
 def _remove_dots(path: str) -> str:
-    """Remove ``.`` and ``..`` as RFC 3986, 5.2.4 does; there is nothing above the root."""
+    """Remove ``.`` and ``..`` by RFC 3986, 5.2.4; the root has no parent."""
     kept: list[str] = []
     segments = path[1:].split("/")
     for segment in segments:

@@ -1,8 +1,8 @@
-"""What RFC 6455 asks of a handshake, section 4.2.1, where ``websockets`` asks less or more. Pure.
+"""The checks of a handshake by RFC 6455, section 4.2.1, where ``websockets`` checks less or more. Pure.
 
-Rules. A violation of the grammar is an error also in what nobody is going to use. Header lines of one
-name are one list, in which empty elements do not count (RFC 9110, 5.6.1). No reason repeats what the
-client sent. ``websockets`` decides about the subprotocol and the extensions.
+Rules. A violation of the grammar is an error even in parts that are not used. Header lines of one name
+form one list, in which empty elements do not count (RFC 9110, 5.6.1). No reason repeats bytes of the
+client. ``websockets`` decides about the subprotocol and the extensions.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _T = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")
 _TOKEN = re.compile(f"{_T}+")
 _PROTOCOL = re.compile(f"{_T}+(?:/{_T}+)?")
-# A quoted value has to be a token once it is unquoted, so it holds neither comma nor semicolon.
+# An unquoted value must be a token, so a quoted one holds neither comma nor semicolon.
 _VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
 _EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
 _OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
 
 
 def check_size(head: bytes, limit: int) -> None:
-    """Check that a connection may keep this for as long as it lives.
+    """Check the size of a head that a connection will keep as long as it lives.
 
     Raises:
         HttpError: 431.
     """
     if len(head) > limit:
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        raise HttpError(status, f"the headers of a handshake here have at most {limit} bytes")
+        raise HttpError(status, f"the headers of a handshake may have at most {limit} bytes")
 
 
 def check_handshake(method: str, headers: Headers) -> None:
@@ -57,16 +57,16 @@ def check_handshake(method: str, headers: Headers) -> None:
     Raises:
         HttpError: 400, 405 or 426.
     """
-    # Other protocols may be wished for as well (RFC 9110, 7.8).
+    # The client may offer other protocols, too (RFC 9110, 7.8).
     if "websocket" not in _elements(headers, "Upgrade", _PROTOCOL):
         raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
     if "upgrade" not in _elements(headers, "Connection", _TOKEN):
-        raise _upgrade_required("Upgrade has to be listed in Connection, too")
+        raise _upgrade_required("Connection must list Upgrade")
     if method != "GET":
-        # Whatever else the handler takes plain requests by.
+        # Even if the handler allows other methods for plain requests.
         text = "a WebSocket handshake is a GET request"
         raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": "GET"})
-    # Before the key: what another version asks of it is not known here.
+    # Before the key, since other versions may define it differently.
     if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
     for name, item in _OFFERS.items():
@@ -78,15 +78,15 @@ def check_handshake(method: str, headers: Headers) -> None:
         raise _bad("more than one Origin")
     keys = headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
-        raise _bad("Sec-WebSocket-Key has to be 16 bytes in base64, once")
+        raise _bad("expected one Sec-WebSocket-Key of 16 bytes in base64")
 
 
 @dataclass(slots=True)
 class Agreed:
-    """What a handshake that is accepted has settled.
+    """The result of an accepted handshake.
 
     Attributes:
-        headers: Those of the answer that say so.
+        headers: The headers of the answer that state it.
     """
 
     headers: list[tuple[str, str]]
@@ -95,19 +95,19 @@ class Agreed:
 
 
 def make_judge(subprotocols: Sequence[str], compression: DeflateOptions | None) -> ServerProtocol:
-    """Return what decides for one handler about subprotocols and extensions; it serves all handshakes."""
+    """Return the object that negotiates subprotocols and extensions in all handshakes of one handler."""
     names = [Subprotocol(name) for name in subprotocols]
     extensions = factories(compression)
     return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
 
 
 def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
-    """Return what accepts a handshake that has been checked.
+    """Return the result of a handshake that has been checked.
 
     Raises:
-        HttpError: 400, there is no subprotocol that both sides speak.
+        HttpError: 400, the two sides have no subprotocol in common.
     """
-    # Lines without an element are none to us, and an error to ``websockets``.
+    # Lines without an element are ignored here, and errors to ``websockets``.
     offers = Headers(
         (name, value) for name in _OFFERS for value in headers.get_all(name) if value.strip(", \t")
     )
@@ -125,7 +125,7 @@ def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
 
 
 def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:
-    """Check that a handshake for ``authority`` is not that of a page that may not connect.
+    """Check that the page behind a handshake for ``authority`` may connect.
 
     Raises:
         HttpError: 403.
@@ -143,7 +143,7 @@ def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:
 
 
 def _upgrade_required(text: str) -> HttpError:
-    """Return 426, which names what is spoken here."""
+    """Return 426, with headers that name the protocol."""
     return HttpError(HTTPStatus.UPGRADE_REQUIRED, text, UPGRADE_TO_WEBSOCKET)
 
 

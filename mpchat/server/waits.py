@@ -1,9 +1,8 @@
-"""What a client is waited for while its socket is no WebSocket, and for how long.
+"""The waits for a client while its socket is not a WebSocket, and their limits.
 
-Rules. One wait at a time; none while a handler has the request. Beside the wait's own time, whatever is
-waited for: a client that has answers to read and reads nothing for ``write-timeout`` is cut off. The time
-for its next request, and for its end of file, begins when it has read them all. A socket beyond a limit
-gets one second in all, whatever it does.
+Rules. One wait at a time, and none while a handler has the request. During every wait, a client that has
+unread answers and reads nothing for ``write-timeout`` is cut off. The time for its next request, and for
+its end of file, starts when it has read all answers. A socket beyond a limit gets one second in total.
 """
 
 from __future__ import annotations
@@ -18,25 +17,26 @@ from mpchat.websocket.shared import Shared
 from mpchat.websocket.uptake import LOOKS, Uptake, unread
 
 _REFUSED_SECONDS = 1.0
+"""Seconds for a socket beyond a limit, which is open only to be refused."""
 _LINGER = 2.0
-"""Seconds that a client has to end its side when it has read the last response."""
+"""Seconds for a client to close its side after reading the last response."""
 
 
 class Wait(enum.Enum):
-    """What a client is waited for."""
+    """The event that the server waits for."""
 
     FIRST = enum.auto()
-    """The first byte of its first request"""
+    """The first byte of the first request"""
     HEAD = enum.auto()
-    """The end of a head, from its first byte on: those that follow do not stretch the time"""
+    """The end of a head; the time starts at its first byte, and later bytes do not extend it"""
     BODY = enum.auto()
-    """More of a body"""
+    """More bytes of a body"""
     READER = enum.auto()
-    """That it reads: until then nothing more is read from it"""
+    """The client reads; until then the server reads nothing from it"""
     NEXT = enum.auto()
     """Another request"""
     END = enum.auto()
-    """Its end of file, behind the last response"""
+    """The client's end of file, after the last response"""
 
 
 _AFTER_ANSWERS = frozenset((Wait.NEXT, Wait.END))
@@ -46,7 +46,7 @@ class Waits:
     """The waits for one client.
 
     Attributes:
-        kind: What it is waited for; None while nothing is.
+        kind: The current wait, or None.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Waits:
             shared.wheel.set(self, _REFUSED_SECONDS)
 
     def begin(self, kind: Wait, seconds: float | None = None) -> None:
-        """Wait for this from now on, for its usual time if none is given."""
+        """Start a wait, by default with its usual time."""
         if self._is_refused:
             return
         self.kind = kind
@@ -98,25 +98,25 @@ class Waits:
         self._look_in(self._seconds)
 
     def go_on(self) -> None:
-        """A part of it has come: its time begins anew."""
+        """Restart the time of the wait, after progress."""
         self._due = self._loop.time() + self._seconds
 
     def end(self) -> None:
-        """Wait for nothing."""
+        """End the wait."""
         if not self._is_refused:
             self.kind = None
             self._shared.wheel.discard(self)
 
     def forget(self) -> None:
-        """The socket is gone, or a WebSocket: let go of what holds this."""
+        """Release all references: the socket is gone, or is a WebSocket now."""
         self._shared.wheel.discard(self)
         del self._too_late
 
     def expire(self) -> None:
-        """What the wheel calls: look whether the client reads, and whether the time is over."""
+        """Check whether the client reads, and whether the time is over; the wheel calls this."""
         kind, now = self.kind, self._loop.time()
         if kind is None:
-            # Beyond a limit: everything else ends with its wait.
+            # Only a socket beyond a limit has a timer but no wait.
             self._transport.abort()
             return
         if not unread(self._transport):
@@ -138,7 +138,7 @@ class Waits:
         if not timeout:
             return True
         if self._uptake is None:
-            # It was not looked before: all that is known is what it has left to read now.
+            # First check: only the number of unread bytes now is known.
             self._uptake = Uptake(self._transport, self._begun_at)
         return self._uptake.wait(now, timeout) > 0
 

@@ -1,1 +1,1 @@
-"""The template: config and code become a validated plan; forks workers and the monitor."""
+"""The template: turns config and code into a validated plan; forks workers and the monitor."""

@@ -1,9 +1,9 @@
 """Two forks, so that a child of the template becomes a child of the supervisor.
 
-Rules. The child in between ends at once and the supervisor, their subreaper, adopts the grandchild:
-every exit status reaches it. Signals are blocked around the forks, a handler must not run in a half
-made process. Nothing after the fork returns to the template's code: the process ends by ``os._exit``,
-since the exit hooks of the author's imports belong to the template.
+Rules. The process in between ends at once, and the supervisor, the subreaper, adopts the grandchild: so
+the supervisor gets every exit status. Signals are blocked around the forks, since no handler may run in a
+half-made process. A forked process never returns to the template's code: it ends by ``os._exit``, since
+the exit hooks of the author's imports belong to the template.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mpchat.linux import system
 from mpchat.linux.processes import ignore_group_signals
 
 Body = Callable[[ForkRequest, Channel, list[int]], None]
-"""What the child runs: the request, its channel, and the descriptors after the first three."""
+"""The child's function, called with the request, the channel and all descriptors of the request."""
 
 
 def fork_child(
@@ -42,7 +42,7 @@ def fork_child(
     mask = system.sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         with warnings.catch_warnings():
-            # An author's import may have started threads: they stay in the template.
+            # An author's import may have started threads, which stay in the template.
             warnings.simplefilter("ignore", DeprecationWarning)
             between = system.fork()
             if between == 0:
@@ -60,7 +60,7 @@ def fork_child(
 def _fork_again(
     request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
 ) -> NoReturn:
-    """Be the process in between; its exit status is the errno of a fork that was refused."""
+    """Run the process in between; its exit status is the errno of a refused fork."""
     status = errno.EAGAIN
     try:
         if system.fork() == 0:
@@ -88,15 +88,15 @@ def _child(
         setproctitle.setproctitle(title)
         body(request, channel, descriptors)
         status = 0
-    except BaseException:  # noqa: BLE001 - the last frame of a process: told to the supervisor
-        # SystemExit, too: the process did not end because it was asked to.
+    except BaseException:  # noqa: BLE001 - the last frame of a process: reported to the supervisor
+        # Also SystemExit: nobody asked the process to end.
         system.write(fault, traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
         _end(status)
 
 
 def _end(status: int) -> NoReturn:
-    """End without the template's exit hooks, but not without what was printed."""
+    """End without the template's exit hooks, but flush the output."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()

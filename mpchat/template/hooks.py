@@ -1,7 +1,7 @@
-"""What is wrong with the classes of a component list, found before there is a client to notice it.
+"""Finds mistakes in the classes of a component list before a client notices them.
 
 Rules. Nothing of an author's class is called. A hook that would fail whenever it is called is a mistake;
-a method whose name is nearly that of a hook is worth a warning.
+a method whose name is almost that of a hook gets a warning.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 
 _RESERVED = ("MPCHAT_", "USERVER_")
 _ALIKE = 0.8
-"""How much of two names has to be the same, from 0 to 1, for one to be a misspelling of the other."""
+"""Similarity, from 0 to 1, at which one name counts as a misspelling of another."""
 
 
 @dataclass(frozen=True)
 class _Hook:
     base: type[Component]
-    """The class that has it"""
+    """The class that defines the hook"""
     name: str
     arguments: tuple[str, ...] = ()
     is_async: bool = True
@@ -68,14 +68,14 @@ def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
 
 
 def find_taken_names(classes: Iterable[type[Component]]) -> Iterator[Problem]:
-    """Return a Problem for each dynamic variable that a class must not declare under its name."""
+    """Return a Problem for each dynamic variable whose name a class must not use."""
     known = {key.name: key for key in BUILT_IN_KEYS}
     for cls in classes:
         for key in cls.dynamic_config_keys:
             if known.setdefault(key.name, key) is not key:
-                text = "there is another key of that name"
+                text = "another key has this name"
             elif key not in BUILT_IN_KEYS and key.name.startswith(_RESERVED):
-                text = f"names that begin with {' or '.join(_RESERVED)} are not for authors"
+                text = f"names that begin with {' or '.join(_RESERVED)} are reserved"
             else:
                 continue
             file, line = _place(cls, cls)
@@ -84,9 +84,9 @@ def find_taken_names(classes: Iterable[type[Component]]) -> Iterator[Problem]:
 
 
 def find_misspellings(cls: type[Component]) -> Iterator[str]:
-    """Return a warning for each method whose name is nearly that of a hook that the class lacks.
+    """Return a warning for each method whose name is almost that of a hook that the class lacks.
 
-    And one for a handler without ``handle``, if it is none of ``find_mistakes``.
+    Also return one for a handler without ``handle`` that ``find_mistakes`` lets pass.
     """
     for hook in _hooks_of(cls):
         is_own = inspect.getattr_static(cls, hook.name) is not inspect.getattr_static(
@@ -96,7 +96,7 @@ def find_misspellings(cls: type[Component]) -> Iterator[str]:
             file, line = _place(cls, cls)
             yield (
                 f"{file}:{line}: {cls.__name__} has no `{hook.definition}`, "
-                "so its handle_handshake has to refuse everybody"
+                "so its handle_handshake must refuse every client"
             )
         elif not (is_own or hook.is_required):
             for name in _alike(cls, hook):
@@ -126,11 +126,11 @@ def _mistake(cls: type[Component], hook: _Hook, member: Any) -> str | None:
         return f"{expected}, got {type(member).__name__}"
     function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
     if not inspect.isfunction(function):
-        return None  # Such as functools.partialmethod: only a call can tell.
+        return None  # For example a functools.partialmethod: only a call would show a mistake.
     unwrapped = inspect.unwrap(function)
     if inspect.isasyncgenfunction(unwrapped):
-        return f"{expected}, got one with a yield in it"
-    # A decorator's function may return what is awaited without being async itself.
+        return f"{expected}, got one that contains a yield"
+    # A decorator's function may return an awaitable without being async itself.
     if inspect.iscoroutinefunction(unwrapped) != hook.is_async and function is unwrapped:
         return f"{expected}, got one {'without' if hook.is_async else 'with'} async"
     arguments = [None] * len(hook.arguments)
@@ -144,7 +144,7 @@ def _mistake(cls: type[Component], hook: _Hook, member: Any) -> str | None:
 
 
 def _place(member: Any, cls: type[Component]) -> tuple[str, int]:
-    """Return the file and the line of a method or a class, 0 where there is none."""
+    """Return the file and the line of a method or a class; line 0 if it is unknown."""
     if isinstance(member, staticmethod | classmethod):
         member = member.__func__
     member = inspect.unwrap(member) if callable(member) else cls

@@ -1,8 +1,8 @@
-"""Config files and a component list become a validated Service: everything that is fixed from then on.
+"""Turns config files and a component list into a validated Service.
 
-Rules. Reads, never opens a socket or starts anything. Every mistake of all files comes out together.
-Static config files are read through Sources, so that a template that replaces a dead one sees what the
-first one saw, whatever has become of the files.
+Rules. Loading reads files; it opens no socket and starts nothing. All mistakes of all files are reported
+together. Static config files are read through Sources, so that a template that replaces a dead one sees
+the same texts, even if the files have changed.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ SECTIONS: dict[str, type[OptionsModel]] = {
     "dynamic-config": DynamicConfigOptions,
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
 }
-"""Sections that every process is set up from; they are not components."""
+"""Sections that configure every process; they are not components."""
 
 _OURS = {
     "handler-ping": "append mpchat.Ping to it",
     "tests-control": "begin it with mpchat.minimal_server_component_list()",
 }
-"""Components of userver's that exist here, and how a component list gets them."""
+"""userver's components that mpchat has, and how to add them to a component list."""
 
 _BLOCKING_POOL = "fs-task-processor"
 
@@ -60,19 +60,19 @@ class Sources:
         """Return the text of a file, as first read.
 
         Raises:
-            ConfigError: It cannot be read.
+            ConfigError: The file cannot be read.
         """
         if path not in self.texts:
             self.texts[path] = fallback.read_file(path)
         return self.texts[path]
 
     def to_bytes(self) -> bytes:
-        """For the next template."""
+        """Return the texts in the form for the next template."""
         return json.dumps(self.texts).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Sources:
-        """The inverse of ``to_bytes``."""
+        """Return the sources of ``to_bytes``."""
         return cls(json.loads(content))
 
 
@@ -112,10 +112,10 @@ def load_service(files: ConfigFiles, components: ComponentList, sources: Sources
 
 
 def load_server(files: ConfigFiles, sources: Sources) -> ServerOptions:
-    """Validate the frame and the section server only: where a service listens, whatever its components.
+    """Validate only the frame and the section server, to find out where a service listens.
 
     Raises:
-        ConfigError: All mistakes of these.
+        ConfigError: All mistakes of these two.
     """
     names = load_userver_names()
     static = load_static(_read_static(files, sources), names)
@@ -157,7 +157,8 @@ class _Loader:
         self.static = static
         self.names = names
         self.components = components
-        # Whole paths: the supervisor uses some of them and may be in the folder of an earlier release.
+        # Absolute paths: the supervisor uses some of them, and may be in the folder of an earlier
+        # release.
         self.folder = os.path.abspath(os.path.dirname(static.document.file))
         self.problems: list[Problem] = list(static.problems)
         self.ignored: list[str] = list(static.ignored)
@@ -166,7 +167,7 @@ class _Loader:
 
     def service(self) -> Service:
         if not self.static.task_processors and not self.static.sections and self.problems:
-            # Without the frame, whatever is missing within it is no news.
+            # Without the frame, everything inside it would be reported as missing.
             raise self._error()
         frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
         plans = self._component_plans()
@@ -178,7 +179,7 @@ class _Loader:
         self._check_paths(plans)
         self.problems += hooks.find_taken_names({plan.cls: None for plan in plans})
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
-            text = "no handler to serve: none of the component list has a section"
+            text = "no handler to serve: no handler in the component list has a section"
             self._problem(("components_manager", "components"), text)
         if self.problems or server is None:
             raise self._error()
@@ -201,8 +202,8 @@ class _Loader:
         if self.absent:
             names = ", ".join(self.absent)
             warnings.append(
-                f"{self.static.document.file}: in the component list, but left out for want of a "
-                f"section: {names}"
+                f"{self.static.document.file}: in the component list, but left out without a section: "
+                f"{names}"
             )
         return Service(
             pool=pool,
@@ -226,14 +227,14 @@ class _Loader:
         return self._with_socket_paths(server)
 
     def _error(self) -> ConfigError:
-        """Return all mistakes; of a value that could not even be read, nothing else is said."""
+        """Return all mistakes; a value that could not be read has only that one."""
         unread = self.static.document.problems
         places = {(mistake.line, mistake.column) for mistake in unread}
         others = [found for found in self.problems if (found.line, found.column) not in places]
         return ConfigError([*unread, *others])
 
     def _beside(self, path: str) -> str:
-        """Paths are relative to the file that names them."""
+        """Return a path relative to the file that names it."""
         return os.path.join(self.folder, path)
 
     def _with_socket_paths(self, server: ServerOptions) -> ServerOptions:
@@ -353,7 +354,7 @@ class _Loader:
         for plan in handlers:
             path = plan.options.path
             if path in seen:
-                self._problem(self._path(plan.name, "path"), f"{path} is {seen[path]}'s already")
+                self._problem(self._path(plan.name, "path"), f"{seen[path]} already has {path}")
             seen[path] = plan.name
 
     def _dynamic(

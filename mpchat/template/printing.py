@@ -1,7 +1,7 @@
-"""What editors and operators ask of the models: the JSON Schema of a config, the defaults of variables.
+"""The JSON Schema of a config, for editors, and the defaults of variables, for operators.
 
-Rules. The schema says what validation says: unknown options are errors, userver's are known, and any
-option may be a ``$variable`` or come with ``#env``, ``#file`` or ``#fallback``.
+Rules. The schema follows validation: unknown options are errors, userver's are known, and any option may
+be a ``$variable`` or come with ``#env``, ``#file`` or ``#fallback``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _known_by_model(
 
 
 def _open(schema: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """Let every option be a variable, and userver's options be there."""
+    """Allow a variable for every option, and userver's options."""
     if schema.get("type") != "object" or "properties" not in schema:
         return schema
     properties = {

@@ -1,8 +1,8 @@
-"""The template's life: load, answer with a plan, then fork and reload on request until told to end.
+"""The template's life: load, answer with a plan, then fork and reload on request until asked to end.
 
-Rules. One thread, blocking: it has nothing to do between requests. What it imports and builds before
-``gc.freeze`` is shared by all workers, page by page. It never runs an event loop, and it dies with the
-supervisor (the kernel sees to that).
+Rules. One thread, which blocks: the template has nothing to do between requests. All workers share, page
+by page, the modules and objects that it makes before ``gc.freeze``. It never runs an event loop. The
+kernel kills it when the supervisor dies.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
 _COLLECT = (700, 10, 50)
-"""When to look for garbage: Python's own thresholds, but for that of full collections. With 10,000
-connections one takes a tenth of a second, and they would come while those connect. Here 350,000 objects
-have to be new; a connection has about 25, and leaves no garbage of its own."""
+"""Thresholds of the garbage collector: Python's own, except that of full collections. With 10,000
+connections a full collection takes a tenth of a second, and would run while they connect. Here it runs
+after 350,000 new objects; a connection has about 25, and leaves no garbage."""
 
 
 def run_template(
@@ -53,7 +53,7 @@ def run_template(
     system.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")
     system.sigaction(signal.SIGTERM, signal.SIG_DFL)
-    # Until here they are ignored, as the supervisor left them.
+    # Until here these signals are ignored, as the supervisor started us.
     ignore_group_signals()
     template = _Template(Channel(system.socket(fileno=descriptor)))
     try:
@@ -68,18 +68,18 @@ class _Template:
     channel: Channel
     service: Service | None = None
     snapshot: Snapshot | None = None
-    """Of the generation that the last worker was forked with"""
+    """The generation of the last forked worker"""
     logs: DirectLogs | None = None
     numbers: Numbers = field(default_factory=Numbers)
 
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
         assert isinstance(start, messages.Start)
-        # Workers inherit it, and an author's module may know better.
+        # Workers inherit the thresholds; an author's module may set others.
         gc.set_threshold(*_COLLECT)
         if start.layout != LAYOUT:
-            # The supervisor keeps the code that the service was started with.
-            text = "mpchat itself has changed: restart the service for that"
+            # The supervisor still runs the code with which the service was started.
+            text = "mpchat itself has changed: restart the whole service"
             self._fail(ExitCode.SOFTWARE, text)
         sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
         try:
@@ -169,7 +169,7 @@ class _Template:
             fds.close_all(descriptors)
 
     def _snapshot_of(self, service: Service, generation: int, memfd: int) -> Snapshot:
-        """Build a generation once, for all workers that are forked with it."""
+        """Build a generation once for all workers that use it."""
         if self.snapshot is None or self.snapshot.generation != generation:
             self.snapshot = Snapshot(generation, from_bytes(read_memfd(memfd)), service.keys)
         return self.snapshot

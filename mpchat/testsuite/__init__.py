@@ -1,12 +1,12 @@
 """A pytest plugin for services built with mpchat: ``pytest_plugins = ["mpchat.testsuite"]``.
 
-It starts the real service from the real config on a free port and gives tests fixtures with the names
-that userver's plugin has. Each fixture can be overridden by one of the same name. The report of a failing
-test shows the service's log. The plugin runs the command and looks at it from outside; of the package it
-knows config and errors only.
+It starts the real service from the real config on a free port, and gives tests fixtures with the names of
+userver's plugin. A fixture of the same name overrides one of these. The report of a failing test shows
+the service's log. The plugin runs the command and observes it from outside; of the package it imports
+only config and errors.
 
-PYTEST_DONT_REWRITE (pytest's word): nothing is asserted here, and a test module may well import from this
-package before pytest reads the module's ``pytest_plugins``.
+PYTEST_DONT_REWRITE (for pytest): this package has no asserts, and a test module may import from it before
+pytest reads the module's ``pytest_plugins``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What came back."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -33,10 +33,10 @@ class HttpResponse:
 
 @dataclass(frozen=True)
 class ServiceClient:
-    """Plain HTTP requests to the service, each on a connection of its own.
+    """Sends plain HTTP requests to the service, each on a new connection.
 
-    The methods take what those of userver's client take: ``json`` or ``data`` as body, ``params`` for
-    the query, ``headers``.
+    The methods have the arguments of userver's client: ``json`` or ``data`` as body, ``params`` for the
+    query, ``headers``.
     """
 
     port: int
@@ -105,7 +105,7 @@ class WebsocketClient:
     ping_timeout: float | None = 20
 
     def get(self, path: str, **options: Any) -> connect:
-        """Return what ``websockets.asyncio.client.connect`` does, for a path of the service."""
+        """Call ``websockets.asyncio.client.connect`` for a path of the service."""
         options.setdefault("ping_interval", self.ping_interval)
         options.setdefault("ping_timeout", self.ping_timeout)
         return connect(f"ws://localhost:{self.port}/{path.lstrip('/')}", **options)

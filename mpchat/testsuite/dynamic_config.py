@@ -12,9 +12,9 @@ _MISSING = object()
 
 
 class DynamicConfig:
-    """The variables of the service under test; the methods are those of userver's fixture.
+    """The variables of the service under test, with the methods of userver's fixture.
 
-    When a change returns every worker uses it.
+    When a change returns, every worker uses it.
     """
 
     def __init__(self, service: Service, path: Path) -> None:
@@ -25,7 +25,7 @@ class DynamicConfig:
         """Return the value in the file.
 
         Raises:
-            KeyError: It is not there, and no default was given.
+            KeyError: The file has no value, and no default was given.
         """
         values = self._values()
         return values[name] if default is _MISSING else values.get(name, default)
@@ -34,19 +34,19 @@ class DynamicConfig:
         """Set variables.
 
         Raises:
-            ValueError: The service refused them; says why. The file is as before.
+            ValueError: The service refused them; the text says why. The file is unchanged.
         """
         self.set_values(values)
 
     def set_values(self, values: dict[str, Any]) -> None:
-        """Set variables by a mapping; raises as ``set``."""
+        """Set variables by a mapping; raises like ``set``."""
         self._apply({**self._values(), **values})
 
     def remove(self, name: str) -> None:
         """Remove a variable, so that its default applies.
 
         Raises:
-            KeyError: It is not there.
+            KeyError: The file has no value.
         """
         values = self._values()
         del values[name]

@@ -1,6 +1,6 @@
-"""The fixtures, with the names that userver's plugin has. Each can be overridden by one of the same name.
+"""The fixtures, with the names of userver's plugin; a fixture of the same name overrides one of these.
 
-Scope: each test has a service of its own, so that one may kill it; it is ready in half a second.
+Scope: each test has its own service, ready in half a second, so that a test may kill it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mpchat.testsuite.service import ExternalService, Service
 
 ConfigHook = Callable[[Any, dict[str, Any]], None]
 HOOKS_VARIABLE = "USERVER_CONFIG_HOOKS"
-"""A list in a test module, conftest or plugin: hooks, or names of fixtures that return one."""
+"""A list in a test module, conftest or plugin: hooks, or names of fixtures that return a hook."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--service-binary", help="the service's main.py or executable; by default `mpchat serve`")
     add("--service-config", help="its static config; by default static_config.yaml in the root")
     add("--service-config-vars", help="values of the variables in that config")
-    add("--config-fallback", help="its dynamic config; by default the file beside the config")
+    add("--config-fallback", help="its dynamic config; by default the file next to the config")
     add("--service-log-level", help="level of its default logger")
     add(
         "--service-wait",
@@ -107,7 +107,7 @@ def config_fallback_path(
 
 @pytest.fixture
 def service_config_vars(service_config_vars_path: Path | None) -> dict[str, Any]:
-    """The values of the variables, as a test may change them."""
+    """The values of the variables; a test may change them."""
     if service_config_vars_path is None:
         return {}
     return yaml.safe_load(service_config_vars_path.read_text()) or {}
@@ -121,9 +121,9 @@ def service_config_yaml(
     service_config_vars: dict[str, Any],
     config_fallback_path: Path,
 ) -> Any:
-    """The static config as a test may change it, variables not replaced.
+    """The static config before variables are replaced; a test may change it.
 
-    On a free port, with a dynamic config of its own, logging to stderr; then the hooks have run.
+    It has a free port, its own dynamic config, and the log on stderr; then the hooks have run.
     """
     config = yaml.safe_load(service_config_path.read_text())
     config.pop("config_vars", None)
@@ -131,21 +131,21 @@ def service_config_yaml(
     listener = components["server"]["listener"]
     for option in ("port", "port#fallback", "port#env", "unix-socket"):
         listener.pop(option, None)
-    # Who starts the service by hand has no way to tell us which port it was given.
+    # A service that is started by hand cannot tell us which port it was given.
     listener["port"] = _free_port() if _option(pytestconfig, "--service-wait") else 0
     fallbacks = components.setdefault("dynamic-config-fallbacks", {}) or {}
     components["dynamic-config-fallbacks"] = fallbacks
     fallbacks["fallback-path"] = str(config_fallback_path)
     dynamic = components.get("dynamic-config") or {}
     if not dynamic.get("defaults-path", "$").startswith("$"):
-        # Relative to the file that names it, which is written anew in another folder.
+        # Relative to the file that names it, which is copied to another folder.
         dynamic["defaults-path"] = str(
             service_config_path.resolve().parent / dynamic["defaults-path"]
         )
     default = (
         components.setdefault("logging", {}).setdefault("loggers", {}).setdefault("default", {})
     )
-    # Where, and in the format in which, the log is read: by capture_logs and in reports.
+    # capture_logs and reports read the log from there, in that format.
     default["file_path"] = "@stderr"
     default["format"] = "tskv"
     level = _option(pytestconfig, "--service-log-level")
@@ -174,7 +174,7 @@ def _hooks(request: pytest.FixtureRequest) -> list[ConfigHook]:
 
 @pytest.fixture
 def service_config(service_config_yaml: Any, service_config_vars: dict[str, Any]) -> Any:
-    """The static config with its variables replaced: for reading."""
+    """The static config with its variables replaced, for reading only."""
     places: dict[tuple[str | int, ...], tuple[int, int]] = {
         (name,): (0, 0) for name in service_config_vars
     }
@@ -194,7 +194,7 @@ class _AnyPlace(dict[Any, tuple[int, int]]):
 
 @pytest.fixture
 def service_config_path_temp(service_config_yaml: Any, service_tmpdir: Path) -> Path:
-    """The file that the service is started with: the config as hooks and fixtures have changed it."""
+    """The service's static config file, as changed by hooks and fixtures."""
     config = service_tmpdir / "static_config.yaml"
     config.write_text(yaml.safe_dump(service_config_yaml))
     return config
@@ -268,11 +268,11 @@ def websocket_client(service_port: int) -> WebsocketClient:
 
 @pytest.fixture
 def dynamic_config(supervisor: Service, config_fallback_path: Path) -> DynamicConfig:
-    """Changes the dynamic config; what is changed is applied in every worker when a call returns."""
+    """Changes the dynamic config; when a call returns, every worker uses the change."""
     return DynamicConfig(supervisor, config_fallback_path)
 
 
 @pytest.fixture
 def capture_logs(supervisor: Service) -> CaptureLogs:
-    """Records of what the service logs from a point on."""
+    """Captures the records that the service logs from now on."""
     return CaptureLogs(supervisor)

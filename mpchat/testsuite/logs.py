@@ -1,4 +1,4 @@
-"""What a service logs, as records."""
+"""The log of a service, as records."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class CaptureLogs:
-    """``async with capture_logs() as logs:`` what is logged from here on."""
+    """``async with capture_logs() as logs:`` captures the lines logged from here on."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._begin = 0
 
     def __call__(self) -> Self:
-        """Begin anew."""
+        """Return this object, to be entered again."""
         return self
 
     async def __aenter__(self) -> Self:
@@ -52,16 +52,16 @@ class CaptureLogs:
         return
 
     def select(self, **fields: str) -> list[dict[str, str]]:
-        """Return the records so far that have these fields, ``text`` by a part of it."""
+        """Return the records so far that have these fields; ``text`` matches any part."""
         lines = self._service.stderr()[self._begin :].split("\n")[:-1]
         records = [parse_tskv(line) for line in lines]
         return [record for record in records if _matches(record, fields)]
 
     async def wait_for(self, **fields: str) -> dict[str, str]:
-        """Wait for a record: workers write their lines a moment after they log them.
+        """Wait for a record, since workers write lines a moment after they log them.
 
         Raises:
-            TimeoutError: There was none.
+            TimeoutError: No such record came.
         """
         end = time.monotonic() + DEADLINE
         while not (found := self.select(**fields)):

@@ -1,4 +1,4 @@
-"""What the service wrote during a test that failed, in pytest's report of the failure."""
+"""Adds the output of the service to pytest's report of a failed test."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mpchat.testsuite.logs import parse_tskv
 from mpchat.testsuite.service import Service, ServiceFailed
 
 MAX_RECORDS = 100
-"""Of the end of the log; the whole log is in the file that the report names."""
+"""Records shown from the end of the log; the report names the file with the whole log."""
 LINE_DELAY = 0.05
-"""Seconds until a line that a worker has logged is in the file: at most 20 ms and a thread's turn."""
+"""Seconds until a logged line is in the file: at most 20 ms, and the time to wake a thread."""
 
 _SERVICES: pytest.StashKey[list[Service]] = pytest.StashKey()
 
 
 def report_log_of(service: Service, item: pytest.Item) -> None:
-    """Have the report of a failure of this test show what the service wrote."""
+    """Make the report of this test, if it fails, show the output of the service."""
     item.stash.setdefault(_SERVICES, []).append(service)
 
 
@@ -28,12 +28,12 @@ def report_log_of(service: Service, item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add a section for the log, and one for what was printed."""
+    """Add a section for the log, and one for stdout."""
     report = yield
     services = item.stash.get(_SERVICES, [])
-    # ServiceFailed holds it already.
-    told = call.excinfo is not None and isinstance(call.excinfo.value, ServiceFailed)
-    if report.failed and services and not told:
+    # The text of ServiceFailed already contains the output.
+    is_shown = call.excinfo is not None and isinstance(call.excinfo.value, ServiceFailed)
+    if report.failed and services and not is_shown:
         time.sleep(LINE_DELAY)
         for service in services:
             log, printed = readable_log(service), service.stdout()
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(
 
 
 def readable_log(service: Service) -> str:
-    """Return the end of a service's log for people: short lines, tracebacks with real ends of lines."""
+    """Return the end of a service's log for people: short lines, and tracebacks with real line ends."""
     lines = service.stderr().splitlines()
     shown = [_readable(line) for line in lines[-MAX_RECORDS:]]
     if len(lines) > len(shown):
@@ -63,7 +63,7 @@ def _readable(line: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Escape what a client may have sent for the terminal that shows the report to obey."""
+    """Escape control characters, which a client may have sent, for the terminal that shows the report."""
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
         for char in text

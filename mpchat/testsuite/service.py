@@ -1,7 +1,7 @@
-"""A running service as a test sees it: the supervisor's process, its workers, what it tells systemd.
+"""A running service as a test sees it: the supervisor, its workers, its messages to systemd.
 
-Rules. Everything waits for a condition with a deadline. Only processes that the service itself started
-are signalled. What the service says to its service manager is how a test knows that a reload is done.
+Rules. Every wait has a condition and a deadline. Only processes of the service itself get signals. The
+messages to the service manager show when a reload is done.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DEADLINE = 30.0
-"""Seconds that anything may take on a busy machine; reached only by a failure."""
+"""Seconds that any step may take on a busy machine; only a failure takes longer."""
 
 
 def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
     """Return the first truthy result of ``condition``.
 
     Raises:
-        TimeoutError: There was none within ``deadline`` seconds.
+        TimeoutError: No result was truthy within ``deadline`` seconds.
     """
     end = time.monotonic() + deadline
     while not (result := condition()):
@@ -43,19 +43,19 @@ def _is_template(title: str | None) -> bool:
 
 
 def _notify_socket() -> tuple[socket.socket, str]:
-    """Return a service manager's socket and what NOTIFY_SOCKET says of it."""
+    """Return a service manager's socket and the value of NOTIFY_SOCKET for it."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listening.setblocking(False)
-    # An abstract address: no file to clean up, no limit of 108 bytes to a deep folder.
+    # An abstract address needs no cleanup, and has no limit of 108 bytes for deep folders.
     listening.bind("")
     return listening, "@" + listening.getsockname()[1:].decode()
 
 
 class ServiceFailed(Exception):
-    """The service ended instead of getting ready; holds its exit code and what it wrote to stderr."""
+    """The service ended instead of becoming ready; holds its exit code and its stderr."""
 
     def __init__(self, exit_code: int, stderr: str) -> None:
-        super().__init__(f"the service left with exit code {exit_code}:\n{stderr}")
+        super().__init__(f"the service exited with code {exit_code}:\n{stderr}")
         self.exit_code = exit_code
         self.stderr = stderr
 
@@ -80,7 +80,7 @@ class Service:
                 env={
                     **os.environ,
                     "NOTIFY_SOCKET": address,
-                    # What an author prints is in the file when a test fails.
+                    # An author's prints must be in the file when a test fails.
                     "PYTHONUNBUFFERED": "1",
                     **(environment or {}),
                 },
@@ -94,7 +94,7 @@ class Service:
         """Wait for READY=1 and the ready line.
 
         Raises:
-            ServiceFailed: It ended before.
+            ServiceFailed: The service ended before.
         """
         self.wait_notified(lambda message: message.get("READY") == "1")
         self.ready_line = wait_until(self.stdout, "ready line").splitlines()[0]
@@ -107,7 +107,7 @@ class Service:
         """Wait for a message to the service manager; ``after`` skips that many older ones.
 
         Raises:
-            ServiceFailed: The service ended before it said that.
+            ServiceFailed: The service ended before it sent such a message.
         """
 
         def look() -> dict[str, str] | None:
@@ -126,7 +126,7 @@ class Service:
         return result
 
     def reload(self) -> str:
-        """Send SIGHUP, wait until the reload is over in every worker, and return its status line."""
+        """Send SIGHUP, wait until every worker has dealt with the reload, and return its status line."""
         self._receive()
         after = len(self.notifications)
         self.send_signal(signal.SIGHUP)
@@ -155,11 +155,11 @@ class Service:
                 continue
             found[int(entry.name)] = parent, title
         own = {pid: title for pid, (parent, title) in found.items() if parent == self.pid}
-        # The template forks twice: for a moment a worker, even one that is ready, is a child of the
-        # process in between, which is about to end.
+        # The template forks twice: for a moment a worker, even a ready one, is a child of the process in
+        # between, which is about to end.
         between = {pid for pid, (parent, _title) in found.items() if _is_template(own.get(parent))}
         late = {pid: title for pid, (parent, title) in found.items() if parent in between}
-        # One that has ended has none.
+        # A process that has ended has no title.
         return {pid: title for pid, title in (own | late).items() if title}
 
     def pids(self, title: str) -> list[int]:
@@ -167,11 +167,11 @@ class Service:
         return [pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")]
 
     def freeze(self, pid: int) -> None:
-        """Stop one of the service's processes in its tracks (SIGSTOP)."""
+        """Stop one of the service's processes (SIGSTOP)."""
         os.kill(pid, signal.SIGSTOP)
 
     def thaw(self, pid: int) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue a stopped process (SIGCONT)."""
         os.kill(pid, signal.SIGCONT)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = DEADLINE) -> int:
@@ -189,7 +189,7 @@ class Service:
         return self.stderr_path.read_text(errors="replace")
 
     def close(self) -> None:
-        """End everything, whatever state it is in."""
+        """End the service, whatever its state."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -200,7 +200,7 @@ class Service:
         self._notify.close()
 
     def _receive(self) -> None:
-        """Take what the service has told its service manager."""
+        """Receive the service's messages to its service manager."""
         while True:
             try:
                 datagram = self._notify.recv(65536)
@@ -211,40 +211,40 @@ class Service:
 
 
 class ExternalProcess:
-    """A supervisor that somebody else has started: as much of Popen as a Service needs."""
+    """A supervisor that was started by hand: the part of Popen that a Service needs."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Return None while it runs; nobody else can know how it ended, so 0 afterwards."""
+        """Return None while it runs, then 0, since only its parent can learn its exit code."""
         if self.returncode is None and not Path(f"/proc/{self.pid}").exists():
             self.returncode = 0
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end."""
+        """Wait until the process has ended."""
         wait_until(lambda: self.poll() is not None, "end of the service", timeout or DEADLINE)
         return 0
 
     def send_signal(self, number: int) -> None:
-        """Signal it."""
+        """Send the process a signal."""
         os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Ask the process to stop."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the process."""
         self.send_signal(signal.SIGKILL)
 
 
 class ExternalService(Service):
-    """A service that whoever runs the tests starts by hand, with the command that is printed.
+    """A service that the user starts by hand, with the printed command.
 
-    What it writes goes to that terminal, so tests that read its log or its ready line do not pass.
+    Its output goes to the user's terminal, so tests that read its log or its ready line do not pass.
     """
 
     def __init__(
@@ -268,4 +268,4 @@ class ExternalService(Service):
         self.process = ExternalProcess(self.pid)
 
     def wait_ready(self) -> None:
-        """It is: that was waited for."""
+        """Return at once: the constructor has waited already."""

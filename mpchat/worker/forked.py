@@ -1,9 +1,9 @@
 """Processes that an author's code forks from a worker, such as those of a ProcessPoolExecutor.
 
-Rules. They keep nothing of the service's. With a listening socket they would take clients and never
-answer; with a client's socket they would hide our close from it; with the channel they would hide the
-worker's end from the supervisor. Signals do to them what they do to any process. They end with their
-worker. Programs started by exec inherit none of our descriptors.
+Rules. Such a process keeps no descriptor of the service. With a listening socket it would take clients
+and never answer; with a client's socket it would hide our close from the client; with the channel it
+would hide the worker's end from the supervisor. Signals have their default effect. The process ends with
+its worker. Programs started by exec inherit none of our descriptors.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _STDERR = 2
 
 
 def prepare_forks(held: Callable[[], Iterable[int]], listening: Iterable[socket.socket]) -> None:
-    """Have every process that is forked from this one from now on let go of what is ours.
+    """Make every process that is later forked from this one release the service's descriptors.
 
-    ``held`` returns descriptors of the service. Sockets of clients are found by their own address, which
-    is that of one of ``listening``. Call this once, in the main thread.
+    ``held`` returns descriptors of the service. Sockets of clients are found by their own address, that
+    of one of ``listening``. Call this once, in the main thread.
     """
-    # Inboxes are among them, without an address, as any socket pair.
+    # ``listening`` includes inboxes, which have no address.
     addresses = {_key(sock) for sock in listening if sock.getsockname()}
     worker, main_thread = os.getpid(), threading.get_ident()
     os.environ[WORKER_VARIABLE] = str(worker)
     is_first = True
 
-    def let_go() -> None:
+    def release() -> None:
         nonlocal is_first
         if not is_first:
-            # A child's child: the numbers may stand for descriptors of its own.
+            # A child's child: its own descriptors may have these numbers.
             return
         is_first = False
         signal.set_wakeup_fd(-1)
@@ -50,20 +50,20 @@ def prepare_forks(held: Callable[[], Iterable[int]], listening: Iterable[socket.
             faulthandler.enable(_STDERR)
         _replace([*held(), *_sockets_at(addresses)])
         if threading.get_ident() == main_thread:
-            # The kernel takes the end of the thread that forked for that of the parent. Children of other
-            # threads are ended by the supervisor.
+            # The kernel treats the end of the forking thread as the end of the parent. The supervisor
+            # ends the children of other threads.
             die_with_parent()
             if os.getppid() != worker:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    os.register_at_fork(after_in_child=let_go)
+    os.register_at_fork(after_in_child=release)
 
 
 def _replace(descriptors: Iterable[int]) -> None:
-    """Put /dev/null in the place of descriptors.
+    """Replace descriptors by /dev/null.
 
-    If they were closed, the process would use their numbers again, and an object of ours that is
-    collected later would close them.
+    If they were closed, the process would reuse their numbers, and one of our objects that is collected
+    later would close the new descriptor.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for descriptor in descriptors:
@@ -76,7 +76,7 @@ def _sockets_at(addresses: set[object]) -> Iterator[int]:
         try:
             sock = socket.socket(fileno=int(name))
         except OSError:
-            # No socket, or closed meanwhile: the descriptor of the listing itself.
+            # Not a socket, or closed meanwhile, like the descriptor of the listing itself.
             continue
         if _key(sock) in addresses:
             yield sock.fileno()
@@ -84,7 +84,7 @@ def _sockets_at(addresses: set[object]) -> Iterator[int]:
 
 
 def _key(sock: socket.socket) -> object:
-    """Return what a listening socket and those accepted from it have in common."""
+    """Return a key that a listening socket shares with the sockets accepted from it."""
     address = sock.getsockname()
     is_ip = sock.family in {socket.AF_INET, socket.AF_INET6}
     return (sock.family, address[1] if is_ip else address)

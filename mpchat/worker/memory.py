@@ -1,9 +1,9 @@
-"""How a worker's allocator deals with large messages.
+"""The C library's allocator, set up for large messages.
 
-Rules. By default glibc gives the memory of a large message back to the system as soon as it is free, and
-the next one faults every page in again, which costs more than its echo. Here nothing is given back while
-it is taken again and again. What was not used for a while is, but for what a few messages of 1 MiB need:
-so what a burst or an attack took does not stay. Other C libraries are left as they are.
+Rules. By default glibc returns the memory of a large message to the system as soon as it is free, and the
+next message faults in every page again, which costs more than its echo. A worker returns no memory that
+it keeps reusing. Memory that was unused for some time is returned, except enough for a few messages of 1
+MiB: so the memory of a burst or an attack does not stay. Other C libraries keep their defaults.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _MAX_INT = 2**31 - 1
 _MMAP_THRESHOLD = 16 * 1024 * 1024
-"""Bytes of a block that does not come from the heap; glibc accepts no more than 32 MiB."""
+"""Bytes of a block that is mapped by itself, not taken from the heap; glibc accepts at most 32 MiB."""
 _KEPT_BYTES = 16 * 1024 * 1024
-"""Free memory that a worker may keep for its next large messages."""
-_LOOKS = 5
-"""So many looks in a row have to find memory free before it is given back."""
+"""Free bytes that a worker keeps for its next large messages."""
+_CHECKS = 5
+"""Consecutive checks that must find memory free before it is returned."""
 _MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What glibc tells of its heap, in bytes (mallinfo(3), glibc 2.33 and later)."""
+    """glibc's data about its heap, in bytes (mallinfo(3), glibc 2.33 and later)."""
 
     _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLINFO2.split())
 
@@ -35,36 +35,37 @@ class Allocator:
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
         self._mallopt = getattr(library, "mallopt", None)
-        self._can_look = hasattr(library, "mallinfo2") and hasattr(library, "malloc_trim")
-        if self._can_look:
+        self._can_trim = hasattr(library, "mallinfo2") and hasattr(library, "malloc_trim")
+        if self._can_trim:
             self._trim, self._info = library.malloc_trim, library.mallinfo2
             self._info.restype = _Mallinfo2
-        # Free for at least so many looks; and how much of what is free was given back already.
-        self._least = 0
-        self._looks = 0
-        self._given_back = 0
+        self._min_free = 0
+        """Bytes that were free at each of the last ``_checks`` checks"""
+        self._checks = 0
+        self._returned = 0
+        """Free bytes that were returned already"""
 
     def keep_freed_memory(self) -> None:
-        """Set the thresholds (mallopt(3)); to be called before the worker has threads."""
+        """Set the thresholds (mallopt(3)); call this before the worker has threads."""
         if self._mallopt is not None:
-            # Where nobody looks the library has to see to it itself.
-            self._mallopt(_M_TRIM_THRESHOLD, _MAX_INT if self._can_look else _KEPT_BYTES)
+            # If ``return_unused`` cannot trim, the library must do it itself.
+            self._mallopt(_M_TRIM_THRESHOLD, _MAX_INT if self._can_trim else _KEPT_BYTES)
             self._mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
-            # Threads take turns at the interpreter anyway; an arena for each is memory for nothing.
+            # Only one thread at a time runs Python, so an arena for each thread would waste memory.
             self._mallopt(_M_ARENA_MAX, 1)
 
-    def look(self) -> None:
-        """Give back what was free whenever this was called lately; to be called about once a second."""
-        if not self._can_look:
+    def return_unused(self) -> None:
+        """Return memory that was free at each of the last calls; call this about once a second."""
+        if not self._can_trim:
             return
         free: int = self._info().fordblks
-        # What is taken again of that stands in memory again.
-        self._given_back = min(self._given_back, free)
-        self._least = min(self._least, free) if self._looks else free
-        self._looks += 1
-        if self._looks < _LOOKS:
+        # Returned memory that is used again is in memory again.
+        self._returned = min(self._returned, free)
+        self._min_free = min(self._min_free, free) if self._checks else free
+        self._checks += 1
+        if self._checks < _CHECKS:
             return
-        self._looks = 0
-        if self._least - self._given_back > _KEPT_BYTES:
+        self._checks = 0
+        if self._min_free - self._returned > _KEPT_BYTES:
             self._trim(_KEPT_BYTES)
-            self._given_back = self._info().fordblks
+            self._returned = self._info().fordblks

@@ -1,8 +1,8 @@
 """A worker's list of connections, sent to the monitor past the supervisor.
 
-Rules. Many workers write to the same socket: a packet is one worker's, whole, small enough for any socket
-buffer, and never waits in the loop's way. The last one says so, or a worker that stops in between would
-seem to have told all.
+Rules. Many workers write to the same socket, so each packet belongs to one worker and is complete. It
+fits into any socket buffer, and waiting for room does not block the loop. The last packet is marked, so
+that the list of a worker that stops in between is known to be incomplete.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 PACKET_BYTES = 32 * 1024
-"""A packet has at least one connection, and no more than fit."""
+"""Bytes of a packet, which has at least one connection however long."""
 
 log = logging.getLogger("mpchat.server")
 
 
 async def report_connections(descriptor: int, connections: Iterable[dict[str, Any]]) -> None:
-    """Send all connections and close the descriptor; a reader that has left is no error."""
+    """Send all connections and close the descriptor; a reader that has left is not an error."""
     loop = asyncio.get_running_loop()
     with socket.socket(fileno=descriptor) as sock:
         sock.setblocking(False)
@@ -36,7 +36,7 @@ async def report_connections(descriptor: int, connections: Iterable[dict[str, An
 
 
 def packets(connections: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Return what is sent: JSON objects with ``pid``, ``connections`` and, in the last, ``last``."""
+    """Return the packets: JSON objects with ``pid``, ``connections`` and ``last``, true in the last."""
     rows: list[str] = []
     size = 0
     for connection in connections:

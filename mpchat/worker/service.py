@@ -1,4 +1,4 @@
-"""What a worker runs: the validated static config with the code it names, fixed before the fork."""
+"""The service that every worker runs: validated static config and its code, fixed before the fork."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ class ComponentPlan:
 
 @dataclass(frozen=True)
 class Service:
-    """Everything that no worker changes."""
+    """The parts of a service that no worker changes."""
 
     pool: str
     workers: int
     threads: int
-    """Of the executor for blocking calls"""
+    """Threads of the executor for blocking calls"""
     server: ServerOptions
     logging: LoggingOptions
     components: tuple[ComponentPlan, ...]
     keys: tuple[Key[Any], ...]
     dynamic_layers: tuple[Document, ...]
-    """Dynamic config that stands in the static config itself"""
+    """Dynamic config inside the static config"""
     dynamic_files: tuple[str, ...]
     drain_defaults: dict[str, int]
-    """Fields of MPCHAT_DRAIN that the static config gives a default"""
+    """Defaults of MPCHAT_DRAIN's fields from the static config"""
     known_variables: frozenset[str]
     warnings: tuple[str, ...]
 
     def path_to_show(self) -> str:
-        """Return the path that the ready line names: a WebSocket handler's before any other."""
+        """Return the path for the ready line: that of a WebSocket handler, if any."""
         handlers = [plan for plan in self.components if issubclass(plan.cls, HandlerBase)]
         handlers.sort(key=lambda plan: not issubclass(plan.cls, WebsocketHandlerBase))
         return str(handlers[0].options.path) if handlers else "/"

@@ -1,8 +1,8 @@
 """Logs what holds the event loop: the stack of a callback that takes longer than a threshold.
 
-Rules. A thread looks; the loop itself only notes the time, four times within the threshold. One warning
-for each time that the loop stands still, and one every ten seconds at most. A loop that runs no Python
-code then is not held: the machine was suspended, or has no time for us.
+Rules. The loop only notes the time, four times within the threshold; a thread checks it. The thread warns
+once each time that the loop stands still, and at most every ten seconds. It does not warn if the loop
+runs no Python code: then the machine was suspended, or has no time for this process.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from types import FrameType
 from mpchat.components.component import Component
 
 _TICKS = 4
+"""Ticks of the loop within the threshold."""
 _REST = 10.0
-"""Seconds after a warning in which others are only counted."""
+"""Seconds after a warning in which further ones are only counted."""
 
 log = logging.getLogger("mpchat.server")
 
 
 class Watch:
-    """Looks at one event loop, which runs in the thread that makes this.
+    """Watches the event loop of the thread that creates it.
 
-    ``stack`` returns the frames of what the loop is running now, the innermost first, none if it waits.
+    ``stack`` returns the frames that the loop is running, the innermost first; none if the loop waits.
     """
 
     def __init__(
@@ -41,19 +42,19 @@ class Watch:
         self._stack = stack
         self._clock = clock
         self._ticked = clock()
-        self._looked_at: float | None = None
-        """The tick after which the loop was found standing still"""
+        self._stuck_after: float | None = None
+        """The tick after which the loop was last found standing still"""
         self._warned: float | None = None
-        self._untold = 0
+        self._unreported = 0
         self._is_over = threading.Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to note the time in the loop, and to look at it."""
+        """Start the ticks in the loop, and the thread."""
         self._tick(loop)
         threading.Thread(target=self._run, name="slow-callbacks", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._is_over.set()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,16 +65,16 @@ class Watch:
     def _run(self) -> None:
         wait = self._threshold
         while not self._is_over.wait(wait):
-            wait = self.look()
+            wait = self.check()
 
-    def look(self) -> float:
-        """Look once; return after how many seconds to look again."""
+    def check(self) -> float:
+        """Check once; return the seconds until the next check."""
         now, ticked = self._clock(), self._ticked
         silent = now - ticked
         if silent < self._threshold:
             return self._threshold - silent
-        if ticked != self._looked_at:
-            self._looked_at = ticked
+        if ticked != self._stuck_after:
+            self._stuck_after = ticked
             self._warn(now, silent)
         return self._threshold
 
@@ -82,15 +83,15 @@ class Watch:
         if not frames:
             return
         if self._warned is not None and now - self._warned < _REST:
-            self._untold += 1
+            self._unreported += 1
             return
         self._warned = now
-        more = f" ({self._untold} more since the last warning)" if self._untold else ""
-        self._untold = 0
+        more = f" ({self._unreported} more since the last warning)" if self._unreported else ""
+        self._unreported = 0
         stack = "".join(traceback.format_list(traceback.StackSummary.extract(_lines(frames))))
         log.warning(
-            "%s has held the event loop for %.2f s, and every client of this worker waits%s: call what "
-            "blocks with asyncio.to_thread\n%s",
+            "%s has held the event loop for %.2f s, and every client of this worker waits%s: run "
+            "blocking calls with asyncio.to_thread\n%s",
             _who(frames),
             seconds,
             more,
@@ -99,7 +100,7 @@ class Watch:
 
 
 def stack_of_this_thread() -> Callable[[], list[FrameType]]:
-    """Return what finds the frames that this thread has begun since: call it where the loop is run."""
+    """Return a function that finds this thread's frames inside the caller, which runs the loop."""
     thread, outer = threading.get_ident(), sys._getframe(1)
 
     def stack() -> list[FrameType]:
@@ -118,7 +119,7 @@ def _lines(frames: list[FrameType]) -> Iterator[tuple[FrameType, int]]:
 
 
 def _who(frames: list[FrameType]) -> str:
-    """Return the name of the innermost component among those whose code is running."""
+    """Return the name of the innermost component whose code is running."""
     for frame in frames:
         for name in ("self", "handler"):
             if isinstance(component := frame.f_locals.get(name), Component):

@@ -1,9 +1,9 @@
 """A worker's life: boot, serve, drain, end.
 
 Rules. The loop is made after the fork, never before. The supervisor is at the other end of the channel:
-``Stop`` drains, the channel's end means that the supervisor is gone and there is a second left to say
-goodbye in. SIGTERM asks this one worker to retire; the supervisor starts its successor at once. The
-heartbeat is a timer of the event loop itself, so it stands still when the loop does.
+``Stop`` drains; the channel's end means that the supervisor is gone, and leaves a second to send Close
+1001 to the clients. SIGTERM asks this one worker to retire; the supervisor starts its successor at once.
+The heartbeat is a timer of the event loop itself, so it stops when the loop does.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ log = logging.getLogger("mpchat.server")
 
 _GOING_AWAY = 1001
 _SERVICE_RESTART = 1012
-_BEATS_PER_LOOK = 4
-"""So often it is looked whether there is memory to give back."""
+_BEATS_PER_CHECK = 4
+"""Beats between two checks for unused memory."""
 _LAG_SECONDS = 1.0
-"""The loop's lag that status shows is the longest within this time."""
+"""Seconds over which status shows the loop's longest lag."""
 
 
 def run_worker(
@@ -72,7 +72,7 @@ def run_worker(
     snapshot: Snapshot,
     heartbeat: float,
 ) -> None:
-    """Be a worker until told to stop; the caller has forked and set the title."""
+    """Run a worker until it has ended; the caller has forked and set the title."""
     grow_descriptor_table(descriptors[1])
     allocator = Allocator()
     allocator.keep_freed_memory()
@@ -142,7 +142,7 @@ class _Worker:
         self.in_a_hurry = asyncio.Event()
 
     def held(self, sockets: list[socket.socket], descriptors: list[int]) -> list[int]:
-        """Return the descriptors of the service's that no other process may keep."""
+        """Return the service's descriptors, which no forked process may keep."""
         adopted = [source for sources in self.adopted.values() for source in sources]
         found = [sock.fileno() for sock in (*sockets, *adopted, *self.balance.outboxes())]
         return [number for number in (*found, *descriptors) if number >= 0]
@@ -163,11 +163,11 @@ class _Worker:
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
         shared = Shared(self.counters, turn, wheel, keepalive, row.count_limit, parse_request)
-        # A constructor that hangs stands still in the loop's way: its stack is told before the kill.
+        # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
-        # Their constructors set levels, too, and the dynamic config goes before them.
+        # Constructors may have set levels; those of the dynamic config take precedence.
         self.logs.levels.apply()
         await components.start()
         faulthandler.cancel_dump_traceback_later()
@@ -236,10 +236,10 @@ class _Worker:
             case messages.Generation():
                 if descriptors:
                     self._apply(message.number, descriptors[0])
-                # Who has not taken it names an older one, and is offered this one again.
+                # A worker that could not read it answers with an older number, and is sent it again.
                 messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Inboxes():
-                # Out of descriptors: there are none, and what we accept stays here.
+                # Without free descriptors there are none, and clients stay here.
                 for slot, descriptor in enumerate(descriptors, message.first):
                     outbox = system.socket(fileno=descriptor)
                     if self.end.done():
@@ -253,7 +253,7 @@ class _Worker:
             case messages.GiveBack():
                 for source in self.adopted.pop(message.slot, []):
                     if self.server is not None and not self.end.done():
-                        self.server.accept_no_longer_from(source)
+                        self.server.stop_accepting_from(source)
             case messages.Report() if descriptors:
                 connections = self.server.connections_now() if self.server is not None else []
                 report = report_connections(descriptors[0], connections)
@@ -273,13 +273,13 @@ class _Worker:
                     self.in_a_hurry.set()
                 self._finish(None if message.now else _GOING_AWAY)
             case messages.Report():
-                pass  # Out of descriptors: the monitor names those who are silent.
+                pass  # No free descriptor for the report: the monitor names this worker as silent.
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
 
     def _adopt(self, slot: int, sources: list[socket.socket]) -> None:
         if self.server is None or self.end.done():
-            # We are about to end: a sibling is asked as soon as the supervisor hears of that.
+            # This worker is about to end. The supervisor asks a sibling when it learns that.
             for source in sources:
                 source.close()
             return
@@ -335,11 +335,11 @@ class _Worker:
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
         self.counters.log_lines_dropped = self.logs.writer.lost
         self.row.publish(self.counters)
-        if self.beats % _BEATS_PER_LOOK == 0:
-            self.allocator.look()
+        if self.beats % _BEATS_PER_CHECK == 0:
+            self.allocator.return_unused()
         if self.channel.has_waiting:
             with contextlib.suppress(ChannelClosed):
-                # The end of the channel is noticed by who reads it.
+                # The channel's reader notices its end.
                 self.channel.flush()
         due = now + self.heartbeat
         self.loop.call_at(due, self._beat, due)

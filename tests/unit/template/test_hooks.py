@@ -116,7 +116,7 @@ ASYNC = "`async def handle(self, chat, context)`"
             "NoContext.handle",
             f"expected {ASYNC}, got one with other parameters: (self, chat: 'Any') -> 'None'",
         ),
-        (Yields, "Yields.handle", f"expected {ASYNC}, got one with a yield in it"),
+        (Yields, "Yields.handle", f"expected {ASYNC}, got one that contains a yield"),
         (Attribute, "Attribute.handle", f"expected {ASYNC}, got NoneType"),
         (SyncStart, "SyncStart.start", "expected `async def start(self)`, got one without async"),
         (
@@ -173,11 +173,11 @@ class Reserved(Component):
     ("classes", "texts"),
     [
         ([Declares, DeclaresToo], []),
-        ([Declares, Again], ["there is another key of that name: MY_RATE"]),
-        ([BuiltIn], ["there is another key of that name: USERVER_LOG_REQUEST"]),
+        ([Declares, Again], ["another key has this name: MY_RATE"]),
+        ([BuiltIn], ["another key has this name: USERVER_LOG_REQUEST"]),
         (
             [Reserved],
-            ["names that begin with MPCHAT_ or USERVER_ are not for authors: MPCHAT_RATE"],
+            ["names that begin with MPCHAT_ or USERVER_ are reserved: MPCHAT_RATE"],
         ),
     ],
 )

@@ -40,23 +40,23 @@ for _ in range(1000):
     pins.append(b"x" * 1000)
 seen = [resident()]
 for _ in range(20):
-    allocator.look()
+    allocator.return_unused()
 seen.append(resident())
 blocks.clear()
-allocator.look()
+allocator.return_unused()
 seen.append(resident())
 for _ in range(20):
-    allocator.look()
+    allocator.return_unused()
 seen.append(resident())
 # Memory that is taken and freed all the time stays, whatever a look happens to find.
 for round in range(20):
     blocks = [b"x" * 100_000 for _ in range(500)]
     if round == 5:
         before = faults()
-    allocator.look()
+    allocator.return_unused()
     blocks.clear()
     if round % 5 != 4:
-        allocator.look()
+        allocator.return_unused()
 print(*seen, faults() - before)
 """
 

@@ -100,7 +100,7 @@ def stall(watch: Watch, clock: Clock, seconds: float) -> None:
     wait = THRESHOLD
     while clock.now + wait <= end:
         clock.now += wait
-        wait = max(watch.look(), 0.001)
+        wait = max(watch.check(), 0.001)
     clock.now = end
 
 

@@ -37,6 +37,8 @@ def control_socket(service_tmpdir: Path) -> Path:
 def service_config_yaml(service_config_yaml: Any, control_socket: Path) -> Any:
     server = service_config_yaml["components_manager"]["components"]["server"]
     server["control-socket"] = str(control_socket)
+    # On a busy machine a worker that a test has frozen is not taken for a stuck one.
+    server["worker-hang-timeout"] = "60s"
     return service_config_yaml
 
 

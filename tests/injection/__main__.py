@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 
 from tests.injection.calls import errnos_of
@@ -50,9 +51,7 @@ def run(
         return injection, hit, problems, (own / "stderr.log").read_text(errors="replace")
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        running = {
-            pool.submit(one, *item) for item, _ in zip(waiting, range(_AT_A_TIME), strict=False)
-        }
+        running = {pool.submit(one, *item) for item in islice(waiting, _AT_A_TIME)}
         while running:
             done = next(as_completed(running))
             running.remove(done)

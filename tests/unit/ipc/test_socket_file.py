@@ -96,7 +96,7 @@ def test_only_a_dead_socket_is_removed(path: str, tmp_path: Path) -> None:
     link.symlink_to(path)
     remove_dead(str(link))
     assert link.is_symlink()
-    with pytest.raises(PathTaken, match="no socket"):
+    with pytest.raises(PathTaken, match="is not a socket"):
         listen_at(str(link), 1, None)
 
 

@@ -65,6 +65,7 @@ class HttpProtocol(asyncio.Protocol):
         self._has_ended = False
         """The client has half-closed its side"""
         self._in_line = False
+        self._is_overdue = False
 
     @property
     def idle(self) -> bool:
@@ -163,6 +164,7 @@ class HttpProtocol(asyncio.Protocol):
             del self._data[: head.body_length]
             self._head = None
             self._waits.end()
+            self._is_overdue = False
             turn.charge(REQUEST)
             self._begin(head, body)
             if turn.new_line:
@@ -214,6 +216,10 @@ class HttpProtocol(asyncio.Protocol):
         self._in_line = False
         if self._task is None:
             self._go_on()
+        if self._is_overdue and self._waits.kind is Wait.HEAD:
+            # Its time ran out in the line, and the head is still not whole.
+            self._too_late(Wait.HEAD)
+        self._is_overdue = False
         if self.server.shared.turn.is_full:
             self._wait_in_line()
 
@@ -448,9 +454,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def _too_late(self, wait: Wait) -> None:
         """End a wait whose event did not come in time."""
-        if self._in_line:
+        if self._in_line and wait is not Wait.END:
             # It may have come: this client waits for its turn, unread.
-            self._waits.begin(wait)
+            self._is_overdue = wait is Wait.HEAD
             return
         limit = _LIMITS.get(wait)
         if limit is not None:

@@ -234,10 +234,13 @@ class _Worker:
     def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
             case messages.Generation():
-                if descriptors:
-                    self._apply(message.number, descriptors[0])
-                # A worker that could not read it answers with an older number, and is sent it again.
-                messages.send(self.channel, messages.Applied(self.snapshot.generation))
+                try:
+                    if descriptors:
+                        self._apply(message.number, descriptors[0])
+                finally:
+                    # Whatever failed: a worker that names an older number is sent this one again, and
+                    # nothing at all is sent to a silent one.
+                    messages.send(self.channel, messages.Applied(self.snapshot.generation))
             case messages.Inboxes():
                 # Without free descriptors there are none, and clients stay here.
                 for slot, descriptor in enumerate(descriptors, message.first):

@@ -69,17 +69,55 @@ class Busy:
         self.turn.charge(WORK_OF_A_TURN)
 
 
+def keep_waiting(worker: Worker, seconds: float) -> None:
+    """Let whoever lines up now wait for so long."""
+    for _ in range(round(seconds / 0.005)):
+        Busy(worker)
+    worker.turn.charge(WORK_OF_A_TURN)
+
+
 @on_uvloop
 async def test_who_waits_in_line_is_not_too_late(worker: Worker) -> None:
     async with serve(worker, **{"handshake-timeout": "100ms"}) as (server, address):
         reader, writer = await asyncio.open_connection(*address)
         await until(lambda: bool(server.waiting))
-        for _ in range(60):
-            Busy(worker)
-        worker.turn.charge(WORK_OF_A_TURN)
         # Its turn comes after three times as long as a request may take.
+        keep_waiting(worker, 0.3)
         writer.write(REQUEST)
         status = await reader.readline()
         writer.close()
     assert status.startswith(b"HTTP/1.1 200 ")
     assert worker.limits["handshake-timeout"] == 0
+
+
+@on_uvloop
+async def test_the_line_gives_no_head_more_time(worker: Worker) -> None:
+    async with serve(worker, **{"handshake-timeout": "600ms"}) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(REQUEST[:5])
+        await until(lambda: any(not waiting.idle for waiting in server.waiting))
+        keep_waiting(worker, 1.0)
+        writer.write(REQUEST[5:10])
+        await until(lambda: bool(worker.turn.new_line))
+        await until(lambda: not worker.turn.new_line)
+        # Too late, now that its turn has come.
+        writer.write(REQUEST[10:])
+        status = await reader.readline()
+        writer.close()
+    assert status.startswith(b"HTTP/1.1 408 ")
+    assert worker.limits["handshake-timeout"] == 1
+
+
+@on_uvloop
+async def test_whoever_floods_after_the_last_answer_is_cut_off_in_the_line(worker: Worker) -> None:
+    async with serve(worker) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"nonsense\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        keep_waiting(worker, 8.0)
+        writer.write(b"more")
+        await until(lambda: not server.waiting)
+        # Not by coming to its turn: those before it in the line are still there.
+        assert len(worker.turn.new_line) > 1
+        worker.turn.new_line.clear()
+        writer.close()

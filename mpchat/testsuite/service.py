@@ -24,8 +24,10 @@ DEADLINE = 30.0
 """Seconds that any step may take on a busy machine; only a failure takes longer."""
 
 
-def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
-    """Return the first truthy result of ``condition``.
+def wait_until(
+    condition: Callable[[], T], what: str, deadline: float = DEADLINE, interval: float = 0.01
+) -> T:
+    """Return the first truthy result of ``condition``, which is called every ``interval`` seconds.
 
     Raises:
         TimeoutError: No result was truthy within ``deadline`` seconds.
@@ -34,7 +36,7 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE
     while not (result := condition()):
         if time.monotonic() > end:
             raise TimeoutError(f"within {deadline:g} s there was no {what}")
-        time.sleep(0.01)
+        time.sleep(interval)
     return result
 
 

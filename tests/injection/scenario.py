@@ -17,21 +17,21 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
 from mpchat.errors import ExitCode
 from mpchat.ipc.control import ControlError, ask
-from mpchat.testsuite.service import Service
+from mpchat.testsuite.service import Service, wait_until
 from tests.injection.agent.sitecustomize import VARIABLE
-
-T = TypeVar("T")
 
 AGENT = Path(__file__).parent / "agent"
 STEP_SECONDS = 45.0
 """That any step may take, retries included; a template that never loads is not among what is injected."""
+_INTERVAL = 0.05
+"""Seconds between two looks at a service: a look costs as much as a step of it."""
 _PATIENCE = 20.0
 _CODES = {int(code) for code in ExitCode}
 
@@ -49,16 +49,6 @@ class Injection:
     def __str__(self) -> str:
         what = os.strerror(self.errno) if self.errno > 0 else "MemoryError"
         return f"{self.role}: {self.name} at {self.site}, call {self.occurrence}: {what}"
-
-
-def _wait_until(condition: Callable[[], T], what: str, seconds: float) -> T:
-    """Return the first truthy result; a look costs as much as a step, so there are twenty a second."""
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"within {seconds:g} s there was no {what}")
-        time.sleep(0.05)
-    return result
 
 
 class Life:
@@ -109,7 +99,7 @@ class Life:
     def wait_up(self) -> None:
         """Wait until it serves, or has ended."""
         # Not by what it tells its service manager or prints: that may be what fails.
-        _wait_until(self._is_up_or_over, "ready workers", STEP_SECONDS)
+        wait_until(self._is_up_or_over, "ready workers", STEP_SECONDS, _INTERVAL)
 
     def _steps(self) -> None:
         self.wait_up()
@@ -142,7 +132,7 @@ class Life:
             what = (
                 f"end of a leak: {count()} descriptors, where there were {most} without the fault"
             )
-            _wait_until(lambda: count() <= most, what, STEP_SECONDS)
+            wait_until(lambda: count() <= most, what, STEP_SECONDS, _INTERVAL)
         self.descriptors[step] = count()
 
     def _is_up_or_over(self) -> bool:
@@ -164,10 +154,10 @@ class Life:
 
     def _lose_template(self) -> None:
         victim = self._kill_one("template")
-        _wait_until(lambda: self._new_template(victim), "new template", STEP_SECONDS)
+        wait_until(lambda: self._new_template(victim), "new template", STEP_SECONDS, _INTERVAL)
 
     def _kill_one(self, title: str) -> int:
-        victim = _wait_until(lambda: self.service.pids(title), title, STEP_SECONDS)[0]
+        victim = wait_until(lambda: self.service.pids(title), title, STEP_SECONDS, _INTERVAL)[0]
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         return victim
@@ -194,7 +184,7 @@ class Life:
 
     def _settle(self, count: int, *gone: int) -> None:
         what = f"{count} ready workers"
-        _wait_until(lambda: self._has_workers(count, *gone), what, STEP_SECONDS)
+        wait_until(lambda: self._has_workers(count, *gone), what, STEP_SECONDS, _INTERVAL)
 
     def _has_workers(self, count: int, *gone: int) -> bool:
         try:
@@ -206,7 +196,7 @@ class Life:
         return states == ["ready"] * count and not pids & set(gone)
 
     def _serves(self) -> None:
-        _wait_until(self._answers, "answer to a client", STEP_SECONDS)
+        wait_until(self._answers, "answer to a client", STEP_SECONDS, _INTERVAL)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError, ControlError):
@@ -219,7 +209,7 @@ class Life:
     def _leftovers(self) -> list[str]:
         found = []
         try:
-            _wait_until(lambda: not self._processes(), "end of all processes", 5)
+            wait_until(lambda: not self._processes(), "end of all processes", 5, _INTERVAL)
         except TimeoutError:
             for pid, title in self._processes().items():
                 found.append(f"{title} (pid {pid}) is left")

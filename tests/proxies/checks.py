@@ -145,7 +145,8 @@ async def test_own_pages_connect_with_a_cookie_and_others_do_not(proxy: Proxy) -
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_a_mebibyte_comes_back(proxy: Proxy, compression: str | None) -> None:
     async with proxy.browser(compression=compression) as chat:
-        assert ("Sec-WebSocket-Extensions" in chat.response.headers) == (compression is not None)  # type: ignore[union-attr]
+        assert chat.response is not None
+        assert ("Sec-WebSocket-Extensions" in chat.response.headers) == (compression is not None)
         await assert_echoes(chat, os.urandom(MIB))
 
 

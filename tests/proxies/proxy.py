@@ -13,10 +13,12 @@ import signal
 import socket
 import ssl
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
 from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from mpchat.testsuite.service import wait_until
 from tests.docs.pages import ROOT, blocks
@@ -32,7 +34,7 @@ _TLS.check_hostname = False
 _TLS.verify_mode = ssl.CERT_NONE
 
 
-class Proxy:
+class Proxy(ABC):
     """One real proxy on a free port of the loopback, from its start to its end."""
 
     language = ""
@@ -70,21 +72,21 @@ class Proxy:
                 stderr=log,
             )
 
+    @abstractmethod
     def changes(self) -> dict[str, str]:
         """Return what stands for the page's port, files and times."""
-        raise NotImplementedError
 
     def frame(self, block: str) -> str:
         """Return the whole configuration, by default the block alone."""
         return block
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return what keeps the proxy in the foreground."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reload(self) -> None:
         """Have it load its configuration anew, and return when it has."""
-        raise NotImplementedError
 
     def wait_ready(self) -> None:
         """Wait until mpchat answers a request by the proxy."""
@@ -121,7 +123,7 @@ class Proxy:
             port=self.port,
             ssl=_TLS,
             proxy=None,
-            origin=origin or self.page,  # type: ignore[arg-type]
+            origin=Origin(origin or self.page),
             additional_headers=COOKIE,
             compression=compression,
             ping_interval=None,

@@ -1,4 +1,4 @@
-"""A handshake that asks who is there, refuses strangers, and greets the others in its response."""
+"""A handshake that checks a token, refuses strangers, and greets members in its response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mpchat import (
 
 
 class Members(WebsocketHandlerBase):
-    """A room for those who know the token."""
+    """A room for clients with the token."""
 
     name = "handler-members"
 

@@ -1,4 +1,4 @@
-"""Blocking work: a call that would hold all clients of a worker up runs on a thread instead."""
+"""Blocking work: a call that would delay all clients of a worker runs on a thread instead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Digests(WebsocketHandlerBase):
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         async for message in chat:
-            # On one of fs-task-processor's threads; meanwhile the event loop serves the others.
+            # On one of fs-task-processor's threads; meanwhile the event loop serves other clients.
             digest = await asyncio.to_thread(self._digest, message)
             await chat.send(digest.hex())
 

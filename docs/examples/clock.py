@@ -1,4 +1,4 @@
-"""A component with a background task and a dynamic variable of its own, and a handler that uses it."""
+"""A component with a background task and its own dynamic variable, and a handler that uses it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ INTERVAL = Key("CLOCK_INTERVAL_MS", Annotated[int, Field(ge=1)], default=1000)
 
 
 class Clock(Component):
-    """Looks at the time as often as the dynamic config says; there is one in every worker."""
+    """Reads the time at the interval of the dynamic config; every worker has one."""
 
     name = "clock"
     dynamic_config_keys = (INTERVAL,)
 
     async def start(self) -> None:
-        # Should it ever fail, the log says why, and it runs again. It is cancelled at the end.
+        # If the task fails, the log says why, and it runs again. It is cancelled at the end.
         self.spawn(self._run, restart=True)
 
     async def _run(self) -> None:
@@ -39,7 +39,7 @@ class Clock(Component):
 
 
 class Times(WebsocketHandlerBase):
-    """Answers whatever it is sent with the time that the clock has seen last."""
+    """Answers every message with the time that the clock has read last."""
 
     name = "handler-times"
 

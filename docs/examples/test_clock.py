@@ -28,7 +28,7 @@ def service_config_path() -> Path:
 async def test_time_goes_on(
     websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
-    dynamic_config.set(CLOCK_INTERVAL_MS=1)  # in every worker when this line has run
+    dynamic_config.set(CLOCK_INTERVAL_MS=1)  # when this returns, every worker uses it
     async with websocket_client.get("times") as chat, asyncio.timeout(30):
         await chat.send("what is the time?")
         first = later = await chat.recv()

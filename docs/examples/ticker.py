@@ -1,4 +1,4 @@
-"""Full duplex: one task sends ticks while the other receives how long to wait between them."""
+"""Full duplex: one task sends ticks while the other receives the pause between them."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ PAGE = """\
 
 # Benchmark
 
-What an echoed message costs on mpchat, and on the servers that one could pick instead. Measured on
+The cost of an echoed message on mpchat, and on the servers that one could choose instead. Measured on
 {date}, on {machine}, with {versions}.
 
 ![CPU per message and memory per connection](benchmark.svg)
@@ -200,28 +200,27 @@ What an echoed message costs on mpchat, and on the servers that one could pick i
 ## How it is measured
 
 A server has one core for itself, the load client has another. The cost is the CPU time that the
-scheduler charged all threads of all processes of the server, mpchat's supervisor included: waiting
+scheduler charged all threads of all processes of the server, including mpchat's supervisor: waiting
 costs nothing, and the client does not count. The servers of a row run side by side and take turns
 in each of several rounds. Ratios are taken within a round, and every number is the median over the
-rounds. The client compares every byte that comes back; it costs about what bare TCP does, which is
-in the samples, too. Where 64 messages or more are in flight it does not wait for answers, but looks
-for them every 20 µs: a server has to wake a client that waits, and the kernel charges that to the
-server, the more often the slower it is. Memory is PSS, of a fresh server for each sample.
+rounds. The client compares every byte of the answers; it costs about as much as bare TCP, which is
+also in the samples. With 64 or more messages in flight, the client does not wait for answers but
+polls every 20 µs: a server must wake a waiting client, and the kernel charges that to the server,
+more often to a slower one. Memory is PSS, of a fresh server for each sample.
 
 - mpchat is `mpchat serve` with one worker and its shipped defaults: limits, counters, keepalive and
-  all checks are on, the log level is warning. Where messages exceed 64 KiB, `max-remote-payload`
-  and `fragment-size` are raised.
-- The others run as their authors write an echo, on uvloop, without compression and access log.
-- uvloop TCP speaks no WebSocket: it returns the same bytes as they came, and is what all are
-  compared with.
-- picows callbacks runs no coroutine: it answers each frame from within the callback.
+  all checks are on, the log level is warning. For messages over 64 KiB, `max-remote-payload` and
+  `fragment-size` are raised.
+- The others run an echo as their authors write it, on uvloop, without compression and access log.
+- uvloop TCP speaks no WebSocket: it returns the bytes unchanged, and all others are compared with it.
+- picows callbacks runs no coroutine: it answers each frame inside the callback.
 - mpchat, upper is a handler from outside the package that answers in capitals.
 
-Payloads are random bytes, and ASCII where it says text. A handshake is connect, upgrade, and close
-with its handshake. Beside a flood, the first of 101 connections sends as fast as its socket takes and
-reads its answers; what is told is the latency of the other hundred. All samples and every command
-line are in [benchmark.json](benchmark.json). `make bench` measures again; `make bench-quick` takes
-two minutes.
+Payloads are random bytes, or ASCII in rows of text. A handshake is connect, upgrade, and close with
+its handshake. In the row with a flood, the first of 101 connections sends as fast as its socket takes
+and reads its answers; the latency is that of the other hundred. All samples and every command line
+are in [benchmark.json](benchmark.json). `make bench` measures again; `make bench-quick` takes two
+minutes.
 
 ## Results
 
@@ -229,7 +228,7 @@ two minutes.
 
 ## Where another server is ahead
 
-What it costs, as a part of what mpchat's echo costs in the same rounds.
+The cost of its echo, as a fraction of mpchat's in the same rounds.
 
 {behind}
 """

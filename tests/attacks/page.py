@@ -13,18 +13,19 @@ _HEAD = """\
 
 # Attacks
 
-{attackers} attackers beside {honest} honest clients, on one machine with the {workers} workers that they
-share. An attacker that was turned away or ended comes back after 1.5 to 4.5 seconds. Honest clients
-send a message of 32 bytes ten times a second and wait for its echo: for {seconds:g} seconds alone; while
-the attackers are at another service of the same machine, with the same config; while they are here; and
-when they are gone. So many clients take much of a small machine from everybody who works on it: that is
-told by the second of these phases. What is added when they turn to this service is what it lets them do.
+{attackers} attackers and {honest} honest clients share one machine and the {workers} workers of a
+service. An attacker that was turned away or ended comes back after 1.5 to 4.5 seconds. Honest
+clients send a message of 32 bytes ten times a second and wait for its echo, in four phases:
+{seconds:g} seconds alone; with the attackers at another service on the same machine, with the same
+config; with the attackers here; and after they have left. The second phase shows how much of a
+small machine so many clients take from everybody. The third phase adds only the effect of the
+attack on this service.
 
-Bars: no honest client is cut off or misses an answer; at p99 an answer takes at most twice as long when
-the attackers are here as when they are elsewhere ("times"; or 1 ms); memory stays within what the
-options promise for each attacker; sockets, descriptors and memory are back afterwards, but for 16 MiB
-that each worker keeps for its next messages. Memory is that of both workers, what they share included.
-Options that are not named have their defaults.
+Bars: no honest client is cut off or misses an answer; at p99 an answer takes at most twice as long
+("times") with the attackers here as with the attackers elsewhere, or 1 ms if that is more; memory
+stays within the limits of the options for each attacker; afterwards sockets, descriptors and memory
+are back, except for 16 MiB that each worker keeps for its next messages. Memory is that of both
+workers, shared memory included. Options that are not named have their defaults.
 
 {where}.
 

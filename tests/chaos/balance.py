@@ -94,7 +94,7 @@ TORTURES = (
         balance,
         {
             "passing_on": "a worker keeps what it accepts",
-            "kept_inboxes": "what was passed on to a worker ends with it",
+            "kept_inboxes": "sockets passed on to a worker end with it",
         },
         short=("passing_on",),
     ),

@@ -108,7 +108,7 @@ TORTURES = (
     ),
     Torture(
         "crash-loop",
-        "a slot that crashes at once, for ever",
+        "a slot whose workers crash at once, forever",
         "respawns bounded; no connect waits over 1 s; other slots unharmed",
         crash_loop,
         {

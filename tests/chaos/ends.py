@@ -83,7 +83,7 @@ TORTURES = (
         ", ".join(_ENDS),
         "every client sees 1001 or 1012; exit code 0 after a TERM; no process, socket or file is left",
         ends,
-        {"farewell": "workers and monitor do not care for the supervisor's death"},
+        {"farewell": "workers and monitor ignore the supervisor's death"},
         short=("farewell",),
     ),
 )

@@ -64,7 +64,7 @@ TORTURES = (
         "replaced within the hang time + 1 s, the stack in the log; no connect waits over 1 s",
         hangs,
         {
-            "hang_detection": "a worker may stand still for ever",
+            "hang_detection": "a worker may stand still forever",
             "adoption": "nobody accepts for a worker that stands still",
         },
     ),

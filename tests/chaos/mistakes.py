@@ -121,8 +121,8 @@ TORTURES = (
     Torture(
         "mistakes",
         "restarts with " + ", ".join(_MISTAKES) + "; templates killed at any moment of a restart",
-        "the reason is told and nothing changes: no client is refused, reset or waits over 1 s, none "
-        "sees an end that is not 1012 or 1001",
+        "the reason is reported and nothing changes: no client is refused, reset or waits over 1 s, none "
+        "sees an end other than 1012 or 1001",
         mistakes,
         {"new_before_old": "a restart ends the old workers first"},
         short=("new_before_old",),

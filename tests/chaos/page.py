@@ -20,24 +20,24 @@ _HEAD = """<!-- Printed by `make chaos`. -->
 
 # Reliability
 
-What operators and accidents do to a running service, and what clients notice of it. `make chaos`
-does all of this in full and prints this page; `make test` does it in short. While a torture goes
-on, {full.rate:g} clients a second connect in the full form and {short.rate:g} in the short one,
+How operators and accidents treat a running service, and how that affects clients. `make chaos` runs
+every torture in full and prints this page; `make test` runs the short forms. During a torture,
+{full.rate:g} clients a second connect in the full form and {short.rate:g} in the short one,
 {full.live} or {short.live} are connected on average, and each sends numbered messages, three at a
-time, to an echo that thinks over some of them. The clients note every answer and every end; the
-service notes how many messages it had read from each socket before its Close. Each torture also
-runs without a measure that it is about, and has to fail then. A machine that has other work, as the
-load averages at the end of the page tell, makes clients wait.
+time, to an echo that delays some of its answers. The clients record every answer and every end; the
+service records how many messages it had read from each socket before its Close. Each torture also
+runs without a measure that it tests, and must fail then. On a machine with other work, as shown by
+the load averages at the end of the page, clients wait longer.
 
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |
 """
 _TOLD = 3
-"""So many misses of a bar are told in full."""
+"""Misses of a bar that are shown in full."""
 _WITHOUT = """
 ## Without the measure
 
-The same, with one measure switched off, and for a shorter time: as long as it takes to miss the bar.
+The same with one measure switched off, for as long as it takes to miss the bar.
 
 | Torture | Switched off | The bar is missed |
 | --- | --- | --- |

@@ -1,6 +1,6 @@
-"""userver's sample websocket_service, line by line: beside each line stands what it was in C++.
+"""userver's sample websocket_service, line by line; the comments give the C++ of each line.
 
-The loop is written out as there; `echo.py` says the same with `async for`.
+The loop is written out as in C++; `echo.py` uses `async for`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class WebsocketsHandler(WebsocketHandlerBase):  # final: public WebsocketHandler
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:  # Handle
         while True:  # not ShouldCancel(): when the service stops, recv raises
             message = await chat.recv()  # Recv(message): raises when the connection has ended
-            # No `if (message.close_status) break`: a Close is no message. It is answered for us
-            # with the client's own code, and recv raises then, which is the handler's normal end.
+            # No `if (message.close_status) break`: a Close is not a message. mpchat answers it
+            # with the client's own code, and recv raises, which is the handler's normal end.
             await chat.send(message)  # Send(message): str is text, bytes are binary
 
 

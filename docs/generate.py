@@ -18,7 +18,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from mpchat.components.component import Component
-from mpchat.components.handler_base import HandlerBase, response
+from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
 from mpchat.components.running import Components
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
@@ -33,11 +34,11 @@ from mpchat.errors import ExitCode
 from mpchat.handlers.lists import default_component_list, minimal_server_component_list
 from mpchat.handlers.ping import Ping
 from mpchat.handlers.tests_control import TestsControl
+from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor.numbers import Numbers
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import DeflateOptions
 

@@ -1,7 +1,7 @@
 """The names for authors of services, loaded on first use.
 
-Only lazy re-exports, so that the supervisor and the command's first exec import nothing heavy. No room
-of the package imports this module.
+Only lazy re-exports, so that the supervisor and the command's first exec import nothing heavy. No
+package imports these names.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from websockets.http11 import Response as Response
 
     from mpchat.components.component import Component as Component
+    from mpchat.components.context import Context as Context
     from mpchat.components.handler_base import HandlerBase as HandlerBase
-    from mpchat.components.handler_base import response as response
     from mpchat.components.list import ComponentList as ComponentList
     from mpchat.components.running import ComponentError as ComponentError
     from mpchat.components.running import Components as Components
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
         minimal_server_component_list as minimal_server_component_list,
     )
     from mpchat.handlers.ping import Ping as Ping
+    from mpchat.http.responses import response as response
     from mpchat.ipc.control import ControlError as ControlError
     from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
-    from mpchat.websocket.context import Context as Context
     from mpchat.websocket.handler import WebsocketHandlerBase as WebsocketHandlerBase
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _HOMES = {
     "ConnectionClosed": "websockets.exceptions",
     "ConnectionClosedError": "websockets.exceptions",
     "ConnectionClosedOK": "websockets.exceptions",
-    "Context": "mpchat.websocket.context",
+    "Context": "mpchat.components.context",
     "ControlError": "mpchat.ipc.control",
     "Duration": "mpchat.config.types",
     "HandlerBase": "mpchat.components.handler_base",
@@ -68,7 +68,7 @@ _HOMES = {
     "daemon_main": "mpchat.daemon",
     "default_component_list": "mpchat.handlers.lists",
     "minimal_server_component_list": "mpchat.handlers.lists",
-    "response": "mpchat.components.handler_base",
+    "response": "mpchat.http.responses",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are the names

@@ -4,7 +4,7 @@
       ConfigError        all mistakes in config files, each with its place
       StartError         the service cannot run here; carries the exit code
 
-The lowest room: imports nothing of ours. An error that reaches an operator is one of these; any other
+The lowest module: imports nothing of ours. An error that reaches an operator is one of these; any other
 exception is a bug of ours or of an author's code, and shows its traceback.
 """
 

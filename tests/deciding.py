@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.server.errors import HttpError
-from mpchat.server.head import HeadLimits, find_end, parse_head
+from mpchat.http.errors import HttpError
+from mpchat.http.head import HeadLimits, find_end, parse_head
+from mpchat.http.upgrade import check_handshake
 from mpchat.server.routes import Routes
-from mpchat.server.upgrade import agree, check_handshake, check_origin, make_judge
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import agree, make_judge
+from mpchat.websocket.origins import check_origin
 from tests.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
 LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE, body=1024 * 1024)

@@ -1,1 +1,1 @@
-"""Components: base class, list, construction in each worker."""
+"""Components: base classes, list, construction in each worker, the context of a request."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from mpchat.components.component import Component
+from mpchat.components.context import Context
 from mpchat.config.types import Count
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.options import Level
 
 if TYPE_CHECKING:
     from mpchat.components.running import Components
-    from mpchat.websocket.context import Context
 
 
 def _check_path(path: str) -> str:
@@ -95,19 +93,3 @@ class HandlerBase(Component):
         """
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not define handle_non_websocket_request")
-
-
-def response(
-    status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
-) -> Response:
-    """Return a response with ``text`` in UTF-8; add headers by ``answer.headers[name] = value``.
-
-    The server adds Date, Content-Length and, if needed, Connection.
-
-    Raises:
-        ValueError: HTTP has no such status.
-    """
-    headers = Headers()
-    if text:
-        headers["Content-Type"] = content_type
-    return Response(status, HTTPStatus(status).phrase, headers, text.encode())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mpchat.components.context import Context
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from websockets.http11 import Request, Response
 
-from mpchat.components.handler_base import HandlerBase, response
-from mpchat.websocket.context import Context
+from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
+from mpchat.http.responses import response
 
 
 class Ping(HandlerBase):

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 from pydantic import Field
 from websockets.http11 import Request, Response
 
-from mpchat.components.handler_base import HandlerBase, response
+from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
 from mpchat.components.running import Components
+from mpchat.http.responses import response
 from mpchat.ipc.control import ControlError
-from mpchat.websocket.context import Context
 
 _ACTIONS = "control, get_dynamic_config_defaults"
 _TIME = "2026-06-30T12:00:00.000000+0000"

@@ -1,1 +1,1 @@
-"""Everything that processes share: scoreboard, channels and their messages. Standard library only."""
+"""What processes say to each other: channels, messages, orders. Standard library only."""

@@ -11,8 +11,8 @@ import zlib
 from dataclasses import fields
 from typing import get_args
 
-from mpchat.ipc import scoreboard
 from mpchat.ipc.messages import Message
+from mpchat.scoreboard import scoreboard
 
 
 def _layout() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from mpchat.ipc.logfile import DirectLog
-from mpchat.ipc.logline import Encode
+from mpchat.loglines.file import DirectLog
+from mpchat.loglines.line import Encode
 from mpchat.logs.records import Origin, fields_of, line_of, own_record, text_of
 from mpchat.logs.writer import LineQueue, LogWriter
 

@@ -11,7 +11,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from mpchat.ipc.logline import Encode, timestamp, to_line
+from mpchat.loglines.line import Encode, timestamp, to_line
 from mpchat.logs.connection import CONNECTION
 
 _formatter = logging.Formatter()

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.logfile import DirectLog, LogFile
-from mpchat.ipc.logline import FORMATS
+from mpchat.loglines.file import DirectLog, LogFile
+from mpchat.loglines.line import FORMATS
 from mpchat.logs.handlers import DirectHandler, QueueHandler
 from mpchat.logs.levels import LEVELS, Levels, find_logger
 from mpchat.logs.options import LoggerOptions, LoggingOptions

@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from mpchat.errors import describe_os_error
-from mpchat.ipc.logfile import LogFile, Losses
-from mpchat.ipc.logline import LINE_BYTES
+from mpchat.loglines.file import LogFile, Losses
+from mpchat.loglines.line import LINE_BYTES
 
 GATHER_SECONDS = 0.02
 """Seconds that a line below its logger's flush level may wait to be written with others."""

@@ -8,8 +8,8 @@ import stat
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc.control import own_folder
-from mpchat.ipc.socket_file import PathTaken, SocketFile, listen_at
 from mpchat.linux import system
+from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
 
 _BACKLOG = 16
 _MODE = 0o600

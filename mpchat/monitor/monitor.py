@@ -20,16 +20,16 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
-from mpchat.ipc.scoreboard import Scoreboard
-from mpchat.ipc.socket_file import SocketFile
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.linux.socket_file import SocketFile
 from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.monitor.status import Status
+from mpchat.scoreboard.scoreboard import Scoreboard
 
 _FLUSH_SECONDS = 0.5
 

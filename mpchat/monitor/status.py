@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpchat import __version__
-from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS
-from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
+from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0

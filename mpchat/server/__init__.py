@@ -1,1 +1,1 @@
-"""The HTTP side: accepting, admission, request heads, routes, the handshake, drain."""
+"""One worker's server: accepting, balance, limits, routes, the handshake, drain."""

@@ -22,9 +22,9 @@ from mpchat.dynamic_config.variables import (
     LOG_REQUEST_HEADERS_WHITELIST,
     NO_LOG_SPANS,
 )
+from mpchat.http.errors import HttpError
+from mpchat.http.target import shown_target
 from mpchat.logs.levels import find_logger
-from mpchat.server.errors import HttpError
-from mpchat.server.target import shown_target
 from mpchat.websocket.client import Client
 
 _nowhere = logging.getLogger("mpchat.handlers")

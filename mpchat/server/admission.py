@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
-from mpchat.ipc.addresses import AddressTable, hash_address
-from mpchat.ipc.scoreboard import ROWS, Row, Scoreboard
+from mpchat.scoreboard.addresses import AddressTable, hash_address
+from mpchat.scoreboard.scoreboard import ROWS, Row, Scoreboard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client
 

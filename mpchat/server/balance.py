@@ -17,7 +17,7 @@ import sys
 import termios
 import time
 
-from mpchat.ipc.scoreboard import ROWS
+from mpchat.scoreboard.scoreboard import ROWS
 from mpchat.server.admission import ServiceBoard
 
 _LOOK_SECONDS = 0.05

@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from websockets.http11 import Response
 
-from mpchat.components.handler_base import HandlerBase, response
+from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
+from mpchat.http.errors import HttpError
+from mpchat.http.framing import split_list
+from mpchat.http.head import Head, find_end, parse_head
+from mpchat.http.responses import refusal, response, serialise, switching
+from mpchat.http.upgrade import check_handshake, check_size
 from mpchat.logs.connection import CONNECTION
-from mpchat.server.errors import HttpError
-from mpchat.server.framing import split_list
-from mpchat.server.head import Head, find_end, parse_head
-from mpchat.server.responses import refusal, serialise, switching
-from mpchat.server.upgrade import Agreed, agree, check_handshake, check_origin, check_size
 from mpchat.server.waits import Wait, Waits
 from mpchat.websocket.budget import HANDSHAKE, READ, REQUEST
 from mpchat.websocket.client import client_of
-from mpchat.websocket.context import Context
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import Agreed, agree
+from mpchat.websocket.origins import check_origin
 from mpchat.websocket.protocol import WebSocketProtocol
 
 if TYPE_CHECKING:

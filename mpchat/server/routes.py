@@ -13,8 +13,8 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.server.errors import HttpError
-from mpchat.server.target import normalise, parse_target
+from mpchat.http.errors import HttpError
+from mpchat.http.target import normalise, parse_target
 
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 _KNOWN_METHODS = frozenset(

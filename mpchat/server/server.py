@@ -19,19 +19,19 @@ from typing import Any
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import GRACEFUL_SHUTDOWN_HEADERS
+from mpchat.http.head import HeadLimits
+from mpchat.http.responses import Dates
+from mpchat.http.target import shown_target
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.balance import Balance
-from mpchat.server.head import HeadLimits
 from mpchat.server.http import HttpProtocol
 from mpchat.server.options import ServerOptions
-from mpchat.server.responses import Dates
 from mpchat.server.routes import Routes
 from mpchat.server.spread import closing_times
-from mpchat.server.target import shown_target
-from mpchat.server.upgrade import make_judge
 from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import make_judge
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.linux import system
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Reload

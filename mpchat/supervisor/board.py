@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.supervisor.adoption import Adoption
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.policy import Policy

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import FROM_MONITOR, FROM_WORKER, ForkRequest, Message
-from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.logfile import DirectLog
-from mpchat.ipc.logline import timestamp
 from mpchat.linux import system
+from mpchat.loglines.file import DirectLog
+from mpchat.loglines.line import timestamp
 
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 

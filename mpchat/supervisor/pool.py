@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
-from mpchat.ipc.scoreboard import SLOTS, Scoreboard
+from mpchat.scoreboard.scoreboard import SLOTS, Scoreboard
 from mpchat.supervisor.adoption import Adoption, Change, Helper
 from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child

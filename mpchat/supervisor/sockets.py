@@ -13,8 +13,8 @@ import socket
 from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.ipc.socket_file import PathTaken, SocketFile, listen_at
 from mpchat.linux import system
+from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
 
 _UNSENT = 256 * 1024
 """Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are

@@ -14,10 +14,10 @@ from functools import partial
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
-from mpchat.ipc.scoreboard import Scoreboard
-from mpchat.ipc.socket_file import remove_dead
 from mpchat.linux import descriptors as fds
 from mpchat.linux.processes import become_subreaper, has_terminal
+from mpchat.linux.socket_file import remove_dead
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child, describe_status
 from mpchat.supervisor.family import Family

@@ -26,8 +26,8 @@ from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
 from mpchat.errors import ConfigError, Problem
-from mpchat.ipc.scoreboard import HANDLERS
 from mpchat.logs.options import LoggingOptions
+from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ServerOptions
 from mpchat.template import hooks
 from mpchat.worker.service import ComponentPlan, Service

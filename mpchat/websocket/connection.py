@@ -20,7 +20,7 @@ from mpchat.websocket.frames import MOST_CONTROL
 from mpchat.websocket.pings import Pings
 
 if TYPE_CHECKING:
-    from mpchat.websocket.context import Context
+    from mpchat.components.context import Context
     from mpchat.websocket.protocol import WebSocketProtocol
 
 _TEXT, _BINARY = 0x1, 0x2

@@ -7,22 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from websockets.http11 import Request, Response
 
-from mpchat.components.handler_base import HandlerBase, response
+from mpchat.components.handler_base import HandlerBase
 from mpchat.config.types import MAX_INT, ByteSize, Duration
+from mpchat.http.responses import response
+from mpchat.http.upgrade import UPGRADE_TO_WEBSOCKET
 from mpchat.websocket.negotiation import Deflate
 from mpchat.websocket.origins import AllowedOrigin
 
 if TYPE_CHECKING:
+    from mpchat.components.context import Context
     from mpchat.websocket.connection import WebSocketConnection
-    from mpchat.websocket.context import Context
-
-
-UPGRADE_TO_WEBSOCKET = {
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Version": "13",
-}
-"""What a 426 names: what is spoken on the path (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
 
 
 class WebsocketHandlerBase(HandlerBase):

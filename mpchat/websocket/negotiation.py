@@ -6,20 +6,31 @@ those that break a rule are declined, which leaves the connection uncompressed. 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.extensions import Extension, ServerExtensionFactory
 from websockets.extensions.permessage_deflate import (
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
 )
-from websockets.typing import ExtensionParameter
+from websockets.server import ServerProtocol
+from websockets.typing import ExtensionParameter, Subprotocol
+from websockets.utils import accept_key
 
 from mpchat.config.types import OptionsModel
+from mpchat.http.errors import HttpError
+from mpchat.http.upgrade import OFFERS
 from mpchat.websocket.deflate import Agreement
+
+_SILENT = logging.getLogger("mpchat.websocket.control")
 
 _WINDOW = "server_max_window_bits"
 
@@ -121,3 +132,47 @@ def agreement(extensions: Sequence[Extension]) -> Agreement | None:
                 server_takeover=not extension.local_no_context_takeover,
             )
     return None
+
+
+@dataclass(slots=True)
+class Agreed:
+    """The result of an accepted handshake.
+
+    Attributes:
+        headers: The headers of the answer that state it.
+    """
+
+    headers: list[tuple[str, str]]
+    subprotocol: str | None
+    compression: Agreement | None
+
+
+def make_judge(subprotocols: Sequence[str], compression: DeflateOptions | None) -> ServerProtocol:
+    """Return the object that negotiates subprotocols and extensions in all handshakes of one handler."""
+    names = [Subprotocol(name) for name in subprotocols]
+    extensions = factories(compression)
+    return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
+
+
+def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
+    """Return the result of a handshake that has been checked.
+
+    Raises:
+        HttpError: 400, the two sides have no subprotocol in common.
+    """
+    # Lines without an element are ignored here, and errors to ``websockets``.
+    offers = Headers(
+        (name, value) for name in OFFERS for value in headers.get_all(name) if value.strip(", \t")
+    )
+    try:
+        extensions, agreed = judge.process_extensions(offers)
+        subprotocol = judge.process_subprotocol(offers)
+    except InvalidHandshake as error:
+        text = f"failed to open a WebSocket connection: {error}"
+        raise HttpError(HTTPStatus.BAD_REQUEST, text) from error
+    accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]
+    if extensions is not None:
+        accepting.append(("Sec-WebSocket-Extensions", extensions))
+    if subprotocol is not None:
+        accepting.append(("Sec-WebSocket-Protocol", subprotocol))
+    return Agreed(accepting, subprotocol, agreement(agreed))

@@ -11,37 +11,20 @@ or ``null``: only a list lets them in with credentials.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 from websockets.datastructures import Headers
 
+from mpchat.http.authority import split_authority
+from mpchat.http.errors import HttpError
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-# RFC 3986, 3.2.2: reg-name (which an IPv4 address is, too) or an IPv6 address in brackets.
-_AUTHORITY = re.compile(
-    r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
-)
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21-\x7e]*)")
-
-
-def split_authority(text: str) -> tuple[str, int | None] | None:
-    """Return host, in lower case, and port of ``host[:port]``; None if it is none (RFC 9110, 7.2)."""
-    found = _AUTHORITY.fullmatch(text)
-    if found is None:
-        return None
-    host, port = found[1].lower(), int(found[2]) if found[2] else None
-    if port is not None and port > 65535:
-        return None
-    if host.startswith("["):
-        try:
-            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
-        except ValueError:
-            return None
-    return host, port
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +109,14 @@ def refusal(
             if (origin.host, origin.port) == (here[0], port):
                 return None
     return "a request with credentials from another origin"
+
+
+def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:
+    """Check that the page behind a handshake for ``authority`` may connect.
+
+    Raises:
+        HttpError: 403.
+    """
+    reason = refusal(headers, authority, allowed)
+    if reason is not None:
+        raise HttpError(HTTPStatus.FORBIDDEN, reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from mpchat.ipc.counters import Counters
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.deflate import Agreement, Deflater
 from mpchat.websocket.frames import frame_header, pack_medium
 from mpchat.websocket.handler import WebsocketHandlerBase

@@ -21,12 +21,12 @@ from collections.abc import Callable
 
 from websockets.frames import Close
 
+from mpchat.components.context import Context
 from mpchat.websocket.budget import CLOSE, READ
 from mpchat.websocket.bulk import read_in_bulk
 from mpchat.websocket.client import Client
 from mpchat.websocket.closing import closed_error, tell_mistake
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.frames import Ending, close_frame
 from mpchat.websocket.handler import WebsocketHandlerBase

@@ -24,7 +24,7 @@ from websockets import utils
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
-from mpchat.ipc.counters import Counters
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.budget import FRAME, INFLATED_BYTE, INFLATED_FRAME, Budget
 from mpchat.websocket.deflate import Agreement, Inflater

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from websockets.http11 import Request
 
-from mpchat.ipc.counters import Counters
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.turn import Turn

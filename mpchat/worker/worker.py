@@ -27,29 +27,29 @@ from mpchat.components.handler_base import HandlerBase
 from mpchat.components.running import START_LIMIT, Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
+from mpchat.http.head import parse_request
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
-from mpchat.ipc.counters import Counters
 from mpchat.ipc.messages import ForkRequest
 from mpchat.ipc.orders import Orders
-from mpchat.ipc.scoreboard import Scoreboard
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.linux.allocator import Allocator
 from mpchat.linux.descriptors import Spare, grow_descriptor_table
 from mpchat.linux.memfd import read_memfd
 from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
+from mpchat.scoreboard.counters import Counters
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
-from mpchat.server.head import parse_request
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 from mpchat.worker.forked import prepare_forks
-from mpchat.worker.memory import Allocator
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 from mpchat.worker.watch import Watch, stack_of_this_thread

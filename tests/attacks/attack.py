@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent.parent.parent
 WORKERS = 2
 MIB = 1024 * 1024
 _KEPT = 16 * MIB
-"""What a worker's allocator keeps for its next messages (mpchat/worker/memory.py)."""
+"""What a worker's allocator keeps for its next messages (mpchat/linux/allocator.py)."""
 _SLACK = 4 * MIB
 """Of a process: pages that hold something else beside what was freed."""
 _PAUSE = 0.1

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from mpchat.ipc.scoreboard import ROWS
+from mpchat.scoreboard.scoreboard import ROWS
 from mpchat.testsuite.service import wait_until
 from tests.chaos import judge
 from tests.chaos.box import Box, kill

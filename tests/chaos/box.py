@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import yaml
 
-from mpchat.ipc.counters import TOTALS
-from mpchat.ipc.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.counters import TOTALS
+from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.chaos.clients import HANDSHAKE, Plan
 from tests.chaos.judge import Entry, read_ledger

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mpchat.ipc.logline import CUT, LINE_BYTES
+from mpchat.loglines.line import CUT, LINE_BYTES
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import wait_until
 from tests.lines import read_line

@@ -21,7 +21,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from mpchat.ipc.control import ControlError, ask
-from mpchat.ipc.counters import TOTALS
+from mpchat.scoreboard.counters import TOTALS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
 from tests.functional.raw import HANDLERS

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedOK
 
 from mpchat.ipc.control import ask
-from mpchat.ipc.counters import LIMITS
+from mpchat.scoreboard.counters import LIMITS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve

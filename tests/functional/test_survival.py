@@ -28,7 +28,7 @@ import socket
 
 from mpchat import WebsocketHandlerBase, minimal_server_component_list
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
 
 
 def the_only(cls):

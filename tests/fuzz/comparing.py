@@ -16,8 +16,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request
 from wsproto.utilities import RemoteProtocolError
 
-from mpchat.server.errors import HttpError
-from mpchat.server.head import find_end
+from mpchat.http.errors import HttpError
+from mpchat.http.head import find_end
 from tests.deciding import LIMITS, decided
 from tests.fuzz.making import GOOD, GOOD_MORE, Made
 

@@ -69,7 +69,7 @@ def kept_sockets() -> None:
 
 def continued_totals() -> None:
     """A new worker counts from zero."""
-    from mpchat.ipc.scoreboard import Row
+    from mpchat.scoreboard.scoreboard import Row
 
     init = Row.__init__
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpchat.cli.tables import connection_lines, serves, status_lines, table
-from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS
+from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 
 TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
 WORKER: dict[str, Any] = {

@@ -19,7 +19,16 @@ from tests.injection.calls import ERRNOS
 PACKAGE = Path(mpchat.__file__).parent
 FILES = sorted(
     path
-    for name in ("supervisor", "ipc", "linux", "monitor", "template", "worker")
+    for name in (
+        "supervisor",
+        "ipc",
+        "scoreboard",
+        "loglines",
+        "linux",
+        "monitor",
+        "template",
+        "worker",
+    )
     for path in (PACKAGE / name).glob("*.py")
     if path != PACKAGE / "linux" / "system.py"
 )
@@ -74,7 +83,7 @@ METHODS = {
 ELSEWHERE = {
     "ipc/control.py",  # how the verbs ask: a client's side, in the operator's process
     "worker/forked.py",  # runs in processes of an author's code
-    "worker/memory.py",  # the C library's heap, which has no errors
+    "linux/allocator.py",  # the C library's heap, which has no errors
     "worker/reporting.py",  # a worker's answer, long after its boot
 }
 

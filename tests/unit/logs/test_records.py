@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from mpchat.ipc.logline import FORMATS
+from mpchat.loglines.line import FORMATS
 from mpchat.logs.connection import CONNECTION
 from mpchat.logs.records import Origin, line_of, text_of
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mpchat.errors import ExitCode, StartError
-from mpchat.ipc.logfile import LogFile
-from mpchat.ipc.logline import FORMATS
+from mpchat.loglines.file import LogFile
+from mpchat.loglines.line import FORMATS
 from mpchat.logs.handlers import QueueHandler
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.options import LoggingOptions

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.ipc.logfile import LogFile
+from mpchat.loglines.file import LogFile
 from mpchat.logs.writer import LineQueue, LogWriter
 from mpchat.testsuite.service import wait_until
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.admission import Admission, ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client, client_of

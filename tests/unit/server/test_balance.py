@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mpchat.ipc.counters import Counters
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.scoreboard.counters import Counters
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
 from mpchat.supervisor.inboxes import Inboxes

@@ -13,7 +13,7 @@ from typing import Any
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.ping import Ping
-from mpchat.ipc.scoreboard import Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
 from mpchat.server.options import ServerOptions

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpchat.components.handler_base import HandlerBase
-from mpchat.server.errors import HttpError
+from mpchat.http.errors import HttpError
 from mpchat.server.routes import Routes
 
 

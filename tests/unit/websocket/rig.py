@@ -17,12 +17,12 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import uvloop
 
+from mpchat.components.context import Context
 from mpchat.dynamic_config.snapshot import Snapshot
-from mpchat.ipc.counters import Counters
-from mpchat.server.head import parse_request
+from mpchat.http.head import parse_request
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.client import Client
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.context import Context
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.keepalive import Keepalive

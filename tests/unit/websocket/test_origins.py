@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 from websockets.datastructures import Headers
 
+from mpchat.http.authority import split_authority
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.origins import parse_origin, refusal, split_authority
+from mpchat.websocket.origins import parse_origin, refusal
 
 
 def allowed(*entries: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 
-from mpchat.ipc.counters import Counters
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement, Inflater

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mpchat.ipc.counters import Counters
+from mpchat.scoreboard.counters import Counters
 from mpchat.server.accepting import Acceptor
 from mpchat.websocket import scanner as scanner_module
 from mpchat.websocket import turn as turn_module

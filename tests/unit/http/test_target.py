@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpchat.server.errors import HttpError
-from mpchat.server.target import normalise, parse_target, shown_target
+from mpchat.http.errors import HttpError
+from mpchat.http.target import normalise, parse_target, shown_target
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from websockets.datastructures import Headers
 
-from mpchat.server.errors import HttpError
-from mpchat.server.upgrade import agree, check_handshake, make_judge
-from mpchat.websocket.negotiation import DeflateOptions
+from mpchat.http.errors import HttpError
+from mpchat.http.upgrade import check_handshake
+from mpchat.websocket.negotiation import DeflateOptions, agree, make_judge
 from tests.requests import FIELDS
 
 JUDGE = make_judge(("b", "a"), DeflateOptions())

@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import resource, sys
-from mpchat.worker.memory import Allocator
+from mpchat.linux.allocator import Allocator
 
 if sys.argv[1] == "kept":
     Allocator().keep_freed_memory()
@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 PINNED = """
 import os, resource
-from mpchat.worker.memory import Allocator
+from mpchat.linux.allocator import Allocator
 
 def resident():
     with open("/proc/self/statm") as file:

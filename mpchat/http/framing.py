@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from websockets.datastructures import Headers
 
-from mpchat.server.errors import HttpError
+from mpchat.http.errors import HttpError
 
 MAX_ELEMENTS = 100
 """Elements and parameters in all header lines of one name."""

@@ -1,8 +1,5 @@
 """One log line, from fields to bytes, in userver's formats: tskv, ltsv, json, raw.
 
-Here because two kinds of process write lines: workers through ``logs``, and the supervisor, which
-imports only the standard library and this room.
-
 Rules. A line has at most 4,096 bytes and ends with its only newline, so it is one write, which no other
 process's line can split. A text that is too long loses its middle: the beginning says what happened, the
 end of a traceback says why. Texts are cut before they are encoded, so a cut line is well-formed. Escapes

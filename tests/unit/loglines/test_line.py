@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mpchat.ipc.logline import CUT, FORMATS, LINE_BYTES, timestamp, to_line
+from mpchat.loglines.line import CUT, FORMATS, LINE_BYTES, timestamp, to_line
 from tests.lines import read_line
 
 NAMES = ("timestamp", "level", "module", "pid", "worker", "connection", "generation")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.ipc.logfile import DirectLog, LogFile
-from mpchat.ipc.logline import LINE_BYTES
+from mpchat.loglines.file import DirectLog, LogFile
+from mpchat.loglines.line import LINE_BYTES
 
 LINE = b"x" * (LINE_BYTES - 1) + b"\n"
 
@@ -89,7 +89,7 @@ def test_a_pipe_without_room_for_a_line_is_not_ready(tmp_path: Path) -> None:
 
 SHORT = """
 import resource, sys
-from mpchat.ipc.logfile import LogFile
+from mpchat.loglines.file import LogFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 file = LogFile(sys.argv[1])
 for number in range(3):
@@ -114,7 +114,7 @@ def test_what_a_full_disk_takes_of_a_line_is_taken_back(tmp_path: Path) -> None:
 
 INHERITED = """
 import fcntl, os
-from mpchat.ipc.logfile import DirectLog
+from mpchat.loglines.file import DirectLog
 before = fcntl.fcntl(2, fcntl.F_GETFL)
 log = DirectLog("@stderr", "raw")
 for number in range(1000):

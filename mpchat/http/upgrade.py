@@ -7,28 +7,22 @@ client. ``websockets`` decides about the subprotocol and the extensions.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
-from websockets.utils import accept_key
 
-from mpchat.server.errors import HttpError
-from mpchat.server.framing import split_list
-from mpchat.websocket.deflate import Agreement
-from mpchat.websocket.handler import UPGRADE_TO_WEBSOCKET
-from mpchat.websocket.negotiation import DeflateOptions, agreement, factories
-from mpchat.websocket.origins import Origin, refusal
+from mpchat.http.errors import HttpError
+from mpchat.http.framing import split_list
+
+UPGRADE_TO_WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+}
+"""What a 426 names: what is spoken on the path (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
 
 VERSION = "13"
-
-_SILENT = logging.getLogger("mpchat.websocket.control")
 
 _T = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")
@@ -37,7 +31,7 @@ _PROTOCOL = re.compile(f"{_T}+(?:/{_T}+)?")
 # An unquoted value must be a token, so a quoted one holds neither comma nor semicolon.
 _VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
 _EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
-_OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
+OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
 
 
 def check_size(head: bytes, limit: int) -> None:
@@ -69,7 +63,7 @@ def check_handshake(method: str, headers: Headers) -> None:
     # Before the key, since other versions may define it differently.
     if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
-    for name, item in _OFFERS.items():
+    for name, item in OFFERS.items():
         # 4.3: at least one element.
         if name in headers and not _elements(headers, name, item):
             raise _bad(f"empty {name}")
@@ -79,60 +73,6 @@ def check_handshake(method: str, headers: Headers) -> None:
     keys = headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise _bad("expected one Sec-WebSocket-Key of 16 bytes in base64")
-
-
-@dataclass(slots=True)
-class Agreed:
-    """The result of an accepted handshake.
-
-    Attributes:
-        headers: The headers of the answer that state it.
-    """
-
-    headers: list[tuple[str, str]]
-    subprotocol: str | None
-    compression: Agreement | None
-
-
-def make_judge(subprotocols: Sequence[str], compression: DeflateOptions | None) -> ServerProtocol:
-    """Return the object that negotiates subprotocols and extensions in all handshakes of one handler."""
-    names = [Subprotocol(name) for name in subprotocols]
-    extensions = factories(compression)
-    return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
-
-
-def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
-    """Return the result of a handshake that has been checked.
-
-    Raises:
-        HttpError: 400, the two sides have no subprotocol in common.
-    """
-    # Lines without an element are ignored here, and errors to ``websockets``.
-    offers = Headers(
-        (name, value) for name in _OFFERS for value in headers.get_all(name) if value.strip(", \t")
-    )
-    try:
-        extensions, agreed = judge.process_extensions(offers)
-        subprotocol = judge.process_subprotocol(offers)
-    except InvalidHandshake as error:
-        raise _bad(f"failed to open a WebSocket connection: {error}") from error
-    accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]
-    if extensions is not None:
-        accepting.append(("Sec-WebSocket-Extensions", extensions))
-    if subprotocol is not None:
-        accepting.append(("Sec-WebSocket-Protocol", subprotocol))
-    return Agreed(accepting, subprotocol, agreement(agreed))
-
-
-def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:
-    """Check that the page behind a handshake for ``authority`` may connect.
-
-    Raises:
-        HttpError: 403.
-    """
-    reason = refusal(headers, authority, allowed)
-    if reason is not None:
-        raise HttpError(HTTPStatus.FORBIDDEN, reason)
 
 
 def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:

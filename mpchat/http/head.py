@@ -9,9 +9,9 @@ from http import HTTPStatus
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from mpchat.server.errors import HttpError
-from mpchat.server.framing import body_length, expects_continue, split_list
-from mpchat.websocket.origins import split_authority
+from mpchat.http.authority import split_authority
+from mpchat.http.errors import HttpError
+from mpchat.http.framing import body_length, expects_continue, split_list
 
 MAX_HEADERS = 100
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from mpchat.server import head, target, upgrade
+from mpchat.http import head, target, upgrade
 from tests.fuzz.comparing import LAXER, STRICTER, Mistake, compare
 from tests.fuzz.making import Made, make
 from tests.requests import CHAT, KEY, shake
@@ -61,7 +61,7 @@ FAULTS = {
         re.compile(r"(?:[!-9;-~]+ ?:[\x09\x20-\x7e\x80-\xff]*\r\n)*"),
     ),
     "a body on a handshake": (head, "_refuse_body", lambda headers: None),
-    "lists of anything": (upgrade, "_OFFERS", {"Sec-WebSocket-Protocol": re.compile(".*")}),
+    "lists of anything": (upgrade, "OFFERS", {"Sec-WebSocket-Protocol": re.compile(".*")}),
     "dots in paths": (target, "_remove_dots", lambda path: path),
     "no underscore in Host": (
         head,

@@ -19,9 +19,9 @@ import stat
 from dataclasses import dataclass, field
 
 from mpchat.errors import describe_os_error
-from mpchat.ipc.logline import FORMATS, Fields, to_line
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.loglines.line import FORMATS, Fields, to_line
 
 NOT_TAKEN = "the log took no more"
 """The reason for losing a line that would have had to wait."""

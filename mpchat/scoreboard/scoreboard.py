@@ -14,11 +14,11 @@ import fcntl
 import os
 import time
 
-from mpchat.ipc.addresses import ITEMS, AddressTable
-from mpchat.ipc.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
-from mpchat.ipc.seconds import count_in, pack
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.scoreboard.addresses import ITEMS, AddressTable
+from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
+from mpchat.scoreboard.seconds import count_in, pack
 
 MAGIC = 0x6D70_6368_6174_0008
 """The letters mpchat and the version of this layout."""

@@ -10,9 +10,8 @@ from http import HTTPStatus
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from mpchat.components.handler_base import response
-from mpchat.server.errors import HttpError
-from mpchat.server.framing import split_list
+from mpchat.http.errors import HttpError
+from mpchat.http.framing import split_list
 
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
@@ -84,3 +83,19 @@ def refusal(error: HttpError) -> Response:
     answer = response(error.status, error.text + "\n")
     answer.headers.update(error.headers)
     return answer
+
+
+def response(
+    status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
+) -> Response:
+    """Return a response with ``text`` in UTF-8; add headers by ``answer.headers[name] = value``.
+
+    The server adds Date, Content-Length and, if needed, Connection.
+
+    Raises:
+        ValueError: HTTP has no such status.
+    """
+    headers = Headers()
+    if text:
+        headers["Content-Type"] = content_type
+    return Response(status, HTTPStatus(status).phrase, headers, text.encode())

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from mpchat.server.errors import HttpError
-from mpchat.websocket.origins import split_authority
+from mpchat.http.authority import split_authority
+from mpchat.http.errors import HttpError
 
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
 # A percent sign need not encode anything here: the handler interprets the query.

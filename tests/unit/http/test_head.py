@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpchat.server.errors import HttpError
-from mpchat.server.head import find_end, parse_head, parse_request
+from mpchat.http.errors import HttpError
+from mpchat.http.head import find_end, parse_head, parse_request
 from tests.deciding import LIMITS, status_of
 from tests.fuzz.comparing import check_pieces
 from tests.requests import CASES, MAX_HEADERS_SIZE, Case

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.ipc.socket_file import PathTaken, SocketFile, listen_at, remove_dead
 from mpchat.linux import system
+from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at, remove_dead
 
 
 @pytest.fixture

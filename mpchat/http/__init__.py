@@ -1,0 +1,1 @@
+"""HTTP by its RFCs: request heads, targets, framing, upgrades, responses. Pure."""

@@ -1,0 +1,1 @@
+"""Log lines and the files they go to, for every process; standard library only."""

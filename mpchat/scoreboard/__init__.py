@@ -1,0 +1,1 @@
+"""The shared memory in which processes publish numbers: counters, states, addresses."""

@@ -17,11 +17,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from mpchat.components.component import Component
+from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
-from mpchat.components.running import Components
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in

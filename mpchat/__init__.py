@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from websockets.http11 import Response as Response
 
     from mpchat.components.component import Component as Component
+    from mpchat.components.component import ComponentError as ComponentError
+    from mpchat.components.component import Components as Components
     from mpchat.components.context import Context as Context
     from mpchat.components.handler_base import HandlerBase as HandlerBase
     from mpchat.components.list import ComponentList as ComponentList
-    from mpchat.components.running import ComponentError as ComponentError
-    from mpchat.components.running import Components as Components
     from mpchat.config.types import ConfigPath as ConfigPath
     from mpchat.config.types import Duration as Duration
     from mpchat.config.types import OptionsModel as OptionsModel
@@ -44,9 +44,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Component": "mpchat.components.component",
-    "ComponentError": "mpchat.components.running",
+    "ComponentError": "mpchat.components.component",
     "ComponentList": "mpchat.components.list",
-    "Components": "mpchat.components.running",
+    "Components": "mpchat.components.component",
     "ConcurrencyError": "websockets.exceptions",
     "ConfigPath": "mpchat.config.types",
     "ConnectionClosed": "websockets.exceptions",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from websockets.http11 import Request, Response
 
-from mpchat.components.component import Component
+from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
 from mpchat.config.types import Count
 from mpchat.logs.levels import LEVELS
 from mpchat.logs.options import Level
-
-if TYPE_CHECKING:
-    from mpchat.components.running import Components
 
 
 def _check_path(path: str) -> str:

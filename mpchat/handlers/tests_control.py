@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import Field
 from websockets.http11 import Request, Response
 
+from mpchat.components.component import Components
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
-from mpchat.components.running import Components
 from mpchat.http.responses import response
 from mpchat.ipc.control import ControlError
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
+from mpchat.http.head import parse_request
 from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.closing import ABNORMAL, closed_error
@@ -199,7 +200,7 @@ class WebSocketConnection:
     def request(self) -> Request:
         """The handshake, a ``websockets.http11.Request``: ``path`` with its query, ``headers``."""
         if isinstance(self._request, bytes):
-            self._request = self._protocol.shared.parse_request(self._request)
+            self._request = parse_request(self._request)
         return self._request
 
     @property

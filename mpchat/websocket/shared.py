@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from websockets.http11 import Request
-
 from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.keepalive import Keepalive
@@ -25,8 +23,6 @@ class Shared:
     keepalive: Keepalive
     count_limit: Callable[[str], None]
     """Counts what a limit has ended, by one of LIMITS"""
-    parse_request: Callable[[bytes], Request]
-    """Makes what a handler sees of the bytes of a handshake"""
 
     @cached_property
     def scratch(self) -> memoryview:

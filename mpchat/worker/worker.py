@@ -23,11 +23,10 @@ from types import FrameType
 
 import uvloop
 
+from mpchat.components.component import START_LIMIT, Components
 from mpchat.components.handler_base import HandlerBase
-from mpchat.components.running import START_LIMIT, Components
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
-from mpchat.http.head import parse_request
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkRequest
@@ -162,7 +161,7 @@ class _Worker:
         turn = Turn(self.loop, lambda: row.publish(counters), lambda: row.publish_traffic(counters))
         wheel = Wheel(self.loop)
         keepalive = Keepalive(wheel, lambda: self.snapshot)
-        shared = Shared(self.counters, turn, wheel, keepalive, row.count_limit, parse_request)
+        shared = Shared(self.counters, turn, wheel, keepalive, row.count_limit)
         # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from mpchat.components.background import Background
-from mpchat.components.component import Component
+from mpchat.components.component import Component, Components
 from mpchat.components.handler_base import HandlerBase
-from mpchat.components.running import Components
 from mpchat.dynamic_config.snapshot import Snapshot
 
 

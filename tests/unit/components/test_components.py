@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from mpchat.components.component import Component
+from mpchat.components.component import Component, ComponentError, Components
 from mpchat.components.list import ComponentList
-from mpchat.components.running import ComponentError, Components
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
 

@@ -19,7 +19,6 @@ import uvloop
 
 from mpchat.components.context import Context
 from mpchat.dynamic_config.snapshot import Snapshot
-from mpchat.http.head import parse_request
 from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.client import Client
 from mpchat.websocket.connection import WebSocketConnection
@@ -96,7 +95,6 @@ class Worker:
             self.wheel,
             keepalive,
             lambda name: self.limits.update((name,)),
-            parse_request,
         )
         # The first one that sends much makes it, for all; what one costs is measured without it.
         assert self.shared.scratch

@@ -94,7 +94,7 @@ SIGNALS = (
 # Functions and classes in reading order, each with the members that are not for authors.
 REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebsocketHandlerBase, set()),
-    (WebSocketConnection, {"asked_for", "queued", "target"}),
+    (WebSocketConnection, set()),
     (Context, set()),
     (HandlerBase, set()),
     (response, set()),

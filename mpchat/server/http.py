@@ -31,6 +31,7 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import Agreed, agree
 from mpchat.websocket.origins import check_origin
 from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.task import start
 
 if TYPE_CHECKING:
     from mpchat.server.server import Server
@@ -399,6 +400,7 @@ class HttpProtocol(asyncio.Protocol):
             transport,
             server.shared,
             handler,
+            handler.options,
             head.raw,
             context,
             agreed.subprotocol,
@@ -412,13 +414,13 @@ class HttpProtocol(asyncio.Protocol):
         transport.set_protocol(protocol)
         transport.resume_reading()
         self.transport = None
-        protocol.output.gather(data)
-        protocol.start(bytes(self._data))
+        protocol.outgoing.gather(data)
+        start(protocol, handler, bytes(self._data))
         # After the first step of the handler's task: when the client gets the 101, handle has begun.
         asyncio.get_running_loop().call_soon(protocol.write_handshake)
         self._data.clear()
-        if self._has_ended and not protocol.eof_received():
-            transport.close()
+        if self._has_ended:
+            protocol.eof_received()
         if server.ending is not None:
             protocol.drain(server.ending)
         return True

@@ -142,9 +142,8 @@ class Server:
         self.socket_closed()
         self.admission.release(protocol.handler, protocol.client)
         seconds = time.monotonic() - protocol.since
-        code, connection = protocol.chat.close_code, protocol.context.id
+        code, connection = protocol.close_code, protocol.context.id
         self.access.closed(protocol.handler, code, seconds, connection)
-        protocol.release()
 
     async def stop(self, lameduck: float, window: float, deadline: float) -> None:
         """End everything for a stop of the service (1001)."""
@@ -258,16 +257,16 @@ class Server:
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
     """Return a connection's row: peer, path, age, traffic, and the waiting messages and bytes."""
-    scanner, output = protocol.scanner, protocol.output
+    parser, outgoing = protocol.parser, protocol.outgoing
     return {
         "id": protocol.context.id,
         "peer": str(protocol.client),
-        "path": shown_target(protocol.chat.target)[:_SHOWN_PATH],
+        "path": shown_target(protocol.target)[:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
-        "messages_received": scanner.received,
-        "messages_sent": output.sent,
-        "bytes_received": scanner.received_bytes,
-        "bytes_sent": output.sent_bytes,
-        "messages_waiting": len(protocol.chat.queued),
-        "bytes_waiting": output.backlog,
+        "messages_received": parser.received,
+        "messages_sent": outgoing.sent,
+        "bytes_received": parser.received_bytes,
+        "bytes_sent": outgoing.sent_bytes,
+        "messages_waiting": len(protocol.incoming.messages),
+        "bytes_waiting": outgoing.backlog,
     }

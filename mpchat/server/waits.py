@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from mpchat.server.options import ServerOptions
 from mpchat.websocket.shared import Shared
-from mpchat.websocket.uptake import LOOKS, Uptake, unread
+from mpchat.websocket.uptake import Uptake, unread
 
 _REFUSED_SECONDS = 1.0
 """Seconds for a socket beyond a limit, which is open only to be refused."""
@@ -53,6 +53,7 @@ class Waits:
         "_begun_at",
         "_due",
         "_is_refused",
+        "_looks",
         "_loop",
         "_options",
         "_seconds",
@@ -76,6 +77,7 @@ class Waits:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._shared = shared
+        self._looks = shared.thresholds.uptake_looks
         self._too_late = too_late
         self._options = options
         self._uptake: Uptake | None = None
@@ -119,9 +121,10 @@ class Waits:
             # Only a socket beyond a limit has a timer but no wait.
             self._transport.abort()
             return
-        if not unread(self._transport):
+        left = unread(self._transport, self._transport.get_write_buffer_size())
+        if not left:
             self._uptake = None
-        elif not self._is_reading(now):
+        elif not self._is_reading(left, now):
             self._shared.count_limit("write-timeout")
             self._transport.abort()
             return
@@ -133,18 +136,18 @@ class Waits:
             self.kind = None
             self._too_late(kind)
 
-    def _is_reading(self, now: float) -> bool:
+    def _is_reading(self, left: int, now: float) -> bool:
         timeout = self._options.write_timeout
         if not timeout:
             return True
         if self._uptake is None:
             # First check: only the number of unread bytes now is known.
-            self._uptake = Uptake(self._transport, self._begun_at)
-        return self._uptake.wait(now, timeout) > 0
+            self._uptake = Uptake(left, self._looks, self._begun_at)
+        return self._uptake.wait(left, now, timeout) > 0
 
     def _look_in(self, seconds: float) -> None:
         if self._options.write_timeout:
-            seconds = min(seconds, self._options.write_timeout / LOOKS)
+            seconds = min(seconds, self._options.write_timeout / self._looks)
         if seconds < math.inf:
             self._shared.wheel.set(self, seconds)
 

@@ -128,7 +128,7 @@ class Listeners:
                 system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 system.setsockopt(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            # Accepted sockets inherit both; websocket/output raises the first for large fragments.
+            # Accepted sockets inherit both; websocket/outgoing raises the first for large fragments.
             system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
             system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
             system.bind(sock, (self._address, port))

@@ -1,1 +1,14 @@
-"""WebSocket: bytes to messages (scanner), the asyncio side (protocol), what a handler sees."""
+"""WebSocket: from bytes to messages and back, and the life of a connection.
+
+A message passes through these files in this order: ``protocol``, or ``bulk`` if it is large; ``parser``,
+with ``headers``, ``assembly``, ``parts`` and ``deflate``; ``incoming``; ``connection``, which is all that
+a handler sees; ``outgoing``, with ``deflate`` and ``frames``.
+
+A connection is one object, of three classes that derive from each other: ``life`` (its phase, its
+Closes), ``timers`` (how long it waits for its client), ``protocol`` (its socket). They act; others
+decide: ``phases`` says what follows from which event, and ``limits``, ``keepalive`` and ``uptake`` return
+verdicts. These know neither the loop nor the connection.
+
+All connections of a worker share ``turn`` with its ``budget``, ``wheel``, and ``thresholds``: every
+number that no option sets.
+"""

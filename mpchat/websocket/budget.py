@@ -1,9 +1,9 @@
 """How much work one turn of the worker's event loop does for all of its connections together.
 
-Rules. Work is counted, not measured, so that tests count it, too: bytes, and a constant for each read,
-frame, request and handshake. A unit is a nanosecond of the machine that the constants were measured on. A
-clock is looked at each time an eighth of the budget has been used, so that a slower machine, or a handler
-that takes its time, ends the turn as well. No class here knows an event loop.
+Rules. Work is counted, not measured, so that tests can count it as well: bytes, and a constant for each
+read, frame, request and handshake. A unit is a nanosecond of the machine that the constants were measured
+on. The clock is checked each time an eighth of the budget has been used, so that a slower machine, or a
+handler that takes its time, also ends the turn. No class here knows an event loop.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-WORK_OF_A_TURN = 5_000_000
-SECONDS_OF_A_TURN = 0.005
+from mpchat.websocket.thresholds import Thresholds
 
 READ = 5_000
 """A read with a small message: receive, wake the handler, write."""
@@ -29,29 +28,47 @@ ACCEPT = 100_000
 CLOSE = 100_000
 """The end of a connection, its handler's and its log line."""
 
-_LOOK_EVERY = WORK_OF_A_TURN // 8
-
 
 class Budget:
-    """What is left of a turn.
+    """The rest of a turn.
 
     Attributes:
-        left: Work that may still be done; the turn is over for who comes later if it is not above 0.
-        mark: Where the clock is looked at next: whoever lowers ``left`` below it calls ``look``. These
-            are attributes, and no method does both, since every message would pay for the call.
+        left: Work that may still be done. At 0 or below the turn is over.
+        mark: Value of ``left`` at which the clock is due: code that lowers ``left`` below it calls
+            ``look``. No method does both, since every message would pay for the call.
     """
 
-    __slots__ = ("_clock", "_look_at", "_since", "left", "mark")
+    __slots__ = (
+        "_before",
+        "_clock",
+        "_look_at",
+        "_look_every",
+        "_since",
+        "left",
+        "mark",
+        "thresholds",
+    )
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, thresholds: Thresholds, clock: Callable[[], float] = time.monotonic) -> None:
+        self.thresholds = thresholds
         self._clock = clock
+        self._look_every = thresholds.turn_work // thresholds.clock_looks
+        # Work of the turns before this one.
+        self._before = 0
+        self.left = thresholds.turn_work
         self.renew()
+
+    @property
+    def done(self) -> int:
+        """Work so far, in all turns; what the clock has cut off counts as done."""
+        return self._before + self.thresholds.turn_work - self.left
 
     def renew(self) -> None:
         """A new turn begins."""
-        self.left = WORK_OF_A_TURN
+        self._before = self.done
+        self.left = self.thresholds.turn_work
         self._since: float | None = None
-        self.mark = self._look_at = WORK_OF_A_TURN - _LOOK_EVERY
+        self.mark = self._look_at = self.left - self._look_every
 
     def charge(self, work: int) -> None:
         """Count work."""
@@ -60,11 +77,11 @@ class Budget:
             self.look()
 
     def look(self) -> None:
-        """Look at the clock: much has been done since the last look."""
+        """Check the clock after a good part of the work."""
         if self.left > 0:
             now = self._clock()
             if self._since is None:
                 self._since = now
-            elif now - self._since >= SECONDS_OF_A_TURN:
+            elif now - self._since >= self.thresholds.turn_seconds:
                 self.left = 0
-        self.mark = self._look_at = self.left - _LOOK_EVERY
+        self.mark = self._look_at = self.left - self._look_every

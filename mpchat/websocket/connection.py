@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
 from mpchat.http.head import parse_request
-from mpchat.websocket.arrival import Arrival
 from mpchat.websocket.assembly import Message
-from mpchat.websocket.closing import ABNORMAL, closed_error
-from mpchat.websocket.frames import MOST_CONTROL
-from mpchat.websocket.pings import Pings
-
-if TYPE_CHECKING:
-    from mpchat.components.context import Context
-    from mpchat.websocket.protocol import WebSocketProtocol
-
-_TEXT, _BINARY = 0x1, 0x2
-_TAKEN_BEFORE_YIELD = 32
-"""Messages that one handler takes without a wait before others get their turn of the loop."""
+from mpchat.websocket.frames import BINARY, MAX_CONTROL, TEXT
+from mpchat.websocket.phases import CLOSING, OPEN
+from mpchat.websocket.protocol import WebSocketProtocol
 
 
 class WebSocketConnection:
@@ -41,32 +32,29 @@ class WebSocketConnection:
     """
 
     __slots__ = (
+        "_incoming",
+        "_max_taken",
         "_messages",
-        "_output",
+        "_outgoing",
         "_protocol",
         "_request",
         "_taken",
-        "arrival",
-        "attention",
         "id",
         "path_params",
-        "polled",
     )
 
-    def __init__(self, protocol: WebSocketProtocol, head: bytes, context: Context) -> None:
-        self.id = context.id
-        self.path_params = context.path_params
-        # Most handlers never look; as bytes it takes a tenth of the memory.
-        self._request: Request | bytes = head
+    def __init__(self, protocol: WebSocketProtocol) -> None:
+        self.id = protocol.context.id
+        self.path_params = protocol.context.path_params
+        # Most handlers never look; the bytes of the head take a tenth of its memory.
+        self._request: Request | None = None
         self._protocol = protocol
-        self._output = protocol.output
-        self._messages: list[Message] = []
+        self._incoming = protocol.incoming
+        # The same list, which a message then finds in one step.
+        self._messages = protocol.incoming.messages
+        self._outgoing = protocol.outgoing
         self._taken = 0
-        # For the protocol: what a recv waits for; whether the next wait has to look at it first; how
-        # many messages had been taken when the handler last found that there were no more.
-        self.arrival = Arrival(asyncio.get_running_loop())
-        self.attention = False
-        self.polled = 0
+        self._max_taken = protocol.shared.thresholds.max_taken
 
     async def recv(self) -> Message:
         """Return the next message, waiting for it if need be: str for text, bytes for binary.
@@ -83,18 +71,18 @@ class WebSocketConnection:
         messages = self._messages
         if messages:
             self._taken += 1
-            if self._taken >= _TAKEN_BEFORE_YIELD:
+            if self._taken >= self._max_taken:
                 self._taken = 0
                 await asyncio.sleep(0)
             return messages.pop(0)
         self._taken = 0
-        arrival = self.arrival
+        incoming = self._incoming
         while not messages:
-            if self.attention or arrival.callback is not None:
+            if incoming.attention or incoming.callback is not None:
                 self._look()
                 if messages:
                     break
-            await arrival
+            await incoming
         return messages.pop(0)
 
     def try_recv(self) -> Message | None:
@@ -110,10 +98,10 @@ class WebSocketConnection:
             protocol.pull()
         if messages:
             return messages.pop(0)
-        self.polled = protocol.scanner.received
+        self._incoming.answered(protocol.parser.received)
         protocol.caught_up()
-        if protocol.finished:
-            raise closed_error(protocol)
+        if protocol.is_finished:
+            raise protocol.closed_error()
         return None
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
@@ -130,21 +118,21 @@ class WebSocketConnection:
             ConnectionClosed: The connection has ended.
             TypeError: The message is of another type.
         """
-        protocol, output = self._protocol, self._output
-        if output.paused:
-            await output.wait_writable()
-        if output.is_closed and not protocol.may_send():
+        protocol, outgoing = self._protocol, self._outgoing
+        if outgoing.paused:
+            await outgoing.wait_writable()
+        if protocol.phase is not OPEN and not protocol.may_send():
             await protocol.wait_finished()
-            raise closed_error(protocol)
+            raise protocol.closed_error()
         if isinstance(message, str):
-            opcode, payload = _TEXT, message.encode()
+            opcode, payload = TEXT, message.encode()
         elif isinstance(message, bytes):
-            opcode, payload = _BINARY, message
+            opcode, payload = BINARY, message
         elif isinstance(message, (bytearray, memoryview)):
-            opcode, payload = _BINARY, bytes(message)
+            opcode, payload = BINARY, bytes(message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        if not output.send_message(opcode, payload, not (self._messages or protocol.more)):
+        if not outgoing.send_message(opcode, payload, not (self._messages or self._incoming.more)):
             protocol.join_turn()
         elif not protocol.turn.is_counting:
             protocol.turn.count()
@@ -161,19 +149,13 @@ class WebSocketConnection:
             ValueError: The data is longer than 125 bytes.
         """
         protocol = self._protocol
-        if protocol.sent is not None or protocol.lost:
+        if protocol.phase >= CLOSING:
             await protocol.wait_finished()
-            raise closed_error(protocol)
+            raise protocol.closed_error()
         payload = data.encode() if isinstance(data, str) else data
-        if payload is not None and len(payload) > MOST_CONTROL:
-            raise ValueError(f"a ping has at most {MOST_CONTROL} bytes of data")
-        if protocol.pings is None:
-            protocol.pings = Pings(asyncio.get_running_loop())
-        protocol.pings.meet(self.asked_for)
-        frame, latency = protocol.pings.add(payload)
-        protocol.send_control(frame)
-        protocol.scanner.pongs_due += 1
-        return latency
+        if payload is not None and len(payload) > MAX_CONTROL:
+            raise ValueError(f"a ping has at most {MAX_CONTROL} bytes of data")
+        return protocol.ping(payload)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until the client has confirmed, ``close-timeout`` at the longest.
@@ -199,8 +181,8 @@ class WebSocketConnection:
     @property
     def request(self) -> Request:
         """The handshake, a ``websockets.http11.Request``: ``path`` with its query, ``headers``."""
-        if isinstance(self._request, bytes):
-            self._request = parse_request(self._request)
+        if self._request is None:
+            self._request = parse_request(self._protocol.head)
         return self._request
 
     @property
@@ -219,18 +201,15 @@ class WebSocketConnection:
     @property
     def close_code(self) -> int | None:
         """The code of the client's Close: 1005 if it had none, 1006 without a Close, None while open."""
-        protocol = self._protocol
-        if not protocol.finished:
-            return None
-        return int(protocol.received.code) if protocol.received is not None else ABNORMAL
+        return self._protocol.close_code
 
     @property
     def close_reason(self) -> str | None:
         """The reason in the client's Close: empty without one, None while the connection is open."""
         protocol = self._protocol
-        if not protocol.finished:
+        if not protocol.is_finished:
             return None
-        return protocol.received.reason if protocol.received is not None else ""
+        return protocol.close_rcvd.reason if protocol.close_rcvd is not None else ""
 
     @property
     def unanswered_pings(self) -> int:
@@ -240,41 +219,18 @@ class WebSocketConnection:
         handler that never receives meets none (userver's NotAnsweredSequentialPingsCount). Keepalive's
         own pings do not count.
         """
-        pings = self._protocol.pings
-        if pings is None:
-            return 0
-        pings.meet(self.asked_for)
-        return pings.unanswered
-
-    # For the protocol and the server
-
-    @property
-    def target(self) -> str:
-        """What the handshake asked for, without making a request of it."""
-        if isinstance(self._request, bytes):
-            return self._request.split(b" ", 2)[1].decode("ascii")
-        return self._request.path
-
-    @property
-    def queued(self) -> list[Message]:
-        """Messages that have arrived and were not taken."""
-        return self._messages
-
-    @property
-    def asked_for(self) -> int:
-        """How many messages the handler has taken, and one more while it waits."""
-        taken = self._protocol.scanner.received - len(self._messages)
-        return taken + (self.arrival.callback is not None)
+        return self._protocol.unanswered_pings
 
     def _look(self) -> None:
-        """Before a wait: take what is there already; tell the protocol that all is answered."""
-        if self.arrival.callback is not None:
+        """Before a wait: take what is there already, or say that all is answered."""
+        incoming = self._incoming
+        if incoming.callback is not None:
             raise ConcurrencyError("another recv is waiting on this connection")
         protocol = self._protocol
         protocol.pull()
-        if not self._messages:
-            self.polled = protocol.scanner.received
+        if not incoming.messages:
+            incoming.answered(protocol.parser.received)
             protocol.caught_up()
-            if protocol.finished:
-                raise closed_error(protocol)
-            self.attention = protocol.has_unparsed
+            if protocol.is_finished:
+                raise protocol.closed_error()
+            incoming.attention = incoming.has_unparsed

@@ -21,15 +21,13 @@ from dataclasses import dataclass
 
 from isal import isal_zlib
 
-SMALLEST = 128
-"""Bytes from which on a message is compressed: below, it would save less than a packet's headers."""
+from mpchat.websocket.thresholds import Thresholds
+
 _END = b"\x00\x00\xff\xff"
 """What the end of each message leaves out (RFC 7692, section 7.2.1)."""
-_MOST_STREAMS = 16
-"""Deflate streams in one frame: each block with BFINAL set ends one (section 7.2.3.4)."""
 _LEVEL = 1
-_STEP = 64 * 1024
-"""Bytes that go in or come out at once: a tenth of a millisecond."""
+_KEPT_FRAME = 64
+"""Bytes that a frame takes to be kept, however short it is."""
 
 
 class TooLarge(Exception):
@@ -64,10 +62,26 @@ def longest_deflated(size: int) -> int:
     return size + (size >> 3) + (size >> 6) + 64
 
 
+@dataclass(slots=True)
+class Replay:
+    """The compressed frames of a message that has begun, and the window from before it.
+
+    Only from that window they inflate to the same: from a later one, to wrong bytes and no error.
+    """
+
+    window: bytes
+    frames: list[bytes]
+    size: int = 0
+    """Bytes of memory that they take"""
+
+
 class Inflater:
     """A client's messages; holds no more than a window between them.
 
     Attributes:
+        window: The end of what was inflated, as far as later data may refer to it.
+        replay: What the message that has begun can be inflated from again; None between messages, and
+            for a message of more than ``max_replayed`` bytes.
         is_busy: ``inflate`` has to be called again before the next frame begins.
     """
 
@@ -75,19 +89,25 @@ class Inflater:
         "_at",
         "_bits",
         "_final",
+        "_is_within",
         "_payload",
         "_stream",
         "_streams",
         "_takeover",
-        "_window",
+        "_thresholds",
         "is_busy",
+        "replay",
+        "window",
     )
 
-    def __init__(self, agreement: Agreement) -> None:
+    def __init__(self, agreement: Agreement, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
         self._bits = agreement.client_bits
         self._takeover = agreement.client_takeover
-        self._window = b""
+        self.window = b""
         # Only within a message.
+        self._is_within = False
+        self.replay: Replay | None = None
         self._stream: zlib._Decompress | None = None
         self._payload = b""
         # So much of it has gone in, and so many streams have ended in it.
@@ -100,6 +120,14 @@ class Inflater:
         self._at = self._streams = 0
         self._final = final
         self.is_busy = True
+        if not self._is_within:
+            self._is_within = True
+            self.replay = Replay(self.window, [])
+        if self.replay is not None:
+            self.replay.frames.append(payload)
+            self.replay.size += len(payload) + _KEPT_FRAME
+            if self.replay.size > self._thresholds.max_replayed:
+                self.replay = None
 
     def inflate(self, limit: int) -> bytes:
         """Return the next part of what the frame holds.
@@ -110,22 +138,23 @@ class Inflater:
         """
         stream = self._stream
         if stream is None:
-            stream = self._stream = zlib.decompressobj(-self._bits, self._window)
+            stream = self._stream = zlib.decompressobj(-self._bits, self.window)
         # One byte more than allowed shows that it is too large; 0 would mean without limit.
-        most = min(limit + 1, _STEP)
-        data = self._payload[self._at : self._at + _STEP]
+        step = self._thresholds.inflate_step
+        most = min(limit + 1, step)
+        data = self._payload[self._at : self._at + step]
         try:
             part = stream.decompress(data, most)
         except zlib.error as error:
             raise CorruptData(str(error)) from error
         if len(part) > limit:
             raise TooLarge
-        self._window = _newest(self._window, part, self._bits)
+        self.window = _newest(self.window, part, self._bits)
         if stream.eof:
             self._at += len(data) - len(stream.unused_data)
             self._stream = None
             self._streams += 1
-            if self._streams == _MOST_STREAMS:
+            if self._streams == self._thresholds.max_streams:
                 raise CorruptData("too many final blocks")
             return part
         self._at += len(data) - len(stream.unconsumed_tail)
@@ -137,34 +166,36 @@ class Inflater:
     def _end_frame(self) -> None:
         self._payload = b""
         if self._final:
-            self._stream = None
+            self._stream = self.replay = None
+            self._is_within = False
             if not self._takeover:
-                self._window = b""
+                self.window = b""
 
 
 class Deflater:
     """Our messages; holds no more than a window between them."""
 
-    __slots__ = ("_bits", "_takeover", "_window")
+    __slots__ = ("_bits", "_min_size", "_takeover", "window")
 
-    def __init__(self, agreement: Agreement) -> None:
+    def __init__(self, agreement: Agreement, thresholds: Thresholds) -> None:
+        self._min_size = thresholds.min_deflated
         self._bits = agreement.server_bits
         self._takeover = agreement.server_takeover
-        self._window = b""
+        self.window = b""
 
     def deflate(self, payload: bytes) -> bytes | None:
         """Return a message's compressed payload; None if it is to be sent as it is.
 
         That is so when it is small or does not shrink; the client's window then stays as it was.
         """
-        if len(payload) < SMALLEST:
+        if len(payload) < self._min_size:
             return None
-        stream = isal_zlib.compressobj(_LEVEL, wbits=-self._bits, zdict=self._window)
+        stream = isal_zlib.compressobj(_LEVEL, wbits=-self._bits, zdict=self.window)
         deflated = stream.compress(payload) + stream.flush(isal_zlib.Z_SYNC_FLUSH)
         if len(deflated) - len(_END) >= len(payload):
             return None
         if self._takeover:
-            self._window = _newest(self._window, payload, self._bits)
+            self.window = _newest(self.window, payload, self._bits)
         return deflated[: -len(_END)]
 
 

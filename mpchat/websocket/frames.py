@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
-CLOSE, PING, PONG = 0x8, 0x9, 0xA
-MOST_CONTROL = 125
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+CONTROL = 0x8
+"""Set in the opcodes of control frames."""
+RSV1 = 0x40
+"""Set in the first frame of a compressed message (RFC 7692, section 6)."""
+MAX_CONTROL = 125
 """Bytes of payload that a control frame may have."""
 
 pack_medium = struct.Struct(">BBH").pack
@@ -19,7 +23,7 @@ _pack_long = struct.Struct(">BBQ").pack
 
 @dataclass(frozen=True)
 class Ending:
-    """How the stream ended: the code and reason, and the Close frame that answers or says so."""
+    """A Close: its code and reason, and the frame of ours that answers or says it."""
 
     close: Close
     frame: bytes
@@ -42,6 +46,15 @@ def close_frame(code: int, reason: str = "") -> bytes:
         ProtocolError: The code must not be sent, or the reason is too long.
     """
     payload = Close(code, reason).serialize()
-    if len(payload) > MOST_CONTROL:
+    if len(payload) > MAX_CONTROL:
         raise ProtocolError("the reason of a Close has at most 123 bytes")
     return frame_header(CLOSE, len(payload)) + payload
+
+
+def ending(code: int, reason: str) -> Ending:
+    """Return a Close of ours.
+
+    Raises:
+        ProtocolError: The code must not be sent, or the reason is too long.
+    """
+    return Ending(Close(code, reason), close_frame(code, reason))

@@ -1,76 +1,74 @@
-"""Keepalive: ping a client now and then, and end its connection when it does not answer.
+"""Keepalive: ping a client now and then, and end its connection when it does not answer. Pure.
 
-Rules. Anything that is heard answers. A dead peer is closed within interval + timeout. Our own slowness
-is no fault of the client: an answer may lie unread when a late timer finds none, so a client is judged
-only after the loop has read once more, and not while we ourselves have paused reading. Nor is a client
-late that still reads what was sent before the ping. A dynamic value (MPCHAT_KEEPALIVE) goes before the
-handler's option; 0 turns pings off.
+Rules. Any received data counts as an answer. A dead peer is closed within interval + timeout. Our own
+slowness is no fault of the client: its answer may lie unread when a late timer finds none, so a client is
+judged only after the loop has read once more, and not while we ourselves have paused reading. A client
+that still takes what was sent before the ping is not late either. A dynamic value (MPCHAT_KEEPALIVE) goes
+before the handler's option; 0 turns pings off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from enum import Enum, auto
 
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import KEEPALIVE
-from mpchat.websocket.uptake import unread
-from mpchat.websocket.wheel import TICK, Wheel
+from mpchat.websocket.options import WebsocketOptions
+from mpchat.websocket.thresholds import Thresholds
 
-if TYPE_CHECKING:
-    from mpchat.websocket.protocol import WebSocketProtocol
-
-_PING_FRAME = b"\x89\x00"
-_TIMEOUT_CODE = 1011
-_TIMEOUT_REASON = "keepalive ping timeout"
+PING_FRAME = b"\x89\x00"
 
 
 class Keepalive:
-    """The worker's keepalive; what it knows of a connection stands in the connection."""
+    """The times of a worker's connections, as options and dynamic config say at the moment."""
 
-    def __init__(self, wheel: Wheel, snapshot: Callable[[], Snapshot]) -> None:
-        self._wheel = wheel
+    def __init__(self, snapshot: Callable[[], Snapshot], thresholds: Thresholds) -> None:
         self._snapshot = snapshot
-        # Kept, since each access to a method would make another object, one for every connection.
-        self._ping_action = self._ping
-        self._judge_action = self._judge
+        self._tick = thresholds.tick_seconds
 
-    def begin(self, protocol: WebSocketProtocol) -> None:
-        """Wait for the next ping, as the options and the dynamic config say now."""
-        protocol.awaiting_pong = False
-        interval = self._snapshot()[KEEPALIVE].interval_ms
-        seconds = protocol.options.ping_interval if interval is None else interval / 1000
-        if not seconds:
-            self._wheel.discard(protocol)
-            return
+    def interval(self, options: WebsocketOptions) -> float:
+        """Return the seconds from an answer to the next ping; 0 for no pings."""
+        dynamic: int | None = self._snapshot()[KEEPALIVE].interval_ms
+        seconds: float = options.ping_interval if dynamic is None else dynamic / 1000
         # The wheel rounds up three times until a dead peer is closed: that must fit in.
-        protocol.wheel_action = self._ping_action
-        self._wheel.set(protocol, max(seconds - 3 * TICK, seconds / 2))
+        return max(seconds - 3 * self._tick, seconds / 2)
 
-    def _ping(self, protocol: WebSocketProtocol) -> None:
-        protocol.send_control(_PING_FRAME)
-        protocol.scanner.pongs_due += 1
-        protocol.unread = unread(protocol.transport)
-        protocol.awaiting_pong = True
-        protocol.suspected = False
-        protocol.wheel_action = self._judge_action
-        self._wheel.set(protocol, self._timeout(protocol))
+    def timeout(self, options: WebsocketOptions) -> float:
+        """Return the seconds that a client has for its answer."""
+        dynamic: int | None = self._snapshot()[KEEPALIVE].timeout_ms
+        seconds: float = options.ping_timeout if dynamic is None else dynamic / 1000
+        return seconds
 
-    def _judge(self, protocol: WebSocketProtocol) -> None:
-        if not protocol.is_reading:
-            self._wheel.set(protocol, self._timeout(protocol))
-        elif 0 < (left := unread(protocol.transport)) < protocol.unread:
+
+class Opinion(Enum):
+    """What is thought of a client that has not answered in time."""
+
+    PATIENCE = auto()
+    """It is not late: another timeout begins."""
+    SUSPICION = auto()
+    """Its answer may be there already: the loop reads once more."""
+    DEAD = auto()
+
+
+class AwaitedPong:
+    """A ping that was sent and not answered."""
+
+    __slots__ = ("_is_suspected", "_unread")
+
+    def __init__(self, unread: int) -> None:
+        self._unread = unread
+        self._is_suspected = False
+
+    def judge(self, unread: int, *, is_reading: bool) -> Opinion:
+        """Judge the client at the end of its time; ``unread`` is how much it has not acknowledged."""
+        if not is_reading:
+            return Opinion.PATIENCE
+        if 0 < unread < self._unread:
             # It reads what was sent before the ping.
-            protocol.unread = left
-            self._wheel.set(protocol, self._timeout(protocol))
-        elif not protocol.suspected:
-            protocol.suspected = True
-            self._wheel.set(protocol, 0)
-        else:
-            protocol.shared.count_limit("ping-timeout")
-            protocol.fail(_TIMEOUT_CODE, _TIMEOUT_REASON)
-
-    def _timeout(self, protocol: WebSocketProtocol) -> float:
-        timeout: int | None = self._snapshot()[KEEPALIVE].timeout_ms
-        seconds: float = protocol.options.ping_timeout
-        return seconds if timeout is None else timeout / 1000
+            self._unread = unread
+            return Opinion.PATIENCE
+        if not self._is_suspected:
+            self._is_suspected = True
+            return Opinion.SUSPICION
+        return Opinion.DEAD

@@ -9,16 +9,15 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 PartT = TypeVar("PartT", str, bytes)
-_AT_ONCE = 256
-"""Parts that are joined: what joins a byte each is a fifth larger than its bytes."""
 
 
 class Parts(Generic[PartT]):
-    """All of text, or all of bytes, as the empty part says that it begins with."""
+    """Parts that are all str or all bytes, as ``empty`` is."""
 
-    __slots__ = ("_empty", "_joined", "_new")
+    __slots__ = ("_at_once", "_empty", "_joined", "_new")
 
-    def __init__(self, empty: PartT) -> None:
+    def __init__(self, empty: PartT, at_once: int) -> None:
+        self._at_once = at_once
         self._empty: PartT = empty
         self._joined: list[PartT] = []
         self._new: list[PartT] = []
@@ -28,7 +27,7 @@ class Parts(Generic[PartT]):
         if not part:
             return
         self._new.append(part)
-        if len(self._new) >= _AT_ONCE:
+        if len(self._new) >= self._at_once:
             self._joined.append(self._empty.join(self._new))
             self._new.clear()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from websockets.exceptions import ConcurrencyError, ConnectionClosed
 
@@ -19,8 +18,9 @@ class Pings:
         unanswered: How many went out since the handler last met a pong.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
         self._loop = loop
+        self._clock = clock
         self._waiting: dict[bytes, tuple[asyncio.Future[float], float]] = {}
         self.unanswered = 0
         self._pong_behind: int | None = None
@@ -38,7 +38,7 @@ class Pings:
         self.unanswered += 1
         future: asyncio.Future[float] = self._loop.create_future()
         # Not the loop's clock: it stands still for a turn, and an answer may come within one.
-        self._waiting[payload] = (future, time.monotonic())
+        self._waiting[payload] = (future, self._clock())
         return frame_header(PING, len(payload)) + payload, future
 
     def answer(self, pongs: Iterable[tuple[int, bytes]]) -> None:
@@ -57,8 +57,16 @@ class Pings:
         if self._pong_behind is not None and asked_for > self._pong_behind:
             self.unanswered, self._pong_behind = 0, None
 
+    def to_state(self) -> tuple[int, int | None]:
+        """Return what is known of unanswered pings; a task that awaits an answer does not move."""
+        return self.unanswered, self._pong_behind
+
+    def continue_from(self, state: tuple[int, int | None]) -> None:
+        """Go on where another object has left off."""
+        self.unanswered, self._pong_behind = state
+
     def _answer(self, payload: bytes) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for waiting in list(self._waiting):
             future, sent = self._waiting.pop(waiting)
             if not future.done():
@@ -67,10 +75,10 @@ class Pings:
                 return
 
     def end(self, error: ConnectionClosed) -> None:
-        """The connection is over: nobody will answer."""
+        """The connection is over: no answer comes."""
         for future, _sent in self._waiting.values():
             if not future.done():
                 future.set_exception(error)
-                # Nobody may be waiting; asyncio would call that a mistake.
+                # Asyncio logs an exception that no task looks at.
                 future.exception()
         self._waiting.clear()

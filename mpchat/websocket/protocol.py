@@ -1,106 +1,65 @@
-"""The asyncio side of a WebSocket connection: when to read, when to write, in which order to end.
+"""A connection on its socket, which asyncio calls: when it is read, written and closed.
 
 Rules.
-- Writes: see output. Pong and Close go behind what was gathered before them.
+- The end of its input and of its socket are events of a connection's ``life``; what is to be done to the
+  socket then is done here.
+- Writes: see outgoing. Pong and Close go behind what was gathered before them.
 - Reads: paused while the handler has messages to take, while our own writes wait for the client, and
-  while this connection stands in line: after a full read, where more was read than is parsed at once, and
-  where the budget that all share was spent (see turn). What is read then is kept as it is. For how the
-  socket is read of a client that sends much at once see bulk.
-- A client's Close, or its mistake, is answered when the handler has come back for more, has ended, or at
-  close-timeout: after what came before it.
-- After both Closes, or after a Close of ours for a mistake: half-close, read and forget until the
-  client's end of file or close-timeout, then close. Closing at once would reset what is on its way.
-- One wheel has all the times: of keepalive, then of closing; limits stands there for itself.
+  while this connection stands in line: after a full read, when more was read than is parsed at once, and
+  when the budget that all share is spent (see turn). What is read then is kept unparsed. For clients that
+  send much at once see bulk.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import sys
 from collections.abc import Callable
 
-from websockets.frames import Close
-
 from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
 from mpchat.websocket.budget import CLOSE, READ
-from mpchat.websocket.bulk import read_in_bulk
+from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.client import Client
-from mpchat.websocket.closing import closed_error, tell_mistake
-from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.deflate import Agreement
-from mpchat.websocket.frames import Ending, close_frame
-from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.limits import Limits, begin_limits, end_limits, limits_of
-from mpchat.websocket.output import make_output
-from mpchat.websocket.pings import Pings
-from mpchat.websocket.running import run_handler
-from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.incoming import Incoming
+from mpchat.websocket.options import WebsocketOptions
+from mpchat.websocket.outgoing import let_through, make_outgoing
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.phases import CLOSING, DRAINING, LINGERING, LOST, OPEN, OWED, Action, Event
 from mpchat.websocket.shared import Shared
-from mpchat.websocket.turn import MOST_FRAMES
-from mpchat.websocket.uptake import LOOKS, Uptake
+from mpchat.websocket.state import State
+from mpchat.websocket.timers import TimedLife
 
-_MOST_BEHIND = 64 * 1024
-"""Bytes read, beside those of one read, that the handler has not taken, before reading pauses."""
-_LARGE_READ = 64 * 1024
-"""Who sends so much at once is read in bulk from then on, and others come first."""
+_SOCKET_LOST = Event.LOST
 
 
-class WebSocketProtocol(asyncio.Protocol):
-    """One connection from the 101 response to the end of its socket."""
+class WebSocketProtocol(TimedLife):
+    """One connection from the 101 response to the end of its socket.
+
+    Attributes:
+        is_reading: Whether the socket is read.
+    """
 
     __slots__ = (
-        "_arrival",
-        "_behind",
-        "_counted_out",
-        "_drain_code",
-        "_end",
-        "_eof",
+        "_has_eof",
         "_in_line",
         "_in_turn",
-        "_input_paused",
-        "_is_handled",
-        "_kept",
-        "_messages",
+        "_large_read",
         "_on_end",
-        "_owed",
-        "_task",
-        "_uptake",
-        "awaiting_pong",
-        "chat",
         "client",
-        "context",
-        "counters",
-        "finished",
-        "handler",
-        "is_cancelled",
+        "head",
         "is_reading",
-        "large_read",
-        "limits",
-        "lost",
-        "more",
-        "options",
-        "output",
-        "pings",
-        "received",
-        "received_first",
-        "scanner",
-        "sent",
-        "shared",
-        "since",
         "subprotocol",
-        "suspected",
-        "transport",
         "turn",
-        "unread",
-        "wheel_action",
-        "wheel_tick",
     )
 
     def __init__(
         self,
         transport: asyncio.Transport,
         shared: Shared,
-        handler: WebsocketHandlerBase,
+        handler: HandlerBase,
+        options: WebsocketOptions,
         head: bytes,
         context: Context,
         subprotocol: str | None,
@@ -108,285 +67,201 @@ class WebSocketProtocol(asyncio.Protocol):
         client: Client,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
-        options: WebsocketHandlerBase.Options = handler.options
-        counters = shared.counters
-        self.options = options
+        counters, turn, thresholds = shared.counters, shared.turn, shared.thresholds
+        fragment_size = options.fragment_size
+        super().__init__(
+            shared,
+            handler,
+            context,
+            Parser(options.max_remote_payload, counters, turn, compression),
+            Incoming(asyncio.get_running_loop(), thresholds),
+            make_outgoing(transport, counters, thresholds, fragment_size, compression),
+            transport,
+            options,
+        )
+        transport.set_write_buffer_limits(high=options.write_limit)
+        let_through(transport, fragment_size, thresholds.max_unsent_in_kernel)
+        self.turn = turn
+        self.head = head
         self.subprotocol = subprotocol
-        self.transport = transport
         self.client = client
-        self.output = make_output(transport, counters, options, compression)
-        self.context = context
-        self.counters = counters
-        self.scanner = Scanner(options.max_remote_payload, counters, shared.turn, compression)
-        self.chat = WebSocketConnection(self, head, context)
-        self._messages = self.chat.queued
-        self._arrival = self.chat.arrival
-        self._behind = 0
-        self.large_read = _LARGE_READ
-        self.sent: Close | None = None
-        self.received: Close | None = None
-        self.received_first = self.lost = self.finished = self._is_handled = False
-        self.since = time.monotonic()
-        self.handler = handler
-        self.shared = shared
-        self.turn = shared.turn
-        self._on_end = on_end
-        self._in_turn = self._in_line = self._input_paused = self.more = False
-        # Read when the budget was spent, and not looked at yet.
-        self._kept: bytes | memoryview = b""
+        # A read at least as large is followed by others in bulk.
+        self._large_read = thresholds.large_read
         self.is_reading = True
-        self._end: asyncio.Future[None] | None = None
-        self.pings: Pings | None = None
-        self.awaiting_pong = self.suspected = False
-        self.limits: Limits | None = None
-        self.wheel_tick = 0
-        self.wheel_action: Callable[[WebSocketProtocol], None] = WebSocketProtocol.abort
-        # What the client had not read when it was last pinged.
-        self.unread = 0
-        self._uptake: Uptake | None = None
-        # Answers that may still go out before a Close of the client's is answered.
-        self._owed = 0
-        self._drain_code: int | None = None
-        self._eof = self._counted_out = self.is_cancelled = False
-        self._task: asyncio.Task[None] | None = None
+        self._in_turn = self._in_line = self._has_eof = False
+        self._on_end = on_end
 
-    def start(self, leftover: bytes) -> None:
-        """Begin: start the handler, and take what followed the handshake in the same read."""
-        self.counters.handshakes += 1
-        self.counters.connections += 1
-        self.turn.touch()
-        self._task = asyncio.get_running_loop().create_task(run_handler(self))
-        self.shared.keepalive.begin(self)
-        begin_limits(self)
+    def start(self, task: asyncio.Task[None], leftover: bytes) -> None:
+        """Begin with the handler's task, and take what followed the handshake in the same read."""
+        self.shared.counters.handshakes += 1
+        self._begin(task)
         if leftover:
             self.data_received(leftover)
 
-    def follow_config(self) -> None:
-        """Take over what a new dynamic config says of keepalive."""
-        if self.sent is None and not self.scanner.is_over and not self.lost:
-            self.shared.keepalive.begin(self)
+    def continue_from(self, state: State, task: asyncio.Task[None]) -> None:
+        super().continue_from(state, task)
+        # What was gathered leaves.
+        self.join_turn()
 
     def write_handshake(self) -> None:
         """Write the handshake's answer, which was gathered, and what the handler has sent behind it."""
-        if not self.lost:
-            self.output.flush()
+        if self.phase is not LOST:
+            self.outgoing.flush()
 
-    # Input
+    @property
+    def target(self) -> str:
+        """What the handshake asked for."""
+        return self.head.split(b" ", 2)[1].decode("ascii")
+
+    # Reading
 
     def data_received(self, data: bytes | memoryview) -> None:
         turn = self.turn
-        if turn.left <= 0 or self.sent is not None:
+        if turn.left <= 0 or (self.phase is not OPEN and self.phase >= CLOSING):
             self._keep_or_drop(data)
             return
         turn.left -= READ + len(data)
-        if self.awaiting_pong:
-            self.shared.keepalive.begin(self)
-        messages, scanner = self._messages, self.scanner
-        self.more = scanner.feed(data, messages, turn.most_frames)
-        if scanner.has_control:
+        if self._awaited_pong is not None:
+            self._begin_keepalive()
+        parser, incoming = self.parser, self.incoming
+        messages = incoming.messages
+        incoming.more = parser.feed(data, messages, turn.most_frames)
+        if parser.has_control:
             self._on_control()
-        if self.limits is not None:
-            self.limits.after_read()
+        if self._limits is not None:
+            self._judge_messages(self._limits)
         if messages:
-            arrival = self._arrival
-            if (callback := arrival.callback) is not None:
-                arrival.resume(callback)
-        elif scanner.is_within_message:
-            limits_of(self).message_begun()
-        if messages or self.more or len(data) >= self.large_read:
+            if (callback := incoming.callback) is not None:
+                incoming.resume(callback)
+        elif parser.is_within_message:
+            self._ensure_limits().message_begun(parser.received)
+        if messages or incoming.more or len(data) >= self._large_read:
             self._limit_reading(len(data))
         if turn.left < turn.mark:
             turn.look()
 
     def _keep_or_drop(self, data: bytes | memoryview) -> None:
-        """Take a read when the turn is over, or when we have said Close."""
+        """Keep a read when the turn is over; after our Close look for the client's."""
+        incoming = self.incoming
         if self.turn.left <= 0:
-            if not self.finished:
-                self._kept = bytes(self._kept) + data if self._kept else data
+            if self.phase < LINGERING:
+                incoming.kept = bytes(incoming.kept) + data if incoming.kept else data
             self._wait_in_line()
             return
         self.turn.charge(READ + len(data))
-        if not self.finished:
-            self._look_for_close(data)
+        if self.phase < LINGERING:
+            incoming.more = self.parser.drop(data, self.turn.most_frames)
+            if self.parser.is_over:
+                self._input_ended()
+            elif incoming.more:
+                self._wait_in_line()
+
+    def _on_control(self) -> None:
+        """Act on what the parser has found beside messages."""
+        parser = self.parser
+        replies, pongs = parser.take_control()
+        most = self.options.max_control_frames_per_second
+        if most is not None and parser.overhead > most:
+            self._act_on(self._ensure_limits().judge_controls(parser.overhead))
+        if parser.is_bulk and not parser.has_buffers:
+            self._read_in_bulk()
+        if pongs:
+            self._take_pongs(pongs)
+        if replies and self.phase < CLOSING:
+            self.outgoing.gather(replies)
+            self.join_turn()
+        if parser.is_over and self.phase < OWED:
+            self._input_ended()
 
     def _limit_reading(self, size: int) -> None:
-        """After a read that the handler has not dealt with, or a large one: pause if it was too much."""
-        waiting = len(self._messages)
-        # An estimate from above: what was read while there were messages that nobody had taken.
-        self._behind = self._behind + size if waiting else 0
-        is_large = size >= self.large_read
+        """Pause after a large read, and when the handler has too much to take."""
+        incoming = self.incoming
+        is_full = incoming.is_full(size)
+        is_large = size >= self._large_read
         if is_large:
-            read_in_bulk(self)
-        if self.more or is_large or waiting >= MOST_FRAMES or self._behind >= _MOST_BEHIND:
+            self._read_in_bulk()
+        if incoming.more or is_large or is_full:
             self.wait_for_turn()
+
+    def _read_in_bulk(self) -> None:
+        # From now on the reader knows which read has filled its buffer.
+        self._large_read = sys.maxsize
+        self.transport.set_protocol(BulkReader(self, self.parser, self.turn, self.shared.scratch))
 
     def wait_for_turn(self) -> None:
         """Read on when this turn is over and the handler waits for more."""
-        self.chat.attention = self._input_paused = True
+        self.incoming.pause()
         self._wait_in_line()
 
     def _wait_in_line(self) -> None:
-        """Have ``serve`` called, and do not read until then."""
+        """Line up for ``serve``, and do not read until then."""
         if not self._in_line:
             self._in_line = True
             self._set_reading()
-            unparsed = len(self._kept) + self.scanner.unparsed
+            unparsed = len(self.incoming.kept) + self.parser.unparsed
             self.turn.line_up(self.turn.open_line, self, unparsed)
 
     def stop_reading(self) -> None:
-        """Too much has been read of others: stand in line with them."""
-        if not self.lost:
+        """Line up: the worker keeps too many bytes that it has read."""
+        if self.phase is not LOST:
             self._wait_in_line()
 
     def serve(self) -> None:
-        """Go on with what could not be done before: what the turn calls when it is over."""
+        """Continue with what had to wait; the turn calls this."""
         self._in_line = False
-        if self.lost:
-            self._lose()
+        if self.phase is LOST:
+            self._release()
             return
-        kept, self._kept = self._kept, b""
-        if kept or (self.more and self.sent is not None):
+        incoming = self.incoming
+        kept, incoming.kept = incoming.kept, b""
+        if kept or (incoming.more and self.phase >= CLOSING):
             self.data_received(kept)
-        if self.sent is None and self._arrival.callback is not None:
-            if self.more:
+        if self.phase < CLOSING and incoming.callback is not None:
+            if incoming.more:
                 self._parse_more()
             self.pull()
-            callback = self._arrival.callback
-            if callback is not None and self._messages:
-                self._arrival.resume(callback)
+            callback = incoming.callback
+            if callback is not None and incoming.messages:
+                incoming.resume(callback)
             elif callback is not None:
                 self.caught_up()
         if self.turn.is_full:
             self._wait_in_line()
         self._set_reading()
 
-    @property
-    def has_unparsed(self) -> bool:
-        """Whether something was read that the handler has not seen because others come first."""
-        return self.more or bool(self._kept)
-
     def pull(self) -> None:
-        """Parse further, and read again when all that was read is parsed: the handler asks."""
-        if self.more and not self._in_line:
+        incoming = self.incoming
+        if incoming.more and not self._in_line:
             if self.turn.left > 0 and not self.turn.is_crowded:
                 self._parse_more()
-            if self.more and not self._messages:
+            if incoming.more and not incoming.messages:
                 self._wait_in_line()
-        if self._input_paused and not self.more and not self._messages:
-            self._input_paused = False
-            self._behind = 0
+        if incoming.is_paused and not incoming.more and not incoming.messages:
+            incoming.unpause()
             self._set_reading()
 
     def _parse_more(self) -> None:
-        scanner, turn = self.scanner, self.turn
-        self.more = scanner.feed(b"", self._messages, turn.most_frames)
-        if scanner.has_control:
+        incoming, parser, turn = self.incoming, self.parser, self.turn
+        incoming.more = parser.feed(b"", incoming.messages, turn.most_frames)
+        if parser.has_control:
             self._on_control()
         if turn.left < turn.mark:
             turn.look()
 
-    def eof_received(self) -> bool:
-        # A client that has said Close may still read the answers to what it said before.
-        self._eof = True
-        return self.scanner.is_over and not self.finished
-
-    def _look_for_close(self, data: bytes | memoryview) -> None:
-        """After our Close: messages are dropped, the client's Close ends the wait."""
-        scanner = self.scanner
-        self.more = scanner.drop(data, self.turn.most_frames)
-        if scanner.closed is not None:
-            self.received = scanner.closed.close
-        if scanner.is_over:
-            self._half_close()
-        elif self.more:
-            self._wait_in_line()
-
-    def _on_control(self) -> None:
-        scanner = self.scanner
-        scanner.has_control = False
-        most = self.options.max_control_frames_per_second
-        if most is not None and scanner.overhead > most:
-            limits_of(self).after_controls()
-        if scanner.is_bulk and not scanner.has_buffers:
-            read_in_bulk(self)
-        if scanner.pongs:
-            if self.pings is not None:
-                self.pings.answer(scanner.pongs)
-                self.pings.meet(self.chat.asked_for)
-                self.chat.attention = True
-            scanner.pongs = ()
-        if scanner.replies:
-            if self.sent is None:
-                self.output.gather(scanner.replies)
-                self.join_turn()
-            scanner.replies = b""
-        if scanner.is_over and self.sent is None:
-            if scanner.closed is not None:
-                self.received = scanner.closed.close
-                self.received_first = True
-            self.chat.attention = True
-            self._owed = len(self._messages) + self._is_unanswered()
-            if self._owed:
-                self.output.is_closed = True
-                self._expire_in_close_timeout(WebSocketProtocol._answer_end)
-            else:
-                self._answer_end()
-
-    def _is_unanswered(self) -> bool:
-        """Whether the handler has taken a message and not come back for more."""
-        taken = self.scanner.received - len(self._messages)
-        idle = self._arrival.callback is not None or self.chat.polled == taken
-        return taken > 0 and not idle and not self._is_handled
-
-    def may_send(self) -> bool:
-        """Whether a message may still go out, though an end has begun: an answer to what came before it.
-
-        A handler that streams on would otherwise hold back our Close, which is due as soon as practical
-        (RFC 6455, 5.5.1): its first message beyond the answers that it owes makes room for it.
-        """
-        if self.sent is not None or self.lost:
-            return False
-        if not self._owed:
-            self._answer_end()
-            return False
-        self._owed -= 1
-        return True
-
     def _set_reading(self) -> None:
-        want = not (self._input_paused or self.output.paused or self._drain_code is not None)
-        want = (want or self.sent is not None) and not self._in_line
-        if want == self.is_reading or self.lost or self.transport.is_closing():
+        want = not (self.incoming.is_paused or self.outgoing.paused or self.phase is DRAINING)
+        want = (want or self.phase >= CLOSING) and not self._in_line
+        if want == self.is_reading or self.phase is LOST or self.transport.is_closing():
             return
         self.is_reading = want
         if want:
-            if self.limits is not None:
-                self.limits.reading_resumed()
+            if self._limits is not None:
+                self._limits.reading_resumed()
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
 
-    # Output
-
-    def send_control(self, frame: bytes) -> None:
-        """Send a control frame after the data that was gathered before it."""
-        self.output.gather(frame)
-        self.output.flush()
-
-    def end_turn(self) -> None:
-        """Write what was gathered."""
-        self._in_turn = False
-        if not self.lost:
-            self.output.flush()
-
-    def pause_writing(self) -> None:
-        self.output.paused = True
-        limits_of(self).writing_paused()
-        self._set_reading()
-
-    def resume_writing(self) -> None:
-        self.output.resume()
-        limits_of(self).writing_resumed()
-        self._set_reading()
+    # Writing
 
     def join_turn(self) -> None:
         """Have ``end_turn`` called when this turn of the loop ends."""
@@ -394,181 +269,105 @@ class WebSocketProtocol(asyncio.Protocol):
             self._in_turn = True
             self.turn.join(self)
 
-    # Ends
+    def end_turn(self) -> None:
+        """Write what was gathered."""
+        self._in_turn = False
+        if self.phase is not LOST:
+            self.outgoing.flush()
 
-    def caught_up(self) -> None:
-        """The handler has taken and answered everything: close now if that was waiting for it."""
-        if self.has_unparsed:
-            return
-        if self.pings is not None:
-            self.pings.meet(self.chat.asked_for + 1)
-        if self.scanner.is_over and self.sent is None:
-            self._answer_end()
-        elif self._drain_code is not None and self.sent is None and not self.lost:
-            self.close(self._drain_code, "")
-
-    def close(self, code: int, reason: str) -> None:
-        """Send our Close unless one was sent; the client's ends the connection.
-
-        Raises:
-            ProtocolError: The code must not be sent, or the reason is too long.
-        """
-        if self.sent is not None or self.lost:
-            return
-        if self.scanner.is_over:
-            self._answer_end()
-            return
-        self._write_close(Close(code, reason), close_frame(code, reason))
-        self._await_end()
+    def pause_writing(self) -> None:
+        self.outgoing.paused = True
+        self._ensure_limits().writing_paused(self._unread())
         self._set_reading()
-        if self.has_unparsed:
+
+    def resume_writing(self) -> None:
+        self.outgoing.resume()
+        if self._limits is not None:
+            self._limits.writing_resumed()
+        self._set_reading()
+
+    # Ending
+
+    def _do(self, action: Action) -> None:
+        _DEEDS[action](self)
+
+    def eof_received(self) -> bool:
+        self._has_eof = True
+        self._on(Event.END_OF_FILE)
+        # We close the socket ourselves.
+        return True
+
+    def _stop_reading(self) -> None:
+        self.incoming.attention = True
+        self._set_reading()
+
+    def _await_client(self) -> None:
+        """Read on, for close-timeout after the client last took something."""
+        self._begin_close_timeout()
+        self._set_reading()
+        if self.incoming.has_unparsed:
             self._wait_in_line()
-
-    def drain(self, code: int) -> None:
-        """Read no more, let the handler answer what was read, then close."""
-        if self.sent is not None or self.lost or self._drain_code is not None:
-            return
-        self._drain_code = code
-        self.chat.attention = True
-        self._set_reading()
-        if self._arrival.callback is not None or not self._is_unanswered():
-            self.pull()
-            if self._messages:
-                self._arrival.wake()
-            else:
-                self.caught_up()
-
-    def cancel(self, code: int) -> None:
-        """Close now, whatever the handler is at, and cancel it."""
-        self.close(code, "")
-        if self._task is not None and not self._task.done():
-            self.is_cancelled = True
-            self._task.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = self.output.is_closed = True
-        self.shared.wheel.discard(self)
-        end_limits(self)
-        self._kept = b""
-        turn = self.turn
-        if self._in_line:
-            return
-        if turn.left > 0:
-            self._lose()
-        else:
-            # Thousands may leave at once.
-            self._in_line = True
-            turn.line_up(turn.new_line, self)
-
-    def _lose(self) -> None:
-        """The socket is gone: tell those who wait for something of it."""
-        self.turn.charge(CLOSE)
-        self._finish()
-        self.output.resume()
-        if self._task is None or self._task.done():
-            self._on_end(self)
-
-    def release(self) -> None:
-        """All is over: let go of what holds this, or both would wait until garbage is looked for."""
-        self.more = False
-        del self.chat
-
-    async def wait_finished(self) -> None:
-        """Wait for the end of the connection as its handler sees it."""
-        if not self.finished:
-            if self._end is None:
-                self._end = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._end)
-
-    def handler_ended(self, code: int) -> None:
-        """``handle`` is over: close, unless that has begun."""
-        self._is_handled = True
-        self._messages.clear()
-        self.close(code, "")
-        if self.lost and not self._in_line:
-            self._on_end(self)
-
-    def _answer_end(self) -> None:
-        """Answer the client's Close, which repeats its code (RFC 6455, 5.5.1), or tell its mistake."""
-        ending = self.scanner.closed or self.scanner.failure
-        if self.sent is None and not self.lost and ending is not None:
-            self._end_with(ending)
-
-    def _write_close(self, close: Close, frame: bytes) -> None:
-        self.sent = close
-        self.output.is_closed = True
-        self.send_control(frame)
 
     def _half_close(self) -> None:
         """Send no more, and read to the client's end of file."""
-        self.more, self._kept = False, b""
-        self._finish()
-        if self.lost or self.transport.is_closing():
+        self.incoming.forget_unparsed()
+        if self.transport.is_closing():
             return
-        if self._eof:
+        if self._has_eof:
             self.transport.close()
             return
-        self._await_end()
-        self._set_reading()
+        self._await_client()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
-    def _finish(self) -> None:
-        if self.finished:
+    def _close_socket(self) -> None:
+        self.transport.close()
+
+    def _abort_socket(self) -> None:
+        self._count_out()
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_timers()
+        self.incoming.kept = b""
+        self._on(_SOCKET_LOST)
+
+    def _release_in_turn(self) -> None:
+        """Release now, or in a later turn: thousands may leave at once."""
+        if self._in_line:
             return
-        self.finished = self.chat.attention = True
-        self._count_out()
-        if self.pings is not None:
-            self.pings.end(closed_error(self))
-        self._arrival.wake()
-        if self._end is not None:
-            self._end.set_result(None)
-
-    def _count_out(self) -> None:
-        if not self._counted_out:
-            self._counted_out = True
-            self.counters.connections -= 1
-            self.counters.closed += 1
-            self.turn.publish_now()
-
-    def _expire_in_close_timeout(self, action: Callable[[WebSocketProtocol], None]) -> None:
-        # What comes now is no answer to a ping, and must not put the keepalive in this one's place.
-        self.awaiting_pong = False
-        self.wheel_action = action
-        self.shared.wheel.set(self, self.options.close_timeout)
-
-    def _await_end(self) -> None:
-        """Cut the client off when it has taken nothing, and not ended its side, for close-timeout."""
-        self._uptake = Uptake(self.transport, time.monotonic())
-        self.awaiting_pong = False
-        self.wheel_action = WebSocketProtocol._look_at_end
-        self.shared.wheel.set(self, self.options.close_timeout / LOOKS)
-
-    def _look_at_end(self) -> None:
-        assert self._uptake is not None
-        wait = self._uptake.wait(time.monotonic(), self.options.close_timeout)
-        if wait > 0:
-            self.shared.wheel.set(self, wait)
+        if self.turn.left > 0:
+            self._release()
         else:
-            self.abort()
+            self._in_line = True
+            self.turn.line_up(self.turn.new_line, self)
 
-    def expire(self) -> None:
-        """What the wheel calls when this connection's time has come."""
-        self.wheel_action(self)
+    def _release(self) -> None:
+        """The socket is gone: tell all who wait for the connection."""
+        self.turn.charge(CLOSE)
+        self._finish()
+        self.outgoing.resume()
+        if self.is_handled:
+            self._on_end(self)
 
-    def abort(self) -> None:
-        """End now, without waiting for the client."""
-        self._count_out()
-        if not self.lost:
-            self.transport.abort()
+    def handler_ended(self, code: int) -> None:
+        """``handle`` is over: close, unless that has begun."""
+        self.incoming.drop()
+        self.close(code, "")
+        if self.phase is LOST and not self._in_line:
+            self._on_end(self)
 
-    def fail(self, code: int, reason: str) -> None:
-        """End the connection now, for what its client does or does not do."""
-        if self.sent is None and not self.lost:
-            self._end_with(Ending(Close(code, reason), close_frame(code, reason)))
 
-    def _end_with(self, ending: Ending) -> None:
-        if self.received is None:
-            tell_mistake(self, ending.close)
-        self._write_close(ending.close, ending.frame)
-        self._half_close()
+_DEEDS: dict[Action, Callable[[WebSocketProtocol], None]] = {
+    Action.STOP_READING: WebSocketProtocol._stop_reading,
+    Action.HOLD_BACK: WebSocketProtocol._hold_back,
+    Action.ANSWER: WebSocketProtocol._answer,
+    Action.SEND_CLOSE: WebSocketProtocol._send_close,
+    Action.AWAIT_CLIENT: WebSocketProtocol._await_client,
+    Action.FINISH: WebSocketProtocol._finish,
+    Action.HALF_CLOSE: WebSocketProtocol._half_close,
+    Action.CLOSE_SOCKET: WebSocketProtocol._close_socket,
+    Action.ABORT_SOCKET: WebSocketProtocol._abort_socket,
+    Action.RELEASE: WebSocketProtocol._release_in_turn,
+}
+"""What each action is; a test compares them with all that there are."""

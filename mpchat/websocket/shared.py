@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 from mpchat.scoreboard.counters import Counters
-from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.keepalive import Keepalive
+from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 
@@ -17,14 +18,16 @@ from mpchat.websocket.wheel import Wheel
 class Shared:
     """One for each worker."""
 
+    thresholds: Thresholds
     counters: Counters
     turn: Turn
     wheel: Wheel
     keepalive: Keepalive
     count_limit: Callable[[str], None]
     """Counts what a limit has ended, by one of LIMITS"""
+    clock: Callable[[], float] = time.monotonic
 
     @cached_property
     def scratch(self) -> memoryview:
         """Where large frames begin that are read into a buffer of ours, of whichever connection."""
-        return memoryview(bytearray(SCRATCH_BYTES))
+        return memoryview(bytearray(self.thresholds.bulk_read))

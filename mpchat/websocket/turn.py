@@ -3,8 +3,8 @@
 Rules.
 - All connections of a worker share the budget of a turn. A connection that comes when it is spent keeps
   what was read, stops reading, and waits in a line, first in, first out.
-- Each turn begins with a new budget and with the lines. Everybody is served once in a turn at most; who
-  has more to do goes to the end. What is read afterwards finds what the lines have left.
+- Each turn begins with a new budget and with the lines. A member is served at most once in a turn; one
+  that has more to do goes to the end of its line. What is read afterwards has what is left of the budget.
 - There are two lines, which alternate: open WebSockets, and everything else (requests, handshakes,
   sockets to accept, connections that have ended). So however many of the others come at once, open
   WebSockets wait for each other only.
@@ -24,35 +24,28 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mpchat.websocket.budget import Budget
+from mpchat.websocket.thresholds import Thresholds
 
 
 class HasTurnWork(Protocol):
-    """Whoever may join a turn."""
+    """A connection that has something to do when the turn ends."""
 
     def end_turn(self) -> None:
         """Do what has been gathered."""
 
 
 class Waiting(Protocol):
-    """Whoever may stand in a line."""
+    """A member of a line."""
 
     def serve(self) -> None:
         """Go on, within the budget; it has left the line, and may join it again."""
 
 
 Line = deque[tuple[Waiting, int]]
-"""Who waits, each with the bytes that it keeps meanwhile"""
+"""Members in order, each with the bytes that it keeps meanwhile"""
 
-PUBLISH_SECONDS = 0.01
-"""How old the published counters of messages may be."""
-MOST_KEPT = 16 * 1024 * 1024
-"""Bytes that one worker has read and not parsed, beyond which nobody is read who has not been served."""
 _SERVED = 2_000
-"""Work of serving somebody who has nothing to do."""
-_FEW = 8
-"""With more than these in line each is served shortly."""
-MOST_FRAMES, FEW_FRAMES = 128, 16
-"""Frames of one connection that are parsed at a time: where few wait, and where many do."""
+"""Work of serving a member that has nothing to do."""
 _ALWAYS = 1 << 62
 
 
@@ -60,18 +53,19 @@ class Turn(Budget):
     """The present turn, shared by all connections of a worker.
 
     Attributes:
-        is_counting: What messages count is going to be published: callers on the hot path that lower
-            ``left`` need not ask, others do before they call ``count``.
+        is_counting: The counters of messages will be published soon. The hot path looks here before it
+            calls ``count``.
         most_frames: Frames to parse for one connection at a time.
-        open_line, new_line: Who waits: open WebSockets, and all others.
-        on_full: Called when more than MOST_KEPT is kept: has everybody stop reading and stand in line.
-        is_full: More was kept, and half of that is not parsed yet. Whoever is served meanwhile does not
-            read on, but joins the line again.
+        open_line, new_line: The lines of open WebSockets, and of everything else.
+        kept: Bytes that the members of the lines have read and not parsed.
+        on_full: Called when more than ``max_kept_bytes`` is kept: all connections have to stop reading
+            and line up.
+        is_full: More was kept, and at least half of that limit still is. A member that is served
+            meanwhile does not read on; it joins its line again.
     """
 
     __slots__ = (
         "_is_scheduled",
-        "_kept",
         "_line",
         "_loop",
         "_members",
@@ -80,6 +74,7 @@ class Turn(Budget):
         "_touched",
         "is_counting",
         "is_full",
+        "kept",
         "most_frames",
         "new_line",
         "on_full",
@@ -91,6 +86,7 @@ class Turn(Budget):
         loop: asyncio.AbstractEventLoop,
         publish: Callable[[], None],
         publish_traffic: Callable[[], None],
+        thresholds: Thresholds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
@@ -102,12 +98,12 @@ class Turn(Budget):
         self.is_counting = False
         self.open_line: Line = deque()
         self.new_line: Line = deque()
-        self.most_frames = MOST_FRAMES
-        self._kept = 0
+        self.most_frames = thresholds.max_frames
+        self.kept = 0
         self._line = 1
         self.is_full = False
         self.on_full: Callable[[], None] = lambda: None
-        super().__init__(clock)
+        super().__init__(thresholds, clock)
 
     def renew(self) -> None:
         """A new turn begins."""
@@ -131,16 +127,16 @@ class Turn(Budget):
     def line_up(self, line: Line, member: Waiting, kept: int = 0) -> None:
         """Have ``member.serve`` called when its place in the line has come; it keeps so many bytes."""
         line.append((member, kept))
-        self._kept += kept
+        self.kept += kept
         self._schedule()
-        if self._kept > MOST_KEPT and not self.is_full:
+        if self.kept > self.thresholds.max_kept_bytes and not self.is_full:
             self.is_full = True
             self.on_full()
 
     @property
     def is_crowded(self) -> bool:
         """Whether so many wait that each is served shortly."""
-        return len(self.open_line) > _FEW
+        return len(self.open_line) > self.thresholds.crowd
 
     def touch(self) -> None:
         """Have all counters published when this turn ends."""
@@ -151,7 +147,7 @@ class Turn(Budget):
         """Have the counters of traffic published soon."""
         if not self.is_counting:
             self.is_counting = True
-            self._loop.call_later(PUBLISH_SECONDS, self._count)
+            self._loop.call_later(self.thresholds.publish_seconds, self._count)
 
     def publish_now(self) -> None:
         """Publish the counters at once: before a socket is closed they are up to date."""
@@ -171,7 +167,7 @@ class Turn(Budget):
                 self._serve()
                 self._flush()
         finally:
-            # Also if somebody failed: the others are still there.
+            # Also after a failure: the others still wait.
             if self.open_line or self.new_line or self._members:
                 self._schedule()
         if self._touched:
@@ -189,7 +185,9 @@ class Turn(Budget):
     def _serve(self) -> None:
         lines = self.open_line, self.new_line
         waiting = [len(line) for line in lines]
-        self.most_frames = FEW_FRAMES if self.is_crowded else MOST_FRAMES
+        thresholds = self.thresholds
+        crowded = self.is_crowded
+        self.most_frames = thresholds.max_frames_in_crowd if crowded else thresholds.max_frames
         while any(waiting) and self.left > 0:
             # Kept from turn to turn: one in the first line may need all of each.
             self._line = 1 - self._line
@@ -199,8 +197,8 @@ class Turn(Budget):
 
     def _serve_first(self, line: Line) -> None:
         member, kept = line.popleft()
-        self._kept -= kept
-        if self.is_full and self._kept <= MOST_KEPT // 2:
+        self.kept -= kept
+        if self.is_full and self.kept <= self.thresholds.max_kept_bytes // 2:
             self.is_full = False
         self.charge(_SERVED)
         member.serve()

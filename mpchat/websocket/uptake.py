@@ -1,8 +1,8 @@
 """Whether a client takes what is sent to it, however slowly.
 
-Rules. A client that reads is never late, only one that has read nothing for the whole of a timeout. What
-counts is what its kernel has acknowledged: our own buffer, and the kernel's behind it, shrink in steps
-that may take a slow client longer than any timeout.
+Rules. A client that reads is never late, only one that has read nothing for the whole of a timeout. Bytes
+count as taken when the client's kernel has acknowledged them: our own buffer, and our kernel's behind it,
+shrink in steps that may take a slow client longer than any timeout.
 """
 
 from __future__ import annotations
@@ -13,35 +13,31 @@ import socket
 import sys
 import termios
 
-LOOKS = 4
-"""So often within a timeout it is looked whether something was taken."""
-
 
 class Uptake:
-    """What one client has left to take, and since when it has taken nothing."""
+    """How much one client has left to take, and since when it has taken nothing."""
 
-    __slots__ = ("_taken_at", "_transport", "_unread")
+    __slots__ = ("_looks", "_taken_at", "_unread")
 
-    def __init__(self, transport: asyncio.Transport, now: float) -> None:
-        self._transport = transport
-        self._unread = unread(transport)
+    def __init__(self, unread: int, looks: int, now: float) -> None:
+        self._unread = unread
+        self._looks = looks
         self._taken_at = now
 
-    def wait(self, now: float, timeout: float) -> float:
+    def wait(self, unread: int, now: float, timeout: float) -> float:
         """Return the seconds until the next look; 0 if nothing was taken for ``timeout`` seconds."""
-        left = unread(self._transport)
-        if left < self._unread:
+        if unread < self._unread:
             self._taken_at = now
-        self._unread = left
+        self._unread = unread
         silent = self._taken_at + timeout - now
-        return min(silent, timeout / LOOKS) if silent > 0 else 0.0
+        return min(silent, timeout / self._looks) if silent > 0 else 0.0
 
 
-def unread(transport: asyncio.Transport) -> int:
-    """Return the bytes that were written to a client and that its system has not acknowledged."""
+def unread(transport: asyncio.Transport, unsent: int) -> int:
+    """Return the bytes that a client has not acknowledged, ``unsent`` of which have not left us."""
     client: socket.socket | None = transport.get_extra_info("socket")
     if client is None:
-        # It has no socket of its own.
-        return transport.get_write_buffer_size()
+        # A transport without a socket.
+        return unsent
     queued = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4))
-    return transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
+    return unsent + int.from_bytes(queued, sys.byteorder)

@@ -2,8 +2,8 @@
 
 Rules. Times are rounded up to a tick, so nothing expires early. A member waits for one thing at a time;
 setting it again replaces what it waited for. With no member there is no timer, and an idle worker sleeps.
-Of many that expire at once, such as clients who came together, so many are told in a turn of the loop:
-those that are left are told in the next turns, and other clients are served in between.
+When many expire at once, such as clients that came together, each turn of the loop tells a few of them,
+and other clients are served in between.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ import heapq
 import math
 from typing import Protocol
 
-TICK = 0.05
-"""Seconds between two moments at which something can expire."""
-_PER_TURN = 4
-"""To close a socket with much in its queue takes a fifth of a millisecond."""
+from mpchat.websocket.thresholds import Thresholds
 
 
 class Member(Protocol):
-    """Whoever waits on the wheel."""
+    """A member of the wheel."""
 
     wheel_tick: int
 
@@ -31,8 +28,10 @@ class Member(Protocol):
 class Wheel:
     """Members by the tick at which they expire."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, thresholds: Thresholds) -> None:
         self._loop = loop
+        self._tick = thresholds.tick_seconds
+        self._max_expired = thresholds.max_expired
         self._buckets: dict[int, set[Member]] = {}
         self._ticks: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -40,7 +39,7 @@ class Wheel:
     def set(self, member: Member, delay: float) -> None:
         """Have ``member.expire`` called once, no earlier than in ``delay`` seconds."""
         self.discard(member)
-        tick = math.floor((self._loop.time() + delay) / TICK) + 1
+        tick = math.floor((self._loop.time() + delay) / self._tick) + 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
@@ -51,7 +50,7 @@ class Wheel:
         member.wheel_tick = tick
 
     def discard(self, member: Member) -> None:
-        """Forget it; it may not be waiting at all."""
+        """Forget the member, if it waits."""
         bucket = self._buckets.get(member.wheel_tick)
         if bucket is not None:
             bucket.discard(member)
@@ -60,16 +59,16 @@ class Wheel:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._ticks[0] * TICK, self._turn)
+        self._timer = self._loop.call_at(self._ticks[0] * self._tick, self._turn)
 
     def _turn(self) -> None:
         self._timer = None
-        now = math.floor(self._loop.time() / TICK)
-        left = _PER_TURN
+        now = math.floor(self._loop.time() / self._tick)
+        left = self._max_expired
         try:
             while left and self._ticks and self._ticks[0] <= now:
                 bucket = self._buckets[self._ticks[0]]
-                # One that is told may discard others, or set them anew: for a later tick.
+                # A member that is told may discard others, or set them for a later tick.
                 while bucket and left:
                     left -= 1
                     member = bucket.pop()

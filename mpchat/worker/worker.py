@@ -46,6 +46,7 @@ from mpchat.server.balance import Balance
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
+from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 from mpchat.worker.forked import prepare_forks
@@ -157,11 +158,16 @@ class _Worker:
         self.loop.set_default_executor(
             ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
         )
-        row, counters = self.row, self.counters
-        turn = Turn(self.loop, lambda: row.publish(counters), lambda: row.publish_traffic(counters))
-        wheel = Wheel(self.loop)
-        keepalive = Keepalive(wheel, lambda: self.snapshot)
-        shared = Shared(self.counters, turn, wheel, keepalive, row.count_limit)
+        row, counters, thresholds = self.row, self.counters, Thresholds()
+        turn = Turn(
+            self.loop,
+            lambda: row.publish(counters),
+            lambda: row.publish_traffic(counters),
+            thresholds,
+        )
+        wheel = Wheel(self.loop, thresholds)
+        keepalive = Keepalive(lambda: self.snapshot, thresholds)
+        shared = Shared(thresholds, counters, turn, wheel, keepalive, row.count_limit)
         # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)

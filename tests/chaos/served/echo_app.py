@@ -26,32 +26,37 @@ from mpchat import (
     WebsocketHandlerBase,
     minimal_server_component_list,
 )
+from mpchat.websocket.phases import CLOSING
 from mpchat.websocket.protocol import WebSocketProtocol
 
 LEDGER = "MPCHAT_CHAOS_LEDGER"
 FRAME_BYTES = 22
 """Of a client's message; tests.chaos.clients says so, too."""
 
-_data_received = WebSocketProtocol.data_received
-_serve = WebSocketProtocol.serve
 
+class Counted(asyncio.Protocol):
+    """Counts what is read from a connection's socket before our Close."""
 
-def data_received(self: WebSocketProtocol, data: bytes | memoryview) -> None:
-    """Count what is read from the socket before our Close."""
-    if self.sent is None and not self.context.data.get("served"):
-        self.context.data["read"] = self.context.data.get("read", 0) + len(data)
-    _data_received(self, data)
+    def __init__(self, protocol: WebSocketProtocol) -> None:
+        self._protocol = protocol
+        self.read = 0
 
+    def data_received(self, data: bytes) -> None:
+        if self._protocol.phase < CLOSING:
+            self.read += len(data)
+        self._protocol.data_received(data)
 
-def serve(self: WebSocketProtocol) -> None:
-    """Count nothing anew: what is dealt with now was read, and counted, in an earlier turn."""
-    self.context.data["served"] = True
-    _serve(self)
-    self.context.data["served"] = False
+    def eof_received(self) -> bool:
+        return self._protocol.eof_received()
 
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
 
-WebSocketProtocol.serve = serve  # type: ignore[method-assign]
-WebSocketProtocol.data_received = data_received  # type: ignore[method-assign]
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
 
 
 def _sleep() -> None:
@@ -85,6 +90,10 @@ class Echo(WebsocketHandlerBase):
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         number = int(chat.request.path.partition("?")[2])
         knew = False
+        # The client sends nothing before it has our answer, which leaves after this.
+        protocol = chat._protocol
+        counted = Counted(protocol)
+        protocol.transport.set_protocol(counted)
         try:
             while True:
                 message = await chat.recv()
@@ -101,7 +110,7 @@ class Echo(WebsocketHandlerBase):
             knew = context.stopping.is_set()
             raise
         finally:
-            read = context.data.get("read", 0) // FRAME_BYTES
+            read = counted.read // FRAME_BYTES
             os.write(self._ledger, f"{number} {read} {int(knew)}\n".encode())
 
 

@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import os
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 WITHOUT = "MPCHAT_CHAOS_WITHOUT"
@@ -18,6 +20,15 @@ WITHOUT = "MPCHAT_CHAOS_WITHOUT"
 
 def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
     setattr(owner, name, new)
+
+
+def _plant(function: str, old: str, new: str) -> None:
+    """Change what a connection does, when that is imported."""
+    # At the end: nothing of this folder's hides what the service imports.
+    sys.path.append(str(Path(__file__).parents[3]))
+    from tests.mutants import Mutation, plant
+
+    plant(Mutation("mpchat.websocket.life", function, old, new))
 
 
 def spread() -> None:
@@ -29,16 +40,12 @@ def spread() -> None:
 
 def answers() -> None:
     """A drain closes without waiting for the handler."""
-    from mpchat.websocket.protocol import WebSocketProtocol
-
-    _replace(WebSocketProtocol, "drain", lambda self, code: self.close(code, ""))
+    _plant("Life.drain", "self._on(Event.DRAIN)", "self.close(code, '')")
 
 
 def close_handshake() -> None:
     """A drain cuts connections off."""
-    from mpchat.websocket.protocol import WebSocketProtocol
-
-    _replace(WebSocketProtocol, "drain", lambda self, code: self.abort())
+    _plant("Life.drain", "self._on(Event.DRAIN)", "self.abort()")
 
 
 def kept_sockets() -> None:

@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from mpchat.server.accepting import Acceptor
+from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 
 
@@ -38,7 +39,7 @@ class Flooded(socket.socket):
 async def test_a_flood_cannot_keep_a_worker_from_ending() -> None:
     loop = asyncio.get_running_loop()
     served: list[socket.socket] = []
-    turn = Turn(loop, lambda: None, lambda: None)
+    turn = Turn(loop, lambda: None, lambda: None, Thresholds())
     acceptor = Acceptor(loop, turn, lambda client, _address: served.append(client), lambda: None)
     with Flooded(socket.AF_INET) as listening:
         listening.bind(("127.0.0.1", 0))
@@ -70,7 +71,7 @@ async def test_a_pause_and_then_everybody_is_served(
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
-        turn = Turn(loop, lambda: None, lambda: None)
+        turn = Turn(loop, lambda: None, lambda: None, Thresholds())
         acceptor = Acceptor(loop, turn, on_socket, lambda: pauses.append(None))
         acceptor.add([listening])
         async with asyncio.timeout(30):

@@ -18,7 +18,6 @@ from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
 from mpchat.server.options import ServerOptions
 from mpchat.server.server import Server
-from mpchat.websocket.budget import WORK_OF_A_TURN
 from tests.unit.websocket.rig import Worker, on_uvloop, until
 
 REQUEST = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -66,14 +65,14 @@ class Busy:
 
     def serve(self) -> None:
         time.sleep(0.005)
-        self.turn.charge(WORK_OF_A_TURN)
+        self.turn.charge(self.turn.thresholds.turn_work)
 
 
 def keep_waiting(worker: Worker, seconds: float) -> None:
     """Let whoever lines up now wait for so long."""
     for _ in range(round(seconds / 0.005)):
         Busy(worker)
-    worker.turn.charge(WORK_OF_A_TURN)
+    worker.turn.charge(worker.turn.thresholds.turn_work)
 
 
 @on_uvloop

@@ -1,4 +1,4 @@
-"""The scanner beside ``websockets``, and where they may differ.
+"""The parser beside ``websockets``, and where they may differ.
 
 The two must have the same messages, pongs and close code for every stream. Each difference that is meant
 is one of ``Difference``, and is no excuse: the bytes are put into the order, or completed to the point,
@@ -17,7 +17,8 @@ from dataclasses import replace
 from enum import StrEnum
 from random import Random
 
-from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.thresholds import Thresholds
 from tests.unit.websocket.outcomes import Outcome, Scan, reference
 from tests.unit.websocket.streams import CONT, CONTROL, FINAL, Stream, frame, frames
 
@@ -26,7 +27,7 @@ _PROTOCOL_ERROR, _INVALID_DATA, _TOO_BIG = 1002, 1007, 1009
 
 
 class Difference(StrEnum):
-    """What the scanner means to do otherwise."""
+    """What the parser means to do otherwise."""
 
     TEXT_EARLIER = "UTF-8 is refused in the fragment that breaks it, not when the message is whole"
     HEADER_EARLIER = "a header that breaks a rule is refused before the payload has come"
@@ -34,27 +35,31 @@ class Difference(StrEnum):
     CONTROL_SIZE = "the size of a control frame does not count into the message it interrupts"
 
 
-async def compare(
-    scanner_class: type[Scanner], stream: Stream, random: Random
-) -> Difference | None:
+async def compare(parser_class: type[Parser], stream: Stream, random: Random) -> Difference | None:
     """Return which of the differences this stream shows, if any.
 
     Raises:
-        AssertionError: They differ otherwise, or a cut changes what the scanner finds.
+        AssertionError: They differ otherwise, or a cut changes what the parser finds.
     """
-    whole = Scan(scanner_class, stream)
-    check_cuts(scanner_class, stream, whole, random)
+    whole = Scan(parser_class, stream)
+    check_cuts(parser_class, stream, whole, random)
     ours, theirs = whole.outcome, await reference(stream)
     if ours == theirs:
         return None
-    for difference, shown in _explanations(scanner_class, stream, whole, theirs):
+    for difference, shown in _explanations(parser_class, stream, whole, theirs):
         if await reference(replace(stream, data=shown)) == ours:
             return difference
-    raise AssertionError(f"{describe(stream)}\nscanner:    {ours}\nwebsockets: {theirs}")
+    raise AssertionError(f"{describe(stream)}\nparser:     {ours}\nwebsockets: {theirs}")
 
 
-def check_cuts(scanner_class: type[Scanner], stream: Stream, whole: Scan, random: Random) -> None:
-    """Check that neither cuts nor a small budget change anything.
+def check_cuts(
+    parser_class: type[Parser],
+    stream: Stream,
+    whole: Scan,
+    random: Random,
+    in_bulk: Thresholds | None = None,
+) -> None:
+    """Check that neither cuts nor a small budget change anything, nor buffers for the rest of a frame.
 
     Every place of a stream of up to 200 bytes is tried; of a longer one, some places. Then: several cuts
     at once, and every byte by itself.
@@ -68,10 +73,10 @@ def check_cuts(scanner_class: type[Scanner], stream: Stream, whole: Scan, random
     if size <= 2000:
         ways += [(tuple(places), 1), ((), 1)]
     for cuts, budget in ways:
-        scan = Scan(scanner_class, stream, cuts, budget)
+        scan = Scan(parser_class, stream, cuts, budget, in_bulk)
         assert scan.equals(whole), (
             f"{describe(stream)}, cut at {cuts}, {budget} frames at a time\n"
-            f"scanner:   {scan.outcome}\nuncut: {whole.outcome}"
+            f"parser:   {scan.outcome}\nuncut: {whole.outcome}"
         )
 
 
@@ -81,35 +86,35 @@ def describe(stream: Stream) -> str:
 
 
 def _explanations(
-    scanner_class: type[Scanner], stream: Stream, whole: Scan, theirs: Outcome
+    parser_class: type[Parser], stream: Stream, whole: Scan, theirs: Outcome
 ) -> Iterator[tuple[Difference, bytes]]:
     """Yield each difference that may explain it, with what shows ``websockets`` what we have seen."""
     data = stream.data
     close = whole.outcome.close
-    if whole.scanner.is_over:
-        data = data[: _place_of_end(scanner_class, stream)]
-    if whole.scanner.failure is not None:
+    if whole.parser.is_over:
+        data = data[: _place_of_end(parser_class, stream)]
+    if whole.parser.failure is not None:
         data = completed(data, stream.limit)
     if close == _INVALID_DATA:
         yield Difference.TEXT_EARLIER, data
     if close == _PROTOCOL_ERROR and theirs.close is None:
         yield Difference.HEADER_EARLIER, data
-    if whole.scanner.closed is not None and theirs.close == _PROTOCOL_ERROR:
+    if whole.parser.closed is not None and theirs.close == _PROTOCOL_ERROR:
         yield Difference.CLOSE_IN_MESSAGE, control_first(data)
     if theirs.close == _TOO_BIG:
         last = frames(data)[-1]
-        if not whole.scanner.is_over and last.first & CONTROL and last.stop > len(data):
+        if not whole.parser.is_over and last.first & CONTROL and last.stop > len(data):
             # It has not come to its end and nothing has happened yet, also where it is put now.
             data = data[: last.start]
         yield Difference.CONTROL_SIZE, control_first(data)
 
 
-def _place_of_end(scanner_class: type[Scanner], stream: Stream) -> int:
-    """Return after how many bytes the scanner has come to its end."""
+def _place_of_end(parser_class: type[Parser], stream: Stream) -> int:
+    """Return after how many bytes the parser has come to its end."""
     for size in range(len(stream.data) + 1):
-        if Scan(scanner_class, replace(stream, data=stream.data[:size])).scanner.is_over:
+        if Scan(parser_class, replace(stream, data=stream.data[:size])).parser.is_over:
             return size
-    raise AssertionError("the scanner came to an end only once")
+    raise AssertionError("the parser came to an end only once")
 
 
 def completed(data: bytes, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What becomes of a stream: in the scanner, and in a ``websockets.asyncio`` server.
+"""What becomes of a stream: in the parser, and in a ``websockets.asyncio`` server.
 
 The server is the real ``ServerConnection`` after a real handshake, with the real assembling of messages,
 and its handler records. Only the transport is not a socket, which makes it a hundred times faster;
@@ -22,7 +22,8 @@ from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement
-from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.thresholds import Thresholds
 from tests.functional.raw import handshake
 from tests.unit.websocket.compressed import BITS
 from tests.unit.websocket.streams import CLOSE, PONG, Stream, frames
@@ -62,48 +63,50 @@ def answered(output: bytes) -> tuple[tuple[bytes, ...], int | None]:
 
 
 class Scan:
-    """One run of a scanner over a stream, cut into pieces; one with buffers is fed as by bulk."""
+    """One run of a parser over a stream, cut into pieces; one with buffers is fed as by bulk."""
 
     def __init__(
         self,
-        scanner_class: type[Scanner],
+        parser_class: type[Parser],
         stream: Stream,
         cuts: Sequence[int] = (),
         budget: int = 64,
+        in_bulk: Thresholds | None = None,
     ) -> None:
         counters = Counters()
         agreement = None
         if stream.takeover is not None:
             agreement = Agreement(BITS, BITS, stream.takeover, stream.takeover)
-        scanner = scanner_class(stream.limit, counters, Budget(), agreement)
+        parser = parser_class(stream.limit, counters, Budget(in_bulk or Thresholds()), agreement)
+        parser.has_buffers = in_bulk is not None
         messages: list[Message] = []
         data = stream.data
         self.rests = 0
         for start, stop in pairwise((0, *cuts, len(data))):
             piece: bytes | memoryview
-            for piece in self._read(scanner, data[start:stop]):
+            for piece in self._read(parser, data[start:stop]):
                 before = len(messages)
-                more = scanner.feed(piece, messages, budget)
+                more = parser.feed(piece, messages, budget)
                 assert len(messages) - before <= budget
                 while more:
                     before = len(messages)
-                    more = scanner.feed(b"", messages, budget)
+                    more = parser.feed(b"", messages, budget)
                     assert len(messages) - before <= budget
-        ending = scanner.closed or scanner.failure
-        assert scanner.is_over == (ending is not None)
-        assert scanner.received == counters.messages_received == len(messages)
-        self.scanner = scanner
+        ending = parser.closed or parser.failure
+        assert parser.is_over == (ending is not None)
+        assert parser.received == counters.messages_received == len(messages)
+        self.parser = parser
         self.messages = messages
-        self.output = scanner.replies + (ending.frame if ending is not None else b"")
+        self.output = parser.take_control()[0] + (ending.frame if ending is not None else b"")
 
-    def _read(self, scanner: Scanner, data: bytes) -> Iterator[bytes | memoryview]:
-        """Yield what the scanner is fed with, once it has been put where that belongs."""
-        if not scanner.has_buffers:
+    def _read(self, parser: Parser, data: bytes) -> Iterator[bytes | memoryview]:
+        """Yield what the parser is fed with, once it has been put where that belongs."""
+        if not parser.has_buffers:
             yield data
             return
         scratch = bytearray(len(data))
         while data:
-            rest = scanner.rest
+            rest = parser.rest
             if rest is None:
                 scratch[: len(data)] = data
                 yield memoryview(scratch)[: len(data)]
@@ -113,7 +116,7 @@ class Scan:
             self.rests += 1
             count = min(len(rest), len(data))
             rest[:count] = data[:count]
-            yield scanner.add_rest(count)
+            yield parser.add_rest(count)
             data = data[count:]
 
     def equals(self, other: Scan) -> bool:

@@ -27,6 +27,9 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
+from mpchat.websocket.state import State
+from mpchat.websocket.task import run_handler, start
+from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 
@@ -62,6 +65,8 @@ def on_uvloop(
 
 
 class _Handler(WebsocketHandlerBase):
+    name = "handler"
+
     def __init__(self, handle: Handle, options: dict[str, Any]) -> None:
         components: Any = SimpleNamespace(
             name_under_construction="test", background_under_construction=None, snapshot=_snapshot
@@ -71,6 +76,11 @@ class _Handler(WebsocketHandlerBase):
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
         await self._handle(chat)
+
+
+def made_handler(handle: Handle, **options: Any) -> WebsocketHandlerBase:
+    """Return a handler that does this for each connection."""
+    return _Handler(handle, options)
 
 
 def _snapshot() -> Snapshot:
@@ -83,13 +93,22 @@ class Worker:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.counters = Counters()
-        self.wheel = Wheel(self.loop)
-        # Work alone ends a turn: how much is done in one does not hang on the machine.
-        self.turn = Turn(self.loop, lambda: None, lambda: None, lambda: 0.0)
-        keepalive = Keepalive(self.wheel, _snapshot)
         self.limits: Counter[str] = Counter()
         """How often each limit has ended a connection"""
+        self._protocols: set[WebSocketProtocol] = set()
+        self._clients: list[socket.socket] = []
+        self.agreement: Agreement | None = None
+        """What connections that are made from now on have agreed on"""
+        self.go_by(Thresholds())
+
+    def go_by(self, thresholds: Thresholds) -> None:
+        """Have connections that are made from now on go by these."""
+        self.wheel = Wheel(self.loop, thresholds)
+        # Work alone ends a turn: how much is done in one does not hang on the machine.
+        self.turn = Turn(self.loop, lambda: None, lambda: None, thresholds, lambda: 0.0)
+        keepalive = Keepalive(_snapshot, thresholds)
         self.shared = Shared(
+            thresholds,
             self.counters,
             self.turn,
             self.wheel,
@@ -98,11 +117,7 @@ class Worker:
         )
         # The first one that sends much makes it, for all; what one costs is measured without it.
         assert self.shared.scratch
-        self._protocols: set[WebSocketProtocol] = set()
-        self._clients: list[socket.socket] = []
         self.turn.on_full = self._stop_reading
-        self.agreement: Agreement | None = None
-        """What connections that are made from now on have agreed on"""
 
     def serve(
         self,
@@ -111,10 +126,28 @@ class Worker:
         **options: Any,
     ) -> WebSocketProtocol:
         """Begin a connection on this transport, as after the handshake."""
+        protocol, handler = self._made(transport, handle, options)
+        start(protocol, handler, b"")
+        return protocol
+
+    def continue_from(
+        self, transport: asyncio.Transport, handle: Handle, state: State, **options: Any
+    ) -> WebSocketProtocol:
+        """Go on with a connection of this state on this transport."""
+        protocol, handler = self._made(transport, handle, options)
+        running = run_handler(protocol, handler, WebSocketConnection(protocol))
+        protocol.continue_from(state, self.loop.create_task(running))
+        return protocol
+
+    def _made(
+        self, transport: asyncio.Transport, handle: Handle, options: dict[str, Any]
+    ) -> tuple[WebSocketProtocol, WebsocketHandlerBase]:
+        handler = made_handler(handle, **options)
         protocol = WebSocketProtocol(
             transport,
             self.shared,
-            _Handler(handle, options),
+            handler,
+            handler.options,
             b"GET / HTTP/1.1\r\n\r\n",
             Context("1", asyncio.Event(), _snapshot),
             None,
@@ -124,8 +157,7 @@ class Worker:
         )
         self._protocols.add(protocol)
         transport.set_protocol(protocol)
-        protocol.start(b"")
-        return protocol
+        return protocol, handler
 
     async def connect(
         self, handle: Handle, **options: Any
@@ -205,12 +237,46 @@ async def in_callback(function: Callable[[], T]) -> T:
     return await result
 
 
+class Growth:
+    """What a count grows by in one turn of the loop.
+
+    Attributes:
+        in_turn: By the numbers of those turns in which it did.
+        peak: The largest count that was seen.
+    """
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+        self._last = count()
+        self.in_turn: Counter[int] = Counter()
+        self.peak = self._last
+
+    @property
+    def most(self) -> int:
+        """In any turn."""
+        return max(self.in_turn.values())
+
+    def look(self, number: int) -> None:
+        """Take what has been added until this turn."""
+        last, self._last = self._last, self._count()
+        self.peak = max(self.peak, self._last)
+        if self._last != last:
+            self.in_turn[number] += self._last - last
+
+
 class Turns:
-    """Counts the turns of the loop within a ``with`` block."""
+    """Counts the turns of the loop within a ``with`` block, and what is done in each."""
 
     def __init__(self) -> None:
         self.number = 0
         self._loop = asyncio.get_running_loop()
+        self._watched: list[Growth] = []
+
+    def watch(self, count: Callable[[], int]) -> Growth:
+        """Look at this count at the end of each turn from now on."""
+        growth = Growth(count)
+        self._watched.append(growth)
+        return growth
 
     def __enter__(self) -> Self:
         self._next = self._loop.call_soon(self._count)
@@ -218,10 +284,16 @@ class Turns:
 
     def __exit__(self, *_error: object) -> None:
         self._next.cancel()
+        self._look()
 
     def _count(self) -> None:
+        self._look()
         self.number += 1
         self._next = self._loop.call_soon(self._count)
+
+    def _look(self) -> None:
+        for growth in self._watched:
+            growth.look(self.number)
 
 
 async def echo(chat: WebSocketConnection) -> None:

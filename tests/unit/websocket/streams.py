@@ -1,6 +1,6 @@
 """Byte streams of clients, good and bad, drawn from a seeded generator.
 
-Nothing here knows the scanner or ``websockets``: frames are built from RFC 6455 alone, so that neither
+Nothing here knows the parser or ``websockets``: frames are built from RFC 6455 alone, so that neither
 side's mistakes are built in. Streams are short, since every cut of each is tried; what needs size
 (lengths of two and eight bytes, messages near the limit) comes less often.
 """

@@ -11,14 +11,12 @@ import socket
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from mpchat.websocket import protocol as protocol_module
-from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.protocol import WebSocketProtocol
-from mpchat.websocket.wheel import Wheel
+from mpchat.websocket.thresholds import Thresholds
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, FINAL, PING, frame
 
@@ -66,13 +64,9 @@ async def flooded(client: socket.socket, one: bytes, enough: int) -> int:
 )
 @pytest.mark.parametrize("waits", [True, False])
 @on_uvloop
-async def test_a_client_that_never_reads(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, one: bytes, waits: bool
-) -> None:
-    if not waits:
-        monkeypatch.setattr(WebSocketProtocol, "pause_writing", lambda _protocol: None)
-        monkeypatch.setattr(WebSocketProtocol, "resume_writing", lambda _protocol: None)
-    options = {"write-limit": WRITE_LIMIT, "max-control-frames-per-second": None}
+async def test_a_client_that_never_reads(worker: Worker, one: bytes, waits: bool) -> None:
+    limit = WRITE_LIMIT if waits else 64 * MIB
+    options = {"write-limit": limit, "max-control-frames-per-second": None}
     client, protocol = await worker.connect(echo, **options)
     ours = protocol.transport.get_extra_info("socket")
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)
@@ -81,8 +75,8 @@ async def test_a_client_that_never_reads(
     assert (held <= NEVER_READ_LIMIT) == waits
     if waits:
         # It reads, and the handler goes on.
-        assert protocol.output.paused
-        while protocol.output.paused:
+        assert protocol.outgoing.paused
+        while protocol.outgoing.paused:
             with suppress(BlockingIOError):
                 client.recv(MIB)
             await asyncio.sleep(0)
@@ -105,45 +99,32 @@ async def test_a_send_that_times_out_queues_nothing(worker: Worker) -> None:
     client, protocol = await worker.connect(tick, **{"write-limit": WRITE_LIMIT})
     await until(lambda: missed > 100)
     # Up to the limit a message is taken, and that one may be beyond it.
-    assert protocol.output.backlog <= WRITE_LIMIT + len(message) + 100
-    sent = protocol.output.sent
+    assert protocol.outgoing.backlog <= WRITE_LIMIT + len(message) + 100
+    sent = protocol.outgoing.sent
     with suppress(BlockingIOError):
         while True:
             client.recv(MIB)
-    await until(lambda: protocol.output.sent > sent)
+    await until(lambda: protocol.outgoing.sent > sent)
 
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("size", [100, 64 * KIB, MIB])
 @pytest.mark.parametrize("pauses", [True, False])
 @on_uvloop
-async def test_a_handler_that_does_not_come_back(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int, pauses: bool
-) -> None:
+async def test_a_handler_that_does_not_come_back(worker: Worker, size: int, pauses: bool) -> None:
     # One whole message, what was read with it, and what may be read behind it.
-    limit = size + SCRATCH_BYTES + protocol_module._MOST_BEHIND
+    thresholds = Thresholds()
+    limit = size + thresholds.bulk_read + thresholds.max_behind
     if not pauses:
-        monkeypatch.setattr(protocol_module, "MOST_FRAMES", 1 << 30)
-        worker.turn.most_frames = 1 << 30
-        monkeypatch.setattr(WebSocketProtocol, "wait_for_turn", lambda _protocol: None)
+        any_number = dict.fromkeys(("turn_work", "max_frames", "large_read", "max_behind"), 1 << 60)
+        worker.go_by(replace(thresholds, bulk_read=8 * MIB, **any_number))
     client, _protocol = await worker.connect(never_come_back, **{"max-remote-payload": MIB})
     held = await flooded(client, frame(FINAL | BINARY, bytes(size)), 2 * limit)
     assert (held <= limit) == pauses
 
 
 @on_uvloop
-async def test_no_ping_timeout_runs_while_we_do_not_read(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timers = 0
-    set_timer = Wheel.set
-
-    def spy(wheel: Wheel, member: WebSocketProtocol, delay: float) -> None:
-        nonlocal timers
-        timers += 1
-        set_timer(wheel, member, delay)
-
-    monkeypatch.setattr(Wheel, "set", spy)
+async def test_no_ping_timeout_runs_while_we_do_not_read(worker: Worker) -> None:
     released = asyncio.Event()
     taken: list[str | bytes] = []
 
@@ -156,10 +137,16 @@ async def test_no_ping_timeout_runs_while_we_do_not_read(
     client, protocol = await worker.connect(come_back_late, **options)
     client.send(frame(FINAL | BINARY, b"") * 1000)
     await until(lambda: not protocol.is_reading)
+    timers: set[int] = set()
+
+    def are_enough() -> bool:
+        timers.add(protocol.wheel_tick)
+        return len(timers) >= 6
+
     # One for the ping; each further one finds no answer that it could have read.
-    await until(lambda: timers >= 6)
-    assert protocol.sent is None
+    await until(are_enough)
+    assert protocol.close_sent is None
     released.set()
     client.send(frame(FINAL | BINARY, b"last"))
     await until(lambda: b"last" in taken)
-    assert protocol.sent is None
+    assert protocol.close_sent is None

@@ -9,6 +9,7 @@ from random import Random
 
 from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.phases import Phase
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, PONG, TEXT, frame, frames
 
@@ -72,14 +73,14 @@ async def test_an_announcement_does_not_cost_what_it_announces(worker: Worker) -
     loop = asyncio.get_running_loop()
     # From here on it is read in bulk.
     await loop.sock_sendall(client, whole)
-    await until(lambda: protocol.scanner.received == 1)
+    await until(lambda: protocol.parser.received == 1)
     received = 0
     while received < 1000 * KIB:
         received += len(await loop.sock_recv(client, 1 << 20))
     tracemalloc.start()
     try:
         await loop.sock_sendall(client, whole[: 10 * KIB])
-        await until(lambda: protocol.scanner.is_within_message)
+        await until(lambda: protocol.parser.is_within_message)
         held, _peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -91,12 +92,12 @@ async def test_bad_text_in_a_large_frame_is_refused_at_its_beginning(worker: Wor
     loop = asyncio.get_running_loop()
     client, protocol = await worker.connect(echo)
     await loop.sock_sendall(client, frame(FINAL | TEXT, b"a" * 60_000))
-    await until(lambda: protocol.scanner.received == 1)
+    await until(lambda: protocol.parser.received == 1)
     whole = frame(FINAL | TEXT, b"a" * 100 + b"\xff" + b"a" * 60_000)
     await loop.sock_sendall(client, whole[:10_000])
-    await until(lambda: protocol.scanner.is_over)
-    assert protocol.sent is not None
-    assert protocol.sent.code == 1007
+    await until(lambda: protocol.parser.is_over)
+    assert protocol.close_sent is not None
+    assert protocol.close_sent.code == 1007
 
 
 @on_uvloop
@@ -112,4 +113,4 @@ async def test_what_a_handler_closes_meanwhile_ends_in_order(worker: Worker) -> 
     assert [(h.first, output[h.stop - h.length : h.stop]) for h in frames(output)] == [
         (FINAL | CLOSE, CODE)
     ]
-    await until(lambda: protocol.lost)
+    await until(lambda: protocol.phase is Phase.LOST)

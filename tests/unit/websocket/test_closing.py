@@ -7,7 +7,10 @@ import socket
 
 import pytest
 
+from mpchat.websocket import protocol as protocol_module
+from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.frames import close_frame
+from mpchat.websocket.phases import Action, Phase
 from mpchat.websocket.protocol import WebSocketProtocol
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PONG, frame
@@ -36,9 +39,9 @@ async def test_a_client_that_is_still_sending_is_not_reset(worker: Worker) -> No
     assert await loop.sock_recv(client, 1000) == b""
     await send_on(client)
     await loop.sock_sendall(client, frame(FINAL | PONG, b"") + frame(FINAL | CLOSE, b""))
-    assert not protocol.lost
+    assert protocol.phase is not Phase.LOST
     client.shutdown(socket.SHUT_WR)
-    await until(lambda: protocol.lost)
+    await until(lambda: protocol.phase is Phase.LOST)
 
 
 @on_uvloop
@@ -46,11 +49,30 @@ async def test_closing_at_once_would_reset_it(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def close_at_once(protocol: WebSocketProtocol) -> None:
-        protocol.finished = True
         protocol.transport.close()
 
-    monkeypatch.setattr(WebSocketProtocol, "_half_close", close_at_once)
+    monkeypatch.setitem(protocol_module._DEEDS, Action.HALF_CLOSE, close_at_once)
     client, _protocol = await worker.connect(echo)
     await worker.loop.sock_sendall(client, WRONG)
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         await send_on(client)
+
+
+@on_uvloop
+async def test_a_handler_answers_while_its_connection_drains(worker: Worker) -> None:
+    asked, drained = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(chat: WebSocketConnection) -> None:
+        async for _message in chat:
+            asked.set()
+            await drained.wait()
+            await chat.send(b"an answer")
+
+    client, protocol = await worker.connect(answer_late)
+    await worker.loop.sock_sendall(client, frame(FINAL | BINARY, b"a question"))
+    await asked.wait()
+    protocol.drain(1012)
+    assert protocol.phase is Phase.DRAINING
+    drained.set()
+    answer = b"\x82\x09an answer" + close_frame(1012)
+    assert await worker.loop.sock_recv(client, 1000) == answer

@@ -15,7 +15,6 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from mpchat.websocket.deflate import (
-    SMALLEST,
     Agreement,
     CorruptData,
     Deflater,
@@ -23,7 +22,10 @@ from mpchat.websocket.deflate import (
     TooLarge,
     longest_deflated,
 )
+from mpchat.websocket.thresholds import Thresholds
 
+THRESHOLDS = Thresholds()
+SMALLEST = THRESHOLDS.min_deflated
 END = b"\x00\x00\xff\xff"
 LIMIT = 1 << 20
 
@@ -63,7 +65,7 @@ def strictly(stream: zlib._Decompress, data: bytes, step: int) -> bytes:
 def test_what_we_send_fits_the_window(bits: int, takeover: bool) -> None:
     compressed = 0
     for seed in range(8):
-        deflater = Deflater(agreement(bits, takeover=takeover))
+        deflater = Deflater(agreement(bits, takeover=takeover), THRESHOLDS)
         client = zlib.decompressobj(-bits)
         for message in messages_of(seed):
             deflated = deflater.deflate(message)
@@ -79,7 +81,7 @@ def test_what_we_send_fits_the_window(bits: int, takeover: bool) -> None:
 
 def test_with_takeover_a_repeated_message_is_sent_as_a_reference() -> None:
     message = random.Random(1).randbytes(1_000)
-    deflater = Deflater(agreement())
+    deflater = Deflater(agreement(), THRESHOLDS)
     assert deflater.deflate(message) is None
     text = message.hex().encode()
     first, second = deflater.deflate(text), deflater.deflate(text)
@@ -89,7 +91,7 @@ def test_with_takeover_a_repeated_message_is_sent_as_a_reference() -> None:
 
 
 def test_small_messages_and_those_that_do_not_shrink_stay_as_they_are() -> None:
-    deflater = Deflater(agreement())
+    deflater = Deflater(agreement(), THRESHOLDS)
     assert deflater.deflate(b"a" * (SMALLEST - 1)) is None
     assert deflater.deflate(os.urandom(2_000)) is None
     assert deflater.deflate(b"a" * SMALLEST) is not None
@@ -117,7 +119,7 @@ def inflated(inflater: Inflater, payload: bytes, final: bool, limit: int) -> byt
 def test_what_websockets_sends_is_what_we_read(
     pieces: list[tuple[bytes, int]], borders: list[int], bits: int, takeover: bool
 ) -> None:
-    inflater = Inflater(agreement(bits, takeover=takeover))
+    inflater = Inflater(agreement(bits, takeover=takeover), THRESHOLDS)
     writer = PerMessageDeflate(True, not takeover, 15, bits)
     for block, times in pieces:
         message = block * times
@@ -135,7 +137,7 @@ def test_what_websockets_sends_is_what_we_read(
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.booleans(), st.integers(0, 2_000))
 def test_whatever_arrives_is_inflated_or_refused(data: bytes, final: bool, limit: int) -> None:
-    inflater = Inflater(agreement())
+    inflater = Inflater(agreement(), THRESHOLDS)
     with contextlib.suppress(CorruptData, TooLarge):
         assert len(inflated(inflater, data, final, limit)) <= limit
 
@@ -145,7 +147,7 @@ HELLO = bytes.fromhex("f248cdc9c90700")
 
 
 def inflate_all(frames: list[tuple[bytes, bool]], *, takeover: bool = True) -> list[bytes]:
-    inflater = Inflater(agreement(takeover=takeover))
+    inflater = Inflater(agreement(takeover=takeover), THRESHOLDS)
     return [inflated(inflater, payload, final, LIMIT) for payload, final in frames]
 
 
@@ -175,7 +177,7 @@ def test_examples_of_the_rfc(frames: list[tuple[bytes, bool]], expected: list[by
 
 
 def test_the_smallest_window_can_be_read() -> None:
-    assert inflated(Inflater(agreement(8)), HELLO, True, LIMIT) == b"Hello"
+    assert inflated(Inflater(agreement(8), THRESHOLDS), HELLO, True, LIMIT) == b"Hello"
 
 
 def test_a_reference_to_an_earlier_message_without_takeover_is_refused() -> None:
@@ -196,17 +198,17 @@ def test_the_limit_is_exact(size: int) -> None:
     for message in (bytes(size), os.urandom(size)):
         sent = bytes(writer.encode(Frame(Opcode.BINARY, message)).data)
         assert len(sent) <= longest_deflated(size)
-        assert inflated(Inflater(agreement()), sent, True, size) == message
+        assert inflated(Inflater(agreement(), THRESHOLDS), sent, True, size) == message
         with pytest.raises(TooLarge):
-            inflated(Inflater(agreement()), sent, True, size - 1)
+            inflated(Inflater(agreement(), THRESHOLDS), sent, True, size - 1)
     with pytest.raises(TooLarge):
-        inflated(Inflater(agreement()), HELLO, True, 0)
+        inflated(Inflater(agreement(), THRESHOLDS), HELLO, True, 0)
 
 
 def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
     writer = zlib.compressobj(9, wbits=-15)
     bomb = writer.compress(bytes(300_000_000)) + writer.flush(zlib.Z_SYNC_FLUSH)
-    inflater = Inflater(agreement(15))
+    inflater = Inflater(agreement(15), THRESHOLDS)
     tracemalloc.start()
     try:
         with pytest.raises(TooLarge):
@@ -219,7 +221,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 @pytest.mark.parametrize("takeover", [True, False])
 def test_between_messages_there_are_only_the_windows(takeover: bool) -> None:
     agreed = agreement(10, takeover=takeover)
-    deflater, inflater = Deflater(agreed), Inflater(agreed)
+    deflater, inflater = Deflater(agreed, THRESHOLDS), Inflater(agreed, THRESHOLDS)
     for size in (SMALLEST, 700, 700, 5_000, 300):
         deflated = deflater.deflate(b"x" * size)
         assert deflated is not None
@@ -227,4 +229,4 @@ def test_between_messages_there_are_only_the_windows(takeover: bool) -> None:
     assert inflater._stream is None
     assert not inflater._payload
     for end in (inflater, deflater):
-        assert len(end._window) == (1 << 10 if takeover else 0)
+        assert len(end.window) == (1 << 10 if takeover else 0)

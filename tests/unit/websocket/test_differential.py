@@ -1,4 +1,4 @@
-"""The scanner and a ``websockets.asyncio`` server agree on 20,000 streams, however they are cut.
+"""The parser and a ``websockets.asyncio`` server agree on 20,000 streams, however they are cut.
 
 streams draws what clients send, outcomes has both sides receive it, differences says where they may
 differ. A failure prints the stream and the cut; the same seeds are drawn in every run.
@@ -7,26 +7,27 @@ differ. A failure prints the stream and the cut; the same seeds are drawn in eve
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from pathlib import Path
 from random import Random
-from types import ModuleType
+from typing import Any
 
 import pytest
 from websockets.asyncio import messages as assembling
 from websockets.asyncio.server import ServerConnection, unix_serve
 
-from mpchat.websocket import headers as headers_module
-from mpchat.websocket import scanner as scanner_module
 from mpchat.websocket.assembly import Message
-from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.thresholds import Thresholds
 from tests.functional.raw import handshake
+from tests.mutants import Mutation, mutated
 from tests.unit.websocket.compressed import CompressedSource
 from tests.unit.websocket.differences import Difference, check_cuts, compare
 from tests.unit.websocket.outcomes import Outcome, Scan, answered, record, reference
 from tests.unit.websocket.streams import CONT, FINAL, TEXT, Source, Stream, frame, frames
 
+PARSER = "mpchat.websocket.parser"
+PARTIAL = "mpchat.websocket.partial"
 _SEEDS = range(8)
 _STREAMS = 2_500
 _COMPRESSED_STREAMS = 1_500
@@ -39,13 +40,13 @@ def test_the_number_of_streams() -> None:
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
-async def test_scanner_and_websockets_agree(seed: int) -> None:
+async def test_parser_and_websockets_agree(seed: int) -> None:
     source, random = Source(seed), Random(seed)
     found: Counter[Difference | None] = Counter()
     for _ in range(_STREAMS):
         stream = source.draw()
         assert len(frames(stream.data)) < _FRAGMENTS
-        found[await compare(Scanner, stream, random)] += 1
+        found[await compare(Parser, stream, random)] += 1
     assert found.total() == _STREAMS
     # Each is shown, and what they explain stays the exception.
     assert all(found[difference] >= 5 for difference in Difference)
@@ -57,7 +58,7 @@ async def test_they_agree_on_compressed_streams(seed: int) -> None:
     source, random = CompressedSource(seed), Random(seed)
     found: Counter[Difference | None] = Counter()
     for _ in range(_COMPRESSED_STREAMS):
-        found[await compare(Scanner, source.draw(), random)] += 1
+        found[await compare(Parser, source.draw(), random)] += 1
     assert found[Difference.TEXT_EARLIER] >= 5
     assert found[None] > 0.85 * _COMPRESSED_STREAMS
 
@@ -65,7 +66,7 @@ async def test_they_agree_on_compressed_streams(seed: int) -> None:
 async def test_any_number_of_fragments_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     # Size, rate and time protect us, not the number of fragments.
     data = frame(TEXT, b"") + frame(CONT, b"a") * _FRAGMENTS + frame(FINAL | CONT, b"z")
-    ours = Scan(Scanner, Stream(data, 70_000)).outcome
+    ours = Scan(Parser, Stream(data, 70_000)).outcome
     assert ours == Outcome(("a" * _FRAGMENTS + "z",), (), None)
     assert await reference(Stream(data, 70_000)) == Outcome((), (), 1009)
     monkeypatch.setattr(assembling, "MAX_FRAGMENTS", 2 * _FRAGMENTS)
@@ -102,129 +103,129 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
     assert closed >= 50
 
 
-IN_BULK = (
-    ("self.is_bulk = self.has_buffers = False", "self.is_bulk, self.has_buffers = False, True"),
-    ("_BULK = 16 * 1024", "_BULK = 1"),
-    ("_LARGE = 4096", "_LARGE = 1"),
-    ("_BEYOND = 1024", "_BEYOND = 9"),
+IN_BULK = Thresholds(buffered_payload=1, large_payload=1, buffer_slack=9)
+"""Make every frame a large one; the rest of it is then read into a buffer of its own."""
+MASK_IN_PYTHON = Mutation(
+    "mpchat.websocket.masking", "", "from websockets import speedups", "raise ImportError"
 )
-"""Makes every frame a large one, of which the rest is read into a buffer of its own."""
 
 
 async def test_frames_in_buffers_of_their_own_are_found_like_others() -> None:
-    in_bulk = _changed(*IN_BULK)
     source, random = Source(0), Random(0)
     rests = 0
     for _ in range(_STREAMS):
         stream = source.draw()
-        check_cuts(in_bulk, stream, Scan(Scanner, stream), random)
-        rests += Scan(in_bulk, stream, (len(stream.data) // 2,)).rests
+        check_cuts(Parser, stream, Scan(Parser, stream), random, IN_BULK)
+        rests += Scan(Parser, stream, (len(stream.data) // 2,), in_bulk=IN_BULK).rests
     assert rests > _STREAMS / 10
 
 
 async def test_the_mask_in_python_where_there_was_no_compiler() -> None:
-    without = _changed(*IN_BULK, ("    from websockets import speedups", "    raise ImportError"))
+    without = planted(MASK_IN_PYTHON)
     source, random = Source(1), Random(1)
     for _ in range(_STREAMS // 10):
         stream = source.draw()
-        check_cuts(without, stream, Scan(Scanner, stream), random)
+        check_cuts(without, stream, Scan(Parser, stream), random, IN_BULK)
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("function", "right", "wrong"),
     [
         pytest.param(
-            "return frame[: len(frame) - _BEYOND - self._missing]",
-            "return frame[: len(frame) - _BEYOND]",
+            "Partial.fill",
+            "buffer[: len(buffer) - self._thresholds.buffer_slack - self._missing]",
+            "buffer[: len(buffer) - self._thresholds.buffer_slack]",
             id="what was read beyond the frame is lost",
         ),
         pytest.param(
-            "self.rest = rest[count:]", "self.rest = rest", id="the rest is put in one place"
+            "Partial.fill", "rest[count:]", "rest", id="all parts of the rest are put in one place"
         ),
         pytest.param(
-            """if position < end:
-                self._backlog = bytes(data[position:])""",
-            """if position < end:
-                self._backlog = data[position:]""",
-            id="what is left is in a buffer that others use",
+            "Parser.feed",
+            "if position < end: self._backlog = bytes(data[position:])",
+            "if position < end: self._backlog = data[position:]",
+            id="what is left stays in a buffer that others use",
         ),
     ],
 )
-async def test_planted_mistakes_with_buffers_are_found(right: str, wrong: str) -> None:
-    planted = _changed(*IN_BULK, (right, wrong))
+async def test_planted_mistakes_with_buffers_are_found(
+    function: str, right: str, wrong: str
+) -> None:
+    module = PARSER if function.startswith("Parser.") else PARTIAL
+    parser = planted(Mutation(module, function, right, wrong))
     source, random = Source(0), Random(0)
     with pytest.raises((AssertionError, TypeError)):
         for _ in range(_STREAMS):
             stream = source.draw()
-            check_cuts(planted, stream, Scan(Scanner, stream), random)
+            check_cuts(parser, stream, Scan(Parser, stream), random, IN_BULK)
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("function", "right", "wrong"),
     [
         pytest.param(
+            "Parser.feed",
             "apply_mask(masked, data[start - 4 : start])",
             "apply_mask(masked, data[start - 3 : start] + data[start - 4 : start - 3])",
             id="wrong mask phase",
         ),
         pytest.param(
+            "Parser.feed",
             "apply_mask(data[start:], data[start - 4 : start])",
             "apply_mask(data[start:], data[start - 3 : start] + data[start - 4 : start - 3])",
             id="wrong mask phase in a read that is one frame",
         ),
         pytest.param(
-            "and self._assembly is None\n        ):",
-            "\n        ):",
+            "Parser.feed",
+            """6 <= size < self._large and data[0] in _PLAIN
+            and not self._backlog and self._partial is None and self._assembly is None""",
+            """6 <= size < self._large and data[0] in _PLAIN
+            and not self._backlog and self._partial is None""",
             id="a message within a fragmented one",
         ),
         pytest.param(
-            "start = 6 if second - 0x80 == size - 6 else 0",
-            "start = 6 if second & 0x7F == size - 6 else 0",
+            "Parser.feed",
+            "second - 0x80 == size - 6",
+            "second & 0x7F == size - 6",
             id="a missed lack of the mask",
         ),
         pytest.param(
-            "if start and length <= self._max_size:",
-            "if start:",
+            "Parser.feed",
+            "start and length <= self._max_size",
+            "start",
             id="a message beyond the limit",
         ),
-        pytest.param("if first & 0x70 and", "if first & 0x60 and", id="a missed RSV bit"),
         pytest.param(
+            "check_header",
+            "first & 0x70 and not is_compressed",
+            "first & 0x60 and not is_compressed",
+            id="a missed RSV bit",
+        ),
+        pytest.param(
+            "Parser._uncommon",
             "assembly.add(payload, final)",
             "assembly.add(payload if final or not assembly.arrived else b'', final)",
             id="a lost continuation",
         ),
         pytest.param(
-            "data = self._backlog + data if data else self._backlog",
-            "data = data or self._backlog",
+            "Parser.feed",
+            "self._backlog + data if data else self._backlog",
+            "data or self._backlog",
             id="a lost beginning of a header",
         ),
     ],
 )
-async def test_planted_mistakes_are_found(right: str, wrong: str) -> None:
-    planted = _changed((right, wrong))
+async def test_planted_mistakes_are_found(function: str, right: str, wrong: str) -> None:
+    module = PARSER if function.startswith("Parser.") else "mpchat.websocket.headers"
+    changed = planted(Mutation(module, function, right, wrong))
     source, random = Source(0), Random(0)
     with pytest.raises(AssertionError):
         for _ in range(_STREAMS):
-            await compare(planted, source.draw(), random)
+            await compare(changed, source.draw(), random)
 
 
-def _changed(*changes: tuple[str, str]) -> type[Scanner]:
-    """Return the scanner of today's source with something in it changed, such as a mistake planted."""
-    rules, source = (
-        Path(str(module.__file__)).read_text() for module in (headers_module, scanner_module)
-    )
-    for old, new in changes:
-        assert rules.count(old) + source.count(old) == 1, f"not one {old!r} now: change it anew"
-        rules, source = rules.replace(old, new), source.replace(old, new)
-    source = source.replace("from mpchat.websocket.headers import", "from changed_headers import")
-    modules = {"changed_headers": ModuleType("changed_headers"), "changed": ModuleType("changed")}
-    # Dataclasses look their module up.
-    sys.modules.update(modules)
-    try:
-        exec(compile(rules, "changed_headers", "exec"), vars(modules["changed_headers"]))
-        exec(compile(source, "changed", "exec"), vars(modules["changed"]))
-    finally:
-        for name in modules:
-            del sys.modules[name]
-    scanner_class: type[Scanner] = modules["changed"].Scanner
-    return scanner_class
+def planted(*mutations: Mutation) -> type[Parser]:
+    """Return the parser with these mistakes."""
+    module: Any = mutated(*mutations, users=(PARTIAL, PARSER))[PARSER]
+    parser_class: type[Parser] = module.Parser
+    return parser_class

@@ -12,21 +12,20 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
-from mpchat.websocket import connection as connection_module
-from mpchat.websocket import protocol as protocol_module
-from mpchat.websocket.bulk import SCRATCH_BYTES
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.protocol import WebSocketProtocol
-from tests.unit.websocket.rig import Turns, Worker, echo, on_uvloop, until
+from mpchat.websocket.thresholds import Thresholds
+from tests.unit.websocket.rig import Growth, Turns, Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, FINAL, frame
 
 HONEST = 100
 ROUNDS = 10
-TAKEN_IN_A_TURN = 128
-READ_IN_A_TURN = 65_536 + 2 * 1024 + SCRATCH_BYTES
+THRESHOLDS = Thresholds()
+TAKEN_IN_A_TURN = THRESHOLDS.max_frames
+READ_IN_A_TURN = 65_536 + 2 * THRESHOLDS.buffer_slack + THRESHOLDS.bulk_read
 """The rest of a frame, and what is read at once behind it"""
 ANSWER_TURNS = 4
 """To be read and answered, to be read by the client, and as many again"""
@@ -38,19 +37,10 @@ ANSWER = b"\x82\x20" + bytes(32)
 class Flood:
     """One client that sends as much as its socket takes, in every turn; its handler takes all."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, turns: Turns) -> None:
+    def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self.taken: Counter[int] = Counter()
-        self.read: Counter[int] = Counter()
-        self._protocol: WebSocketProtocol | None = None
-        data_received = WebSocketProtocol.data_received
-
-        def spy(protocol: WebSocketProtocol, data: bytes) -> None:
-            if protocol is self._protocol:
-                self.read[self._turns.number] += len(data)
-            data_received(protocol, data)
-
-        monkeypatch.setattr(WebSocketProtocol, "data_received", spy)
+        self.read: Growth
 
     async def take(self, chat: WebSocketConnection) -> None:
         async for _message in chat:
@@ -58,7 +48,8 @@ class Flood:
 
     @asynccontextmanager
     async def going_on(self, worker: Worker, size: int) -> AsyncIterator[None]:
-        client, self._protocol = await worker.connect(self.take)
+        client, protocol = await worker.connect(self.take)
+        self.read = self._turns.watch(lambda: protocol.parser.received_bytes)
         data = frame(FINAL | BINARY, bytes(size)) * (300_000 // (size + 6))
         sending = asyncio.create_task(self._send(client, data))
         yield
@@ -88,35 +79,31 @@ async def ask(client: socket.socket, turns: Turns) -> int:
 
 @pytest.mark.parametrize("size", [0, 65_536])
 @on_uvloop
-async def test_one_that_floods_leaves_every_turn_to_the_others(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+async def test_one_that_floods_leaves_every_turn_to_the_others(worker: Worker, size: int) -> None:
     clients = [(await worker.connect(echo))[0] for _ in range(HONEST)]
     with Turns() as turns:
-        flood = Flood(monkeypatch, turns)
+        flood = Flood(turns)
         async with flood.going_on(worker, size):
             most = await asyncio.gather(*(ask(client, turns) for client in clients))
     assert max(most) <= ANSWER_TURNS
     assert max(flood.taken.values()) <= TAKEN_IN_A_TURN
-    assert max(flood.read.values()) <= READ_IN_A_TURN
+    if size:
+        assert flood.read.most <= READ_IN_A_TURN
     # It went on all the while.
     assert len(flood.taken) >= ROUNDS
 
 
 @pytest.mark.parametrize("budgets", [True, False])
 @on_uvloop
-async def test_what_a_handler_takes_in_one_turn(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, budgets: bool
-) -> None:
+async def test_what_a_handler_takes_in_one_turn(worker: Worker, budgets: bool) -> None:
     if not budgets:
-        for name in ("MOST_FRAMES", "_LARGE_READ", "_MOST_BEHIND"):
-            monkeypatch.setattr(protocol_module, name, 1 << 30)
-        worker.turn.most_frames = 1 << 30
-        worker.turn.left = 1 << 60
-        monkeypatch.setattr(connection_module, "_TAKEN_BEFORE_YIELD", 1 << 30)
+        any_number = dict.fromkeys(
+            ("turn_work", "max_frames", "large_read", "max_behind", "max_taken"), 1 << 60
+        )
+        worker.go_by(replace(THRESHOLDS, **any_number))
     count = 10_000
     with Turns() as turns:
-        flood = Flood(monkeypatch, turns)
+        flood = Flood(turns)
         client, _protocol = await worker.connect(flood.take)
         await worker.loop.sock_sendall(client, frame(FINAL | BINARY, b"") * count)
         await until(lambda: flood.taken.total() == count)

@@ -16,7 +16,7 @@ MASK = b"\x01\x02\x03\x04"
 @pytest.mark.parametrize("text", [True, False])
 def test_nothing_is_lost_or_moved(text: bool) -> None:
     data = b"".join(b"%d," % number for number in range(5000))
-    parts: Parts[Any] = Parts("" if text else b"")
+    parts: Parts[Any] = Parts("" if text else b"", 256)
     pieces = [data[start : start + start % 4] for start in range(0, len(data))]
     for piece in pieces:
         parts.add(piece.decode() if text else piece)
@@ -28,7 +28,7 @@ def test_a_message_of_single_bytes_takes_little_more_than_its_bytes() -> None:
     size = 1_000_000
     tracemalloc.start()
     try:
-        parts = Parts(b"")
+        parts = Parts(b"", 256)
         for _ in range(size):
             # Unmasked, since of a literal there would be one object.
             parts.add(apply_mask(b"x", MASK))

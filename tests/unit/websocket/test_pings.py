@@ -14,30 +14,32 @@ MESSAGE = frame(FINAL | BINARY, b"m")
 ANSWER = frame(FINAL | PONG, b"p")
 
 
-async def idle(_chat: WebSocketConnection) -> None:
-    """Leave the connection to the test."""
-    await asyncio.Event().wait()
-
-
 async def arrive(client: socket.socket, protocol: WebSocketProtocol, data: bytes) -> None:
     """Have one read of the server bring all of it, pongs included."""
-    loop, chat, scanner = asyncio.get_running_loop(), protocol.chat, protocol.scanner
+    loop, parser = asyncio.get_running_loop(), protocol.parser
 
     def pongs() -> int:
         # One that answers a ping of ours is no overhead.
-        return scanner.overhead - scanner.pongs_due
+        return parser.overhead - parser.pongs_due
 
     expected = pongs() + data.count(ANSWER)
-    messages = scanner.received + data.count(MESSAGE)
+    messages = parser.received + data.count(MESSAGE)
     await loop.sock_sendall(client, data)
     await until(lambda: pongs() == expected)
-    assert protocol.scanner.received == messages
-    assert chat.close_code is None
+    assert protocol.parser.received == messages
+    assert protocol.close_code is None
 
 
 async def start(worker: Worker) -> tuple[socket.socket, WebSocketProtocol, WebSocketConnection]:
+    chats: list[WebSocketConnection] = []
+
+    async def idle(chat: WebSocketConnection) -> None:
+        chats.append(chat)
+        await asyncio.Event().wait()
+
     client, protocol = await worker.connect(idle)
-    chat = protocol.chat
+    await until(lambda: chats)
+    (chat,) = chats
     assert chat.unanswered_pings == 0
     for _ in range(3):
         await chat.ping()
@@ -74,7 +76,7 @@ async def test_a_pong_comes_behind_the_messages_before_it(worker: Worker) -> Non
 async def test_a_handler_that_waits_meets_a_pong_at_once(worker: Worker) -> None:
     client, protocol, chat = await start(worker)
     waiting = asyncio.create_task(chat.recv())
-    await until(lambda: chat.arrival.callback is not None)
+    await until(lambda: protocol.incoming.callback is not None)
     await arrive(client, protocol, ANSWER)
     assert chat.unanswered_pings == 0
     await chat.ping()

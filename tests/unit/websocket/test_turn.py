@@ -1,7 +1,7 @@
 """One budget for each turn of the loop, whatever is done in it, and lines for those who wait.
 
-Work is counted where it is done: frames that are unmasked, bytes that come out of zlib, clients that are
-accepted, all by turns of the loop. Each bound is exceeded once without the budget.
+The product counts its work itself (messages, work of a turn); here the counts are looked at in each turn
+of the loop. Each bound is exceeded once without the budget.
 """
 
 from __future__ import annotations
@@ -11,29 +11,32 @@ import socket
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.server.accepting import Acceptor
-from mpchat.websocket import scanner as scanner_module
-from mpchat.websocket import turn as turn_module
-from mpchat.websocket.budget import (
-    FRAME,
-    INFLATED_BYTE,
-    SECONDS_OF_A_TURN,
-    WORK_OF_A_TURN,
-    Budget,
-)
+from mpchat.websocket.budget import FRAME, INFLATED_BYTE, Budget
 from mpchat.websocket.connection import WebSocketConnection
-from mpchat.websocket.deflate import Agreement, Inflater
-from mpchat.websocket.protocol import WebSocketProtocol
-from mpchat.websocket.scanner import Scanner
-from mpchat.websocket.turn import MOST_FRAMES, Line, Turn
+from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.thresholds import Thresholds
+from mpchat.websocket.turn import Line, Turn
 from tests.unit.websocket.rig import Turns, Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, frame
 
 MANY = 200
+THRESHOLDS = Thresholds()
+WORK_OF_A_TURN, MOST_FRAMES = THRESHOLDS.turn_work, THRESHOLDS.max_frames
+UNLIMITED = replace(
+    THRESHOLDS,
+    turn_work=1 << 60,
+    turn_seconds=1 << 30,
+    max_frames=1 << 30,
+    max_frames_in_crowd=1 << 30,
+    max_uncommon=1 << 30,
+)
 KIB = 1024
 MIB = 1024 * KIB
 SMALL = frame(FINAL | BINARY, bytes(4))
@@ -55,7 +58,7 @@ def compressed(data: bytes) -> bytes:
 
 
 def test_a_budget_is_spent_when_so_much_work_is_done() -> None:
-    budget = Budget(lambda: 0.0)
+    budget = Budget(THRESHOLDS, lambda: 0.0)
     for _ in range(100):
         assert budget.left > 0
         budget.charge(WORK_OF_A_TURN // 100)
@@ -66,14 +69,14 @@ def test_a_budget_is_spent_when_so_much_work_is_done() -> None:
 
 def test_on_a_slow_machine_the_clock_ends_the_turn() -> None:
     now = 0.0
-    budget = Budget(lambda: now)
+    budget = Budget(THRESHOLDS, lambda: now)
     done = 0
     while budget.left > 0:
         budget.charge(1_000)
         now += 10_000 / 1e9
         done += 1_000
     assert done < WORK_OF_A_TURN / 2
-    assert now < 3 * SECONDS_OF_A_TURN
+    assert now < 3 * THRESHOLDS.turn_seconds
 
 
 def test_the_clock_is_not_looked_at_for_every_message() -> None:
@@ -84,7 +87,7 @@ def test_the_clock_is_not_looked_at_for_every_message() -> None:
         looks += 1
         return 0.0
 
-    budget = Budget(clock)
+    budget = Budget(THRESHOLDS, clock)
     while budget.left > 0:
         budget.charge(FRAME)
     assert looks <= 8
@@ -114,7 +117,7 @@ class Member:
 
 
 def made_turn() -> Turn:
-    return Turn(asyncio.get_running_loop(), lambda: None, lambda: None, lambda: 0.0)
+    return Turn(asyncio.get_running_loop(), lambda: None, lambda: None, THRESHOLDS, lambda: 0.0)
 
 
 async def test_who_waits_is_served_in_order_and_who_was_served_goes_to_the_end() -> None:
@@ -167,36 +170,11 @@ async def test_one_that_fails_does_not_keep_others_waiting() -> None:
 # What clients do at once
 
 
-class Frames:
-    """How many frames were unmasked in each turn."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, turns: Turns) -> None:
-        self.in_turn: Counter[int] = Counter()
-        unmask = scanner_module.apply_mask
-
-        def count(data: bytes | memoryview, mask: bytes | memoryview) -> bytes:
-            self.in_turn[turns.number] += 1
-            return unmask(data, mask)
-
-        monkeypatch.setattr(scanner_module, "apply_mask", count)
-
-
-def without_budget(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn_module, "MOST_FRAMES", 1 << 30)
-    monkeypatch.setattr(turn_module, "FEW_FRAMES", 1 << 30)
-    worker.turn.most_frames = 1 << 30
-    monkeypatch.setattr("mpchat.websocket.budget.WORK_OF_A_TURN", 1 << 60)
-    monkeypatch.setattr("mpchat.websocket.budget.SECONDS_OF_A_TURN", 1 << 30)
-    worker.turn.renew()
-
-
 @pytest.mark.parametrize("budget", [True, False])
 @on_uvloop
-async def test_many_that_send_at_once_share_a_turn(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, budget: bool
-) -> None:
+async def test_many_that_send_at_once_share_a_turn(worker: Worker, budget: bool) -> None:
     if not budget:
-        without_budget(worker, monkeypatch)
+        worker.go_by(UNLIMITED)
     taken: Counter[int] = Counter()
 
     async def take(chat: WebSocketConnection) -> None:
@@ -207,7 +185,7 @@ async def test_many_that_send_at_once_share_a_turn(
     honest, _protocol = await worker.connect(echo)
     each = 100
     with Turns() as turns:
-        frames = Frames(monkeypatch, turns)
+        frames = turns.watch(lambda: worker.counters.messages_received)
         for client in clients:
             client.send(SMALL * each)
         honest.send(SMALL)
@@ -217,7 +195,7 @@ async def test_many_that_send_at_once_share_a_turn(
         await until(lambda: taken.total() == MANY * each)
     # Each gets its share, also the last.
     assert set(taken.values()) == {each}
-    assert (max(frames.in_turn.values()) <= FRAMES_OF_A_TURN) == budget
+    assert (frames.most <= FRAMES_OF_A_TURN) == budget
     if budget:
         # One round of the line: a read and a few frames of each.
         assert waited <= MANY * (each * FRAME + 2 * READ_WORK) / WORK_OF_A_TURN + 3
@@ -229,35 +207,34 @@ READ_WORK = 10_000
 @pytest.mark.parametrize("budget", [True, False])
 @on_uvloop
 async def test_what_comes_after_our_close_is_dropped_within_the_budget(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, budget: bool
+    worker: Worker, budget: bool
 ) -> None:
     if not budget:
-        without_budget(worker, monkeypatch)
+        worker.go_by(UNLIMITED)
 
     async def leave(chat: WebSocketConnection) -> None:
         await chat.recv()
 
     client, protocol = await worker.connect(leave)
     client.send(GOODBYE)
-    await until(lambda: protocol.sent is not None)
+    await until(lambda: protocol.close_sent is not None)
     with Turns() as turns:
-        frames = Frames(monkeypatch, turns)
+        frames = turns.watch(lambda: protocol.parser.overhead)
         flood = frame(FINAL | PING, b"") * 20_000
         await worker.loop.sock_sendall(client, flood + frame(FINAL | CLOSE, CODE))
-        await until(lambda: protocol.finished)
-    assert protocol.received is not None
-    assert (max(frames.in_turn.values()) <= FRAMES_OF_A_TURN) == budget
+        await until(lambda: protocol.is_finished)
+    assert protocol.close_rcvd is not None
+    assert (frames.most <= FRAMES_OF_A_TURN) == budget
 
 
 @pytest.mark.parametrize("size", [60_000, 4 * MIB])
 @pytest.mark.parametrize("budget", [True, False])
 @on_uvloop
 async def test_bombs_below_the_limit_are_inflated_within_the_budget(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int, budget: bool
+    worker: Worker, size: int, budget: bool
 ) -> None:
     if not budget:
-        without_budget(worker, monkeypatch)
-        monkeypatch.setattr(scanner_module, "_MOST_UNCOMMON", 1 << 30)
+        worker.go_by(UNLIMITED)
     count = 16 * MIB // size
     received: list[int] = []
 
@@ -269,49 +246,41 @@ async def test_bombs_below_the_limit_are_inflated_within_the_budget(
     worker.agreement = BITS
     client, protocol = await worker.connect(take, **options)
     bombs = frame(FINAL | COMPRESSED | BINARY, compressed(bytes(size)))
-    in_turn: Counter[int] = Counter()
-    inflate = Inflater.inflate
     with Turns() as turns:
-
-        def spy(inflater: Inflater, limit: int) -> bytes:
-            part = inflate(inflater, limit)
-            in_turn[turns.number] += len(part)
-            return part
-
-        monkeypatch.setattr(Inflater, "inflate", spy)
+        work = turns.watch(lambda: worker.turn.done)
         await worker.loop.sock_sendall(client, bombs)
         for _ in range(count - 1):
             await worker.loop.sock_sendall(client, bombs)
         await until(lambda: len(received) == count)
     assert received == [size] * count
-    assert protocol.sent is None
-    assert (max(in_turn.values()) <= TURNS * WORK_OF_A_TURN // INFLATED_BYTE + 64 * KIB) == budget
+    assert protocol.close_sent is None
+    assert (work.most <= TURNS * WORK_OF_A_TURN + 64 * KIB * INFLATED_BYTE) == budget
 
 
 def test_a_large_message_is_inflated_in_several_turns() -> None:
-    size, budget = 4 * MIB, Budget(lambda: 0.0)
-    scanner = Scanner(size, Counters(), budget, BITS)
+    size, budget = 4 * MIB, Budget(THRESHOLDS, lambda: 0.0)
+    parser = Parser(size, Counters(), budget, BITS)
     messages: list[str | bytes] = []
     whole = bytes(range(256)) * (size // 256)
     data = frame(FINAL | COMPRESSED | BINARY, compressed(whole)) + SMALL
-    more, steps = scanner.feed(data, messages, MOST_FRAMES), 1
+    more, steps = parser.feed(data, messages, MOST_FRAMES), 1
     while more:
-        assert scanner.is_within_message == (messages != [whole, bytes(4)])
+        assert parser.is_within_message == (messages != [whole, bytes(4)])
         budget.renew()
-        more = scanner.feed(b"", messages, MOST_FRAMES)
+        more = parser.feed(b"", messages, MOST_FRAMES)
         steps += 1
     assert messages == [whole, bytes(4)]
     assert steps >= size * INFLATED_BYTE // WORK_OF_A_TURN
-    assert scanner.received == 2
+    assert parser.received == 2
 
 
 @pytest.mark.parametrize("bound", [True, False])
 @on_uvloop
 async def test_what_is_read_and_not_parsed_has_a_limit_in_a_worker(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, bound: bool
+    worker: Worker, bound: bool
 ) -> None:
     most = MIB
-    monkeypatch.setattr(turn_module, "MOST_KEPT", most if bound else 1 << 60)
+    worker.go_by(replace(THRESHOLDS, max_kept_bytes=most if bound else 1 << 60))
     taken: Counter[int] = Counter()
 
     async def take(chat: WebSocketConnection) -> None:
@@ -320,20 +289,14 @@ async def test_what_is_read_and_not_parsed_has_a_limit_in_a_worker(
 
     clients = [(await worker.connect(take))[0] for _ in range(60)]
     data = frame(FINAL | BINARY, bytes(60_000)) * 2
-    kept, line_up = 0, Turn.line_up
-
-    def spy(turn: Turn, line: Line, member: WebSocketProtocol, size: int = 0) -> None:
-        nonlocal kept
-        line_up(turn, line, member, size)
-        kept = max(kept, turn._kept)
-
-    monkeypatch.setattr(Turn, "line_up", spy)
-    # Nothing is parsed now, as in a turn that others have used up.
-    worker.turn.left = 0
-    for client in clients:
-        assert client.send(data) == len(data)
-    await until(lambda: taken.total() == 60 * 120_000)
-    assert (kept <= most + len(data)) == bound
+    with Turns() as turns:
+        kept = turns.watch(lambda: worker.turn.kept)
+        # Nothing is parsed now, as in a turn that others have used up.
+        worker.turn.left = 0
+        for client in clients:
+            assert client.send(data) == len(data)
+        await until(lambda: taken.total() == 60 * 120_000)
+    assert (kept.peak <= most + len(data)) == bound
     # All go on.
     for client in clients:
         client.send(SMALL)

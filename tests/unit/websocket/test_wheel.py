@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 
-from mpchat.websocket.wheel import TICK, Wheel
+from mpchat.websocket.thresholds import Thresholds
+from mpchat.websocket.wheel import Wheel
 from tests.unit.websocket.rig import until
+
+THRESHOLDS = Thresholds()
+TICK = THRESHOLDS.tick_seconds
 
 
 class Member:
@@ -28,7 +32,7 @@ class Member:
 
 async def test_expiry_order_replacement_and_discard() -> None:
     loop = asyncio.get_running_loop()
-    wheel = Wheel(loop)
+    wheel = Wheel(loop, THRESHOLDS)
     told: list[tuple[str, float]] = []
     begun = loop.time()
     late, soon, moved, gone, twice = (
@@ -62,7 +66,7 @@ class Expiring:
 
 async def test_others_have_their_turn_between_many_that_expire_together() -> None:
     loop = asyncio.get_running_loop()
-    wheel = Wheel(loop)
+    wheel = Wheel(loop, THRESHOLDS)
     told: list[None] = []
     turns = [0]
 
@@ -75,12 +79,12 @@ async def test_others_have_their_turn_between_many_that_expire_together() -> Non
         wheel.set(Expiring(lambda: told.append(None)), 0)
     loop.call_soon(count_turns)
     await until(lambda: len(told) == 100)
-    assert max(after - before for before, after in pairwise(turns)) == 4
+    assert max(after - before for before, after in pairwise(turns)) == THRESHOLDS.max_expired
 
 
 async def test_one_that_fails_does_not_stop_the_wheel() -> None:
     loop = asyncio.get_running_loop()
-    wheel = Wheel(loop)
+    wheel = Wheel(loop, THRESHOLDS)
     told: list[None] = []
     errors: list[str] = []
     loop.set_exception_handler(lambda _loop, context: errors.append(str(context["exception"])))

@@ -2,25 +2,17 @@
 
 Rules. No asyncio, no input or output: ``feed`` takes bytes and adds messages. Parsing is lazy: it stops
 after so many frames, or when the budget of all is spent, also within a message that is being inflated.
-What it has not looked at stays in the backlog, so a client cannot make us build more than somebody takes.
+The rest stays in the backlog, so a client cannot make us build more messages than its handler takes.
 
 Theory of operation. Nearly all traffic is whole, final, masked text and binary frames: those are decoded
 inline with the C mask of ``websockets``, one that is a whole read before all others. Sizes are checked
-at the header, before a byte of the payload is kept. Bytes of a frame that has not arrived whole are
-collected in parts; for a large one there is a buffer that the rest may be read into (see bulk). Fragments
-and compressed messages are left to ``assembly``. ``websockets`` decides what a Close may say. After a
-Close or a mistake everything further is ignored. An idle connection holds no list: what is rare begins
-as an empty tuple.
+at the header, before a byte of the payload is kept. A frame that has not arrived whole is left to
+``partial``, fragments and compressed messages to ``assembly``. ``websockets`` decides what a Close may
+say. Nothing is parsed behind a Close or a mistake.
 """
 
 from __future__ import annotations
 
-import codecs
-import ctypes
-from collections.abc import Callable
-from typing import cast
-
-from websockets import utils
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
@@ -28,60 +20,45 @@ from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.budget import FRAME, INFLATED_BYTE, INFLATED_FRAME, Budget
 from mpchat.websocket.deflate import Agreement, Inflater
-from mpchat.websocket.frames import CLOSE, PING, PONG, Ending, close_frame, frame_header
+from mpchat.websocket.frames import (
+    CLOSE,
+    CONTROL,
+    PING,
+    PONG,
+    RSV1,
+    TEXT,
+    Ending,
+    ending,
+    frame_header,
+)
 from mpchat.websocket.headers import check_header, check_opening
-from mpchat.websocket.parts import Parts
+from mpchat.websocket.masking import apply_mask
+from mpchat.websocket.partial import Partial
+from mpchat.websocket.state import State
 
-Mask = Callable[[bytes | memoryview, bytes | memoryview], bytes]
-try:
-    from websockets import speedups
-
-    apply_mask = cast(Mask, speedups.apply_mask)
-except ImportError:  # no compiler where websockets was built
-
-    def apply_mask(data: bytes | memoryview, mask: bytes | memoryview) -> bytes:
-        """Return the data with the mask applied, in Python."""
-        return utils.apply_mask(bytes(data), bytes(mask))
-
-
-_TEXT, _BINARY = 0x1, 0x2
 _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
 _PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
-_COMPRESSED = 0x40
-"""RSV1, which the first frame of a compressed message has (RFC 7692, section 6)."""
-_CONTROL = 0x8
-_LARGE = 4096
-"""Bytes of a payload from which on a view of it is cheaper than a copy."""
-_BULK = 16 * 1024
-"""Bytes of a payload from which on it is worth it to have a frame read into a buffer of its own."""
-_LEAST_PART = 16
-"""Of a frame, one in so many bytes has to be there before it gets that buffer."""
-_BEYOND = 1024
-"""Bytes behind a large frame that are read with it: a read that has room left is known to be the last."""
-_LOOKED_AT = 1024
-"""Bytes at the beginning of a text that are checked before its frame is whole."""
-_MOST_UNCOMMON = 256 * 1024
-"""With that much waiting in large messages, others come first: a few bytes may inflate to so many."""
 
 
-class Scanner:
+Pongs = tuple[tuple[int, bytes], ...]
+"""Pongs that have arrived, in order: how many messages came before each, and its payload"""
+
+
+class Parser:
     """One client's byte stream.
 
     Attributes:
-        replies: Pong frames to send, one behind the other.
-        pongs: Pongs that have arrived, in order: the number of messages before each, and its payload.
         closed: The client's Close, with the frame that answers it.
         failure: The mistake of the client, with the Close frame that tells it.
-        received, received_bytes: Messages so far, and the bytes of their payloads; the worker's counters
-            are kept as well.
+        received, received_bytes: Messages so far, and the bytes of their payloads.
         fragments: Frames so far that did not end their message.
-        overhead: What keeps us busy and carries nothing, so far: control frames but pongs that answer our
-            pings, and empty fragments but those that begin or end a message with something in it.
+        overhead: Frames so far that carry nothing: control frames, except pongs that answer our pings,
+            and empty fragments, except those that begin or end a message that is not empty.
         pongs_due: Pings of ours that a pong may still answer.
         is_bulk: There was a large frame.
-        has_control: Something of the above has to be looked at.
-        has_buffers: Set by whoever reads what comes next into ``rest``, when there is one.
-        rest: Where the next bytes have to be put, for ``add_rest``; None if they are for ``feed``.
+        has_control: Set when the client has sent anything but messages, has ended its input, or sends in
+            bulk. ``take_control`` clears it.
+        has_buffers: Set by a reader that puts the next bytes into ``rest``, when there is one.
         is_over: After the client's Close or a mistake nothing further is parsed.
     """
 
@@ -89,15 +66,16 @@ class Scanner:
         "_assembly",
         "_backlog",
         "_budget",
-        "_chunks",
         "_counters",
-        "_frame",
         "_inflater",
         "_is_dropping",
         "_is_inflating",
+        "_large",
         "_max_size",
-        "_missing",
-        "_text_from",
+        "_partial",
+        "_pongs",
+        "_replies",
+        "_thresholds",
         "closed",
         "failure",
         "fragments",
@@ -106,12 +84,9 @@ class Scanner:
         "is_bulk",
         "is_over",
         "overhead",
-        "pongs",
         "pongs_due",
         "received",
         "received_bytes",
-        "replies",
-        "rest",
     )
 
     def __init__(
@@ -122,58 +97,59 @@ class Scanner:
         agreement: Agreement | None = None,
     ) -> None:
         self._max_size = max_size
+        self._thresholds = budget.thresholds
+        # Asked for with every frame.
+        self._large = budget.thresholds.large_payload
         self._budget = budget
-        self._inflater = Inflater(agreement) if agreement is not None else None
+        self._inflater = Inflater(agreement, budget.thresholds) if agreement is not None else None
         self._counters = counters
-        self.received = 0
-        self.received_bytes = 0
+        self.received = self.received_bytes = 0
         self._backlog: bytes = b""
-        self._chunks: Parts[bytes] | None = None
-        self._missing = 0
-        self._frame: memoryview | None = None
-        self.rest: memoryview | None = None
+        self._partial: Partial | None = None
         self.is_bulk = self.has_buffers = False
-        # Where its text begins, while that is to be looked at.
-        self._text_from = 0
         self._assembly: Assembly | None = None
-        self.replies = b""
-        self.pongs: tuple[tuple[int, bytes], ...] = ()
+        self._replies = b""
+        self._pongs: Pongs = ()
         self.closed: Ending | None = None
         self.failure: Ending | None = None
         self._is_dropping = self._is_inflating = False
-        self.fragments = 0
-        self.overhead = self.pongs_due = 0
-        self.has_control = False
-        self.is_over = False
+        self.fragments = self.overhead = self.pongs_due = 0
+        self.has_control = self.is_over = False
 
     @property
     def is_within_message(self) -> bool:
         """Whether a message or a frame has begun that has not ended."""
-        begun = self._backlog or self._frame
-        return bool(begun) or self._chunks is not None or self._assembly is not None
+        is_within_frame = bool(self._backlog) or self._partial is not None
+        return is_within_frame or self._assembly is not None
 
     @property
     def unparsed(self) -> int:
         """Bytes that were not looked at yet."""
         return len(self._backlog)
 
+    def take_control(self) -> tuple[bytes, Pongs]:
+        """Return Pong frames to send, and pongs that have arrived, once."""
+        control = self._replies, self._pongs
+        self._replies, self._pongs, self.has_control = b"", (), False
+        return control
+
     def feed(self, data: bytes | memoryview, messages: list[Message], most: int) -> bool:
         """Take bytes and put the messages of up to ``most`` frames into ``messages``.
 
-        Returns whether bytes are left that may hold further messages: call again with ``b""``. Control
-        frames and a mistake of the client raise ``has_control``; whoever has looked at them lowers it.
+        Returns whether bytes are left that may hold further messages: call again with ``b""``.
         """
         if self.is_over:
             return False
         size = len(data)
         if (
-            6 <= size < _LARGE
+            6 <= size < self._large
             and data[0] in _PLAIN
             and not self._backlog
-            and self._chunks is None
+            and self._partial is None
             and self._assembly is None
         ):
-            # What nearly all reads are; the loop would say the same, for 4 % more of an echo.
+            # One small, final, masked frame, as nearly all reads are. The loop below does the same, for
+            # 4 % more CPU per echo.
             second = data[1]
             if second < 0xFE:
                 start = 6 if second - 0x80 == size - 6 else 0
@@ -196,16 +172,13 @@ class Scanner:
                 counters.messages_received += 1
                 counters.bytes_received += length
                 return False
-        if self._chunks is not None:
-            # A large frame: only count until it is whole.
-            self._chunks.add(bytes(data))
-            self._missing -= len(data)
-            if self._missing > 0:
-                if self._text_from:
-                    self._check_beginning(self._chunks.join())
+        if self._partial is not None:
+            whole = self._partial.add(data)
+            if whole is None:
+                if data:
+                    self._check_partial()
                 return False
-            data = self._chunks.join()
-            self._chunks = None
+            data, self._partial = whole, None
         elif self._backlog:
             data = self._backlog + data if data else self._backlog
             self._backlog = b""
@@ -218,7 +191,7 @@ class Scanner:
             return False
         position = 0
         end = len(data)
-        max_size = self._max_size
+        max_size, thresholds, large = self._max_size, self._thresholds, self._large
         received = received_bytes = 0
         # At least one, so that every call gets on.
         left = most = max(min(most, self._budget.left // FRAME), 1)
@@ -252,15 +225,17 @@ class Scanner:
                 stop = start + length
                 if stop > end:
                     # Between the header and its end: wait for exactly what is missing.
-                    if length >= _BULK and not self.is_bulk:
+                    if length >= thresholds.buffered_payload and not self.is_bulk:
                         self.is_bulk = self.has_control = True
-                    text_from = start - position if first & 0x7F == _TEXT else 0
-                    self._begin_frame(data[position:], stop - position, text_from)
+                    text_from = start - position if first & 0x7F == TEXT else 0
+                    begun, size = data[position:], stop - position
+                    self._partial = Partial(begun, size, text_from, self.has_buffers, thresholds)
+                    self._check_partial()
                     return False
                 masked: bytes | memoryview
-                if length >= _LARGE:
+                if length >= large:
                     masked = memoryview(data)[start:stop]
-                    if length >= _BULK and not self.is_bulk:
+                    if length >= thresholds.buffered_payload and not self.is_bulk:
                         self.is_bulk = self.has_control = True
                 else:
                     masked = data[start:stop]
@@ -296,47 +271,25 @@ class Scanner:
             counters.messages_received += received
             counters.bytes_received += received_bytes
 
+    @property
+    def rest(self) -> memoryview | None:
+        """Where the next bytes have to be put, for ``add_rest``; None if they are for ``feed``."""
+        return self._partial.rest if self._partial is not None else None
+
     def add_rest(self, count: int) -> bytes | memoryview:
         """So many bytes have been put into ``rest``; return what is for ``feed`` now."""
-        frame, rest = self._frame, self.rest
-        if frame is None or rest is None:
+        if self._partial is None:
             return b""
-        self._missing -= count
-        if self._missing > 0:
-            self.rest = rest[count:]
-            if self._text_from:
-                self._check_beginning(frame[: len(frame) - len(self.rest)])
+        whole = self._partial.fill(count)
+        if whole is None:
+            self._check_partial()
             return b""
-        self._frame = self.rest = None
-        return frame[: len(frame) - _BEYOND - self._missing]
+        self._partial = None
+        return whole
 
-    def _begin_frame(self, beginning: bytes | memoryview, size: int, text_from: int) -> None:
-        """Keep what is there of a frame, header included, which has ``size`` bytes."""
-        there = len(beginning)
-        self._missing = size - there
-        # An announcement alone does not cost us the memory that it names.
-        if self.has_buffers and self._missing >= _BULK and there * _LEAST_PART >= size:
-            self._frame = memoryview(_bytearray(None, size + _BEYOND))
-            self._frame[:there] = beginning
-            self.rest = self._frame[there:]
-        else:
-            self._chunks = Parts(b"")
-            self._chunks.add(bytes(beginning))
-        self._text_from = text_from
-        if text_from:
-            self._check_beginning(beginning)
-
-    def _check_beginning(self, data: bytes | memoryview) -> None:
-        """Refuse text at its first wrong byte, also within a frame that trickles."""
-        start = self._text_from
-        if len(data) >= start + _LOOKED_AT:
-            self._text_from = 0
-        if len(data) > start:
-            beginning = apply_mask(data[start : start + _LOOKED_AT], data[start - 4 : start])
-            try:
-                codecs.utf_8_decode(beginning, "strict", False)
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+    def _check_partial(self) -> None:
+        if self._partial is not None and self._partial.has_wrong_text():
+            self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
 
     def drop(self, data: bytes | memoryview, most: int) -> bool:
         """As ``feed``, now that messages are not wanted any more: only a Close or a mistake counts."""
@@ -345,29 +298,29 @@ class Scanner:
         if self._is_inflating:
             self._frame_is_inflated()
         more = self.feed(data, [], most)
-        self.replies, self.pongs = b"", ()
-        self.has_control = False
+        self.take_control()
         return more
 
     def _uncommon(
         self, first: int, payload: bytes, uncounted: int, messages: list[Message], least: int
     ) -> bool:
-        """Take what is no plain message; return whether others come first, before more is parsed.
+        """Take a frame that is no plain message; return whether others come first, before more is parsed.
 
         ``uncounted`` is how many messages before it are not in ``received`` yet; ``least`` is what has to
         be left of the budget.
         """
         final = first >= 0x80
-        if first & _CONTROL or not (payload or final):
+        if first & CONTROL or not (payload or final):
             self.overhead += 1
             self.has_control = True
-        if first & _CONTROL:
+        if first & CONTROL:
             self._control(first & 0x0F, payload, self.received + uncounted)
             return False
         assembly = self._assembly
         if assembly is None:
-            inflater = self._inflater if first & _COMPRESSED else None
-            assembly = Assembly(first & 0x0F == _TEXT, self._max_size, inflater)
+            inflater = self._inflater if first & RSV1 else None
+            is_text = first & 0x0F == TEXT
+            assembly = Assembly(is_text, self._max_size, inflater, self._thresholds)
             assembly.began_empty = not payload
         self._assembly = None if final else assembly
         if final:
@@ -422,7 +375,9 @@ class Scanner:
         self.received_bytes += size
         self._counters.messages_received += 1
         self._counters.bytes_received += size
-        return len(message) >= _LARGE and _size(messages) >= _MOST_UNCOMMON
+        thresholds = self._thresholds
+        is_large = len(message) >= thresholds.large_payload
+        return is_large and sum(map(len, messages)) >= thresholds.max_uncommon
 
     def _control(self, opcode: int, payload: bytes, messages_before: int) -> None:
         """Take a control frame (RFC 6455, section 5.5), whose header has been checked."""
@@ -430,9 +385,9 @@ class Scanner:
             if self.pongs_due:
                 self.pongs_due -= 1
                 self.overhead -= 1
-            self.pongs = (*self.pongs, (messages_before, payload))
+            self._pongs = (*self._pongs, (messages_before, payload))
         elif opcode == PING:
-            self.replies += frame_header(PONG, len(payload)) + payload
+            self._replies += frame_header(PONG, len(payload)) + payload
         else:
             try:
                 close = Close.parse(payload)
@@ -444,18 +399,52 @@ class Scanner:
                 self.closed = Ending(close, frame_header(CLOSE, len(payload)) + payload)
                 self.is_over = True
 
+    # Moving
+
+    def to_state(self) -> State | None:
+        """Return all of it as plain values, to be read back by the parser of the same limits.
+
+        None within a compressed message that is too long to be inflated once more.
+        """
+        message = None
+        if self._assembly is not None:
+            message = self._assembly.to_state()
+            if message is None:
+                return None
+        partial, inflater = self._partial, self._inflater
+        return {
+            "unparsed": bytes(partial.arrived) if partial is not None else self._backlog,
+            "message": message,
+            "is_inflating": self._is_inflating,
+            "window": inflater.window if inflater is not None else b"",
+            "received": self.received,
+            "received_bytes": self.received_bytes,
+            "fragments": self.fragments,
+            "overhead": self.overhead,
+            "pongs_due": self.pongs_due,
+        }
+
+    def continue_from(self, state: State) -> bool:
+        """Go on where another parser has left off; return whether ``feed`` has to be called at once."""
+        self._backlog = state["unparsed"]
+        if self._inflater is not None:
+            self._inflater.window = state["window"]
+        if state["message"] is not None:
+            message: State = state["message"]
+            inflater = self._inflater if message["frames"] is not None else None
+            text: bool = message["text"]
+            self._assembly = Assembly(text, self._max_size, inflater, self._thresholds)
+            self._assembly.continue_from(message)
+        self._is_inflating = state["is_inflating"]
+        self.received = state["received"]
+        self.received_bytes = state["received_bytes"]
+        self.fragments = state["fragments"]
+        self.overhead = state["overhead"]
+        self.pongs_due = state["pongs_due"]
+        return bool(self._backlog) or self._is_inflating
+
     def _fail(self, code: CloseCode, reason: str) -> None:
-        self.failure = Ending(Close(code, reason), close_frame(code, reason))
+        self.failure = ending(code, reason)
         self.has_control = self.is_over = True
-        self._assembly = self._frame = self.rest = None
+        self._assembly = self._partial = None
         self._is_inflating = False
-
-
-def _size(messages: list[Message]) -> int:
-    return sum(map(len, messages))
-
-
-# bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.
-_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_bytearray.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
-_bytearray.restype = ctypes.py_object

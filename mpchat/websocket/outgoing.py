@@ -3,66 +3,81 @@
 Rules. A reply with no further input queued is written at once; with input queued it is gathered, and
 one write at the end of the loop's turn takes all. Control frames go behind the data that was gathered
 before them. While the client reads slowly ``send`` waits, so what is buffered stays within write-limit.
+Bytes that were written belong to the outlet, alone, until the system has taken them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from collections.abc import Sequence
+from typing import Protocol
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.deflate import Agreement, Deflater
-from mpchat.websocket.frames import frame_header, pack_medium
-from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.frames import BINARY, RSV1, TEXT, frame_header, pack_medium
+from mpchat.websocket.state import State
+from mpchat.websocket.thresholds import Thresholds
 
-_COMPRESSED = 0x40
 _SHORT = {
     opcode: [frame_header(opcode, length) for length in range(126)]
-    for opcode in (0x1, 0x2, 0x1 | _COMPRESSED, 0x2 | _COMPRESSED)
+    for opcode in (TEXT, BINARY, TEXT | RSV1, BINARY | RSV1)
 }
-_GATHERED_BYTES = 64 * 1024
-"""Replies with more payload than this are written before the turn's end."""
-_SEPARATE_BYTES = 16 * 1024
-"""From this size on, header and payload are written without being joined."""
-_MOST_FRAGMENTS = 4096
-"""Into more fragments than this no message is cut: the fragments get larger instead."""
-_MOST_PARTS = 64
-"""With more parts than this, joining them is cheaper than handing them over one by one."""
-_UNSENT = 256 * 1024
-"""Bytes that the kernel holds of answers beyond the client's window, as supervisor/sockets has it."""
-_LARGE_UNSENT = 1024 * 1024
-"""The same, at the most, where messages go out in larger fragments."""
+_LISTENERS_UNSENT = 256 * 1024
+"""TCP_NOTSENT_LOWAT of the listening sockets, which clients' sockets inherit (supervisor/sockets)."""
 
 
-class Output:
-    """The writing half of a connection."""
+class Outlet(Protocol):
+    """Where a connection's bytes leave: asyncio's transport, or what has the same three methods."""
+
+    def write(self, data: bytes, /) -> None:
+        """Take these bytes, and own them until the system has them."""
+
+    def writelines(self, parts: Sequence[bytes], /) -> None:
+        """Take these, one behind the other."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the system has not taken yet."""
+
+
+class Outgoing:
+    """The writing half of a connection.
+
+    Attributes:
+        paused: The client reads slowly: ``send`` waits, and nothing more is read.
+        sent, sent_bytes: Messages that were written so far, and the bytes of their payloads.
+    """
 
     __slots__ = (
         "_counters",
         "_fragment_size",
         "_gathered",
+        "_max_gathered",
+        "_max_joined",
+        "_outlet",
         "_payload_bytes",
-        "_transport",
+        "_thresholds",
         "_uncounted",
         "_waiters",
-        "is_closed",
         "paused",
         "sent",
         "sent_bytes",
     )
 
     def __init__(
-        self, transport: asyncio.Transport, counters: Counters, fragment_size: int, limit: int
+        self, outlet: Outlet, counters: Counters, thresholds: Thresholds, fragment_size: int
     ) -> None:
-        transport.set_write_buffer_limits(high=limit)
+        self._outlet = outlet
         self.paused = False
-        self.is_closed = False
-        """An end has begun: whether a message may go out is for the protocol to say"""
         self.sent = 0
         self.sent_bytes = 0
-        self._transport = transport
         self._counters = counters
+        self._thresholds = thresholds
         self._fragment_size = fragment_size
+        # Asked for with every message: the largest payload that goes out as one frame, header joined.
+        self._max_joined = min(thresholds.separate_payload - 1, fragment_size or sys.maxsize)
+        self._max_gathered = thresholds.max_gathered
         self._gathered: list[bytes] = []
         # Of the messages among them: bytes of payload, and how many have not been counted yet.
         self._payload_bytes = 0
@@ -75,8 +90,7 @@ class Output:
         Messages longer than ``fragment-size`` go out in fragments.
         """
         length = len(payload)
-        size = self._fragment_size
-        if length < _SEPARATE_BYTES and (length <= size or not size):
+        if length <= self._max_joined:
             header = (
                 _SHORT[opcode][length] if length < 126 else pack_medium(opcode | 0x80, 126, length)
             )
@@ -88,14 +102,14 @@ class Output:
                 counters = self._counters
                 counters.messages_sent += 1
                 counters.bytes_sent += length
-                self._transport.write(frame)
+                self._outlet.write(frame)
                 return True
             self._gathered.append(frame)
         else:
-            self._gather_large(opcode, payload, size)
+            self._gather_large(opcode, payload)
         self._uncounted += 1
         self._payload_bytes += length
-        if at_once or self._payload_bytes >= _GATHERED_BYTES:
+        if at_once or self._payload_bytes >= self._max_gathered:
             self.flush()
             return True
         return False
@@ -107,24 +121,28 @@ class Output:
         counters.messages_sent += messages
         counters.bytes_sent += payload_bytes
 
-    def _gather_large(self, opcode: int, payload: bytes, size: int) -> None:
-        length = len(payload)
+    def _gather_large(self, opcode: int, payload: bytes) -> None:
+        length, size = len(payload), self._fragment_size
         if not size or length <= size:
             self.gather(frame_header(opcode, length))
             self.gather(payload)
             return
         # The default limit of websockets' clients; with a tiny size its messages would never arrive.
-        size = max(size, -(-length // _MOST_FRAGMENTS))
+        size = max(size, -(-length // self._thresholds.max_fragments))
         for start in range(0, length, size):
             part = payload[start : start + size]
             self.gather(frame_header(opcode, len(part), final=start + size >= length))
             self.gather(part)
             opcode = 0
 
+    def unsent(self) -> int:
+        """Return how many bytes were written that the system has not taken yet."""
+        return self._outlet.get_write_buffer_size()
+
     @property
     def backlog(self) -> int:
         """Bytes that wait here until the client reads."""
-        return self._payload_bytes + self._transport.get_write_buffer_size()
+        return self._payload_bytes + self.unsent()
 
     def gather(self, data: bytes) -> None:
         """Add bytes to what the next flush writes."""
@@ -139,10 +157,10 @@ class Output:
         if self._uncounted:
             self._count(self._uncounted, size)
         self._gathered, self._payload_bytes, self._uncounted = [], 0, 0
-        if size < _SEPARATE_BYTES or len(gathered) > _MOST_PARTS:
-            self._transport.write(b"".join(gathered))
+        if size < self._thresholds.separate_payload or len(gathered) > self._thresholds.max_parts:
+            self._outlet.write(b"".join(gathered))
         else:
-            self._transport.writelines(gathered)
+            self._outlet.writelines(gathered)
 
     async def wait_writable(self) -> None:
         """Wait until the client has read enough of what was sent, or is gone."""
@@ -154,28 +172,46 @@ class Output:
             await waiter
 
     def resume(self) -> None:
-        """The client has read, or nobody needs to wait any more."""
+        """The client has read, or is gone: wake all who wait."""
         self.paused = False
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
+    def to_state(self) -> State:
+        """Return what the other half of a connection has left, as plain values."""
+        return {
+            "sent": self.sent,
+            "sent_bytes": self.sent_bytes,
+            "gathered": b"".join(self._gathered),
+            "gathered_messages": self._uncounted,
+            "gathered_payload": self._payload_bytes,
+        }
 
-class DeflatingOutput(Output):
+    def continue_from(self, state: State) -> None:
+        """Go on where another object has left off."""
+        self.sent = state["sent"]
+        self.sent_bytes = state["sent_bytes"]
+        self._gathered = [state["gathered"]] if state["gathered"] else []
+        self._uncounted = state["gathered_messages"]
+        self._payload_bytes = state["gathered_payload"]
+
+
+class DeflatingOutgoing(Outgoing):
     """The same where the handshake has agreed on compression."""
 
     __slots__ = ("_deflater",)
 
     def __init__(
         self,
-        transport: asyncio.Transport,
+        outlet: Outlet,
         counters: Counters,
+        thresholds: Thresholds,
         fragment_size: int,
-        limit: int,
         deflater: Deflater,
     ) -> None:
-        super().__init__(transport, counters, fragment_size, limit)
+        super().__init__(outlet, counters, thresholds, fragment_size)
         self._deflater = deflater
 
     def send_message(self, opcode: int, payload: bytes, at_once: bool) -> bool:
@@ -187,27 +223,36 @@ class DeflatingOutput(Output):
         saved = len(payload) - len(deflated)
         self.sent_bytes += saved
         self._counters.bytes_sent += saved
-        return super().send_message(opcode | _COMPRESSED, deflated, at_once)
+        return super().send_message(opcode | RSV1, deflated, at_once)
+
+    def to_state(self) -> State:
+        """Return the same, and the window."""
+        return {**super().to_state(), "window": self._deflater.window}
+
+    def continue_from(self, state: State) -> None:
+        """Go on where another object has left off."""
+        super().continue_from(state)
+        self._deflater.window = state["window"]
 
 
-def make_output(
-    transport: asyncio.Transport,
+def make_outgoing(
+    outlet: Outlet,
     counters: Counters,
-    options: WebsocketHandlerBase.Options,
+    thresholds: Thresholds,
+    fragment_size: int,
     agreement: Agreement | None,
-) -> Output:
+) -> Outgoing:
     """Return the writing half for what the handshake has agreed on."""
-    sizes = options.fragment_size, options.write_limit
-    _let_through(transport, options.fragment_size)
     if agreement is None:
-        return Output(transport, counters, *sizes)
-    return DeflatingOutput(transport, counters, *sizes, Deflater(agreement))
+        return Outgoing(outlet, counters, thresholds, fragment_size)
+    deflater = Deflater(agreement, thresholds)
+    return DeflatingOutgoing(outlet, counters, thresholds, fragment_size, deflater)
 
 
-def _let_through(transport: asyncio.Transport, fragment_size: int) -> None:
-    """Have the kernel take a fragment whole: in several pieces a large one costs a tenth more."""
-    unsent = min(fragment_size or _LARGE_UNSENT, _LARGE_UNSENT)
-    if unsent > _UNSENT:
+def let_through(transport: asyncio.Transport, fragment_size: int, limit: int) -> None:
+    """Raise TCP_NOTSENT_LOWAT to the fragment size: large fragments cost 10 % more CPU in pieces."""
+    unsent = min(fragment_size or limit, limit)
+    if unsent > _LISTENERS_UNSENT:
         client: socket.socket = transport.get_extra_info("socket")
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)

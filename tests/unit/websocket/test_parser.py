@@ -1,4 +1,4 @@
-"""The scanner against frames made by websockets, cut anywhere, and against each rule of RFC 6455."""
+"""The parser against frames made by websockets, cut anywhere, and against each rule of RFC 6455."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
-from mpchat.websocket.budget import Budget
-from mpchat.websocket.deflate import Agreement, Inflater
-from mpchat.websocket.scanner import Scanner
+from mpchat.websocket.budget import FRAME, Budget
+from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.parser import Parser
+from mpchat.websocket.thresholds import Thresholds
 from tests.unit.websocket import streams
 
 MASK = b"\x01\x02\x03\x04"
@@ -27,15 +28,15 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 
 def scan(
     stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
-) -> tuple[Scanner, list[Message]]:
-    scanner = Scanner(limit, Counters(), Budget())
+) -> tuple[Parser, list[Message]]:
+    parser = Parser(limit, Counters(), Budget(Thresholds()))
     messages: list[Message] = []
     borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
     for start, stop in itertools.pairwise(borders):
-        more = scanner.feed(stream[start:stop], messages, budget)
+        more = parser.feed(stream[start:stop], messages, budget)
         while more:
-            more = scanner.feed(b"", messages, budget)
-    return scanner, list(messages)
+            more = parser.feed(b"", messages, budget)
+    return parser, list(messages)
 
 
 MESSAGES = st.lists(
@@ -68,11 +69,11 @@ def test_messages_survive_any_fragmentation_and_any_cut(
     messages: list[tuple[Message, list[int], bool]], cuts: list[int], budget: int
 ) -> None:
     stream = b"".join(encode(*parts) for parts in messages)
-    scanner, found = scan(stream, cuts, budget=budget)
+    parser, found = scan(stream, cuts, budget=budget)
     assert found == [message for message, _borders, _ping in messages]
-    assert scanner.failure is None
+    assert parser.failure is None
     pings = sum(len(borders) + 1 for _message, borders, ping in messages if ping)
-    assert scanner.replies == b"\x8a\x01p" * pings
+    assert parser.take_control()[0] == b"\x8a\x01p" * pings
 
 
 def test_every_cut_of_one_stream() -> None:
@@ -127,63 +128,63 @@ def test_every_cut_of_one_stream() -> None:
 )
 def test_a_mistake_ends_with_its_code(stream: bytes, code: CloseCode) -> None:
     good = frame(Opcode.TEXT, b"before")
-    scanner, messages = scan(good + stream + MASK + frame(Opcode.TEXT, b"after"))
+    parser, messages = scan(good + stream + MASK + frame(Opcode.TEXT, b"after"))
     assert messages == ["before"]
-    assert scanner.failure is not None
-    assert scanner.failure.close.code == code
-    assert scanner.failure.frame[:1] == b"\x88"
+    assert parser.failure is not None
+    assert parser.failure.close.code == code
+    assert parser.failure.frame[:1] == b"\x88"
 
 
 @pytest.mark.parametrize("opening", [b"\x81\x7e", b"\x83\xff", b"\x8b\xfe"])
 def test_a_frame_is_refused_at_its_second_byte(opening: bytes) -> None:
-    scanner, _messages = scan(opening)
-    assert scanner.failure is not None
-    assert scanner.failure.close.code == CloseCode.PROTOCOL_ERROR
+    parser, _messages = scan(opening)
+    assert parser.failure is not None
+    assert parser.failure.close.code == CloseCode.PROTOCOL_ERROR
 
 
 def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
     good = "päivää ✓".encode()
     for bad in (b"\xff", b"\xc3\x28", b"\xf4\x90"):
         stream = streams.frame(0x81, good + bad + b"more")
-        scanner = Scanner(1000, Counters(), Budget())
+        parser = Parser(1000, Counters(), Budget(Thresholds()))
         over = []
         for place in range(len(stream) - 1):
-            scanner.feed(stream[place : place + 1], [], 1)
-            over.append(scanner.is_over)
+            parser.feed(stream[place : place + 1], [], 1)
+            over.append(parser.is_over)
         assert over.index(True) == 6 + len(good) + len(bad) - 1
-        assert scanner.failure is not None
-        assert scanner.failure.close.code == CloseCode.INVALID_DATA
+        assert parser.failure is not None
+        assert parser.failure.close.code == CloseCode.INVALID_DATA
 
 
 def test_a_frame_that_trickles_takes_little_more_than_what_has_come() -> None:
     size = 200_000
     stream = frame(Opcode.BINARY, bytes(size))
-    scanner = Scanner(size, Counters(), Budget())
+    parser = Parser(size, Counters(), Budget(Thresholds()))
     messages: list[Message] = []
     tracemalloc.start()
     try:
         for place in range(0, len(stream) - 2, 2):
-            assert not scanner.feed(stream[place : place + 2], messages, 1)
+            assert not parser.feed(stream[place : place + 2], messages, 1)
         held, _most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert held < 1.5 * size
-    scanner.feed(stream[-2:], messages, 1)
+    parser.feed(stream[-2:], messages, 1)
     assert messages == [bytes(size)]
 
 
 def test_close_is_answered_with_its_own_code() -> None:
-    scanner, messages = scan(frame(Opcode.CLOSE, b"\x0f\xa1why") + frame(Opcode.TEXT, b"late"))
+    parser, messages = scan(frame(Opcode.CLOSE, b"\x0f\xa1why") + frame(Opcode.TEXT, b"late"))
     assert messages == []
-    assert scanner.closed is not None
-    assert (scanner.closed.close.code, scanner.closed.close.reason) == (4001, "why")
-    assert scanner.closed.frame == b"\x88\x05\x0f\xa1why"
+    assert parser.closed is not None
+    assert (parser.closed.close.code, parser.closed.close.reason) == (4001, "why")
+    assert parser.closed.frame == b"\x88\x05\x0f\xa1why"
 
 
 def test_the_budget_bounds_what_is_parsed() -> None:
-    scanner = Scanner(1000, Counters(), Budget())
+    parser = Parser(1000, Counters(), Budget(Thresholds()))
     messages: list[Message] = []
-    assert scanner.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
+    assert parser.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10
 
 
@@ -199,35 +200,36 @@ def deflated(data: bytes) -> bytes:
 def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
     limit, count = 60_000, 100
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
-    budget = Budget()
-    scanner = Scanner(limit, Counters(), budget, agreement)
+    budget = Budget(Thresholds())
+    parser = Parser(limit, Counters(), budget, agreement)
     messages: list[Message] = []
     bombs = streams.frame(COMPRESSED, deflated(bytes(limit))) * count
     assert len(bombs) < 10_000
-    more = scanner.feed(bombs, messages, 1_000)
+    more = parser.feed(bombs, messages, 1_000)
     taken = 0
     while more:
         assert sum(map(len, messages)) < 256 * 1024 + limit
         taken += len(messages)
         messages.clear()
         budget.renew()
-        more = scanner.feed(b"", messages, 1_000)
-    assert taken + len(messages) == scanner.received == count
+        more = parser.feed(b"", messages, 1_000)
+    assert taken + len(messages) == parser.received == count
     # So it is if they come one by one to a handler that does not come back.
     messages.clear()
     budget.renew()
     bomb = streams.frame(COMPRESSED, deflated(bytes(limit)))
-    assert [scanner.feed(bomb, messages, 1_000) for _ in range(5)] == [False] * 4 + [True]
+    assert [parser.feed(bomb, messages, 1_000) for _ in range(5)] == [False] * 4 + [True]
 
 
-def test_what_nobody_wants_any_more_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_wants_any_more_is_not_inflated() -> None:
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
-    scanner = Scanner(1_000, Counters(), Budget(), agreement)
-    monkeypatch.delattr(Inflater, "inflate")
+    budget = Budget(Thresholds())
+    parser = Parser(1_000, Counters(), budget, agreement)
     first = streams.frame(0x41, deflated("päivää".encode())[:5])
-    scanner.drop(streams.frame(COMPRESSED, b"no data") + first, 10)
-    assert not scanner.is_over
-    scanner.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"), 10)
-    assert scanner.failure is None
-    assert scanner.closed is not None
-    assert scanner.received == 0
+    parser.drop(streams.frame(COMPRESSED, b"no data") + first, 10)
+    assert not parser.is_over
+    parser.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"), 10)
+    assert parser.failure is None
+    assert parser.closed is not None
+    assert parser.received == 0
+    assert budget.done == 4 * FRAME

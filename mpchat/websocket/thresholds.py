@@ -1,0 +1,105 @@
+"""The numbers by which connections are served: sizes, counts and times that no option sets.
+
+They are handed to whatever goes by them, so that a test can use others, also where the code is compiled.
+What a kind of work costs is in ``budget``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """One set of them; the defaults are those of a worker."""
+
+    # A turn of the loop, see turn
+
+    turn_work: int = 5_000_000
+    """Units of work that one turn of the loop does for all connections together."""
+    turn_seconds: float = 0.005
+    """Seconds after which a turn is over, however little work was done."""
+    clock_looks: int = 8
+    """Looks at the clock while the work of one turn is used up."""
+    max_frames: int = 128
+    """Frames of one connection that are parsed at a time."""
+    max_frames_in_crowd: int = 16
+    """The same while more than ``crowd`` connections wait."""
+    crowd: int = 8
+    max_kept_bytes: int = 16 * MIB
+    """Bytes that a worker has read and not parsed, beyond which it reads no client that waits."""
+    publish_seconds: float = 0.01
+    """Largest age of the published counters of messages."""
+
+    # Timers, see wheel
+
+    tick_seconds: float = 0.05
+    """Resolution of the wheel."""
+    max_expired: int = 4
+    """Members expired in one turn. Closing a socket with a full queue takes a fifth of a millisecond."""
+
+    # Reading, see protocol and bulk
+
+    large_read: int = 64 * KIB
+    """A read this large switches the connection to bulk reading and yields to others."""
+    max_behind: int = 64 * KIB
+    """Bytes read, in addition to one read, that the handler has not taken, before reading pauses."""
+    max_taken: int = 32
+    """Messages that a handler takes without waiting, before it yields to the loop."""
+    bulk_read: int = 192 * KIB
+    """Largest bulk read at a frame's beginning: it bounds what one client can make us buffer."""
+    bulk_read_when_spent: int = 16 * KIB
+    """The same when the work of the turn is used up."""
+
+    # Parsing, see parser
+
+    large_payload: int = 4 * KIB
+    """Payloads of at least this size are unmasked from a view instead of a copy."""
+    buffered_payload: int = 16 * KIB
+    """Frames with at least this payload get a receive buffer of their own, ..."""
+    buffered_part: int = 16
+    """... once one in this many of their bytes has arrived: a forged length must not reserve memory."""
+    buffer_slack: int = 1 * KIB
+    """Spare bytes at the end of that buffer: a read that leaves some unused has emptied the socket."""
+    checked_text: int = 1 * KIB
+    """Bytes at the beginning of a text that are checked before its frame is complete."""
+    max_uncommon: int = 256 * KIB
+    """Bytes in large waiting messages at which parsing yields: a few bytes may inflate to this many."""
+    joined_parts: int = 256
+    """Parts that are joined at a time: parts of one byte then take a fifth more than their bytes."""
+
+    # Compression, see deflate
+
+    min_deflated: int = 128
+    """Smallest message that is compressed: below it, less is saved than a packet's headers."""
+    inflate_step: int = 64 * KIB
+    """Bytes that go into or come out of zlib in one step, a tenth of a millisecond."""
+    max_streams: int = 16
+    """Deflate streams in one frame; each block with BFINAL set ends one (RFC 7692, 7.2.3.4)."""
+    max_replayed: int = 64 * KIB
+    """Bytes kept of a compressed message that has begun, so that its connection can move."""
+
+    # Writing, see output
+
+    max_gathered: int = 64 * KIB
+    """Payload bytes of gathered replies that are written before the turn's end."""
+    separate_payload: int = 16 * KIB
+    """Payloads of at least this size are written without being joined to their headers."""
+    max_fragments: int = 4096
+    """Fragments of one message; a longer message gets larger fragments instead."""
+    max_parts: int = 64
+    """With more parts than this, joining them costs less than handing each to the transport."""
+    max_unsent_in_kernel: int = 1 * MIB
+    """Largest TCP_NOTSENT_LOWAT, for handlers whose fragments are larger than the listener's own."""
+
+    # Limits on a client, see limits
+
+    catch_up_seconds: float = 5.0
+    """Seconds' worth of messages that a client may send at once after a silence."""
+    idle_looks: int = 4
+    """Checks for new messages within one ``idle-timeout``."""
+    uptake_looks: int = 4
+    """Checks within a timeout of whether the client has taken anything."""

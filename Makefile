@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick clean
+.PHONY: serve test quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -107,6 +107,11 @@ bench: $(VENV)/.bench
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench --quick
+
+# Instructions of a worker's own code for a message, by callgrind: the same on a busy machine. A few minutes; needs
+# Debian's valgrind.
+instructions: $(VENV)/.test
+	$(BIN)/python -m tests.instructions
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .

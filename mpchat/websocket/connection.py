@@ -134,8 +134,8 @@ class WebSocketConnection:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if not outgoing.send_message(opcode, payload, not (self._messages or self._incoming.more)):
             protocol.join_turn()
-        elif not protocol.turn.is_counting:
-            protocol.turn.count()
+        elif not protocol.turn.will_publish:
+            protocol.turn.publish_soon()
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the time in seconds until the client's answer.

@@ -53,8 +53,8 @@ class Turn(Budget):
     """The present turn, shared by all connections of a worker.
 
     Attributes:
-        is_counting: The counters of messages will be published soon. The hot path looks here before it
-            calls ``count``.
+        will_publish: The counters of messages will be published soon. The hot path looks here before it
+            calls ``publish_soon``.
         most_frames: Frames to parse for one connection at a time.
         open_line, new_line: The lines of open WebSockets, and of everything else.
         kept: Bytes that the members of the lines have read and not parsed.
@@ -72,13 +72,13 @@ class Turn(Budget):
         "_publish",
         "_publish_traffic",
         "_touched",
-        "is_counting",
         "is_full",
         "kept",
         "most_frames",
         "new_line",
         "on_full",
         "open_line",
+        "will_publish",
     )
 
     def __init__(
@@ -95,7 +95,7 @@ class Turn(Budget):
         self._members: list[HasTurnWork] = []
         self._touched = False
         self._is_scheduled = False
-        self.is_counting = False
+        self.will_publish = False
         self.open_line: Line = deque()
         self.new_line: Line = deque()
         self.most_frames = thresholds.max_frames
@@ -108,12 +108,12 @@ class Turn(Budget):
     def renew(self) -> None:
         """A new turn begins."""
         super().renew()
-        if not self.is_counting:
+        if not self.will_publish:
             self.mark = _ALWAYS
 
     def look(self) -> None:
         """Look at the clock, and see to it that the turn ends and its counters are published."""
-        self.count()
+        self.publish_soon()
         if self.left < self._look_at:
             super().look()
             self._schedule()
@@ -143,11 +143,11 @@ class Turn(Budget):
         self._touched = True
         self._schedule()
 
-    def count(self) -> None:
+    def publish_soon(self) -> None:
         """Have the counters of traffic published soon."""
-        if not self.is_counting:
-            self.is_counting = True
-            self._loop.call_later(self.thresholds.publish_seconds, self._count)
+        if not self.will_publish:
+            self.will_publish = True
+            self._loop.call_later(self.thresholds.publish_seconds, self._publish_counted)
 
     def publish_now(self) -> None:
         """Publish the counters at once: before a socket is closed they are up to date."""
@@ -180,7 +180,7 @@ class Turn(Budget):
             member.end_turn()
         if members:
             # What was gathered is counted when it is written.
-            self.count()
+            self.publish_soon()
 
     def _serve(self) -> None:
         lines = self.open_line, self.new_line
@@ -203,7 +203,7 @@ class Turn(Budget):
         self.charge(_SERVED)
         member.serve()
 
-    def _count(self) -> None:
-        self.is_counting = False
+    def _publish_counted(self) -> None:
+        self.will_publish = False
         self.mark = _ALWAYS
         self._publish_traffic()

@@ -6,6 +6,7 @@ messages to the service manager show when a reload is done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -40,8 +41,29 @@ def wait_until(
     return result
 
 
-def _is_template(title: str | None) -> bool:
-    return title is not None and title.startswith("mpchat: template")
+def _children(pid: int) -> dict[int, str]:
+    """Return the titles of a process's children by pid, none if it has ended."""
+    found = _child_pids(pid)
+    # While children end, the kernel may leave out others.
+    while found != (found := _child_pids(pid)):
+        pass
+    return {child: _title(child) for child in found}
+
+
+def _child_pids(pid: int) -> list[int]:
+    tasks = f"/proc/{pid}/task"
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(tasks):
+            found += map(int, Path(tasks, task, "children").read_text().split())
+    return found
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _notify_socket() -> tuple[socket.socket, str]:
@@ -146,23 +168,16 @@ class Service:
 
     def children(self) -> dict[int, str]:
         """Return the pids of the supervisor's living children with their titles."""
-        found: dict[int, tuple[int, str]] = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            found[int(entry.name)] = parent, title
-        own = {pid: title for pid, (parent, title) in found.items() if parent == self.pid}
         # The template forks twice: for a moment a worker, even a ready one, is a child of the process in
-        # between, which is about to end.
-        between = {pid for pid, (parent, _title) in found.items() if _is_template(own.get(parent))}
-        late = {pid: title for pid, (parent, title) in found.items() if parent in between}
+        # between. When that ends the supervisor's children, which are read after it, include the worker.
+        found: dict[int, str] = {}
+        for template, title in _children(self.pid).items():
+            if title.startswith("mpchat: template"):
+                for between in _children(template):
+                    found |= _children(between)
+        found |= _children(self.pid)
         # A process that has ended has no title.
-        return {pid: title for pid, title in (own | late).items() if title}
+        return {pid: title for pid, title in found.items() if title}
 
     def pids(self, title: str) -> list[int]:
         """Return the pids of living children whose title begins with ``mpchat: TITLE``."""

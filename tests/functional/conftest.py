@@ -12,7 +12,8 @@ import yaml
 
 from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import Service
-from tests.functional.sharing import Shared
+from tests.kit.control import Control
+from tests.kit.sharing import Shared
 
 Serve = Callable[..., Any]
 
@@ -32,6 +33,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 @pytest.fixture
 def service_tmpdir(request: pytest.FixtureRequest, tmp_path: Path, shared: Shared) -> Path:
     return shared.folder if shares(request) else tmp_path
+
+
+@pytest.fixture
+def control(service_tmpdir: Path) -> Control:
+    """The control socket of the service, which every config of these tests names."""
+    return Control(service_tmpdir / "control.sock")
+
+
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any, control: Control) -> Any:
+    server = service_config_yaml["components_manager"]["components"]["server"]
+    server["control-socket"] = str(control.path)
+    return service_config_yaml
 
 
 @pytest.fixture

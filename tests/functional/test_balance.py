@@ -15,7 +15,7 @@ import pytest
 
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 
 WORKERS = 4
 EACH = 40

@@ -14,7 +14,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from mpchat.testsuite.clients import WebsocketClient
 from tests.functional.conftest import Serve
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 from tests.unit.websocket.streams import BINARY, CONT, FINAL, PING, TEXT, frame
 
 pytestmark = pytest.mark.shared_service

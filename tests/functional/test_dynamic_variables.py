@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import raw_connect
+from tests.kit.raw import raw_connect
 
 
 async def set_values(dynamic_config: DynamicConfig, **values: Any) -> None:

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import HANDLERS, raw_connect
+from tests.kit.raw import HANDLERS, raw_connect
 
 NAMES = (
     "slow",

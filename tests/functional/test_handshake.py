@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
-from tests.deciding import decided
+from tests.kit.deciding import decided
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
-from tests.requests import CASES, CHAT, KEY, PING, Case, plain, shake
+from tests.kit.requests import CASES, CHAT, KEY, PING, Case, plain, shake
 
 pytestmark = pytest.mark.shared_service
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from mpchat.ipc.control import ask
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
+from tests.kit.control import Control
+from tests.kit.waiting import eventually
+
+pytestmark = pytest.mark.shared_service
 
 APP = """
 import re
@@ -52,20 +54,15 @@ def service_command(service_command: list[str], service_tmpdir: Path) -> list[st
 
 
 @pytest.fixture
-def service_config_yaml(service_config_yaml: Any, service_tmpdir: Path) -> Any:
+def service_config_yaml(service_config_yaml: Any) -> Any:
     components = service_config_yaml["components_manager"]["components"]
     del components["handler-ping"]
-    components["server"]["control-socket"] = str(service_tmpdir / "control.sock")
     components["server"]["worker-hang-timeout"] = "1s"
     return service_config_yaml
 
 
-def status(service: Service) -> dict[str, Any]:
-    return ask(str(service.stderr_path.parent / "control.sock"), {"verb": "status"})
-
-
-def restarts(service: Service) -> int:
-    return sum(worker["restarts"] for worker in status(service)["workers"])
+def restarts(control: Control) -> int:
+    return sum(worker["restarts"] for worker in control.workers())
 
 
 def logged(service: Service, text: str) -> None:
@@ -84,16 +81,14 @@ async def test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack(
 
 @pytest.mark.parametrize("how", ["sleep", "sum", "re"])
 async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
-    supervisor: Service, websocket_client: WebsocketClient, how: str
+    supervisor: Service, websocket_client: WebsocketClient, control: Control, how: str
 ) -> None:
-    before = set(supervisor.pids("worker"))
+    before, restarts_before = set(supervisor.pids("worker")), restarts(control)
     async with websocket_client.get("chat") as chat:
         await chat.send(how)
         with pytest.raises(ConnectionClosed):
             await chat.recv()
-    await asyncio.to_thread(
-        wait_until, lambda: len(set(supervisor.pids("worker")) - before) == 1, "new worker"
-    )
+    await eventually(lambda: len(set(supervisor.pids("worker")) - before) == 1, "new worker")
     (victim,) = before - set(supervisor.pids("worker"))
     await asyncio.to_thread(logged, supervisor, f"pid {victim}: killed by SIGABRT")
     text = supervisor.stderr()
@@ -104,33 +99,37 @@ async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
         if source.strip().startswith({"sleep": "time.sleep", "sum": "sum", "re": "re.match"}[how])
     )
     assert f'app.py", line {line} in handle' in text
-    assert restarts(supervisor) == 1
+    assert restarts(control) == restarts_before + 1
 
 
-async def test_a_worker_that_cannot_even_abort_is_killed(supervisor: Service) -> None:
+def test_a_worker_that_cannot_even_abort_is_killed(supervisor: Service) -> None:
     victim = supervisor.pids("worker")[0]
     supervisor.freeze(victim)
-    await asyncio.to_thread(logged, supervisor, f"pid {victim}: killed by SIGKILL")
+    logged(supervisor, f"pid {victim}: killed by SIGKILL")
     assert f"pid {victim} is killed: it did not write its stack in time" in supervisor.stderr()
-    await asyncio.to_thread(wait_until, lambda: len(supervisor.pids("worker")) == 4, "new worker")
+    wait_until(lambda: len(supervisor.pids("worker")) == 4, "new worker")
 
 
-def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service) -> None:
+def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service, control: Control) -> None:
     children = list(supervisor.children())
     for pid in (supervisor.pid, *children):
         supervisor.freeze(pid)
-    begun = time.monotonic()
-    wait_until(lambda: time.monotonic() > begun + 2, "time beyond the hang timeout")
+    # The monitor goes on first, and tells how long the others have been silent.
+    (monitor,) = supervisor.pids("monitor")
+    supervisor.thaw(monitor)
+
+    def silences() -> list[float]:
+        return [process["silent_seconds"] for process in (control.status(), *control.workers())]
+
+    wait_until(lambda: min(silences()) > 2, "silence of all beyond the hang timeout")
     for pid in (supervisor.pid, *children):
         supervisor.thaw(pid)
-    # Looks at the heartbeats again, more than once.
-    thawed = time.monotonic()
-    wait_until(
-        lambda: time.monotonic() > thawed + 1.5 and status(supervisor)["silent_seconds"] < 1,
-        "looks",
-    )
-    assert all(worker["silent_seconds"] < 1 for worker in status(supervisor)["workers"])
-    assert set(supervisor.children()) == set(children)
+    wait_until(lambda: max(silences()) < 1, "end of all silence")
+    # The supervisor looks at all workers again, since it finds this one.
+    frozen = supervisor.pids("worker")[0]
+    supervisor.freeze(frozen)
+    logged(supervisor, f"pid {frozen} is killed")
+    assert set(children) - set(supervisor.children()) == {frozen}
 
 
 async def test_a_stop_is_not_held_up_by_a_stuck_worker(

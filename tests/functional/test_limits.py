@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 
 APP = """
 import asyncio

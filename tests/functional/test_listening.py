@@ -23,7 +23,7 @@ from mpchat.errors import ExitCode
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
-from tests.functional.raw import HANDLERS
+from tests.kit.raw import HANDLERS
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

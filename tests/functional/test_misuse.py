@@ -16,7 +16,7 @@ from mpchat.scoreboard.counters import LIMITS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
-from tests.functional.raw import raw_connect
+from tests.kit.raw import raw_connect
 
 MASK = bytes(4)
 PING = b"\x89\x80" + MASK

@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
-from tests.functional.raw import HANDLERS, handshake, raw_connect
+from tests.kit.raw import HANDLERS, handshake, raw_connect
 
 
 async def test_worker_threads_and_task_processor(serve: Serve) -> None:

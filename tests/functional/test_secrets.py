@@ -14,9 +14,9 @@ import pytest
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
-from tests.functional.raw import HANDLERS
-from tests.functional.talk import APP
-from tests.requests import plain, shake
+from tests.kit.raw import HANDLERS
+from tests.kit.talk import APP
+from tests.kit.requests import plain, shake
 
 SECRET = "c0nf1dent1al"
 HIDDEN = [

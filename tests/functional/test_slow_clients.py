@@ -14,7 +14,7 @@ import pytest
 from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
-from tests.requests import plain, shake
+from tests.kit.requests import plain, shake
 
 APP = """
 import asyncio

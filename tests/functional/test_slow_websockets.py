@@ -12,7 +12,7 @@ import pytest
 
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 
 APP = """
 import asyncio

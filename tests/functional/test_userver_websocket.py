@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 
 MAIN = """
 import asyncio

@@ -18,7 +18,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from mpchat.http.errors import HttpError
 from mpchat.http.head import find_end
-from tests.deciding import LIMITS, decided
+from tests.kit.deciding import LIMITS, decided
 from tests.fuzz.making import GOOD, GOOD_MORE, Made
 
 REFUSALS = {400, 403, 404, 405, 411, 413, 414, 417, 426, 501, 505}

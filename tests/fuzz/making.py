@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tests.requests import KEY
+from tests.kit.requests import KEY
 
 # Field by field: what has to be let in, and what has to be refused.
 GOOD: dict[str, list[str]] = {

@@ -11,8 +11,8 @@ import pytest
 from mpchat.http import head, target, upgrade
 from tests.fuzz.comparing import LAXER, STRICTER, Mistake, compare
 from tests.fuzz.making import Made, make
-from tests.requests import CHAT, KEY, shake
-from tests.requests import target as handshake_for
+from tests.kit.requests import CHAT, KEY, shake
+from tests.kit.requests import target as handshake_for
 
 COUNT = 10_000
 

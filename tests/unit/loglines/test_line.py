@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpchat.loglines.line import CUT, FORMATS, LINE_BYTES, timestamp, to_line
-from tests.lines import read_line
+from tests.kit.lines import read_line
 
 NAMES = ("timestamp", "level", "module", "pid", "worker", "connection", "generation")
 TEXTS = st.text() | st.text(min_size=1, max_size=20).map(lambda part: part * 1000)

@@ -24,7 +24,7 @@ from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 from tests.unit.websocket.compressed import BITS
 from tests.unit.websocket.streams import CLOSE, PONG, Stream, frames
 

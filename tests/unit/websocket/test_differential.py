@@ -19,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, unix_serve
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
-from tests.functional.raw import handshake
+from tests.kit.raw import handshake
 from tests.mutants import Mutation, mutated
 from tests.unit.websocket.compressed import CompressedSource
 from tests.unit.websocket.differences import Difference, check_cuts, compare

@@ -8,7 +8,7 @@ from websockets.datastructures import Headers
 from mpchat.http.errors import HttpError
 from mpchat.http.upgrade import check_handshake
 from mpchat.websocket.negotiation import DeflateOptions, agree, make_judge
-from tests.requests import FIELDS
+from tests.kit.requests import FIELDS
 
 JUDGE = make_judge(("b", "a"), DeflateOptions())
 DEFLATE = "permessage-deflate; client_max_window_bits=12"

@@ -13,7 +13,7 @@ from mpchat.server.routes import Routes
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import agree, make_judge
 from mpchat.websocket.origins import check_origin
-from tests.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
+from tests.kit.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
 LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE, body=1024 * 1024)
 

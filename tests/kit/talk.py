@@ -11,7 +11,7 @@ from typing import Any
 from mpchat.loglines.line import CUT, LINE_BYTES
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import wait_until
-from tests.lines import read_line
+from tests.kit.lines import read_line
 
 WORKERS = 8
 LINES = 20

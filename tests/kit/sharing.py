@@ -1,0 +1,70 @@
+"""One service for the tests of a module that leave it as they found it.
+
+Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the same
+command, config and code. All workers are ready then, its dynamic config is that of the file, and its log
+is empty. What such a test kills comes back; it may end the service, which is then started again. It says
+nothing of absolute counts and generations, to which others have added.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpchat.testsuite.service import Service, wait_until
+
+
+class SharedService(Service):
+    """Shows of its log what came since the running test began."""
+
+    begin = 0
+    children_at_start = 0
+
+    def stderr(self) -> str:
+        """Return what the service has written to stderr during this test."""
+        return super().stderr()[self.begin :]
+
+    def begin_test(self) -> None:
+        """Wait until every process is there, read the dynamic config of the file, forget the log."""
+        wait_until(self._is_whole, f"{self.children_at_start} children, as at the start")
+        self.reload()
+        self.begin = len(super().stderr())
+
+    def _is_whole(self) -> bool:
+        titles = list(self.children().values())
+        return len(titles) == self.children_at_start == len(set(titles))
+
+    def wait_ready(self) -> None:
+        super().wait_ready()
+        self.children_at_start = len(self.children())
+
+
+class Shared:
+    """The service of a module; another one when a test asks for another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._service: SharedService | None = None
+        self._asked: object = None
+
+    def get(self, command: list[str], config: Path, failures: int) -> Service:
+        """Return a service of this command.
+
+        ``failures`` is how many tests have failed so far: each may have left a wreck.
+        """
+        code = {path.name: path.read_text() for path in self.folder.glob("*.py")}
+        asked = (command, config.read_text(), code, failures)
+        service = self._service
+        if service is not None and self._asked == asked and service.process.poll() is None:
+            service.begin_test()
+            return service
+        self.close()
+        self._asked = asked
+        self._service = SharedService(command, self.folder)
+        self._service.wait_ready()
+        return self._service
+
+    def close(self) -> None:
+        """End it."""
+        if self._service is not None:
+            self._service.close()
+            self._service = None

@@ -13,6 +13,6 @@ pytest_plugins = ["mpchat.testsuite", "pytester"]
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# Each service and each worker of pytest would compile all modules anew, which takes longer than many a test.
+# Each service and each worker of pytest would compile all modules anew: a third of a start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -14,6 +14,7 @@ from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import Service
 from tests.kit.control import Control
 from tests.kit.sharing import Shared
+from tests.kit.verbs import Mpchat
 
 Serve = Callable[..., Any]
 
@@ -33,6 +34,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 @pytest.fixture
 def service_tmpdir(request: pytest.FixtureRequest, tmp_path: Path, shared: Shared) -> Path:
     return shared.folder if shares(request) else tmp_path
+
+
+@pytest.fixture(scope="session")
+def mpchat() -> Iterator[Mpchat]:
+    """The command: ``mpchat("check", "-c", "static_config.yaml", cwd=folder)``."""
+    with Mpchat() as command:
+        yield command
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.kit.verbs import Mpchat
 
 CONFIG = """
 components_manager:
@@ -41,33 +41,30 @@ def components():
 """
 
 
-def run(folder: Path, verb: str, app: str = "app:components") -> tuple[int, str]:
+def run(mpchat: Mpchat, folder: Path, verb: str, app: str = "app:components") -> tuple[int, str]:
     (folder / "static_config.yaml").write_text(CONFIG)
-    result = subprocess.run(
-        [sys.executable, "-m", "mpchat", verb, "-c", "static_config.yaml", "--app", app],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = mpchat(verb, "-c", "static_config.yaml", "--app", app, cwd=folder)
     return result.returncode, result.stderr
 
 
 @pytest.mark.parametrize("components", ["append(Ping).append(Chat)", "default"])
-def test_a_list_with_the_ping_has_no_warnings(tmp_path: Path, components: str) -> None:
+def test_a_list_with_the_ping_has_no_warnings(
+    mpchat: Mpchat, tmp_path: Path, components: str
+) -> None:
     app = APP
     if components == "default":
         app = APP.replace(
             "minimal_server_component_list().append(Ping)", "default_component_list()"
         )
     (tmp_path / "app.py").write_text(app)
-    assert run(tmp_path, "check") == (0, "")
+    assert run(mpchat, tmp_path, "check") == (0, "")
 
 
-def test_a_section_of_ours_without_its_class_is_warned_about(tmp_path: Path) -> None:
+def test_a_section_of_ours_without_its_class_is_warned_about(
+    mpchat: Mpchat, tmp_path: Path
+) -> None:
     (tmp_path / "app.py").write_text(APP.replace(".append(Ping)", ""))
-    code, told = run(tmp_path, "check")
+    code, told = run(mpchat, tmp_path, "check")
     assert code == 0
     assert told == (
         "warning: static_config.yaml:10:23: handler-ping is left out: it is not in the component list; "
@@ -115,11 +112,13 @@ WRONG = {
     ("verb", "mistake"),
     [*(("check", mistake) for mistake in WRONG), ("serve", "no import"), ("serve", "sync")],
 )
-def test_a_mistake_is_told_in_a_few_lines(tmp_path: Path, verb: str, mistake: str) -> None:
+def test_a_mistake_is_told_in_a_few_lines(
+    mpchat: Mpchat, tmp_path: Path, verb: str, mistake: str
+) -> None:
     old, new, expected, words = WRONG[mistake]
     assert old in APP
     (tmp_path / "app.py").write_text(APP.replace(old, new, 1))
-    code, told = run(tmp_path, verb)
+    code, told = run(mpchat, tmp_path, verb)
     assert code == expected, told
     assert [word for word in words if word not in told] == [], told
     assert len(told.splitlines()) <= 8, told
@@ -136,10 +135,10 @@ def test_a_mistake_is_told_in_a_few_lines(tmp_path: Path, verb: str, mistake: st
         ("app:Chat", "expected a ComponentList, got the class Chat"),
     ],
 )
-def test_an_app_that_is_not_there(tmp_path: Path, app: str, told: str) -> None:
+def test_an_app_that_is_not_there(mpchat: Mpchat, tmp_path: Path, app: str, told: str) -> None:
     (tmp_path / "app.py").write_text(APP)
     folder = tmp_path.resolve()
-    assert run(tmp_path, "check", app) == (
+    assert run(mpchat, tmp_path, "check", app) == (
         64,
         f"mpchat: --app {app}: {told.format(folder=folder)}\n",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from mpchat.testsuite.service import Service
+from tests.kit.verbs import Mpchat
 
 SAMPLE = Path(__file__).parent.parent / "fixtures" / "userver_websocket_service"
 
@@ -61,12 +61,9 @@ broken.yaml:27:13: components.websoket-handler: unknown component; did you mean 
 
 
 @pytest.mark.parametrize("verb", ["serve", "check"])
-def test_every_mistake_in_one_run(service_command: list[str], tmp_path: Path, verb: str) -> None:
+def test_every_mistake_in_one_run(mpchat: Mpchat, tmp_path: Path, verb: str) -> None:
     (tmp_path / "broken.yaml").write_text(BROKEN)
-    command = [*service_command[:-1], verb, "-c", "broken.yaml"]
-    result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    result = mpchat(verb, "-c", "broken.yaml", cwd=tmp_path)
     assert result.stderr.splitlines() == EXPECTED.splitlines()
     assert result.returncode == 78
 
@@ -96,19 +93,15 @@ several.yaml:15:28: components.websocket-handler.fragment-size: expected at leas
 """  # noqa: E501
 
 
-def test_mistakes_of_all_stages_come_together(service_command: list[str], tmp_path: Path) -> None:
+def test_mistakes_of_all_stages_come_together(mpchat: Mpchat, tmp_path: Path) -> None:
     (tmp_path / "several.yaml").write_text(SEVERAL)
-    command = [*service_command[:-1], "check", "-c", "several.yaml"]
-    result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    result = mpchat("check", "-c", "several.yaml", cwd=tmp_path)
     assert result.stderr.splitlines() == ALL_OF_THEM.splitlines()
     assert result.returncode == 78
 
 
-def test_a_folder_is_no_config(service_command: list[str], tmp_path: Path) -> None:
-    command = [*service_command[:-1], "check", "-c", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_a_folder_is_no_config(mpchat: Mpchat, tmp_path: Path) -> None:
+    result = mpchat("check", "-c", str(tmp_path))
     assert (result.stderr, result.returncode) == (f"{tmp_path}: expected a regular file\n", 78)
 
 
@@ -121,28 +114,16 @@ def test_a_folder_is_no_config(service_command: list[str], tmp_path: Path) -> No
         ("\tx: 1", "broken.yaml:1:1: not valid YAML: "),
     ],
 )
-def test_not_even_yaml(
-    service_command: list[str], tmp_path: Path, text: str, expected: str
-) -> None:
+def test_not_even_yaml(mpchat: Mpchat, tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "broken.yaml").write_text(text)
-    command = [*service_command, "-c", "broken.yaml"]
-    result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    result = mpchat("check", "-c", "broken.yaml", cwd=tmp_path)
     assert result.stderr.startswith(expected)
     assert result.returncode == 78
 
 
-def test_missing_file_and_bad_command_line(service_command: list[str], tmp_path: Path) -> None:
+def test_missing_file_and_bad_command_line(mpchat: Mpchat, tmp_path: Path) -> None:
     def run(*arguments: str) -> tuple[int, str]:
-        result = subprocess.run(
-            [*service_command, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        result = mpchat("serve", *arguments, cwd=tmp_path)
         return result.returncode, result.stderr
 
     assert run("-c", "none.yaml") == (78, "none.yaml: cannot be read: No such file or directory\n")
@@ -174,23 +155,19 @@ def test_own_config_is_clean(service_command: list[str], pytestconfig: pytest.Co
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ},
     )
     assert result.returncode == 0
     assert result.stdout == "static_config.yaml: ok\n"
 
 
 def test_names_of_task_processors_are_checked(
-    service_command: list[str], service_config: Any, tmp_path: Path
+    mpchat: Mpchat, service_config: Any, tmp_path: Path
 ) -> None:
     components = service_config["components_manager"]["components"]
     components["logging"]["fs-task-processor"] = "slow"
     components["server"]["listener"]["task_processor"] = "fast"
     (tmp_path / "names.yaml").write_text(yaml.safe_dump(service_config))
-    command = [*service_command[:-1], "check", "-c", "names.yaml"]
-    result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    result = mpchat("check", "-c", "names.yaml", cwd=tmp_path)
     assert result.returncode == 78
     for option, name in (
         ("server.listener.task_processor", "fast"),

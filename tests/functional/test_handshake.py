@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
-from tests.kit.deciding import decided
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
+from tests.kit.deciding import decided
 from tests.kit.requests import CASES, CHAT, KEY, PING, Case, plain, shake
 
 pytestmark = pytest.mark.shared_service

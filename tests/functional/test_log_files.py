@@ -16,9 +16,9 @@ import pytest
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
+from tests.kit.lines import read_line
 from tests.kit.raw import HANDLERS
 from tests.kit.talk import APP, LINES, WORKERS, Talk, check_lines, talkers
-from tests.kit.lines import read_line
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,9 @@ import pytest
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import ServiceFailed, wait_until
 from tests.functional.conftest import Serve
+from tests.kit.lines import read_line
 from tests.kit.raw import HANDLERS, handshake
 from tests.kit.talk import APP, LINES, talkers
-from tests.kit.lines import read_line
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from mpchat.ipc.control import ask
 from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
 from tests.kit.raw import HANDLERS
-from tests.kit.talk import APP
 from tests.kit.requests import plain, shake
+from tests.kit.talk import APP
 
 SECRET = "c0nf1dent1al"
 HIDDEN = [

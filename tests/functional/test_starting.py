@@ -14,6 +14,7 @@ import yaml
 
 from mpchat.testsuite.clients import ServiceClient
 from mpchat.testsuite.service import Service
+from tests.kit.verbs import Mpchat
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PRODUCTION = FIXTURES / "userver_production_service"
@@ -41,11 +42,9 @@ def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
     )
 
 
-async def test_production_sample_checks_and_serves(tmp_path: Path) -> None:
+async def test_production_sample_checks_and_serves(mpchat: Mpchat, tmp_path: Path) -> None:
     config, variables = PRODUCTION / "static_config.yaml", PRODUCTION / "config_vars.yaml"
-    checked = run(
-        "-m", "mpchat", "check", "-c", str(config), "--config_vars", str(variables), cwd=tmp_path
-    )
+    checked = mpchat("check", "-c", str(config), "--config_vars", str(variables), cwd=tmp_path)
     assert checked.returncode == 0
     assert checked.stderr.count("without effect: ") == 1
     override = tmp_path / "override.yaml"
@@ -71,8 +70,8 @@ def test_root_is_told_that_it_is(supervisor: Service) -> None:
     assert ("the service runs as root" in supervisor.stderr()) == (os.geteuid() == 0)
 
 
-def test_schema_accepts_what_serves_and_names_what_does_not() -> None:
-    printed = run("-m", "mpchat", "serve", "--print-config-schema")
+def test_schema_accepts_what_serves_and_names_what_does_not(mpchat: Mpchat) -> None:
+    printed = mpchat("serve", "--print-config-schema")
     assert printed.returncode == 0
     schema = json.loads(printed.stdout)
     validator = jsonschema.Draft202012Validator

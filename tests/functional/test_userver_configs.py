@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import DEADLINE, Service, wait_until
 from tests.functional.conftest import Serve
+from tests.kit.verbs import Mpchat
 
 V3_1 = Path(__file__).parent.parent / "fixtures" / "userver_v3_1" / "static_config.yaml"
 CONTINUE = "graceful_shutdown_continue_accepting_requests_interval"
@@ -139,7 +139,7 @@ async def test_one_entry_of_ports(serve: Serve) -> None:
     ],
 )
 def test_a_place_that_mpchat_would_not_listen_at_is_a_mistake(
-    service_command: list[str],
+    mpchat: Mpchat,
     service_config: Any,
     tmp_path: Path,
     listener: dict[str, Any],
@@ -148,7 +148,6 @@ def test_a_place_that_mpchat_would_not_listen_at_is_a_mistake(
     service_config["components_manager"]["components"]["server"]["listener"] = listener
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(service_config))
-    command = [*service_command[:-1], "check", "-c", str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = mpchat("check", "-c", str(path))
     assert result.returncode == 78
     assert expected in result.stderr

@@ -18,8 +18,8 @@ from wsproto.utilities import RemoteProtocolError
 
 from mpchat.http.errors import HttpError
 from mpchat.http.head import find_end
-from tests.kit.deciding import LIMITS, decided
 from tests.fuzz.making import GOOD, GOOD_MORE, Made
+from tests.kit.deciding import LIMITS, decided
 
 REFUSALS = {400, 403, 404, 405, 411, 413, 414, 417, 426, 501, 505}
 _TARGETS = {line.split(" ")[1].encode() for line in GOOD[""]}

@@ -1,9 +1,9 @@
 """One service for the tests of a module that leave it as they found it.
 
-Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the same
-command, config and code. All workers are ready then, its dynamic config is that of the file, and its log
-is empty. What such a test kills comes back; it may end the service, which is then started again. It says
-nothing of absolute counts and generations, to which others have added.
+Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the
+same command, config and code. All processes are there then, its dynamic config is that of the file, and
+its log is empty. Such a test may kill what is started again, and may end the service. It compares counts
+and generations with those at its beginning, since others have added to them.
 """
 
 from __future__ import annotations

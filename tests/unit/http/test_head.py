@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mpchat.http.errors import HttpError
 from mpchat.http.head import find_end, parse_head, parse_request
-from tests.kit.deciding import LIMITS, status_of
 from tests.fuzz.comparing import check_pieces
+from tests.kit.deciding import LIMITS, status_of
 from tests.kit.requests import CASES, MAX_HEADERS_SIZE, Case
 
 

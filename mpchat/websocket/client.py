@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MAPPED = bytes(10) + b"\xff\xff"
-"""What an IPv4 address begins with as an IPv6 address (RFC 4291, 2.5.5.2)."""
+"""The prefix of an IPv4 address that is written as IPv6 (RFC 4291, 2.5.5.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a connection's end is to its handler: an exception of ``websockets``."""
+"""The exception of ``websockets`` that tells a handler how its connection ended."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""permessage-deflate (RFC 7692): payloads of a client inflated, ours deflated.
+"""permessage-deflate (RFC 7692): inflates the payloads of a client, and deflates ours.
 
 Rules. Between two messages a connection keeps plain bytes only: the end of what was sent and of what was
-received, as far as the agreed windows reach, and nothing without context takeover. A size is limited
-while inflating, never afterwards, and so is the time: a frame is inflated in steps.
+received, as far as the agreed windows reach, and nothing without context takeover. Size and time are
+limited while a frame is inflated, not afterwards: it is inflated in steps.
 
 Theory of operation. zlib's streams take 11 KiB (inflate) and 32 KiB (deflate) with windows of 12 bits, 40
-and 256 KiB with 15, for as long as they live. But all that one message hands to the next is the window,
-so each message gets a stream of its own that is given the window as its dictionary. That costs a few
-microseconds, and idle connections keep a tenth.
+and 256 KiB with 15, for as long as they live. But one message passes nothing to the next except the
+window, so each message gets a stream of its own, with the window as its dictionary. That costs a few
+microseconds, and an idle connection keeps a tenth of the memory.
 
-What strangers sent is inflated by the standard library's zlib, as fast as any for small messages.
-Deflating costs four to ten times as much; there ISA-L (``isal``) takes a fifth of zlib's time, and its
-output is as small as that of zlib's fastest level.
+The standard library's zlib inflates, as fast as any library for small messages. Deflating costs four to
+ten times as much; ISA-L (``isal``) does it in a fifth of zlib's time, and its output is as small as that
+of zlib's fastest level.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _KEPT_FRAME = 64
 
 
 class TooLarge(Exception):
-    """A message is larger than allowed; what is known of it was not kept."""
+    """A message inflates to more than is allowed."""
 
 
 class CorruptData(Exception):
-    """What was to be inflated is not compressed data."""
+    """The data cannot be inflated."""
 
 
 @dataclass(frozen=True)

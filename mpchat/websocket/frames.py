@@ -1,4 +1,4 @@
-"""Frames of ours: what stands before a payload, and a Close. Pure (RFC 6455, section 5)."""
+"""Frames that we send: their headers, and Close frames. Pure (RFC 6455, section 5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _pack_long = struct.Struct(">BBQ").pack
 
 @dataclass(frozen=True)
 class Ending:
-    """A Close: its code and reason, and the frame of ours that answers or says it."""
+    """A Close: its code and reason, and the frame that we send for it."""
 
     close: Close
     frame: bytes

@@ -1,10 +1,10 @@
-"""How a connection stands: its phase, both Closes, what is owed to the client, and who waits for the end.
+"""How a connection stands: its phase, both Closes, the answers that it owes, and who waits for its end.
 
 Rules.
 - Whatever ends a connection is an event here. ``phases`` says what follows from it; ``_on`` alone sets
   the phase and has the actions done.
-- ``Life`` does those that say something: to the client by a Close, or to those who wait for the end. It
-  knows neither a timer nor a socket. ``timers`` and then ``protocol`` derive from it and do the others.
+- ``Life`` does the actions that write a Close, and those that tell the tasks that wait for the end. It
+  knows neither a timer nor a socket: ``timers`` and ``protocol`` derive from it and do the other actions.
 - Each of these three classes sets its own fields only.
 """
 

@@ -1,7 +1,8 @@
 """The option ``permessage-deflate``, and what a handshake makes of it (RFC 7692, section 7.1).
 
-Rules. ``websockets`` decides about a client's offers: the first one that it can accept counts, others and
-those that break a rule are declined, which leaves the connection uncompressed. Its streams are not used.
+Rules. ``websockets`` accepts the first of a client's offers that it can, and declines the others, also
+those that break a rule. Without an accepted offer the connection stays uncompressed. The streams of
+``websockets`` are not used.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Whose pages may connect: the option ``allowed-origins``, and what holds without it.
+"""The option ``allowed-origins``: whose pages may connect.
 
-Rules. A browser lets every page open a WebSocket to every server and sends along the cookies that it has
-for that server; only Origin tells whose page it was (RFC 6455, section 10.2). With the option a request
-with Origin is let in if the list has it. Without it a request with Origin and with credentials (Cookie,
-Authorization) is let in if Origin names the host and port that the request is for. Whoever sends no
-Origin is no browser, and is let in. Hosts are compared without case, ports with the scheme's own in the
-place of none. Pages of apps, extensions and files have origins of other schemes (``app://x``, ``file://``)
-or ``null``: only a list lets them in with credentials.
+Rules. A browser lets every page open a WebSocket to every server, and sends the cookies that it has for
+that server; only Origin says whose page it is (RFC 6455, section 10.2). With the option, a request with
+Origin is accepted if the list has that origin. Without it, a request with Origin and with credentials
+(Cookie, Authorization) is accepted if Origin names the host and port that the request asks for. A client
+that sends no Origin is not a browser, and is accepted. Hosts are compared without case; a missing port is
+the scheme's own. Pages of apps, extensions and files have origins of other schemes (``app://x``,
+``file://``) or ``null``: with credentials, only a list accepts them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21-\x7e]*)")
 class Origin:
     """Scheme, host and port of a page; ``is_wildcard`` stands for every name below the host instead.
 
-    With schemes that are none of the web's the host is all that follows; ``null`` is a host alone.
+    With schemes other than the web's, the host is all that follows; ``null`` is a host alone.
     """
 
     scheme: str
@@ -40,14 +40,14 @@ class Origin:
     is_wildcard: bool = False
 
     def matches(self, other: Origin) -> bool:
-        """Whether a page's origin is this one, or one of these."""
+        """Whether this is, or includes, a page's origin."""
         if (self.scheme, self.port) != (other.scheme, other.port):
             return False
         return other.host.endswith(f".{self.host}") if self.is_wildcard else other.host == self.host
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Return the origin that a header names; None for what is none (RFC 6454, 7.1)."""
+    """Return the origin that a header names; None if it names none (RFC 6454, 7.1)."""
     if text == "null":
         return _NULL
     found = _ORIGIN.fullmatch(text)
@@ -104,7 +104,7 @@ def refusal(
     if origin is not None and origin.scheme in _DEFAULT_PORTS and authority is not None:
         here = split_authority(authority)
         if here is not None:
-            # Who ended TLS for us kept the scheme to himself: the port is compared as the page would.
+            # A proxy that ends TLS does not tell us the scheme: a missing port is that of the page's.
             port = _DEFAULT_PORTS.get(origin.scheme) if here[1] is None else here[1]
             if (origin.host, origin.port) == (here[0], port):
                 return None

@@ -1,7 +1,7 @@
 """The numbers by which connections are served: sizes, counts and times that no option sets.
 
-They are handed to whatever goes by them, so that a test can use others, also where the code is compiled.
-What a kind of work costs is in ``budget``.
+They are parameters of the code that uses them, so that a test can pass others, also to compiled code. The
+costs of each kind of work are in ``budget``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Thresholds:
     max_replayed: int = 64 * KIB
     """Bytes kept of a compressed message that has begun, so that its connection can move."""
 
-    # Writing, see output
+    # Writing, see outgoing
 
     max_gathered: int = 64 * KIB
     """Payload bytes of gathered replies that are written before the turn's end."""

@@ -18,10 +18,10 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.reload import Reload
 from mpchat.supervisor.running import Running
 
 
@@ -48,7 +48,7 @@ class Forks:
         log: Log,
         scoreboard: Scoreboard,
         family: Family,
-        reload: Reload,
+        editions: Editions,
         levels: Mapping[str, str],
         clock: Callable[[], float],
     ) -> None:
@@ -57,7 +57,7 @@ class Forks:
         self._log = log
         self._scoreboard = scoreboard
         self._family = family
-        self._reload = reload
+        self._editions = editions
         self._levels = levels
         self._clock = clock
         self._waiting: list[_Waiting] = []
@@ -83,13 +83,13 @@ class Forks:
             OSError: As for a worker.
         """
         child, far = _unborn("monitor", FROM_MONITOR)
-        file = running.listeners.file
+        file, plan = running.listeners.file, self._editions.current.plan
         request = ForkRequest(
             "monitor",
             socket_file=asdict(file) if file is not None else None,
             supervisor=os.getpid(),
-            address=running.address(),
-            control_socket=running.control_socket(),
+            address=running.address(plan),
+            control_socket=running.control_socket(plan),
         )
         self._waiting.append(_Waiting(child, far, request, control=running.control))
         return child
@@ -116,7 +116,8 @@ class Forks:
 
     def _send(self, template: Child, fork: _Waiting) -> None:
         child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
-        generation = self._reload.generation
+        edition = self._editions.current
+        generation = edition.generation
         descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
         if request.role == "worker":
             request = replace(request, generation=generation.number)
@@ -126,7 +127,7 @@ class Forks:
             descriptors.append(fork.control)
         template.send(request, tuple(descriptors))
         template.answers.ask(self._numbers.answer_limit, self._clock())
-        child.edition = generation.edition
+        child.edition = edition.number
         if request.role == "worker":
             child.sent_generation = child.applied_generation = generation.number
 

@@ -11,6 +11,7 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
@@ -28,12 +29,13 @@ _DEFAULT_LOGGER = "default"
 class Orders:
     """Carries out what is asked, and answers whoever asked."""
 
-    def __init__(self, reload: Reload, log: Log, family: Family) -> None:
+    def __init__(self, reload: Reload, log: Log, family: Family, editions: Editions) -> None:
         self._reload = reload
         self.restart: Restart | None = None
         """Once the service is up"""
         self._log = log
         self._family = family
+        self._editions = editions
         self.levels: dict[str, str] = {}
         """Of loggers, for processes that are forked from now on"""
 
@@ -48,7 +50,7 @@ class Orders:
         """Begin to carry out an order; the descriptors are ours to close."""
 
         def answer(error: str) -> None:
-            generation = self._reload.generation.number
+            generation = self._editions.generation
             try:
                 child.send(messages.OrderDone(order.number, generation, error))
             except OSError:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from mpchat.supervisor.backoff import Backoff
 from mpchat.supervisor.numbers import Numbers
@@ -39,19 +39,32 @@ from mpchat.supervisor.states import (
 )
 
 
+class Terms(Protocol):
+    """What the policy asks the editions, which alone know it."""
+
+    @property
+    def edition(self) -> int:
+        """Number of the edition that workers are started from."""
+
+    @property
+    def stop_limit(self) -> float:
+        """Seconds that a worker has to end."""
+
+    @property
+    def max_lifetime(self) -> float | None:
+        """Seconds after which a worker is replaced; None: never."""
+
+
 @dataclass
 class Policy:
     """The pool's state, and what follows from each event."""
 
     slots: int
     numbers: Numbers
-    stop_limit: float
+    terms: Terms
     random_between: Callable[[float, float], float] = random.uniform
-    max_lifetime: float | None = None
     stopping: bool = False
     announced: bool = False
-    edition: int = 1
-    """Of the workers that are started from now on"""
     workers: dict[int, Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,12 +118,13 @@ class Policy:
         self._ask_for(self.pool[index], self._next_number, now)
         return self._conclude(now)
 
-    def renew_all(self, edition: int, now: float) -> list[Action]:
-        """Have workers of this edition everywhere: of other code, another static config, or the old one.
+    def renew_all(self, now: float) -> list[Action]:
+        """Replace every worker that is of another edition than the current one.
 
-        Whoever is of another edition and has not started is ended; whoever serves is replaced.
+        A worker of another edition that has not started yet is killed; one that serves stays until its
+        successor is ready.
         """
-        self.edition = edition
+        edition = self.terms.edition
         actions: list[Action] = []
         for slot in self.pool:
             slot.renew_from = 0
@@ -171,10 +185,10 @@ class Policy:
         worker.state = State.READY
         worker.since = now
         worker.due = None
-        if self.max_lifetime is not None:
+        if (lifetime := self.terms.max_lifetime) is not None:
             # Workers that were started together do not go together.
             share = self.random_between(1 - self.numbers.jitter, 1)
-            worker.expires = now + self.max_lifetime * share
+            worker.expires = now + lifetime * share
         slot = self.pool[worker.slot]
         slot.failed_starts = 0
         if worker.number >= slot.renew_from:
@@ -214,7 +228,7 @@ class Policy:
     def _retires(self, worker: Worker, now: float) -> list[Action]:
         slot = self.pool[worker.slot]
         worker.state = State.RETIRING
-        worker.due = now + self.stop_limit
+        worker.due = now + self.terms.stop_limit
         if worker is not slot.current or slot.retiring is not None:
             # It has a successor, or both rows are taken and the successor waits for this one's end.
             return []
@@ -249,7 +263,7 @@ class Policy:
 
     def _stops(self, worker: Worker, now: float) -> list[Action]:
         worker.state = State.STOPPING
-        worker.due = now + self.stop_limit
+        worker.due = now + self.terms.stop_limit
         return [StopWorker(worker.number, now=False)]
 
     def _stops_now(self, worker: Worker, now: float) -> list[Action]:
@@ -320,7 +334,7 @@ class Policy:
         self._next_number += 1
         due = now + self.numbers.start_limit
         row = slot.free_row()
-        worker = Worker(number, index, row, State.STARTING, now, now, due, self.edition)
+        worker = Worker(number, index, row, State.STARTING, now, now, due, self.terms.edition)
         self.workers[number] = worker
         if slot.current is None:
             slot.current = worker

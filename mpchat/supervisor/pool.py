@@ -16,6 +16,7 @@ from mpchat.scoreboard.scoreboard import SLOTS, Scoreboard
 from mpchat.supervisor.adoption import Adoption, Change, Helper
 from mpchat.supervisor.board import show_slots
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import Beat, Heartbeats
@@ -49,6 +50,7 @@ class Pool:
 
     def __init__(
         self,
+        editions: Editions,
         running: Running,
         numbers: Numbers,
         log: Log,
@@ -56,15 +58,11 @@ class Pool:
         family: Family,
         forks: Forks,
     ) -> None:
-        plan = running.plan
-        self.policy = Policy(
-            plan.workers,
-            numbers,
-            plan.stop_limit + numbers.stop_grace,
-            max_lifetime=plan.max_lifetime,
-        )
+        workers = editions.current.plan.workers
+        self.policy = Policy(workers, numbers, editions)
         self.is_up = False
         self.exit_code: ExitCode | None = None
+        self._editions = editions
         self._running = running
         self._numbers = numbers
         self._log = log
@@ -78,7 +76,7 @@ class Pool:
         self._failures: dict[int, str] = {}
         self._adopt_at = 0.0
         self._scaling: list[Asker] = []
-        self._scoreboard.set_service("slots", plan.workers)
+        self._scoreboard.set_service("slots", workers)
 
     def start(self, now: float) -> None:
         """Ask for the first workers."""
@@ -112,9 +110,9 @@ class Pool:
         """Replace the worker of one slot."""
         self._do(self.policy.renew(slot, now), now)
 
-    def renew_all(self, edition: int, now: float) -> None:
-        """Have workers of one edition in all slots."""
-        self._do(self.policy.renew_all(edition, now), now)
+    def renew_all(self, now: float) -> None:
+        """Replace every worker that is not of the current edition."""
+        self._do(self.policy.renew_all(now), now)
 
     def take_failures(self) -> dict[int, str]:
         """Return the slots whose new worker did not start since the last call, and why."""
@@ -146,7 +144,7 @@ class Pool:
         }
         self._heartbeats.look(beats, now)
         for number in beats:
-            if self._heartbeats.stale(number) >= self._running.plan.hang_timeout:
+            if self._heartbeats.stale(number) >= self._editions.current.plan.hang_timeout:
                 self._tell_policy(Event.HUNG, self._children[number], now)
 
     def _beat(self, worker: Child) -> Beat:
@@ -178,7 +176,7 @@ class Pool:
         helper = self._children.get(change.worker)
         if helper is None:
             return
-        pool, who = self._running.plan.pool, f"{helper.name} pid {helper.pid}"
+        pool, who = self._editions.current.plan.pool, f"{helper.name} pid {helper.pid}"
         if change.begins:
             sources = [self._running.inboxes.of(change.slot).fileno()]
             if not self._running.listeners.shared:
@@ -204,9 +202,8 @@ class Pool:
 
     def is_healthy(self) -> bool:
         """Whether no worker has been stuck for so long that it should have been replaced."""
-        return (
-            self._heartbeats.longest() <= self._running.plan.hang_timeout + self._numbers.recovery
-        )
+        limit = self._editions.current.plan.hang_timeout + self._numbers.recovery
+        return self._heartbeats.longest() <= limit
 
     def _answer_scaling(self) -> None:
         if not self._scaling:
@@ -218,7 +215,7 @@ class Pool:
             askers, self._scaling = self._scaling, []
             text = ""
             if failed:
-                name = f"{self._running.plan.pool}/{failed[0]}"
+                name = f"{self._editions.current.plan.pool}/{failed[0]}"
                 text = f"{name} does not start, and is tried again; the last one said:\n{self._last_end}"
             elif self.policy.stopping:
                 text = "the service is stopping"
@@ -287,7 +284,7 @@ class Pool:
 
     def _spawn(self, action: Spawn, now: float) -> list[Action]:
         """Ask for a worker; return what follows where the system refuses one."""
-        name = f"worker {self._running.plan.pool}/{action.slot}"
+        name = f"worker {self._editions.current.plan.pool}/{action.slot}"
         listening = self._running.listeners.sockets[action.slot]
         inbox = self._running.inboxes.of(action.slot)
         try:

@@ -9,12 +9,12 @@ the end of a reload that began after the question.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 
@@ -23,15 +23,6 @@ _MOST_DEATHS = 2
 
 Asker: TypeAlias = Callable[[str], None]
 """Is told the reasons why what was asked for is not done, one per line; none if it is."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A validated dynamic config, and the edition of the code and static config that validated it."""
-
-    number: int
-    memfd: int
-    edition: int = 1
 
 
 class Reload:
@@ -45,15 +36,16 @@ class Reload:
         self,
         numbers: Numbers,
         log: Log,
+        editions: Editions,
         workers: Mapping[int, Child],
         ask_template: Callable[[], None],
         begun: Callable[[], None],
         over: Callable[[str | None], None],
     ) -> None:
-        self.generation = Generation(0, -1)
         self.due: float | None = None
         self._numbers = numbers
         self._log = log
+        self._editions = editions
         self._workers = workers
         self._ask_template = ask_template
         self._begun = begun
@@ -63,7 +55,6 @@ class Reload:
         self._again = False
         self._held = False
         self._deaths = 0
-        self._last = 0
         self._askers: list[Asker] = []
         self._later_askers: list[Asker] = []
 
@@ -95,11 +86,6 @@ class Reload:
         if not self.is_under_way:
             self._begin_again(now)
 
-    def next_generation(self, memfd: int, edition: int) -> Generation:
-        """Number a validated config; a number is never used twice."""
-        self._last += 1
-        return Generation(self._last, memfd, edition)
-
     def template_is_ready(self) -> None:
         """Repeat the question to a template that replaced a dead one."""
         if self._loading:
@@ -113,19 +99,17 @@ class Reload:
         if self._deaths == _MOST_DEATHS:
             self.failed(f"reading it ended the template {self._deaths} times: {how}", now)
 
-    def loaded(self, memfd: int, now: float) -> bool:
-        """Number a validated config and hand it to every worker; False if nobody waits for it."""
+    def loaded(self, memfd: int, drain_limit: float, now: float) -> None:
+        """Number a validated config and hand it to every worker, if anybody waits for it."""
         if not self._loading:
             fds.close(memfd)
-            return False
-        fds.close(self.generation.memfd)
-        self.generation = self.next_generation(memfd, self.generation.edition)
+            return
+        self._editions.renew_generation(memfd, drain_limit)
         self._loading = False
         self._applying = True
         self.due = now + self._numbers.apply_limit
         self._offer_to_all(now)
         self.settle(now)
-        return True
 
     def failed(self, text: str, now: float) -> None:
         """Keep the old generation and say why."""
@@ -133,7 +117,7 @@ class Reload:
             return
         for line in text.splitlines():
             self._log.error(line)
-        number = self.generation.number
+        number = self._editions.generation
         self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
         self._finish(text, now, failed=True)
 
@@ -145,15 +129,15 @@ class Reload:
         """
         if not self._is_owed(worker) or now < worker.offer_at:
             return
-        message = messages.Generation(self.generation.number)
+        generation = self._editions.current.generation
         try:
-            worker.send(message, (self.generation.memfd,))
+            worker.send(messages.Generation(generation.number), (generation.memfd,))
         except OSError as error:
             text = f"cannot give {worker.name} pid {worker.pid} the dynamic config"
             self._log.error(f"{text}: {error.strerror}")
             worker.offer_at = now + self._numbers.first_backoff
             return
-        worker.sent_generation = self.generation.number
+        worker.sent_generation = generation.number
 
     def applied(self, worker: Child, number: int, now: float) -> None:
         """A worker confirmed a generation; it may be owed a newer one.
@@ -170,7 +154,7 @@ class Reload:
         """End the reload if every worker that lives has confirmed."""
         if self._applying and not self._silent():
             ready = sum(worker.ready and self._is_ours(worker) for worker in self._workers.values())
-            number = self.generation.number
+            number = self._editions.generation
             self._log.info(f"dynamic config generation {number} is applied in {ready} workers")
             self._finish("", now)
 
@@ -189,7 +173,7 @@ class Reload:
         """Offer again what was refused; name who has not confirmed in time, and go on without them."""
         self._offer_to_all(now)
         if self._applying and self.due is not None and self.due <= now:
-            number = self.generation.number
+            number = self._editions.generation
             reasons = [
                 f"{worker.name} pid {worker.pid} has not confirmed generation {number}"
                 for worker in self._silent()
@@ -205,12 +189,12 @@ class Reload:
     def _is_owed(self, worker: Child) -> bool:
         """Whether it can be given the newest generation, and has not been."""
         settled = worker.applied_generation == worker.sent_generation
-        newer = worker.applied_generation < self.generation.number
+        newer = worker.applied_generation < self._editions.generation
         return worker.ready and worker.open and settled and newer and self._is_ours(worker)
 
     def _is_ours(self, worker: Child) -> bool:
-        """Whether it is of the edition for which the newest generation was validated."""
-        return worker.edition == self.generation.edition
+        """Whether it is of the edition that has validated the newest generation."""
+        return worker.edition == self._editions.edition
 
     def _silent(self) -> list[Child]:
         return [
@@ -218,7 +202,7 @@ class Reload:
             for worker in self._workers.values()
             if worker.ready
             and self._is_ours(worker)
-            and worker.applied_generation < self.generation.number
+            and worker.applied_generation < self._editions.generation
         ]
 
     def _finish(self, reasons: str, now: float, *, failed: bool = False) -> None:

@@ -23,12 +23,13 @@ from mpchat.ipc import messages
 from mpchat.ipc.layout import LAYOUT
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.children import Child, exec_template
+from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Asker, Generation, Reload
+from mpchat.supervisor.reload import Asker, Reload
 from mpchat.supervisor.requests import Requests
 from mpchat.supervisor.running import Running
 
@@ -74,25 +75,6 @@ class _News:
     slot: int = -1
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What a template answers; the descriptors are its static config files and a generation."""
-
-    plan: messages.Plan
-    static_config: int
-    memfd: int
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What a restart that fails goes back to."""
-
-    plan: messages.Plan
-    generation: Generation
-    workers: int
-    stop_limit: float
-
-
 class Restart:
     """The restart that may be under way; ``over`` is told the reason if it failed, else nothing.
 
@@ -104,11 +86,13 @@ class Restart:
     def __init__(
         self,
         command: list[str],
+        home: str,
         numbers: Numbers,
         log: Log,
         family: Family,
         forks: Forks,
         reload: Reload,
+        editions: Editions,
         running: Running,
         pool: Pool,
         over: Callable[[str], None],
@@ -116,19 +100,22 @@ class Restart:
         self.phase = Phase.IDLE
         self.due: float | None = None
         self._command = command
+        self._home = home
         self._numbers = numbers
         self._log = log
         self._family = family
         self._forks = forks
         self._reload = reload
+        self._editions = editions
         self._running = running
         self._pool = pool
         self._over = over
-        self._edition = reload.generation.edition
         self._slot = -1
-        self._folder = running.folder
-        self._new: _Loaded | None = None
-        self._before: _Before | None = None
+        self._folder = ""
+        """Where the new template loads from"""
+        self._new: Loaded | None = None
+        """What it has loaded, until that is the current edition"""
+        self._workers_before = 0
         self._reason = ""
         self._askers: list[Asker] = []
         self._requests = Requests()
@@ -161,9 +148,10 @@ class Restart:
             reason = "there is no descriptor left to take what the new template has loaded"
             self._step(Step.FAILED, _News(now, reason))
             return
-        refusal = self._running.refusal(plan)
-        self._new = _Loaded(plan, *descriptors)
-        self._step(Step.FAILED if refusal else Step.LOADED, _News(now, refusal))
+        static_config, memfd = descriptors
+        self._new = Loaded(plan, static_config, memfd, self._folder)
+        reason = refusal(self._editions.current.plan, plan)
+        self._step(Step.FAILED if reason else Step.LOADED, _News(now, reason))
 
     def template_failed(self, reason: str, now: float) -> None:
         """The new template cannot run the service."""
@@ -196,29 +184,21 @@ class Restart:
         new, family, policy = self._new, self._family, self._pool.policy
         assert new is not None
         assert family.next_template is not None
-        before = self._running.plan
-        self._before = _Before(
-            before, self._reload.generation, policy.wanted_count(), policy.stop_limit
-        )
-        self._edition += 1
-        self._running.plan = new.plan
-        self._reload.generation = self._reload.next_generation(new.memfd, self._edition)
+        workers = self._editions.current.plan.workers
+        self._workers_before = policy.wanted_count()
+        self._editions.promote(new)
+        self._new = None
         family.next_template.ready = True
         family.forks_from_next = True
         for warning in new.plan.warnings:
             self._log.warning(warning)
         self._log.info("the new code and static config are loaded: replacing workers slot by slot")
-        # Until all have been told to drain, the old ones may take as long as their own config says.
-        policy.stop_limit = max(policy.stop_limit, self._stop_limit(new.plan))
-        policy.max_lifetime = new.plan.max_lifetime
         self._enter(Phase.MOVING)
-        if new.plan.workers != before.workers:
+        if new.plan.workers != workers:
             self._pool.scale(new.plan.workers, news.now)
-        self._pool.renew_all(self._edition, news.now)
+        self._pool.renew_all(news.now)
 
     def _fails_to_load(self, news: _News) -> None:
-        if self._new is not None:
-            fds.close(self._new.memfd)
         self._dismiss_template()
         self._fail(news.reason, news.now)
 
@@ -228,49 +208,37 @@ class Restart:
         self._fails_to_load(_News(news.now, reason))
 
     def _reverts(self, news: _News) -> None:
-        new, before = self._new, self._before
-        assert new is not None
-        assert before is not None
+        workers = self._editions.current.plan.workers
         self._log.error("the restart failed: slots that had moved go back to the old code")
         self._reason = news.reason
-        self._running.plan = before.plan
-        self._pool.policy.stop_limit = before.stop_limit
-        self._pool.policy.max_lifetime = before.plan.max_lifetime
-        fds.close(self._reload.generation.memfd)
-        self._reload.generation = before.generation
+        self._editions.revert()
         self._dismiss_template()
         self._enter(Phase.REVERTING)
         wanted = self._pool.policy.wanted_count()
         # Whoever has ordered another number meanwhile keeps it.
-        if wanted == new.plan.workers and wanted != before.workers:
-            self._pool.scale(before.workers, news.now)
-        self._pool.renew_all(before.generation.edition, news.now)
+        if wanted == workers and wanted != self._workers_before:
+            self._pool.scale(self._workers_before, news.now)
+        self._pool.renew_all(news.now)
 
     def _has_reverted(self, news: _News) -> None:
         self._fail(self._reason, news.now)
 
     def _has_moved(self, news: _News) -> None:
-        new, before, family = self._new, self._before, self._family
-        assert new is not None
-        assert before is not None
+        family = self._family
         assert family.next_template is not None
         old = family.template.child
         family.template.started(family.next_template, news.now)
         family.next_template, family.forks_from_next = None, False
         if old is not None:
             self._dismiss(old)
-        fds.close(before.generation.memfd)
-        fds.close(self._running.static_config)
-        self._running.static_config = new.static_config
-        self._running.folder = self._folder
-        self._new = self._before = None
-        self._pool.policy.stop_limit = self._stop_limit(new.plan)
+        self._editions.settle()
+        plan = self._editions.current.plan
         try:
-            self._running.listeners.set_backlog(new.plan.listener["backlog"])
+            self._running.listeners.set_backlog(plan.listener["backlog"])
         except StartError as error:
             self._log.error(f"the backlog stays as it was: {error}")
         try:
-            self._log.follow(new.plan.log_path, new.plan.log_format, new.plan.log_level)
+            self._log.follow(plan.log_path, plan.log_format, plan.log_level)
         except StartError as error:
             self._log.error(f"the supervisor's own log stays where it was: {error}")
         if family.monitor.child is None:
@@ -361,7 +329,7 @@ class Restart:
         self._new = None
         try:
             start = messages.Start(LAYOUT)
-            self._folder = os.path.realpath(self._running.home)
+            self._folder = os.path.realpath(self._home)
             template = exec_template(
                 self._command, os.environ, start, listens=True, folder=self._folder
             )
@@ -373,16 +341,13 @@ class Restart:
         self._enter(Phase.LOADING, now + self._numbers.template_limit)
         self._family.watch()
 
-    def _stop_limit(self, plan: messages.Plan) -> float:
-        return plan.stop_limit + self._numbers.stop_grace
-
     def _dismiss_template(self) -> None:
         self._family.forks_from_next = False
         if self._family.next_template is not None:
             self._dismiss(self._family.next_template)
             self._family.next_template = None
         if self._new is not None:
-            fds.close(self._new.static_config)
+            fds.close_all((self._new.static_config, self._new.memfd))
             self._new = None
 
     def _dismiss(self, child: Child) -> None:

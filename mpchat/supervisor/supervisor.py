@@ -20,6 +20,7 @@ from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child, describe_status
+from mpchat.supervisor.editions import Editions, Loaded
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.folder import started_in
@@ -56,7 +57,8 @@ class Supervisor:
         self._command = command
         self._home = started_in(os.environ)
         self._numbers = numbers or Numbers()
-        self._log = Log(lambda: self._reload.generation.number)
+        self._editions = Editions(self._numbers.stop_grace)
+        self._log = Log(lambda: self._editions.generation)
         self._faults = Faults(self._log)
         self._manager = ServiceManager(os.environ)
         self._signals = Signals()
@@ -65,23 +67,24 @@ class Supervisor:
         self._reload = Reload(
             self._numbers,
             self._log,
+            self._editions,
             self._family.workers,
             self._ask_template,
             self._manager.reloading,
             self._on_reload_over,
         )
         self._orphans = Orphans(self._family, self._log)
-        self._orders = Orders(self._reload, self._log, self._family)
+        self._orders = Orders(self._reload, self._log, self._family, self._editions)
         self._forks = Forks(
             self._numbers,
             self._log,
             self._scoreboard,
             self._family,
-            self._reload,
+            self._editions,
             self._orders.levels,
             time.monotonic,
         )
-        self._announcer = Announcer(self._log, self._manager, self._scoreboard)
+        self._announcer = Announcer(self._log, self._manager, self._scoreboard, self._editions)
         self._running: Running | None = None
         self._pool: Pool | None = None
         self._restart: Restart | None = None
@@ -90,7 +93,9 @@ class Supervisor:
         self._early: list[signal.Signals] = []
         """Signals that came while the service was being loaded"""
         self._exit_code: int | None = None
-        self._templates = Templates(command, self._numbers, self._log, self._family, self._reload)
+        self._templates = Templates(
+            command, self._numbers, self._log, self._family, self._reload, self._editions
+        )
         steps = (
             Step("look after the template", self._templates.due, self._tick_template),
             Step("start the monitor", self._monitor_due, self._tick_monitor),
@@ -180,7 +185,7 @@ class Supervisor:
             self._forks.flush()
 
     def _look(self, now: float) -> None:
-        self._scoreboard.set_service("generation", self._reload.generation.number)
+        self._scoreboard.set_service("generation", self._editions.generation)
         self._announce_once(now)
         if now < self._next_look:
             return
@@ -197,7 +202,8 @@ class Supervisor:
         if self._announcer.done or self._stopping or waits:
             return
         if self._running is not None and self._pool is not None and self._pool.is_up:
-            self._announcer.up(self._running, self._pool, self._reload, now)
+            plan = self._editions.current.plan
+            self._announcer.up(self._running.address(plan), plan.version, self._pool, now)
 
     # Signals
 
@@ -326,19 +332,26 @@ class Supervisor:
             text = "there is no descriptor left to take what the template has loaded"
             raise StartError(text, ExitCode.OS)
         static_config, memfd = descriptors
-        running = Running(plan, static_config, self._home)
-        self._running = self._templates.running = running
-        self._reload.generation = self._reload.next_generation(memfd, edition=1)
+        self._running = running = Running(plan)
+        self._editions.promote(Loaded(plan, static_config, memfd, os.path.realpath(self._home)))
         self._pool = pool = Pool(
-            running, self._numbers, self._log, self._scoreboard, self._family, self._forks
+            self._editions,
+            running,
+            self._numbers,
+            self._log,
+            self._scoreboard,
+            self._family,
+            self._forks,
         )
         self._restart = self._orders.restart = Restart(
             self._command,
+            self._home,
             self._numbers,
             self._log,
             self._family,
             self._forks,
             self._reload,
+            self._editions,
             running,
             pool,
             self._announcer.restarted,
@@ -396,15 +409,14 @@ class Supervisor:
             return
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        if self._reload.loaded(descriptors[0], now) and self._pool is not None:
-            self._pool.policy.stop_limit = snapshot.stop_limit + self._numbers.stop_grace
+        self._reload.loaded(descriptors[0], snapshot.stop_limit, now)
 
     def _ask_template(self) -> None:
         self._templates.ask_to_reload(time.monotonic())
 
     def _on_reload_over(self, failure: str | None) -> None:
         if not self._stopping and self._pool is not None:
-            self._announcer.reloaded(self._pool, self._reload, failure)
+            self._announcer.reloaded(self._pool, failure)
 
     # Ends of children
 
@@ -462,5 +474,5 @@ class Supervisor:
             if self._running.control >= 0:
                 fds.close(self._running.control)
             # The monitor has removed it, unless it had to be killed.
-            control = self._running.control_socket()
+            control = self._running.control_socket(self._editions.current.plan)
             attempt("remove the control socket's file", partial(remove_dead, control))

@@ -13,29 +13,31 @@ from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.layout import LAYOUT
 from mpchat.supervisor.children import Child, exec_template
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import Reload
-from mpchat.supervisor.running import Running
 
 
 class Templates:
-    """Looks after the template, and after the next one while there is one.
-
-    Attributes:
-        running: What a template needs that replaces one; None until there is a plan.
-    """
+    """Looks after the template, and after the next one while there is one."""
 
     def __init__(
-        self, command: list[str], numbers: Numbers, log: Log, family: Family, reload: Reload
+        self,
+        command: list[str],
+        numbers: Numbers,
+        log: Log,
+        family: Family,
+        reload: Reload,
+        editions: Editions,
     ) -> None:
-        self.running: Running | None = None
         self._command = command
         self._numbers = numbers
         self._log = log
         self._family = family
         self._reload = reload
+        self._editions = editions
 
     def due(self) -> float | None:
         """Return when ``tick`` has something to do."""
@@ -75,7 +77,7 @@ class Templates:
         """Kill a template; another one takes its place as soon as the backoff allows."""
         self._log.error(f"the template pid {template.pid} is killed: {reason}")
         template.end(reason)
-        if self.running is not None and template is self._family.template.child:
+        if not self._editions.is_empty and template is self._family.template.child:
             self._family.leaving.append(template)
             self._family.template.ended(now)
             self._reload.template_ended(reason, now)
@@ -88,8 +90,12 @@ class Templates:
             template.send(messages.ReloadRequest())
 
     def _start(self, now: float) -> None:
-        files = () if self.running is None else (self.running.static_config,)
-        folder = None if self.running is None else self.running.folder
+        files: tuple[int, ...] = ()
+        folder = None
+        if not self._editions.is_empty:
+            # While slots move, this template is needed for the way back only.
+            edition = self._editions.settled
+            files, folder = (edition.static_config,), edition.folder
         try:
             template = exec_template(
                 self._command, os.environ, messages.Start(LAYOUT), files, folder=folder
@@ -97,7 +103,7 @@ class Templates:
         except OSError as error:
             failures = self._family.template.failed(now)
             text = f"the system refuses a process for the template: {error.strerror}"
-            if self.running is None and failures >= self._numbers.start_failures:
+            if self._editions.is_empty and failures >= self._numbers.start_failures:
                 raise StartError(text, ExitCode.OS) from error
             self._log.error(text)
             return

@@ -129,14 +129,15 @@ def kept_inboxes() -> None:
 
 def hang_detection() -> None:
     """A worker may stand still for ever."""
-    from mpchat.supervisor.running import Running
+    from mpchat.supervisor.editions import Editions, Loaded
 
-    init = Running.__init__
+    promote = Editions.promote
 
-    def wait_for_ever(self: Running, plan: Any, *more: Any) -> None:
-        init(self, dataclasses.replace(plan, hang_timeout=1e9), *more)
+    def wait_for_ever(self: Editions, loaded: Loaded) -> None:
+        plan = dataclasses.replace(loaded.plan, hang_timeout=1e9)
+        promote(self, dataclasses.replace(loaded, plan=plan))
 
-    _replace(Running, "__init__", wait_for_ever)
+    _replace(Editions, "promote", wait_for_ever)
 
 
 def adoption() -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.ipc import messages
+from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.orders import MOST_LOGGERS, Orders
 
 
@@ -13,9 +14,9 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
     answers: list[messages.OrderDone] = []
     child: Any = SimpleNamespace(send=answers.append)
     log: Any = SimpleNamespace(info=lambda text: None, order=lambda level: None)
-    reload: Any = SimpleNamespace(generation=SimpleNamespace(number=1))
+    reload: Any = None
     family: Any = ()
-    orders = Orders(reload, log, family)
+    orders = Orders(reload, log, family, Editions(2.0))
 
     def ask(logger: str, level: str | None) -> str:
         arguments = {"logger": logger, "level": level, "number": 10 if level else None}

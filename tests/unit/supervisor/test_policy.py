@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -35,8 +36,15 @@ IMPOSSIBLE = {
 }
 
 
-def make(slots: int = 2) -> Policy:
-    return Policy(slots, Numbers(), stop_limit=11.0, random_between=lambda low, high: 1.0)
+@dataclass
+class Terms:
+    edition: int = 1
+    stop_limit: float = 11.0
+    max_lifetime: float | None = None
+
+
+def make(slots: int = 2, terms: Terms | None = None) -> Policy:
+    return Policy(slots, Numbers(), terms or Terms(), random_between=lambda low, high: 1.0)
 
 
 def test_every_pair_is_decided_or_impossible() -> None:
@@ -184,8 +192,8 @@ def test_a_retiring_worker_has_its_successor_at_once() -> None:
     assert policy.pool[0].current is not None
 
 
-def ready(slots: int) -> Policy:
-    policy = make(slots)
+def ready(slots: int, terms: Terms | None = None) -> Policy:
+    policy = make(slots, terms)
     policy.start(0.0)
     for number in range(1, slots + 1):
         policy.on(Event.READY, number, 0.0)
@@ -254,8 +262,10 @@ def test_a_new_worker_that_does_not_start_leaves_the_old_one_alone() -> None:
 
 
 def test_slots_are_renewed_one_after_the_other_and_crashes_meanwhile_count() -> None:
-    policy = ready(3)
-    assert policy.renew_all(2, 1.0) == [Spawn(4, 0, 1)]
+    terms = Terms()
+    policy = ready(3, terms)
+    terms.edition = 2
+    assert policy.renew_all(1.0) == [Spawn(4, 0, 1)]
     # The last slot's worker crashes: its successor is of the new edition anyway.
     assert policy.on(Event.GONE, 3, 1.1) == [Spawn(5, 2, 0)]
     assert policy.on(Event.READY, 4, 1.2) == [Retire(1)]
@@ -268,12 +278,15 @@ def test_slots_are_renewed_one_after_the_other_and_crashes_meanwhile_count() -> 
 
 
 def test_the_way_back_replaces_what_had_moved_and_ends_what_had_not_started() -> None:
-    policy = ready(3)
-    policy.renew_all(2, 1.0)
+    terms = Terms()
+    policy = ready(3, terms)
+    terms.edition = 2
+    policy.renew_all(1.0)
     policy.on(Event.READY, 4, 1.1)
     policy.on(Event.GONE, 3, 1.2)
     policy.on(Event.GONE, 1, 1.2)
-    actions = policy.renew_all(1, 1.3)
+    terms.edition = 1
+    actions = policy.renew_all(1.3)
     # Worker 4 serves in slot 0; 5 starts beside 2 in slot 1; 6 starts in place of 3 in slot 2.
     assert [action.worker for action in actions if isinstance(action, Kill)] == [5, 6]
     assert policy.renewing() == {0, 2}
@@ -297,8 +310,10 @@ def test_a_worker_that_is_to_replace_another_may_itself_be_asked_to_end() -> Non
 
 
 def test_scaling_down_forgets_what_was_asked_for() -> None:
-    policy = ready(2)
-    policy.renew_all(2, 1.0)
+    terms = Terms()
+    policy = ready(2, terms)
+    terms.edition = 2
+    policy.renew_all(1.0)
     policy.on(Event.READY, 3, 1.1)
     actions = policy.scale(1, 1.2)
     assert [type(action) for action in actions] == [Retire, Kill]
@@ -307,8 +322,7 @@ def test_scaling_down_forgets_what_was_asked_for() -> None:
 
 
 def test_workers_are_replaced_for_their_age_one_after_the_other() -> None:
-    policy = make(2)
-    policy.max_lifetime = 100.0
+    policy = make(2, Terms(max_lifetime=100.0))
     policy.start(0.0)
     policy.on(Event.READY, 1, 0.0)
     policy.on(Event.READY, 2, 0.0)
@@ -338,8 +352,8 @@ SERVING_MAY_FALL = {Event.RETIRING, Event.GONE, Event.HUNG}
 def test_no_sequence_of_possible_events_breaks_it(
     steps: list[tuple[int, int]], slots: int, lifetime: float | None
 ) -> None:
-    policy = make(slots)
-    policy.max_lifetime = lifetime
+    terms = Terms(max_lifetime=lifetime)
+    policy = make(slots, terms)
     now = 0.0
     policy.start(now)
     ends = 0
@@ -360,7 +374,8 @@ def test_no_sequence_of_possible_events_breaks_it(
         elif kind == 2 and not was_stopping and policy.pool[choice % len(policy.pool)].wanted:
             actions += policy.renew(choice % len(policy.pool), now)
         elif kind == 3 and not was_stopping:
-            actions += policy.renew_all(choice, now)
+            terms.edition = choice
+            actions += policy.renew_all(now)
         elif numbers:
             number = numbers[choice % len(numbers)]
             events = [Event.GONE, Event.RETIRING, Event.HUNG, *[Event.READY] * 4]

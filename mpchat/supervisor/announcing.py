@@ -9,7 +9,7 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.systemd import ServiceManager
 
 
@@ -54,7 +54,7 @@ class Announcer:
         """Say with the next status why a restart failed, if it did."""
         self._note("restart", failure)
 
-    def tick(self, pool: Pool | None, reload: Reload, now: float, *, stopping: bool) -> None:
+    def tick(self, pool: Pool | None, reload: Reloading, now: float, *, stopping: bool) -> None:
         """Feed the watchdog, and bring the status line up to date."""
         says_status = self.done and not stopping and not reload.is_under_way and pool is not None
         status = self._status(pool) if says_status and pool is not None else ""

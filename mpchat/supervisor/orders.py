@@ -15,7 +15,7 @@ from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restart import Restart
 
 _SHORT = 2000
@@ -29,7 +29,7 @@ _DEFAULT_LOGGER = "default"
 class Orders:
     """Carries out what is asked, and answers whoever asked."""
 
-    def __init__(self, reload: Reload, log: Log, family: Family, editions: Editions) -> None:
+    def __init__(self, reload: Reloading, log: Log, family: Family, editions: Editions) -> None:
         self._reload = reload
         self.restart: Restart | None = None
         """Once the service is up"""

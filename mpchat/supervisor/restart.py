@@ -29,7 +29,8 @@ from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Asker, Reload
+from mpchat.supervisor.reload import Asker
+from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.requests import Requests
 from mpchat.supervisor.running import Running
 
@@ -91,7 +92,7 @@ class Restart:
         log: Log,
         family: Family,
         forks: Forks,
-        reload: Reload,
+        reload: Reloading,
         editions: Editions,
         running: Running,
         pool: Pool,
@@ -117,6 +118,7 @@ class Restart:
         """What it has loaded, until that is the current edition"""
         self._workers_before = 0
         self._reason = ""
+        self._holds_reload = False
         self._askers: list[Asker] = []
         self._requests = Requests()
 
@@ -336,7 +338,8 @@ class Restart:
         except OSError as error:
             self._finish(f"a new template cannot be started: {error.strerror}", now)
             return
-        self._reload.hold()
+        self._reload.hold(now)
+        self._holds_reload = True
         self._family.next_template = template
         self._enter(Phase.LOADING, now + self._numbers.template_limit)
         self._family.watch()
@@ -365,7 +368,9 @@ class Restart:
         self._enter(Phase.IDLE)
         self._over(reason)
         self._answer(reason)
-        self._reload.release(now)
+        if self._holds_reload:
+            self._holds_reload = False
+            self._reload.release(now)
 
     def _answer(self, reason: str) -> None:
         askers, self._askers = self._askers, []

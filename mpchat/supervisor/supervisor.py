@@ -32,7 +32,7 @@ from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reload import Reload
+from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restart import Restart
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
@@ -64,12 +64,13 @@ class Supervisor:
         self._signals = Signals()
         self._scoreboard = Scoreboard.create()
         self._family = Family(self._numbers, self._log, self._faults, self._on_message)
-        self._reload = Reload(
+        self._templates = Templates(command, self._numbers, self._log, self._family, self._editions)
+        self._reload = Reloading(
             self._numbers,
             self._log,
             self._editions,
             self._family.workers,
-            self._ask_template,
+            self._templates,
             self._manager.reloading,
             self._on_reload_over,
         )
@@ -93,9 +94,6 @@ class Supervisor:
         self._early: list[signal.Signals] = []
         """Signals that came while the service was being loaded"""
         self._exit_code: int | None = None
-        self._templates = Templates(
-            command, self._numbers, self._log, self._family, self._reload, self._editions
-        )
         steps = (
             Step("look after the template", self._templates.due, self._tick_template),
             Step("start the monitor", self._monitor_due, self._tick_monitor),
@@ -130,7 +128,8 @@ class Supervisor:
 
     def _tick_template(self, now: float) -> None:
         try:
-            self._templates.tick(now)
+            if lost := self._templates.tick(now):
+                self._reload.template_ended(lost, now)
         except StartError as error:
             self._cannot_start(error)
 
@@ -151,12 +150,6 @@ class Supervisor:
         self._forks.flush()
 
     def _tick_reload(self, now: float) -> None:
-        if self._reload.is_overdue(now):
-            limit = self._numbers.reload_limit
-            template = self._family.template.child
-            if template is not None:
-                self._templates.give_up(template, f"it did not reload within {limit:g} s", now)
-            self._reload.failed(f"the template did not answer within {limit:g} s", now)
         self._reload.tick(now)
 
     def _pool_due(self) -> float | None:
@@ -325,7 +318,7 @@ class Supervisor:
             return
         self._log.info(f"template pid {template.pid} is ready in place of the one that ended")
         self._forks.flush()
-        self._reload.template_is_ready()
+        self._reload.template_is_ready(now)
 
     def _on_first_plan(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
         if len(descriptors) != _PLAN_DESCRIPTORS:
@@ -410,9 +403,6 @@ class Supervisor:
         for warning in snapshot.warnings:
             self._log.warning(warning)
         self._reload.loaded(descriptors[0], snapshot.stop_limit, now)
-
-    def _ask_template(self) -> None:
-        self._templates.ask_to_reload(time.monotonic())
 
     def _on_reload_over(self, failure: str | None) -> None:
         if not self._stopping and self._pool is not None:

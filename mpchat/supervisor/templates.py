@@ -17,7 +17,6 @@ from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.reload import Reload
 
 
 class Templates:
@@ -29,14 +28,12 @@ class Templates:
         numbers: Numbers,
         log: Log,
         family: Family,
-        reload: Reload,
         editions: Editions,
     ) -> None:
         self._command = command
         self._numbers = numbers
         self._log = log
         self._family = family
-        self._reload = reload
         self._editions = editions
 
     def due(self) -> float | None:
@@ -52,8 +49,8 @@ class Templates:
             times.append(self._ping_due(template))
         return min(times, default=None)
 
-    def tick(self, now: float) -> None:
-        """Start a template, or see whether there still is one.
+    def tick(self, now: float) -> str:
+        """Start a template, or see whether there still is one; return why it was replaced, or nothing.
 
         Raises:
             StartError: The system refuses the first one again and again.
@@ -64,23 +61,20 @@ class Templates:
         template = single.child
         if template is not None and not template.ready:
             if now >= single.since + self._numbers.template_limit:
-                self.give_up(template, "it did not load in time", now)
-            return
+                return self._give_up(template, "it did not load in time", now)
+            return ""
         for one in self._loaded():
             if one.answers.due is not None and one.answers.due <= now:
-                self.give_up(one, "it does not answer any more", now)
+                return self._give_up(one, "it does not answer any more", now)
         if template is not None and not template.answers and self._ping_due(template) <= now:
             template.answers.ask(self._numbers.answer_limit, now)
             template.send(messages.Ping())
+        return ""
 
-    def give_up(self, template: Child, reason: str, now: float) -> None:
-        """Kill a template; another one takes its place as soon as the backoff allows."""
-        self._log.error(f"the template pid {template.pid} is killed: {reason}")
-        template.end(reason)
-        if not self._editions.is_empty and template is self._family.template.child:
-            self._family.leaving.append(template)
-            self._family.template.ended(now)
-            self._reload.template_ended(reason, now)
+    def replace(self, reason: str, now: float) -> None:
+        """Kill the template; another one takes its place as soon as the backoff allows."""
+        if self._family.template.child is not None:
+            self._give_up(self._family.template.child, reason, now)
 
     def ask_to_reload(self, now: float) -> None:
         """Have the dynamic config read, if there is a template that can."""
@@ -88,6 +82,16 @@ class Templates:
         if template is not None and template.ready and template.open:
             template.answers.ask(self._numbers.reload_limit, now)
             template.send(messages.ReloadRequest())
+
+    def _give_up(self, template: Child, reason: str, now: float) -> str:
+        """Kill a template; return the reason if it is one that is replaced."""
+        self._log.error(f"the template pid {template.pid} is killed: {reason}")
+        template.end(reason)
+        if self._editions.is_empty or template is not self._family.template.child:
+            return ""
+        self._family.leaving.append(template)
+        self._family.template.ended(now)
+        return reason
 
     def _start(self, now: float) -> None:
         files: tuple[int, ...] = ()

@@ -1,0 +1,217 @@
+"""Reloads carried out: the template is asked, and workers are given the newest generation.
+
+Rules. ``reload`` decides. The supervisor numbers a dynamic config and hands it on; it never looks inside.
+Each worker has at most one generation unconfirmed; the newest one replaces one that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mpchat.ipc import messages
+from mpchat.linux import descriptors as fds
+from mpchat.supervisor.children import Child
+from mpchat.supervisor.editions import Editions
+from mpchat.supervisor.log import Log
+from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.reload import (
+    Action,
+    Asker,
+    AskTemplate,
+    Begin,
+    Discard,
+    End,
+    Event,
+    Install,
+    Outcome,
+    Phase,
+    Reload,
+    ReplaceTemplate,
+)
+from mpchat.supervisor.templates import Templates
+
+
+class Reloading:
+    """Carries out what a reload's table decides.
+
+    ``begun`` and ``over`` tell the service manager, ``over`` with the reason if the reload failed.
+    """
+
+    def __init__(
+        self,
+        numbers: Numbers,
+        log: Log,
+        editions: Editions,
+        workers: Mapping[int, Child],
+        templates: Templates,
+        begun: Callable[[], None],
+        over: Callable[[str | None], None],
+    ) -> None:
+        self._reload = Reload(numbers)
+        self._numbers = numbers
+        self._log = log
+        self._editions = editions
+        self._workers = workers
+        self._templates = templates
+        self._begun = begun
+        self._over = over
+        self._loaded: tuple[int, float] | None = None
+        """A memfd and its limit for drains that no action has taken yet"""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a reload has begun and not ended."""
+        return self._reload.is_under_way
+
+    def ask(self, now: float, *askers: Asker) -> None:
+        """Reload now, or once more after what is under way."""
+        self._on(Event.ASKED, now, askers=askers)
+
+    def hold(self, now: float) -> None:
+        """Begin no reload until ``release``; none may be under way."""
+        self._on(Event.HOLD, now)
+
+    def release(self, now: float) -> None:
+        """Begin the reload that was asked for since ``hold``."""
+        self._on(Event.RELEASE, now)
+
+    # What the template does
+
+    def template_is_ready(self, now: float) -> None:
+        """A template has taken the place of one that ended."""
+        self._on(Event.TEMPLATE_READY, now)
+
+    def template_ended(self, how: str, now: float) -> None:
+        """The template is gone, perhaps because of what it was asked."""
+        self._on(Event.TEMPLATE_ENDED, now, how)
+
+    def loaded(self, memfd: int, drain_limit: float, now: float) -> None:
+        """The template has a valid dynamic config; the memfd is ours."""
+        self._loaded = memfd, drain_limit
+        self._on(Event.LOADED, now)
+
+    def failed(self, reason: str, now: float) -> None:
+        """The template has no valid dynamic config."""
+        self._on(Event.FAILED, now, reason)
+
+    # What workers do
+
+    def offer(self, worker: Child, now: float) -> None:
+        """Give a worker the newest generation unless it has one to confirm.
+
+        A worker of another edition keeps what it has: it is about to be replaced. What the system
+        refuses to send is offered again by a later ``tick``.
+        """
+        if not self._is_owed(worker) or now < worker.offer_at:
+            return
+        generation = self._editions.current.generation
+        try:
+            worker.send(messages.Generation(generation.number), (generation.memfd,))
+        except OSError as error:
+            text = f"cannot give {worker.name} pid {worker.pid} the dynamic config"
+            self._log.error(f"{text}: {error.strerror}")
+            worker.offer_at = now + self._numbers.first_backoff
+            return
+        worker.sent_generation = generation.number
+
+    def applied(self, worker: Child, number: int, now: float) -> None:
+        """A worker confirms a generation, and may be owed a newer one.
+
+        A number below the one that it was sent means that it cannot take that one now.
+        """
+        if number < worker.sent_generation:
+            worker.offer_at = now + self._numbers.largest_backoff
+        worker.applied_generation = worker.sent_generation = number
+        self.offer(worker, now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """End the reload if every worker that lives has confirmed."""
+        if self._reload.phase is Phase.APPLYING and not self._silent():
+            self._on(Event.SETTLED, now)
+
+    # Time
+
+    def next_due(self) -> float | None:
+        """Return when ``tick`` has something to do."""
+        times = [w.offer_at for w in self._workers.values() if self._is_owed(w)]
+        if self._reload.due is not None:
+            times.append(self._reload.due)
+        return min(times, default=None)
+
+    def tick(self, now: float) -> None:
+        """Offer what was refused once more, and end what takes too long."""
+        self._offer_to_all(now)
+        if self._reload.due is not None and self._reload.due <= now:
+            number = self._editions.generation
+            reasons = [
+                f"{worker.name} pid {worker.pid} has not confirmed generation {number}"
+                for worker in self._silent()
+            ]
+            self._on(Event.OVERDUE, now, "\n".join(reasons))
+
+    # Actions
+
+    def _on(self, event: Event, now: float, reason: str = "", askers: Sequence[Asker] = ()) -> None:
+        for action in self._reload.on(event, now, reason, askers):
+            self._do(action, now)
+
+    def _do(self, action: Action, now: float) -> None:
+        match action:
+            case Begin():
+                self._begun()
+            case AskTemplate():
+                self._templates.ask_to_reload(now)
+            case ReplaceTemplate():
+                self._templates.replace(action.reason, now)
+            case Install():
+                assert self._loaded is not None
+                self._editions.renew_generation(*self._loaded)
+                self._loaded = None
+                self._offer_to_all(now)
+                self.settle(now)
+            case Discard():
+                assert self._loaded is not None
+                fds.close(self._loaded[0])
+                self._loaded = None
+            case End():
+                self._end(action)
+
+    def _end(self, end: End) -> None:
+        number = self._editions.generation
+        for line in end.reason.splitlines():
+            self._log.error(line)
+        match end.outcome:
+            case Outcome.APPLIED:
+                ready = sum(w.ready and self._is_ours(w) for w in self._workers.values())
+                self._log.info(f"dynamic config generation {number} is applied in {ready} workers")
+            case Outcome.FAILED:
+                self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
+        failed = end.outcome is Outcome.FAILED
+        self._over(end.reason.partition("\n")[0] if failed else None)
+        for asker in end.askers:
+            asker(end.reason)
+
+    def _offer_to_all(self, now: float) -> None:
+        for worker in self._workers.values():
+            self.offer(worker, now)
+
+    def _is_owed(self, worker: Child) -> bool:
+        """Whether it can be given the newest generation, and has not been."""
+        settled = worker.applied_generation == worker.sent_generation
+        newer = worker.applied_generation < self._editions.generation
+        return worker.ready and worker.open and settled and newer and self._is_ours(worker)
+
+    def _is_ours(self, worker: Child) -> bool:
+        """Whether it is of the edition that has validated the newest generation."""
+        return worker.edition == self._editions.edition
+
+    def _silent(self) -> list[Child]:
+        """Return the workers that have not confirmed the newest generation."""
+        return [
+            worker
+            for worker in self._workers.values()
+            if worker.ready
+            and self._is_ours(worker)
+            and worker.applied_generation < self._editions.generation
+        ]

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ from mpchat.handlers.tests_control import TestsControl
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
+from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.states import Event, State
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import DeflateOptions
@@ -203,6 +206,40 @@ def operations() -> str:
     return "\n".join(lines) + "\n"
 
 
+def states() -> str:
+    """Return the page of the supervisor's tables."""
+    lines = [NOTE.replace("models", "tables"), "# States of the supervisor", ""]
+    lines += [
+        "What a worker, a reload and a restart do when something happens, by their state. These are",
+        "the tables of `policy`, `reload` and `restart` in `mpchat/supervisor/`; an empty cell cannot",
+        "happen.",
+    ]
+    for title, columns, rows, table in (
+        ("A worker", State, Event, policy.TABLE),
+        ("A reload of the dynamic config", reload.Phase, reload.Event, reload.TABLE),
+        ("A restart", restart.Phase, restart.Event, restart.TABLE),
+    ):
+        lines += ["", f"## {title}", "", *_grid(columns, rows, table)]
+    return "\n".join(lines) + "\n"
+
+
+def _grid(
+    columns: type[enum.Enum],
+    rows: type[enum.Enum],
+    table: Mapping[tuple[Any, Any], Callable[..., Any]],
+) -> Iterator[str]:
+    """Return a table of cells, without states in which nothing can happen."""
+    states = [state for state in columns if any((state, event) in table for event in rows)]
+    yield f"| | {' | '.join(state.value for state in states)} |"
+    yield f"| --- |{' --- |' * len(states)}"
+    for event in rows:
+        cells = [table.get((state, event)) for state in states]
+        words = [
+            "" if cell is None else cell.__name__.strip("_").replace("_", " ") for cell in cells
+        ]
+        yield f"| {event.value} | {' | '.join(words)} |"
+
+
 def handlers() -> str:
     """Return the page of the authors' base classes and functions."""
     lines = [NOTE.replace("models", "docstrings"), "# Handlers and components", ""]
@@ -294,7 +331,12 @@ def _is_duration(info: FieldInfo) -> bool:
     return any(getattr(item, "func", None) is parse_duration for item in info.metadata)
 
 
-PAGES = {"configuration.md": configuration, "operations.md": operations, "handlers.md": handlers}
+PAGES = {
+    "configuration.md": configuration,
+    "operations.md": operations,
+    "states.md": states,
+    "handlers.md": handlers,
+}
 
 
 def main() -> int:

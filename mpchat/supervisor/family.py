@@ -45,7 +45,6 @@ class Family:
         self.monitor = Single(numbers)
         self.next_template: Child | None = None
         """With new code, while a restart is under way"""
-        self.forks_from_next = False
         self.next_monitor: Child | None = None
         self.leaving: list[Child] = []
         """Templates and monitors that were replaced and have not ended yet"""
@@ -64,9 +63,9 @@ class Family:
         found = [child for child in singles if child is not None]
         return iter([*found, *self.leaving, *self.workers.values()])
 
-    def forker(self) -> Child | None:
+    def forker(self, *, is_moving: bool) -> Child | None:
         """Return the template that new processes come from, if it is ready."""
-        template = self.next_template if self.forks_from_next else self.template.child
+        template = self.next_template if is_moving else self.template.child
         return template if template is not None and template.ready and template.open else None
 
     def register(self, poller: select.poll) -> None:

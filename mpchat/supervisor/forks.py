@@ -96,7 +96,7 @@ class Forks:
 
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
-        template = self._family.forker()
+        template = self._family.forker(is_moving=self._editions.is_moving)
         self.retry_at = None
         while template is not None and template.open and self._waiting:
             try:

@@ -16,7 +16,7 @@ from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
-from mpchat.supervisor.restart import Restart
+from mpchat.supervisor.restarting import Restarting
 
 _SHORT = 2000
 """Characters of an error that fit into the channel, however they are escaped."""
@@ -31,7 +31,7 @@ class Orders:
 
     def __init__(self, reload: Reloading, log: Log, family: Family, editions: Editions) -> None:
         self._reload = reload
-        self.restart: Restart | None = None
+        self.restarting: Restarting | None = None
         """Once the service is up"""
         self._log = log
         self._family = family
@@ -67,8 +67,8 @@ class Orders:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
                 answer(self._set_level(logger, level, number))
-            case "restart", {"slot": int() | None as slot} if self.restart is not None:
-                self.restart.ask(slot, answer)
+            case "restart", {"slot": int() | None as slot} if self.restarting is not None:
+                self.restarting.ask(slot, answer)
             case "scale", {"count": int(count)} if pool is not None:
                 pool.scale(count, now, answer)
             case _:

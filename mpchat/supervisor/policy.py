@@ -171,9 +171,9 @@ class Policy:
             times.append(self._next_rescue)
         return min(times, default=None)
 
-    def wanted_count(self) -> int:
-        """Return how many slots have, or wait for, a worker."""
-        return sum(slot.wanted for slot in self.pool)
+    def wanted(self) -> set[int]:
+        """Return the slots that have, or wait for, a worker."""
+        return {index for index, slot in enumerate(self.pool) if slot.wanted}
 
     def ready_count(self) -> int:
         """Return how many workers serve new connections."""

@@ -101,7 +101,7 @@ class Pool:
             self._log.error(f"not scaled to {count} workers: {error}")
             _tell(askers, str(error))
             return
-        self._log.info(f"scaling from {self.policy.wanted_count()} to {count} workers")
+        self._log.info(f"scaling from {len(self.policy.wanted())} to {count} workers")
         self._scaling += askers
         self._do(self.policy.scale(count, now), now)
         self._scoreboard.set_service("slots", len(self.policy.pool))

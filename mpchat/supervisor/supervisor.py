@@ -33,7 +33,7 @@ from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
-from mpchat.supervisor.restart import Restart
+from mpchat.supervisor.restarting import Restarting
 from mpchat.supervisor.running import Running
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.single import Single
@@ -88,7 +88,7 @@ class Supervisor:
         self._announcer = Announcer(self._log, self._manager, self._scoreboard, self._editions)
         self._running: Running | None = None
         self._pool: Pool | None = None
-        self._restart: Restart | None = None
+        self._restarting: Restarting | None = None
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
         self._early: list[signal.Signals] = []
@@ -167,11 +167,11 @@ class Supervisor:
             self._exit_code = self._pool.exit_code
 
     def _restart_due(self) -> float | None:
-        return self._restart.due if self._restart is not None else None
+        return self._restarting.due if self._restarting is not None else None
 
     def _tick_restart(self, now: float) -> None:
-        if self._restart is not None and self._announcer.done and not self._stopping:
-            self._restart.tick(now)
+        if self._restarting is not None and self._announcer.done and not self._stopping:
+            self._restarting.tick(now)
 
     def _tick_forks(self, now: float) -> None:
         if self._forks.retry_at is not None and self._forks.retry_at <= now:
@@ -205,8 +205,8 @@ class Supervisor:
             # The first template may have read what the operator has changed since.
             self._early.append(number)
         elif number is signal.SIGUSR2:
-            if self._restart is not None and not self._stopping:
-                self._restart.ask(None)
+            if self._restarting is not None and not self._stopping:
+                self._restarting.ask(None)
         elif number is signal.SIGHUP:
             if self._running is not None and not self._stopping:
                 self._reload.ask(now)
@@ -223,7 +223,7 @@ class Supervisor:
             text = "is ignored in a service that has a controlling terminal: use mpchat scale"
             self._log.warning(f"{number.name} {text}")
         elif self._pool is not None and not self._stopping:
-            self._pool.scale(self._pool.policy.wanted_count() + _SCALING[number], now)
+            self._pool.scale(len(self._pool.policy.wanted()) + _SCALING[number], now)
 
     def _reopen_logs(self) -> None:
         self._log.reopen()
@@ -243,8 +243,8 @@ class Supervisor:
         if self._running is None or self._pool is None:
             self._exit_code = ExitCode.OK
             return
-        if self._restart is not None:
-            self._restart.stop(now)
+        if self._restarting is not None:
+            self._restarting.stop(now)
         self._running.listeners.close()
         self._running.inboxes.close()
         self._pool.stop(now, at_once=at_once)
@@ -300,8 +300,8 @@ class Supervisor:
     def _on_plan(
         self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
     ) -> None:
-        if template is self._family.next_template and self._restart is not None:
-            self._restart.loaded(plan, descriptors, now)
+        if template is self._family.next_template and self._restarting is not None:
+            self._restarting.loaded(plan, descriptors, now)
             return
         if self._running is None:
             try:
@@ -336,7 +336,7 @@ class Supervisor:
             self._family,
             self._forks,
         )
-        self._restart = self._orders.restart = Restart(
+        self._restarting = self._orders.restarting = Restarting(
             self._command,
             self._home,
             self._numbers,
@@ -347,7 +347,7 @@ class Supervisor:
             self._editions,
             running,
             pool,
-            self._announcer.restarted,
+            self._announcer,
         )
         self._log.follow(plan.log_path, plan.log_format, plan.log_level)
         for warning in plan.warnings:
@@ -364,8 +364,8 @@ class Supervisor:
         self._exit_code = error.exit_code
 
     def _on_failure(self, child: Child, failure: messages.Failure, now: float) -> None:
-        if child is self._family.next_template and self._restart is not None:
-            self._restart.template_failed(failure.text, now)
+        if child is self._family.next_template and self._restarting is not None:
+            self._restarting.template_failed(failure.text, now)
         elif not self._announcer.done and (
             self._running is None or child is self._family.monitor.child
         ):
@@ -388,8 +388,8 @@ class Supervisor:
         self._running.control = descriptors[0]
         if monitor is self._family.monitor.child:
             self._family.watch_anew()
-        if monitor is self._family.next_monitor and self._restart is not None:
-            self._restart.monitor_is_ready(now)
+        if monitor is self._family.next_monitor and self._restarting is not None:
+            self._restarting.monitor_is_ready(now)
 
     def _on_worker_ready(self, worker: Child, now: float) -> None:
         if self._pool is not None:
@@ -420,10 +420,10 @@ class Supervisor:
             self._on_single_gone(self._family.monitor, how, now)
         elif child in self._family.leaving:
             self._family.leaving.remove(child)
-        elif child is self._family.next_template and self._restart is not None:
-            self._restart.template_ended(child, how, now)
-        elif child is self._family.next_monitor and self._restart is not None:
-            self._restart.monitor_ended(child.kill_reason or how, now)
+        elif child is self._family.next_template and self._restarting is not None:
+            self._restarting.template_ended(child, how, now)
+        elif child is self._family.next_monitor and self._restarting is not None:
+            self._restarting.monitor_ended(child.kill_reason or how, now)
         else:
             self._on_worker_gone(child, how, now)
 

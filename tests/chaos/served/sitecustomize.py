@@ -156,16 +156,16 @@ def backoff() -> None:
 
 def new_before_old() -> None:
     """A restart ends the old workers first."""
-    from mpchat.supervisor.restart import Restart
+    from mpchat.supervisor.restarting import Restarting
 
-    ask = Restart.ask
+    ask = Restarting.ask
 
-    def end_and_ask(self: Restart, *given: Any) -> None:
+    def end_and_ask(self: Restarting, *given: Any) -> None:
         for child in self._family.workers.values():
             child.kill()
         ask(self, *given)
 
-    _replace(Restart, "ask", end_and_ask)
+    _replace(Restarting, "ask", end_and_ask)
 
 
 MEASURES = {

@@ -203,7 +203,7 @@ def ready(slots: int, terms: Terms | None = None) -> Policy:
 def test_scaling_down_retires_the_last_slots_and_up_takes_them_first() -> None:
     policy = ready(3)
     assert policy.scale(1, 1.0) == [Retire(2), Retire(3)]
-    assert policy.wanted_count() == 1
+    assert len(policy.wanted()) == 1
     assert policy.on(Event.RETIRING, 2, 1.1) == [], "its own word was on the way"
     # The retiring worker still writes one row of its slot; a second one is free.
     assert policy.scale(4, 2.0) == [Spawn(4, 1, 1), Spawn(5, 2, 1), Spawn(6, 3, 0)]
@@ -369,7 +369,7 @@ def test_no_sequence_of_possible_events_breaks_it(
             may_fall = True
         elif kind == 1 and not was_stopping:
             actions += policy.scale(choice + 1, now)
-            assert policy.wanted_count() == choice + 1
+            assert len(policy.wanted()) == choice + 1
             may_fall = True
         elif kind == 2 and not was_stopping and policy.pool[choice % len(policy.pool)].wanted:
             actions += policy.renew(choice % len(policy.pool), now)

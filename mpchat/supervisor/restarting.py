@@ -1,0 +1,294 @@
+"""Restarts carried out: the second template, the editions, and the second monitor.
+
+Rules. ``restart`` decides. What the system refuses while an action is carried out goes back to it as an
+event. A restart waits for the end of a reload.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable
+
+from mpchat.errors import StartError, describe_os_error
+from mpchat.ipc import messages
+from mpchat.ipc.layout import LAYOUT
+from mpchat.linux import descriptors as fds
+from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.children import Child, exec_template
+from mpchat.supervisor.editions import Editions, Loaded, refusal
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.forks import Forks
+from mpchat.supervisor.log import Log
+from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.pool import Pool
+from mpchat.supervisor.reload import Asker
+from mpchat.supervisor.reloading import Reloading
+from mpchat.supervisor.restart import (
+    RENEWING,
+    Action,
+    DismissMonitor,
+    DismissTemplate,
+    End,
+    Event,
+    HoldReloads,
+    Load,
+    News,
+    Phase,
+    Promote,
+    Refuse,
+    ReleaseReloads,
+    Renew,
+    RenewAll,
+    Restart,
+    Revert,
+    Scale,
+    Settle,
+    StartMonitor,
+    TakeOver,
+)
+from mpchat.supervisor.running import Running
+
+_ANSWER_DESCRIPTORS = 2
+"""Of a Plan: the static config files and a generation"""
+
+
+class Restarting:
+    """Carries out what a restart's table decides."""
+
+    def __init__(
+        self,
+        command: list[str],
+        home: str,
+        numbers: Numbers,
+        log: Log,
+        family: Family,
+        forks: Forks,
+        reloading: Reloading,
+        editions: Editions,
+        running: Running,
+        pool: Pool,
+        announcer: Announcer,
+    ) -> None:
+        self._restart = Restart(numbers)
+        self._command = command
+        self._home = home
+        """The folder that was started in, by name: a restart loads what the name stands for by then"""
+        self._log = log
+        self._family = family
+        self._forks = forks
+        self._reloading = reloading
+        self._editions = editions
+        self._running = running
+        self._pool = pool
+        self._announcer = announcer
+        self._folder = ""
+        """The folder that the second template loads"""
+        self._loaded: Loaded | None = None
+        """What the second template has loaded, until it is promoted"""
+
+    @property
+    def due(self) -> float | None:
+        """When ``tick`` has something to do, if nothing happens before."""
+        return self._restart.due
+
+    def ask(self, slot: int | None, *askers: Asker) -> None:
+        """Have all workers replaced, or that of one slot, when ``tick`` finds time for it."""
+        self._restart.ask(slot, askers)
+
+    def tick(self, now: float) -> None:
+        """Go on with the restart, or begin the next one."""
+        for slot, reason in self._pool.take_failures().items():
+            self._on(Event.NOT_RENEWED, now, reason, slot)
+        if self._restart.phase in RENEWING:
+            policy = self._pool.policy
+            if not (self._restart.waits_for(policy.renewing()) or policy.is_leaving()):
+                self._on(Event.SETTLED, now)
+        if self._restart.due is not None and self._restart.due <= now:
+            self._on(Event.OVERDUE, now)
+        if self._restart.phase is Phase.IDLE and not self._reloading.is_under_way:
+            self._on(Event.BEGIN, now)
+
+    def stop(self, now: float) -> None:
+        """Give up: the service is stopping."""
+        self._on(Event.STOP, now, "the service is stopping")
+
+    # What the second template and the second monitor do
+
+    def loaded(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
+        """The template has loaded; descriptors: its static config files and a generation."""
+        old = self._editions.current.plan
+        reason = refusal(old, plan)
+        if len(descriptors) != _ANSWER_DESCRIPTORS:
+            reason = "there is no descriptor left to take what the new template has loaded"
+        if reason:
+            fds.close_all(descriptors)
+            self._on(Event.FAILED, now, reason)
+            return
+        static_config, memfd = descriptors
+        self._loaded = Loaded(plan, static_config, memfd, self._folder)
+        planned = plan.workers if plan.workers != old.workers else None
+        self._on(Event.LOADED, now, planned=planned)
+
+    def template_failed(self, reason: str, now: float) -> None:
+        """The template cannot run the service."""
+        self._on(Event.FAILED, now, reason)
+
+    def template_ended(self, template: Child, how: str, now: float) -> None:
+        """The template's process is gone."""
+        self._family.next_template = None
+        words = template.last_words()
+        self._on(Event.FAILED, now, f"the new template: {how}" + (f"\n{words}" if words else ""))
+
+    def monitor_is_ready(self, now: float) -> None:
+        """The monitor serves the control socket, too."""
+        self._on(Event.MONITOR_READY, now)
+
+    def monitor_ended(self, how: str, now: float) -> None:
+        """The monitor did not start."""
+        self._family.next_monitor = None
+        self._on(Event.MONITOR_FAILED, now, how)
+
+    # Actions
+
+    def _on(
+        self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
+    ) -> None:
+        waiting = deque(self._decide(event, now, reason, slot, planned))
+        while waiting:
+            waiting.extendleft(reversed(self._do(waiting.popleft(), now)))
+
+    def _decide(
+        self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
+    ) -> list[Action]:
+        wanted = self._pool.policy.wanted()
+        has_monitor = self._family.monitor.child is not None
+        return self._restart.on(event, News(now, wanted, has_monitor, reason, slot, planned))
+
+    def _do(self, action: Action, now: float) -> list[Action]:
+        """Carry an action out; return what follows if the system refuses it."""
+        match action:
+            case HoldReloads():
+                self._reloading.hold(now)
+            case ReleaseReloads():
+                self._reloading.release(now)
+            case Load():
+                return self._load(now)
+            case DismissTemplate():
+                self._dismiss_template()
+            case Promote():
+                self._promote()
+            case Revert():
+                self._log.error("the restart failed: slots that had moved go back to the old code")
+                self._editions.revert()
+                self._dismiss_template()
+            case Settle():
+                self._settle(now)
+            case Scale():
+                self._pool.scale(action.workers, now)
+            case RenewAll():
+                self._pool.renew_all(now)
+            case Renew():
+                self._log.info(f"replacing the worker of slot {action.slot}")
+                self._pool.renew(action.slot, now)
+            case StartMonitor():
+                return self._start_monitor(now)
+            case DismissMonitor():
+                self._dismiss_monitor()
+            case TakeOver():
+                self._take_over(now)
+            case End():
+                self._end(action)
+            case Refuse():
+                _tell(action.askers, action.reason)
+        return []
+
+    def _load(self, now: float) -> list[Action]:
+        self._log.info("restarting: a new template loads code and static config")
+        try:
+            start = messages.Start(LAYOUT)
+            self._folder = os.path.realpath(self._home)
+            self._family.next_template = exec_template(
+                self._command, os.environ, start, listens=True, folder=self._folder
+            )
+        except OSError as error:
+            reason = f"a new template cannot be started: {error.strerror}"
+            return self._decide(Event.REFUSED, now, reason)
+        self._family.watch()
+        return []
+
+    def _promote(self) -> None:
+        loaded, template = self._loaded, self._family.next_template
+        assert loaded is not None
+        assert template is not None
+        template.ready = True
+        self._editions.promote(loaded)
+        self._loaded = None
+        for warning in loaded.plan.warnings:
+            self._log.warning(warning)
+        self._log.info("the new code and static config are loaded: replacing workers slot by slot")
+
+    def _settle(self, now: float) -> None:
+        family = self._family
+        assert family.next_template is not None
+        old = family.template.child
+        family.template.started(family.next_template, now)
+        family.next_template = None
+        if old is not None:
+            self._dismiss(old)
+        self._editions.settle()
+        plan = self._editions.current.plan
+        try:
+            self._running.listeners.set_backlog(plan.listener["backlog"])
+        except StartError as error:
+            self._log.error(f"the backlog stays as it was: {error}")
+        try:
+            self._log.follow(plan.log_path, plan.log_format, plan.log_level)
+        except StartError as error:
+            self._log.error(f"the supervisor's own log stays where it was: {error}")
+
+    def _start_monitor(self, now: float) -> list[Action]:
+        try:
+            self._family.next_monitor = self._forks.request_monitor(self._running)
+        except OSError as error:
+            return self._decide(Event.MONITOR_FAILED, now, describe_os_error(error))
+        self._forks.flush()
+        return []
+
+    def _take_over(self, now: float) -> None:
+        family = self._family
+        assert family.next_monitor is not None
+        old = family.monitor.child
+        family.monitor.started(family.next_monitor, now)
+        family.next_monitor = None
+        family.watch_anew()
+        if old is not None:
+            old.send(messages.Retire())
+            family.leaving.append(old)
+
+    def _dismiss_template(self) -> None:
+        if self._family.next_template is not None:
+            self._dismiss(self._family.next_template)
+            self._family.next_template = None
+
+    def _dismiss_monitor(self) -> None:
+        if self._family.next_monitor is not None:
+            self._dismiss(self._family.next_monitor)
+            self._family.next_monitor = None
+
+    def _dismiss(self, child: Child) -> None:
+        self._family.leaving.append(child)
+        child.end("it is not needed any more")
+
+    def _end(self, end: End) -> None:
+        for line in end.reason.splitlines():
+            self._log.error(line)
+        if not end.reason:
+            self._log.info("restarted")
+        self._announcer.restarted(end.reason)
+        _tell(end.askers, end.reason)
+
+
+def _tell(askers: Iterable[Asker], reason: str) -> None:
+    for asker in askers:
+        asker(reason)

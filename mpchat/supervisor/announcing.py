@@ -9,7 +9,6 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
-from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.systemd import ServiceManager
 
 
@@ -21,48 +20,66 @@ class Announcer:
     """
 
     def __init__(
-        self, log: Log, manager: ServiceManager, scoreboard: Scoreboard, editions: Editions
+        self,
+        log: Log,
+        manager: ServiceManager,
+        scoreboard: Scoreboard,
+        editions: Editions,
+        pool: Pool,
     ) -> None:
         self.done = False
         self._log = log
         self._manager = manager
         self._scoreboard = scoreboard
         self._editions = editions
+        self._pool = pool
+        self._stopping = False
         self._failures: dict[str, str] = {}
 
-    def up(self, address: str, version: str, pool: Pool, now: float) -> None:
+    def up(self, address: str, now: float) -> None:
         """Say that all is up."""
         self.done = True
         self._scoreboard.set_service("started", int(now * 1000))
-        count = pool.policy.ready_count()
+        count = self._pool.policy.ready_count()
         workers = "1 worker" if count == 1 else f"{count} workers"
         text = f"{address}, {workers}"
         try:
-            line = f"mpchat {version} pid {os.getpid()}: {text}\n"
+            line = f"mpchat {self._editions.current.plan.version} pid {os.getpid()}: {text}\n"
             system.write(1, line.encode("utf-8", "backslashreplace"))
         except OSError as error:
             self._log.warning(f"cannot print the ready line: {error}")
         self._log.info(f"ready: {text}")
-        self._manager.ready(self._status(pool))
+        self._manager.ready(self._status())
 
-    def reloaded(self, pool: Pool, failure: str | None) -> None:
+    def reloading(self) -> None:
+        """Say that a reload begins."""
+        self._manager.reloading()
+
+    def reloaded(self, failure: str | None) -> None:
         """Say that a reload is over, and why if it failed."""
-        self._note("reload", failure)
-        self._manager.ready(self._status(pool))
+        if not self._stopping:
+            self._note("reload", failure)
+            self._manager.ready(self._status())
 
     def restarted(self, failure: str) -> None:
         """Say with the next status why a restart failed, if it did."""
         self._note("restart", failure)
 
-    def tick(self, pool: Pool | None, reload: Reloading, now: float, *, stopping: bool) -> None:
-        """Feed the watchdog, and bring the status line up to date."""
-        says_status = self.done and not stopping and not reload.is_under_way and pool is not None
-        status = self._status(pool) if says_status and pool is not None else ""
-        self._manager.tick(now, status, healthy=pool is None or pool.is_healthy())
+    def stopping(self, *, at_once: bool) -> None:
+        """Say that the service has begun to stop."""
+        self._stopping = True
+        announce_stop(self._log, self._manager, at_once=at_once)
 
-    def _status(self, pool: Pool) -> str:
-        clients = self._scoreboard.total("connections", len(pool.policy.pool))
-        counts = f"{pool.policy.ready_count()} workers ready, {clients} connections"
+    def tick(self, now: float, *, is_reloading: bool) -> None:
+        """Feed the watchdog, and bring the status line up to date."""
+        says_status = self.done and not self._stopping and not is_reloading
+        status = self._status() if says_status else ""
+        self._manager.tick(now, status, healthy=self._pool.is_healthy())
+
+    def _status(self) -> str:
+        policy = self._pool.policy
+        clients = self._scoreboard.total("connections", len(policy.pool))
+        counts = f"{policy.ready_count()} workers ready, {clients} connections"
         failures = "".join(
             f"; the last {what} failed: {why}" for what, why in self._failures.items()
         )
@@ -72,3 +89,12 @@ class Announcer:
         self._failures.pop(what, None)
         if failure:
             self._failures[what] = failure.partition("\n")[0]
+
+
+def announce_stop(log: Log, manager: ServiceManager, *, at_once: bool) -> None:
+    """Say that a service has begun to stop, whether or not it has ever been up."""
+    if at_once:
+        log.warning("stopping now: clients are not waited for")
+    else:
+        log.info("stopping: draining connections")
+    manager.stopping()

@@ -7,6 +7,7 @@ A child is not believed: what it may not say ends it, and it is replaced.
 
 from __future__ import annotations
 
+import enum
 import os
 import signal
 from collections import deque
@@ -35,13 +36,34 @@ _FAULTS = 3
 _FAULTS_SECONDS = 10.0
 
 
+class Role(enum.Enum):
+    """What a child is to the service."""
+
+    TEMPLATE = "template"
+    NEXT_TEMPLATE = "next template"
+    """Loads what a restart brings, and forks its workers"""
+    MONITOR = "monitor"
+    NEXT_MONITOR = "next monitor"
+    """Takes over the control socket at the end of a restart"""
+    LEAVING = "leaving"
+    """A template or monitor that was replaced and has not ended yet"""
+    WORKER = "worker"
+
+
+_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
+    Role.TEMPLATE: messages.FROM_TEMPLATE,
+    Role.MONITOR: messages.FROM_MONITOR,
+    Role.WORKER: messages.FROM_WORKER,
+}
+
+
 @dataclass
 class Child:
-    """The template, the monitor, or one worker."""
+    """A template, a monitor, or a worker."""
 
     name: str
+    role: Role
     channel: Channel
-    may_send: tuple[type[Message], ...]
     number: int = 0
     slot: int = 0
     row: int = 0
@@ -69,9 +91,8 @@ class Child:
     """A message that is not dealt with yet"""
     _faults: deque[float] = field(default_factory=deque)
 
-    @property
-    def is_template(self) -> bool:
-        return self.name == "template"
+    def __post_init__(self) -> None:
+        self._may_send = _MAY_SEND[self.role]
 
     @property
     def lives(self) -> bool:
@@ -105,7 +126,7 @@ class Child:
             ChannelClosed, MalformedMessage, OSError: See Channel.receive.
         """
         if self._received is None:
-            self._received = messages.receive_from(self.channel, self.may_send)
+            self._received = messages.receive_from(self.channel, self._may_send)
         return self._received
 
     def settle(self) -> None:
@@ -218,7 +239,7 @@ def exec_template(
     """
     inherited = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
     channel, far = Channel.pair()
-    child = Child("template", channel, messages.FROM_TEMPLATE)
+    child = Child("template", Role.TEMPLATE, channel)
     try:
         # Before the fork, after which nothing may fail any more.
         messages.send(channel, start, files)

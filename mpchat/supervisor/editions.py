@@ -60,20 +60,16 @@ class Editions:
     ``stop_grace``: seconds that a worker has beyond its drain before it is killed.
     """
 
-    def __init__(self, stop_grace: float) -> None:
+    def __init__(self, stop_grace: float, first: Loaded) -> None:
         self._stop_grace = stop_grace
         self._kept: list[Edition] = []
         self._editions = 0
         self._generations = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has been loaded yet."""
-        return not self._kept
+        self.promote(first)
 
     @property
     def current(self) -> Edition:
-        """The edition that workers are started from; there is none before the first plan."""
+        """The edition that workers are started from."""
         return self._kept[-1]
 
     @property
@@ -88,8 +84,8 @@ class Editions:
 
     @property
     def generation(self) -> int:
-        """Number of the dynamic config in use, 0 before the first."""
-        return self.current.generation.number if self._kept else 0
+        """Number of the dynamic config in use."""
+        return self.current.generation.number
 
     # What the policy asks
 

@@ -19,11 +19,9 @@ from typing import TypeAlias
 from mpchat.ipc import messages
 from mpchat.ipc.channel import ChannelClosed, MalformedMessage
 from mpchat.linux import system
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.children import Child, Role
 from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.log import Log
-from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.single import Single
 
 OnMessage: TypeAlias = Callable[[Child, messages.Message, list[int], float], None]
 
@@ -38,35 +36,43 @@ _END_LOOK_MS = 20
 
 
 class Family:
-    """The template, the monitor, and the workers by number."""
+    """The templates and monitors by role, and the workers by number."""
 
-    def __init__(self, numbers: Numbers, log: Log, faults: Faults, on_message: OnMessage) -> None:
-        self.template = Single(numbers)
-        self.monitor = Single(numbers)
-        self.next_template: Child | None = None
-        """With new code, while a restart is under way"""
-        self.next_monitor: Child | None = None
-        self.leaving: list[Child] = []
-        """Templates and monitors that were replaced and have not ended yet"""
+    def __init__(self, log: Log, faults: Faults, on_message: OnMessage) -> None:
         self.workers: dict[int, Child] = {}
+        self._others: list[Child] = []
         self._log = log
         self._faults = faults
         self._on_message = on_message
 
     def __iter__(self) -> Iterator[Child]:
-        singles = (
-            self.template.child,
-            self.monitor.child,
-            self.next_template,
-            self.next_monitor,
-        )
-        found = [child for child in singles if child is not None]
-        return iter([*found, *self.leaving, *self.workers.values()])
+        return iter([*self._others, *self.workers.values()])
 
-    def forker(self, *, is_moving: bool) -> Child | None:
-        """Return the template that new processes come from, if it is ready."""
-        template = self.next_template if is_moving else self.template.child
-        return template if template is not None and template.ready and template.open else None
+    def of(self, role: Role) -> Child | None:
+        """Return the template or monitor of this role."""
+        return next((child for child in self._others if child.role is role), None)
+
+    def add(self, child: Child) -> None:
+        """Note a template or a monitor."""
+        self._others.append(child)
+        self.watch()
+
+    def dismiss(self, child: Child) -> None:
+        """End a template or a monitor that is not needed any more."""
+        child.role = Role.LEAVING
+        child.end("it is not needed any more")
+
+    def forget(self, child: Child) -> None:
+        """A template or a monitor has ended."""
+        self._others.remove(child)
+
+    def reopen_logs(self) -> None:
+        """Have every process open its log files again."""
+        self._log.reopen()
+        # Those that still start, too: they may have opened the old files already.
+        for child in self:
+            child.send(messages.ReopenLogs())
+        self._log.info("every process opens its log files again")
 
     def register(self, poller: select.poll) -> None:
         """Have the poller wait for what children say, and for room for what waits to be said."""
@@ -151,7 +157,7 @@ class Family:
 
     def watch(self) -> None:
         """Let the monitor hold a pidfd of every other process, as far as the system allows now."""
-        monitor = self.monitor.child
+        monitor = self.of(Role.MONITOR)
         if monitor is None or not monitor.pid:
             return
         for child in self:
@@ -172,13 +178,13 @@ class Family:
 
     def unwatch(self, child: Child) -> None:
         """Let the monitor forget a child that has ended."""
-        monitor = self.monitor.child
+        monitor = self.of(Role.MONITOR)
         if monitor is not None and monitor is not child and child.watched:
             monitor.send(messages.Unwatch(child.pid))
 
     def end(self, limit: float) -> None:
         """Kill all but the monitor, which gets ``limit`` seconds to leave by itself; reap everyone."""
-        monitor = self.monitor.child
+        monitor = self.of(Role.MONITOR)
         if monitor is not None:
             self._faults.attempt("stop the monitor", lambda: monitor.send(messages.Stop()))
         for child in self:

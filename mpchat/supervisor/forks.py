@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import FROM_MONITOR, FROM_WORKER, ForkRequest, Message
+from mpchat.ipc.messages import ForkRequest
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.children import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
@@ -32,7 +32,7 @@ class _Waiting:
     request: ForkRequest
     sources: tuple[socket.socket, ...] = ()
     """What a worker takes clients from"""
-    control: int = -1
+    control: int | None = None
 
 
 class Forks:
@@ -70,19 +70,19 @@ class Forks:
         Raises:
             OSError: The system refuses a channel or a memfd; nothing is left behind.
         """
-        child, far = _unborn(name, FROM_WORKER)
+        child, far = _unborn(name, Role.WORKER)
         child.number, child.slot, child.row = number, slot, row
         request = ForkRequest("worker", slot, row)
         self._waiting.append(_Waiting(child, far, request, sources))
         return child
 
-    def request_monitor(self, running: Running) -> Child:
-        """Return a monitor that will be forked.
+    def request_monitor(self, running: Running, control: int | None) -> Child:
+        """Return a monitor that will be forked; ``control`` is its predecessor's listening socket.
 
         Raises:
             OSError: As for a worker.
         """
-        child, far = _unborn("monitor", FROM_MONITOR)
+        child, far = _unborn("monitor", Role.MONITOR)
         file, plan = running.listeners.file, self._editions.current.plan
         request = ForkRequest(
             "monitor",
@@ -91,14 +91,16 @@ class Forks:
             address=running.address(plan),
             control_socket=running.control_socket(plan),
         )
-        self._waiting.append(_Waiting(child, far, request, control=running.control))
+        self._waiting.append(_Waiting(child, far, request, control=control))
         return child
 
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
-        template = self._family.forker(is_moving=self._editions.is_moving)
+        template = self._family.of(
+            Role.NEXT_TEMPLATE if self._editions.is_moving else Role.TEMPLATE
+        )
         self.retry_at = None
-        while template is not None and template.open and self._waiting:
+        while template is not None and template.ready and template.open and self._waiting:
             try:
                 self._send(template, self._waiting[0])
             except OSError as error:
@@ -123,7 +125,7 @@ class Forks:
             request = replace(request, generation=generation.number)
             descriptors.append(generation.memfd)
             descriptors += [source.fileno() for source in fork.sources]
-        elif fork.control >= 0:
+        elif fork.control is not None:
             descriptors.append(fork.control)
         template.send(request, tuple(descriptors))
         template.answers.ask(self._numbers.answer_limit, self._clock())
@@ -132,10 +134,10 @@ class Forks:
             child.sent_generation = child.applied_generation = generation.number
 
 
-def _unborn(name: str, may_send: tuple[type[Message], ...]) -> tuple[Child, int]:
+def _unborn(name: str, role: Role) -> tuple[Child, int]:
     """Return a child without a process, and the end of its channel that it will have."""
     channel, far = Channel.pair()
-    child = Child(name, channel, may_send)
+    child = Child(name, role, channel)
     try:
         child.fault = system.memfd_create("mpchat-fault", os.MFD_CLOEXEC)
     except BaseException:

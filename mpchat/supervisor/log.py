@@ -21,16 +21,17 @@ _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
 class Log:
-    """Where the supervisor says what it does; ``generation`` tells the newest dynamic config.
+    """Where the supervisor says what it does.
 
     Attributes:
+        generation: Returns the number of the dynamic config in use; 0 before there is one.
         level: Less important lines are left out; the numbers are those of ``logging``.
     """
 
-    def __init__(self, generation: Callable[[], int]) -> None:
+    def __init__(self) -> None:
+        self.generation: Callable[[], int] = lambda: 0
         self.level = self._own_level = _LEVELS["INFO"]
         self._ordered: int | None = None
-        self._generation = generation
         self._direct = DirectLog("@stderr", "raw")
 
     def follow(self, path: str, log_format: str, level: int) -> None:
@@ -82,7 +83,7 @@ class Log:
             "module": "mpchat.supervisor",
             "pid": os.getpid(),
             "worker": "supervisor",
-            "generation": self._generation(),
+            "generation": self.generation(),
         }
         for line in text.splitlines():
             self._direct.write(fields, line)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
+from mpchat.ipc import messages
 from mpchat.linux import system
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.family import Family
@@ -37,24 +39,45 @@ class Step:
     """Does it, and is told the time."""
 
 
+class Life(Protocol):
+    """What the loop drives: a service that boots, then one that serves."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """What is looked after in every turn, in this order."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the service leaves with, once it is over."""
+
+    def on_signal(self, number: signal.Signals, now: float) -> None:
+        """Act on a signal."""
+
+    def on_message(
+        self, child: Child, message: messages.Message, descriptors: list[int], now: float
+    ) -> None:
+        """Deal with what a child says; the descriptors are ours to close."""
+
+    def on_gone(self, child: Child, now: float) -> None:
+        """Deal with the end of a child."""
+
+
 class Loop:
-    """The turns of one supervisor; ``wanted`` says whether it still waits for anything."""
+    """The turns of one supervisor.
+
+    Attributes:
+        life: Whose signals, messages and ends these are; may be replaced at any time.
+    """
 
     def __init__(
-        self,
-        signals: Signals,
-        family: Family,
-        faults: Faults,
-        steps: tuple[Step, ...],
-        on_signal: Callable[[signal.Signals, float], None],
-        on_gone: Callable[[Child, float], None],
+        self, signals: Signals, family: Family, faults: Faults, steps: Sequence[Step], life: Life
     ) -> None:
+        self.life = life
         self._signals = signals
         self._family = family
         self._faults = faults
         self._steps = steps
-        self._on_signal = on_signal
-        self._on_gone = on_gone
+        """What is looked after in any life"""
         self._last_turn = time.monotonic()
 
     def turn(self) -> None:
@@ -73,10 +96,10 @@ class Loop:
             family.read(child, now)
         faults.attempt("take exit statuses", partial(family.reap, now))
         for child in family.gone():
-            end = partial(self._on_gone, child, now)
+            end = partial(self.life.on_gone, child, now)
             if faults.attempt(f"deal with the end of {child.name} pid {child.pid}", end):
                 child.release()
-        for step in self._steps:
+        for step in (*self.life.steps, *self._steps):
             faults.attempt_later(step.what, partial(step.run, now), now)
         self._last_turn = time.monotonic()
 
@@ -85,7 +108,8 @@ class Loop:
         poller.register(self._signals.fileno(), select.POLLIN)
         self._family.register(poller)
         now = time.monotonic()
-        times = [self._faults.put_off(step.what, step.due()) for step in self._steps]
+        steps = (*self.life.steps, *self._steps)
+        times = [self._faults.put_off(step.what, step.due()) for step in steps]
         times.append(self._family.retry_due(now))
         # A signal that could not be acted on does not come again by itself.
         times.append(now if self._signals.count else None)
@@ -108,7 +132,7 @@ class Loop:
         # No more than there are now: a flood must not keep the rest of the turn waiting.
         for _ in range(self._signals.count):
             number = self._signals.take()
-            act = partial(self._on_signal, number, now)
+            act = partial(self.life.on_signal, number, now)
             if not self._faults.attempt(f"act on {number.name}", act):
                 self._signals.put_back(number)
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.children import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
@@ -27,26 +27,30 @@ _DEFAULT_LOGGER = "default"
 
 
 class Orders:
-    """Carries out what is asked, and answers whoever asked."""
+    """Carries out orders, and answers those who gave them.
 
-    def __init__(self, reload: Reloading, log: Log, family: Family, editions: Editions) -> None:
-        self._reload = reload
-        self.restarting: Restarting | None = None
-        """Once the service is up"""
+    ``levels`` are the levels of loggers for processes that are forked later; they are changed here.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        family: Family,
+        editions: Editions,
+        levels: dict[str, str],
+        pool: Pool,
+        reloading: Reloading,
+        restarting: Restarting,
+    ) -> None:
         self._log = log
         self._family = family
         self._editions = editions
-        self.levels: dict[str, str] = {}
-        """Of loggers, for processes that are forked from now on"""
+        self._levels = levels
+        self._pool = pool
+        self._reloading = reloading
+        self._restarting = restarting
 
-    def take(
-        self,
-        child: Child,
-        order: messages.Order,
-        descriptors: list[int],
-        pool: Pool | None,
-        now: float,
-    ) -> None:
+    def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
 
         def answer(error: str) -> None:
@@ -60,17 +64,17 @@ class Orders:
 
         match order.verb, order.arguments:
             case "reload", _:
-                self._reload.ask(now, answer)
+                self._reloading.ask(now, answer)
             case "connections", _ if descriptors:
                 answer(self._report(descriptors[0]))
             case "connections", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
                 answer(self._set_level(logger, level, number))
-            case "restart", {"slot": int() | None as slot} if self.restarting is not None:
-                self.restarting.ask(slot, answer)
-            case "scale", {"count": int(count)} if pool is not None:
-                pool.scale(count, now, answer)
+            case "restart", {"slot": int() | None as slot}:
+                self._restarting.ask(slot, answer)
+            case "scale", {"count": int(count)}:
+                self._pool.scale(count, now, answer)
             case _:
                 raise MalformedMessage(f"there is no order {order.verb} {order.arguments}")
         fds.close_all(descriptors)
@@ -91,17 +95,17 @@ class Orders:
         """Change a logger's level in every process; return why that is refused, or nothing."""
         if not isinstance(name, str | None) or not isinstance(number, int | None):
             raise MalformedMessage(f"the level of {logger} is {name!r}, {number!r}")
-        if name is not None and logger not in self.levels and len(self.levels) >= MOST_LOGGERS:
+        if name is not None and logger not in self._levels and len(self._levels) >= MOST_LOGGERS:
             return f"{MOST_LOGGERS} loggers have another level by order already: give one its own again"
         level = messages.LogLevel(logger, name, number)
-        self.levels.pop(level.logger, None)
+        self._levels.pop(level.logger, None)
         if level.level is not None:
-            self.levels[level.logger] = level.level
+            self._levels[level.logger] = level.level
         if level.logger == _DEFAULT_LOGGER:
             self._log.order(level.number)
         for child in self._family:
             # Workers are forked from the template and would take its levels for their own.
-            if not child.is_template:
+            if child.role not in {Role.TEMPLATE, Role.NEXT_TEMPLATE}:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")
         return ""

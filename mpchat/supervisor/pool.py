@@ -61,7 +61,7 @@ class Pool:
         workers = editions.current.plan.workers
         self.policy = Policy(workers, numbers, editions)
         self.is_up = False
-        self.exit_code: ExitCode | None = None
+        self.exit_code: int | None = None
         self._editions = editions
         self._running = running
         self._numbers = numbers

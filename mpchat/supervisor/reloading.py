@@ -6,10 +6,11 @@ Each worker has at most one generation unconfirmed; the newest one replaces one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
+from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.children import Child
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
@@ -32,10 +33,7 @@ from mpchat.supervisor.templates import Templates
 
 
 class Reloading:
-    """Carries out what a reload's table decides.
-
-    ``begun`` and ``over`` tell the service manager, ``over`` with the reason if the reload failed.
-    """
+    """Carries out what a reload's table decides."""
 
     def __init__(
         self,
@@ -44,8 +42,7 @@ class Reloading:
         editions: Editions,
         workers: Mapping[int, Child],
         templates: Templates,
-        begun: Callable[[], None],
-        over: Callable[[str | None], None],
+        announcer: Announcer,
     ) -> None:
         self._reload = Reload(numbers)
         self._numbers = numbers
@@ -53,8 +50,7 @@ class Reloading:
         self._editions = editions
         self._workers = workers
         self._templates = templates
-        self._begun = begun
-        self._over = over
+        self._announcer = announcer
         self._loaded: tuple[int, float] | None = None
         """A memfd and its limit for drains that no action has taken yet"""
 
@@ -159,7 +155,7 @@ class Reloading:
     def _do(self, action: Action, now: float) -> None:
         match action:
             case Begin():
-                self._begun()
+                self._announcer.reloading()
             case AskTemplate():
                 self._templates.ask_to_reload(now)
             case ReplaceTemplate():
@@ -188,7 +184,7 @@ class Reloading:
             case Outcome.FAILED:
                 self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
         failed = end.outcome is Outcome.FAILED
-        self._over(end.reason.partition("\n")[0] if failed else None)
+        self._announcer.reloaded(end.reason.partition("\n")[0] if failed else None)
         for asker in end.askers:
             asker(end.reason)
 

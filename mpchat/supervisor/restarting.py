@@ -12,14 +12,12 @@ from collections.abc import Iterable
 
 from mpchat.errors import StartError, describe_os_error
 from mpchat.ipc import messages
-from mpchat.ipc.layout import LAYOUT
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
-from mpchat.supervisor.children import Child, exec_template
+from mpchat.supervisor.children import Child
 from mpchat.supervisor.editions import Editions, Loaded, refusal
-from mpchat.supervisor.family import Family
-from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker
@@ -48,6 +46,7 @@ from mpchat.supervisor.restart import (
     TakeOver,
 )
 from mpchat.supervisor.running import Running
+from mpchat.supervisor.templates import Templates
 
 _ANSWER_DESCRIPTORS = 2
 """Of a Plan: the static config files and a generation"""
@@ -58,27 +57,25 @@ class Restarting:
 
     def __init__(
         self,
-        command: list[str],
         home: str,
         numbers: Numbers,
         log: Log,
-        family: Family,
-        forks: Forks,
-        reloading: Reloading,
         editions: Editions,
+        templates: Templates,
+        monitors: Monitors,
+        reloading: Reloading,
         running: Running,
         pool: Pool,
         announcer: Announcer,
     ) -> None:
         self._restart = Restart(numbers)
-        self._command = command
         self._home = home
         """The folder that was started in, by name: a restart loads what the name stands for by then"""
         self._log = log
-        self._family = family
-        self._forks = forks
-        self._reloading = reloading
         self._editions = editions
+        self._templates = templates
+        self._monitors = monitors
+        self._reloading = reloading
         self._running = running
         self._pool = pool
         self._announcer = announcer
@@ -115,7 +112,9 @@ class Restarting:
 
     # What the second template and the second monitor do
 
-    def loaded(self, plan: messages.Plan, descriptors: list[int], now: float) -> None:
+    def loaded(
+        self, template: Child, plan: messages.Plan, descriptors: list[int], now: float
+    ) -> None:
         """The template has loaded; descriptors: its static config files and a generation."""
         old = self._editions.current.plan
         reason = refusal(old, plan)
@@ -125,6 +124,7 @@ class Restarting:
             fds.close_all(descriptors)
             self._on(Event.FAILED, now, reason)
             return
+        template.ready = True
         static_config, memfd = descriptors
         self._loaded = Loaded(plan, static_config, memfd, self._folder)
         planned = plan.workers if plan.workers != old.workers else None
@@ -136,7 +136,6 @@ class Restarting:
 
     def template_ended(self, template: Child, how: str, now: float) -> None:
         """The template's process is gone."""
-        self._family.next_template = None
         words = template.last_words()
         self._on(Event.FAILED, now, f"the new template: {how}" + (f"\n{words}" if words else ""))
 
@@ -146,7 +145,6 @@ class Restarting:
 
     def monitor_ended(self, how: str, now: float) -> None:
         """The monitor did not start."""
-        self._family.next_monitor = None
         self._on(Event.MONITOR_FAILED, now, how)
 
     # Actions
@@ -162,7 +160,7 @@ class Restarting:
         self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
     ) -> list[Action]:
         wanted = self._pool.policy.wanted()
-        has_monitor = self._family.monitor.child is not None
+        has_monitor = self._monitors.is_there()
         return self._restart.on(event, News(now, wanted, has_monitor, reason, slot, planned))
 
     def _do(self, action: Action, now: float) -> list[Action]:
@@ -175,13 +173,13 @@ class Restarting:
             case Load():
                 return self._load(now)
             case DismissTemplate():
-                self._dismiss_template()
+                self._templates.dismiss_next()
             case Promote():
                 self._promote()
             case Revert():
                 self._log.error("the restart failed: slots that had moved go back to the old code")
                 self._editions.revert()
-                self._dismiss_template()
+                self._templates.dismiss_next()
             case Settle():
                 self._settle(now)
             case Scale():
@@ -194,9 +192,9 @@ class Restarting:
             case StartMonitor():
                 return self._start_monitor(now)
             case DismissMonitor():
-                self._dismiss_monitor()
+                self._monitors.dismiss_next()
             case TakeOver():
-                self._take_over(now)
+                self._monitors.take_over(now)
             case End():
                 self._end(action)
             case Refuse():
@@ -206,22 +204,16 @@ class Restarting:
     def _load(self, now: float) -> list[Action]:
         self._log.info("restarting: a new template loads code and static config")
         try:
-            start = messages.Start(LAYOUT)
             self._folder = os.path.realpath(self._home)
-            self._family.next_template = exec_template(
-                self._command, os.environ, start, listens=True, folder=self._folder
-            )
+            self._templates.start_next(self._folder)
         except OSError as error:
             reason = f"a new template cannot be started: {error.strerror}"
             return self._decide(Event.REFUSED, now, reason)
-        self._family.watch()
         return []
 
     def _promote(self) -> None:
-        loaded, template = self._loaded, self._family.next_template
+        loaded = self._loaded
         assert loaded is not None
-        assert template is not None
-        template.ready = True
         self._editions.promote(loaded)
         self._loaded = None
         for warning in loaded.plan.warnings:
@@ -229,13 +221,7 @@ class Restarting:
         self._log.info("the new code and static config are loaded: replacing workers slot by slot")
 
     def _settle(self, now: float) -> None:
-        family = self._family
-        assert family.next_template is not None
-        old = family.template.child
-        family.template.started(family.next_template, now)
-        family.next_template = None
-        if old is not None:
-            self._dismiss(old)
+        self._templates.settle(now)
         self._editions.settle()
         plan = self._editions.current.plan
         try:
@@ -249,36 +235,10 @@ class Restarting:
 
     def _start_monitor(self, now: float) -> list[Action]:
         try:
-            self._family.next_monitor = self._forks.request_monitor(self._running)
+            self._monitors.start_next()
         except OSError as error:
             return self._decide(Event.MONITOR_FAILED, now, describe_os_error(error))
-        self._forks.flush()
         return []
-
-    def _take_over(self, now: float) -> None:
-        family = self._family
-        assert family.next_monitor is not None
-        old = family.monitor.child
-        family.monitor.started(family.next_monitor, now)
-        family.next_monitor = None
-        family.watch_anew()
-        if old is not None:
-            old.send(messages.Retire())
-            family.leaving.append(old)
-
-    def _dismiss_template(self) -> None:
-        if self._family.next_template is not None:
-            self._dismiss(self._family.next_template)
-            self._family.next_template = None
-
-    def _dismiss_monitor(self) -> None:
-        if self._family.next_monitor is not None:
-            self._dismiss(self._family.next_monitor)
-            self._family.next_monitor = None
-
-    def _dismiss(self, child: Child) -> None:
-        self._family.leaving.append(child)
-        child.end("it is not needed any more")
 
     def _end(self, end: End) -> None:
         for line in end.reason.splitlines():

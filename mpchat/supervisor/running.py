@@ -1,4 +1,4 @@
-"""The sockets that the supervisor has from the first plan on: listeners, inboxes, the monitor's."""
+"""What clients come through: a listening socket and an inbox for each slot."""
 
 from __future__ import annotations
 
@@ -21,15 +21,11 @@ _RESERVE = 16
 class Running:
     """A service whose addresses are bound.
 
-    Attributes:
-        control: The monitor's listening socket, kept for the next monitor; -1: none yet.
-
     Raises:
         StartError: An address cannot be listened on.
     """
 
     def __init__(self, plan: messages.Plan) -> None:
-        self.control = -1
         self.inboxes = Inboxes()
         self.listeners = Listeners(plan.listener, 1)
         self._slots = 1
@@ -37,9 +33,7 @@ class Running:
             self.inboxes.grow(1)
             self.grow(plan.workers)
         except StartError:
-            self.inboxes.close()
-            self.listeners.close()
-            self.listeners.remove_file()
+            self.close()
             raise
 
     def grow(self, slots: int) -> None:
@@ -63,6 +57,16 @@ class Running:
             self.inboxes.shrink(self._slots)
             raise
         self._slots = slots
+
+    def stop_listening(self) -> None:
+        """Close our descriptors; what waits in them is taken by workers that still have theirs."""
+        self.listeners.close()
+        self.inboxes.close()
+
+    def close(self) -> None:
+        """Close everything, and remove the listener's socket file."""
+        self.stop_listening()
+        self.listeners.remove_file()
 
     def control_socket(self, plan: messages.Plan) -> str:
         """Return where operators reach the monitor."""

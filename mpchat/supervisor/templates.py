@@ -1,4 +1,4 @@
-"""The template: started, asked whether it still answers, given up and replaced.
+"""The templates of a service: the one that forks, and the one that a restart loads.
 
 Rules. Loading has the load limit only, since an author's modules may take their time. Once it has loaded,
 a template that neither answers nor forks within seconds is stopped, deadlocked or swapped out: it is
@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 
-from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.layout import LAYOUT
-from mpchat.supervisor.children import Child, exec_template
+from mpchat.supervisor.children import Child, Role, exec_template
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.succession import Succession
 
 
 class Templates:
-    """Looks after the template, and after the next one while there is one."""
+    """Starts templates, asks whether they still answer, and replaces those that do not."""
 
     def __init__(
         self,
@@ -29,38 +29,34 @@ class Templates:
         log: Log,
         family: Family,
         editions: Editions,
+        succession: Succession,
     ) -> None:
         self._command = command
         self._numbers = numbers
         self._log = log
         self._family = family
         self._editions = editions
+        self._succession = succession
 
     def due(self) -> float | None:
         """Return when ``tick`` has something to do."""
-        single = self._family.template
-        template = single.child
+        template = self._family.of(Role.TEMPLATE)
         if template is None:
-            return single.start_at
+            return self._succession.start_at
         if not template.ready:
-            return single.since + self._numbers.template_limit
+            return self._succession.since + self._numbers.template_limit
         times = [one.answers.due for one in self._loaded() if one.answers.due is not None]
         if not template.answers:
             times.append(self._ping_due(template))
         return min(times, default=None)
 
     def tick(self, now: float) -> str:
-        """Start a template, or see whether there still is one; return why it was replaced, or nothing.
-
-        Raises:
-            StartError: The system refuses the first one again and again.
-        """
-        single = self._family.template
-        if single.is_due(now):
+        """Start a template, or see whether it still answers; return why it was replaced, or nothing."""
+        if self._succession.is_due(now):
             self._start(now)
-        template = single.child
+        template = self._family.of(Role.TEMPLATE)
         if template is not None and not template.ready:
-            if now >= single.since + self._numbers.template_limit:
+            if now >= self._succession.since + self._numbers.template_limit:
                 return self._give_up(template, "it did not load in time", now)
             return ""
         for one in self._loaded():
@@ -73,49 +69,84 @@ class Templates:
 
     def replace(self, reason: str, now: float) -> None:
         """Kill the template; another one takes its place as soon as the backoff allows."""
-        if self._family.template.child is not None:
-            self._give_up(self._family.template.child, reason, now)
+        template = self._family.of(Role.TEMPLATE)
+        if template is not None:
+            self._give_up(template, reason, now)
+
+    def ended(self, template: Child, how: str, now: float) -> None:
+        """Its process is gone: start another one."""
+        self._log.error(f"{template.name} pid {template.pid}: {how}; starting another")
+        self._succession.ended(now)
+
+    def hurry(self) -> None:
+        """Start the next one soon: without it there is no worker, and without a worker no service."""
+        self._succession.hurry(self._succession.since + self._numbers.rescue_interval)
 
     def ask_to_reload(self, now: float) -> None:
         """Have the dynamic config read, if there is a template that can."""
-        template = self._family.template.child
+        template = self._family.of(Role.TEMPLATE)
         if template is not None and template.ready and template.open:
             template.answers.ask(self._numbers.reload_limit, now)
             template.send(messages.ReloadRequest())
+
+    # The one that a restart loads
+
+    def start_next(self, folder: str) -> None:
+        """Start a second template, which loads what is in this folder now.
+
+        Raises:
+            OSError: The system refuses it.
+        """
+        start = messages.Start(LAYOUT)
+        template = exec_template(self._command, os.environ, start, listens=True, folder=folder)
+        template.role = Role.NEXT_TEMPLATE
+        self._family.add(template)
+
+    def dismiss_next(self) -> None:
+        """End the second template, if there is one."""
+        template = self._family.of(Role.NEXT_TEMPLATE)
+        if template is not None:
+            self._family.dismiss(template)
+
+    def settle(self, now: float) -> None:
+        """Put the second template in the place of the first."""
+        old, new = self._family.of(Role.TEMPLATE), self._family.of(Role.NEXT_TEMPLATE)
+        if old is not None:
+            self._family.dismiss(old)
+        assert new is not None
+        new.role = Role.TEMPLATE
+        self._succession.started(now)
+
+    def _start(self, now: float) -> None:
+        # While slots move, this template is needed for the way back only.
+        edition = self._editions.settled
+        try:
+            template = exec_template(
+                self._command,
+                os.environ,
+                messages.Start(LAYOUT),
+                (edition.static_config,),
+                folder=edition.folder,
+            )
+        except OSError as error:
+            self._succession.failed(now)
+            self._log.error(f"the system refuses a process for the template: {error.strerror}")
+            return
+        self._family.add(template)
+        self._succession.started(now)
 
     def _give_up(self, template: Child, reason: str, now: float) -> str:
         """Kill a template; return the reason if it is one that is replaced."""
         self._log.error(f"the template pid {template.pid} is killed: {reason}")
         template.end(reason)
-        if self._editions.is_empty or template is not self._family.template.child:
+        if template.role is not Role.TEMPLATE:
             return ""
-        self._family.leaving.append(template)
-        self._family.template.ended(now)
+        template.role = Role.LEAVING
+        self._succession.ended(now)
         return reason
 
-    def _start(self, now: float) -> None:
-        files: tuple[int, ...] = ()
-        folder = None
-        if not self._editions.is_empty:
-            # While slots move, this template is needed for the way back only.
-            edition = self._editions.settled
-            files, folder = (edition.static_config,), edition.folder
-        try:
-            template = exec_template(
-                self._command, os.environ, messages.Start(LAYOUT), files, folder=folder
-            )
-        except OSError as error:
-            failures = self._family.template.failed(now)
-            text = f"the system refuses a process for the template: {error.strerror}"
-            if self._editions.is_empty and failures >= self._numbers.start_failures:
-                raise StartError(text, ExitCode.OS) from error
-            self._log.error(text)
-            return
-        self._family.template.started(template, now)
-        self._family.watch()
-
     def _loaded(self) -> list[Child]:
-        found = (self._family.template.child, self._family.next_template)
+        found = (self._family.of(Role.TEMPLATE), self._family.of(Role.NEXT_TEMPLATE))
         return [one for one in found if one is not None and one.ready and one.open]
 
     def _ping_due(self, template: Child) -> float:

@@ -161,7 +161,7 @@ def new_before_old() -> None:
     ask = Restarting.ask
 
     def end_and_ask(self: Restarting, *given: Any) -> None:
-        for child in self._family.workers.values():
+        for child in self._pool._children.values():
             child.kill()
         ask(self, *given)
 

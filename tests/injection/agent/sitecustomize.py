@@ -142,6 +142,7 @@ def _replace_calls(agent: Agent) -> None:
 
 
 _NO_CALLS = {"Any", "Callable"}
+_HANDLERS = ("on_", "_on_", "_tick_", "_look", "_serve", "_stop")
 
 
 def main() -> None:
@@ -149,12 +150,15 @@ def main() -> None:
     agent = Agent(json.loads(os.environ[VARIABLE]))
     if "mpchat.supervisor" in sys.orig_argv[:5]:
         _replace_calls(agent)
-        from mpchat.supervisor import supervisor
+        from mpchat.supervisor.boot import Boot
+        from mpchat.supervisor.service import Service
+        from mpchat.supervisor.supervisor import Supervisor
 
-        _begins(agent, supervisor.Supervisor, "run", "supervisor")
-        for name in vars(supervisor.Supervisor).copy():
-            if name.startswith(("_on_", "_tick_", "_look", "_stop")):
-                _wrap_handler(agent, supervisor.Supervisor, name)
+        _begins(agent, Supervisor, "run", "supervisor")
+        for owner in (Supervisor, Boot, Service):
+            for name in vars(owner).copy():
+                if name.startswith(_HANDLERS):
+                    _wrap_handler(agent, owner, name)
     elif "MPCHAT_TEMPLATE_CHANNEL" in os.environ:
         _replace_calls(agent)
         from mpchat.template import template

@@ -50,15 +50,8 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_before_the_first_plan_there_is_neither_an_edition_nor_a_generation() -> None:
-    editions = Editions(GRACE)
-    assert editions.is_empty
-    assert editions.generation == 0
-
-
 def test_a_promoted_edition_is_current_and_the_limits_are_those_of_both() -> None:
-    editions = Editions(GRACE)
-    editions.promote(loaded(stop_limit=5.0, max_lifetime=60.0))
+    editions = Editions(GRACE, loaded(stop_limit=5.0, max_lifetime=60.0))
     assert (editions.edition, editions.generation, editions.is_moving) == (1, 1, False)
     assert (editions.stop_limit, editions.max_lifetime) == (7.0, 60.0)
     editions.promote(loaded(stop_limit=3.0))
@@ -71,8 +64,7 @@ def test_a_promoted_edition_is_current_and_the_limits_are_those_of_both() -> Non
 
 
 def test_a_revert_brings_everything_back_and_numbers_are_not_used_again() -> None:
-    editions = Editions(GRACE)
-    editions.promote(loaded(max_lifetime=60.0))
+    editions = Editions(GRACE, loaded(max_lifetime=60.0))
     editions.renew_generation(sealed_memfd("generation", b""), 9.0)
     before = replace(editions.current)
     editions.promote(loaded(stop_limit=100.0))
@@ -110,14 +102,13 @@ def test_a_restart_takes_no_plan_that_needs_other_sockets(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["promote", "revert", "settle", "renew"]), max_size=30))
 def test_no_memfd_is_left_behind_or_missing(steps: list[str]) -> None:
-    editions = Editions(GRACE)
     opened: set[int] = set()
 
     def take(new: Loaded) -> Loaded:
         opened.update((new.static_config, new.memfd))
         return new
 
-    editions.promote(take(loaded()))
+    editions = Editions(GRACE, take(loaded()))
     for step in steps:
         if step == "promote" and not editions.is_moving:
             editions.promote(take(loaded()))

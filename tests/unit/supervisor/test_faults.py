@@ -10,7 +10,7 @@ from mpchat.supervisor.log import Log
 
 class Lines(Log):
     def __init__(self) -> None:
-        super().__init__(lambda: 0)
+        super().__init__()
         self.lines: list[str] = []
 
     def _write(self, level: str, text: str) -> None:
@@ -94,6 +94,6 @@ def test_a_log_without_memory_does_not_make_it_worse() -> None:
         def error(self, text: str) -> None:
             raise MemoryError
 
-    faults = Faults(Full(lambda: 0))
+    faults = Faults(Full())
     assert not faults.attempt("divide", boom)
     assert faults.count == 1

@@ -13,7 +13,8 @@ from mpchat.supervisor.log import Log
 
 
 def test_lines_are_as_the_plan_says(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    log = Log(lambda: 4)
+    log = Log()
+    log.generation = lambda: 4
     log.warning("before the plan")
     assert capfd.readouterr().err == "before the plan\n"
     log.follow(str(tmp_path / "log"), "json", 30)
@@ -36,7 +37,7 @@ def test_lines_are_as_the_plan_says(tmp_path: Path, capfd: pytest.CaptureFixture
 
 def test_nothing_of_a_traceback_is_cut_out(tmp_path: Path) -> None:
     frames = [f'  File "service.py", line {number}, in f' for number in range(1000)]
-    log = Log(lambda: 1)
+    log = Log()
     log.follow(str(tmp_path / "log"), "raw", 20)
     log.error("\n".join(["worker main/0 pid 7: exit status 1", *frames, "KeyError: 'room'"]))
     lines = (tmp_path / "log").read_text().splitlines()
@@ -46,7 +47,7 @@ def test_nothing_of_a_traceback_is_cut_out(tmp_path: Path) -> None:
 def test_a_moved_file_is_begun_anew_and_a_missing_folder_told(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "log"
-    log = Log(lambda: 1)
+    log = Log()
     log.follow(str(path), "raw", 20)
     log.info("one")
     path.rename(tmp_path / "first")
@@ -63,5 +64,5 @@ def test_a_moved_file_is_begun_anew_and_a_missing_folder_told(tmp_path: Path) ->
 
 def test_a_file_that_cannot_be_opened_is_a_start_error(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="cannot write the log") as caught:
-        Log(lambda: 1).follow(str(tmp_path / "none" / "log"), "raw", 20)
+        Log().follow(str(tmp_path / "none" / "log"), "raw", 20)
     assert caught.value.exit_code == ExitCode.CONFIG

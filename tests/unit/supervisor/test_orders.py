@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.ipc import messages
-from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.orders import MOST_LOGGERS, Orders
 
 
@@ -14,18 +13,20 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
     answers: list[messages.OrderDone] = []
     child: Any = SimpleNamespace(send=answers.append)
     log: Any = SimpleNamespace(info=lambda text: None, order=lambda level: None)
-    reload: Any = None
     family: Any = ()
-    orders = Orders(reload, log, family, Editions(2.0))
+    editions: Any = SimpleNamespace(generation=1)
+    unused: Any = None
+    levels: dict[str, str] = {}
+    orders = Orders(log, family, editions, levels, unused, unused, unused)
 
     def ask(logger: str, level: str | None) -> str:
         arguments = {"logger": logger, "level": level, "number": 10 if level else None}
-        orders.take(child, messages.Order(1, "log-level", arguments), [], None, 0.0)
+        orders.take(child, messages.Order(1, "log-level", arguments), [], 0.0)
         return answers[-1].error
 
     for number in range(MOST_LOGGERS):
         assert ask(f"logger.{number}", "debug") == ""
     assert ask("one.more", "debug").startswith("1000 loggers have another level by order already")
     assert ask("logger.7", "error") == ask("logger.8", None) == ask("one.more", "debug") == ""
-    assert orders.levels["logger.7"] == "error"
-    assert len(orders.levels) == MOST_LOGGERS
+    assert levels["logger.7"] == "error"
+    assert len(levels) == MOST_LOGGERS

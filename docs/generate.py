@@ -38,8 +38,8 @@ from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor import policy, reload, restart
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.states import Event, State
+from mpchat.supervisor.timing import Timing
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import DeflateOptions
@@ -199,7 +199,7 @@ def operations() -> str:
         "| Number | Value | Reason |",
         "| --- | --- | --- |",
     ]
-    for item in fields(Numbers):
+    for item in fields(Timing):
         unit = item.metadata["unit"]
         value = f"{item.default:g} {unit}" if unit != "±" else f"± {item.default:g}"
         lines.append(f"| {item.name} | {value} | {item.metadata['reason']} |")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.supervisor.adoption import Adoption
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.states import Worker
 

@@ -15,13 +15,13 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.ipc.layout import LAYOUT
 from mpchat.supervisor.announcing import announce_stop
-from mpchat.supervisor.children import Child, describe_status, exec_template
+from mpchat.supervisor.child import Child, describe_status, exec_template
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.loop import Step
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.systemd import ServiceManager
+from mpchat.supervisor.timing import Timing
 
 
 class Boot:
@@ -38,7 +38,7 @@ class Boot:
     def __init__(
         self,
         command: list[str],
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         manager: ServiceManager,
         family: Family,
@@ -47,13 +47,13 @@ class Boot:
     ) -> None:
         self.exit_code: int | None = None
         self.early: list[signal.Signals] = []
-        self.succession = Succession(numbers, now)
+        self.succession = Succession(timing, now)
         self.steps = (
             Step("look after the template", self._template_due, self._tick_template),
             Step("feed the watchdog", lambda: None, self._tick_manager),
         )
         self._command = command
-        self._numbers = numbers
+        self._timing = timing
         self._log = log
         self._manager = manager
         self._family = family
@@ -110,14 +110,14 @@ class Boot:
     def _template_due(self) -> float | None:
         if self._template is None:
             return self.succession.start_at
-        return self.succession.since + self._numbers.template_limit if self._template.open else None
+        return self.succession.since + self._timing.template_limit if self._template.open else None
 
     def _tick_template(self, now: float) -> None:
         template = self._template
         if template is None:
             if self.succession.is_due(now):
                 self._start(now)
-        elif template.open and now >= self.succession.since + self._numbers.template_limit:
+        elif template.open and now >= self.succession.since + self._timing.template_limit:
             reason = "it did not load in time"
             self._log.error(f"the template pid {template.pid} is killed: {reason}")
             template.end(reason)
@@ -130,7 +130,7 @@ class Boot:
             template = exec_template(self._command, os.environ, messages.Start(LAYOUT))
         except OSError as error:
             text = f"the system refuses a process for the template: {error.strerror}"
-            if self.succession.failed(now) < self._numbers.start_failures:
+            if self.succession.failed(now) < self._timing.start_failures:
                 self._log.error(text)
             else:
                 self._cannot_start(StartError(text, ExitCode.OS))

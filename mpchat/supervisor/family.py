@@ -19,7 +19,7 @@ from typing import TypeAlias
 from mpchat.ipc import messages
 from mpchat.ipc.channel import ChannelClosed, MalformedMessage
 from mpchat.linux import system
-from mpchat.supervisor.children import Child, Role
+from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.log import Log
 

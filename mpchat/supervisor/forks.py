@@ -17,12 +17,12 @@ from mpchat.ipc.messages import ForkRequest
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.supervisor.children import Child, Role
+from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
-from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.running import Running
+from mpchat.supervisor.sockets import Sockets
+from mpchat.supervisor.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Forks:
 
     def __init__(
         self,
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         scoreboard: Scoreboard,
         family: Family,
@@ -53,7 +53,7 @@ class Forks:
         clock: Callable[[], float],
     ) -> None:
         self.retry_at: float | None = None
-        self._numbers = numbers
+        self._timing = timing
         self._log = log
         self._scoreboard = scoreboard
         self._family = family
@@ -76,20 +76,20 @@ class Forks:
         self._waiting.append(_Waiting(child, far, request, sources))
         return child
 
-    def request_monitor(self, running: Running, control: int | None) -> Child:
+    def request_monitor(self, sockets: Sockets, control: int | None) -> Child:
         """Return a monitor that will be forked; ``control`` is its predecessor's listening socket.
 
         Raises:
             OSError: As for a worker.
         """
         child, far = _unborn("monitor", Role.MONITOR)
-        file, plan = running.listeners.file, self._editions.current.plan
+        file, plan = sockets.listeners.file, self._editions.current.plan
         request = ForkRequest(
             "monitor",
             socket_file=asdict(file) if file is not None else None,
             supervisor=os.getpid(),
-            address=running.address(plan),
-            control_socket=running.control_socket(plan),
+            address=sockets.address(plan),
+            control_socket=sockets.control_socket(plan),
         )
         self._waiting.append(_Waiting(child, far, request, control=control))
         return child
@@ -105,7 +105,7 @@ class Forks:
                 self._send(template, self._waiting[0])
             except OSError as error:
                 self._log.error(f"cannot ask the template for a process: {error.strerror}")
-                self.retry_at = self._clock() + self._numbers.first_backoff
+                self.retry_at = self._clock() + self._timing.first_backoff
                 return
             fds.close(self._waiting.pop(0).far)
 
@@ -128,7 +128,7 @@ class Forks:
         elif fork.control is not None:
             descriptors.append(fork.control)
         template.send(request, tuple(descriptors))
-        template.answers.ask(self._numbers.answer_limit, self._clock())
+        template.answers.ask(self._timing.answer_limit, self._clock())
         child.edition = edition.number
         if request.role == "worker":
             child.sent_generation = child.applied_generation = generation.number

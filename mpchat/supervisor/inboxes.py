@@ -12,7 +12,7 @@ import socket
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.linux import system
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 
 _BUFFER_BYTES = 16 * 1024
 """As the kernel counts, that is about forty sockets."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from mpchat.ipc import messages
 from mpchat.linux import system
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.signals import Signals

@@ -9,13 +9,13 @@ from __future__ import annotations
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
-from mpchat.supervisor.children import Child, Role
+from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.log import Log
-from mpchat.supervisor.numbers import Numbers
-from mpchat.supervisor.running import Running
+from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.succession import Succession
+from mpchat.supervisor.timing import Timing
 
 
 class Monitors:
@@ -23,18 +23,18 @@ class Monitors:
 
     def __init__(
         self,
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         family: Family,
         forks: Forks,
-        running: Running,
+        sockets: Sockets,
         now: float,
     ) -> None:
         self._log = log
         self._family = family
         self._forks = forks
-        self._running = running
-        self._succession = Succession(numbers, now)
+        self._sockets = sockets
+        self._succession = Succession(timing, now)
         self._control: int | None = None
         """The listening socket of the newest monitor"""
 
@@ -116,4 +116,4 @@ class Monitors:
         self._family.watch_anew()
 
     def _request(self) -> Child:
-        return self._forks.request_monitor(self._running, self._control)
+        return self._forks.request_monitor(self._sockets, self._control)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
-from mpchat.supervisor.children import Child, Role
+from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log

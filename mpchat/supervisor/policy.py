@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from mpchat.supervisor.backoff import Backoff
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.states import (
     Abort,
     Action,
@@ -37,6 +36,7 @@ from mpchat.supervisor.states import (
     StopWorker,
     Worker,
 )
+from mpchat.supervisor.timing import Timing
 
 
 class Terms(Protocol):
@@ -60,7 +60,7 @@ class Policy:
     """The pool's state, and what follows from each event."""
 
     slots: int
-    numbers: Numbers
+    timing: Timing
     terms: Terms
     random_between: Callable[[float, float], float] = random.uniform
     stopping: bool = False
@@ -187,7 +187,7 @@ class Policy:
         worker.due = None
         if (lifetime := self.terms.max_lifetime) is not None:
             # Workers that were started together do not go together.
-            share = self.random_between(1 - self.numbers.jitter, 1)
+            share = self.random_between(1 - self.timing.jitter, 1)
             worker.expires = now + lifetime * share
         slot = self.pool[worker.slot]
         slot.failed_starts = 0
@@ -206,7 +206,7 @@ class Policy:
             slot.renew_from = 0
             failed = [NotRenewed(worker.slot)]
             if slot.current is not None and slot.current.expires is not None:
-                slot.current.expires = max(slot.current.expires, now + self.numbers.largest_backoff)
+                slot.current.expires = max(slot.current.expires, now + self.timing.largest_backoff)
         if worker is slot.incoming:
             self._forget(worker)
             return failed
@@ -268,12 +268,12 @@ class Policy:
 
     def _stops_now(self, worker: Worker, now: float) -> list[Action]:
         worker.state = State.STOPPING
-        worker.due = now + self.numbers.now_limit
+        worker.due = now + self.timing.now_limit
         return [StopWorker(worker.number, now=True)]
 
     def _hangs(self, worker: Worker, now: float) -> list[Action]:
         worker.state = State.STUCK
-        worker.due = now + self.numbers.abort_limit
+        worker.due = now + self.timing.abort_limit
         return [Abort(worker.number)]
 
     def _dies_stuck(self, worker: Worker, now: float) -> list[Action]:
@@ -291,7 +291,7 @@ class Policy:
 
     def _start_too_long(self, worker: Worker, now: float) -> list[Action]:
         worker.due = None
-        return [Kill(worker.number, f"it was not ready within {self.numbers.start_limit:g} s")]
+        return [Kill(worker.number, f"it was not ready within {self.timing.start_limit:g} s")]
 
     def _end_too_long(self, worker: Worker, now: float) -> list[Action]:
         worker.due = None
@@ -303,7 +303,7 @@ class Policy:
     # Shared steps
 
     def _slot(self) -> Slot:
-        return Slot(Backoff(self.numbers, self.random_between))
+        return Slot(Backoff(self.timing, self.random_between))
 
     def _retire_all_of(self, index: int, now: float) -> list[Action]:
         return [
@@ -332,7 +332,7 @@ class Policy:
         slot = self.pool[index]
         number = self._next_number
         self._next_number += 1
-        due = now + self.numbers.start_limit
+        due = now + self.timing.start_limit
         row = slot.free_row()
         worker = Worker(number, index, row, State.STARTING, now, now, due, self.terms.edition)
         self.workers[number] = worker
@@ -362,7 +362,7 @@ class Policy:
     def _rescue(self, now: float) -> list[Action]:
         if not self._needs_rescue() or now < self._next_rescue:
             return []
-        self._next_rescue = now + self.numbers.rescue_interval
+        self._next_rescue = now + self.timing.rescue_interval
         waiting = [index for index, slot in enumerate(self.pool) if slot.spawn_at is not None]
         return [self._spawn(min(waiting, key=lambda index: self.pool[index].spawn_at or 0), now)]
 
@@ -376,7 +376,7 @@ class Policy:
             return [Exit(failed=False)]
         if self.announced:
             return self._advance(now)
-        tries = self.numbers.start_failures
+        tries = self.timing.start_failures
         wanted = [slot for slot in self.pool if slot.wanted]
         ready = [slot.current_state() is State.READY for slot in wanted]
         given_up = [slot.failed_starts >= tries for slot in wanted]

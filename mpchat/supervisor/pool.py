@@ -15,16 +15,15 @@ from mpchat.ipc import messages
 from mpchat.scoreboard.scoreboard import SLOTS, Scoreboard
 from mpchat.supervisor.adoption import Adoption, Change, Helper
 from mpchat.supervisor.board import show_slots
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import Beat, Heartbeats
 from mpchat.supervisor.log import Log, say
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.reload import Asker
-from mpchat.supervisor.running import Running
+from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.states import (
     Abort,
     Action,
@@ -38,6 +37,7 @@ from mpchat.supervisor.states import (
     State,
     StopWorker,
 )
+from mpchat.supervisor.timing import Timing
 
 
 class Pool:
@@ -51,25 +51,25 @@ class Pool:
     def __init__(
         self,
         editions: Editions,
-        running: Running,
-        numbers: Numbers,
+        sockets: Sockets,
+        timing: Timing,
         log: Log,
         scoreboard: Scoreboard,
         family: Family,
         forks: Forks,
     ) -> None:
         workers = editions.current.plan.workers
-        self.policy = Policy(workers, numbers, editions)
+        self.policy = Policy(workers, timing, editions)
         self.is_up = False
         self.exit_code: int | None = None
         self._editions = editions
-        self._running = running
-        self._numbers = numbers
+        self._sockets = sockets
+        self._timing = timing
         self._log = log
         self._scoreboard = scoreboard
         self._children = family.workers
         self._forks = forks
-        self._heartbeats = Heartbeats(numbers.help)
+        self._heartbeats = Heartbeats(timing.help)
         self._adoption = Adoption()
         self._last_words = ""
         self._last_end = ""
@@ -96,7 +96,7 @@ class Pool:
             _tell(askers, reason)
             return
         try:
-            self._running.grow(count)
+            self._sockets.grow(count)
         except StartError as error:
             self._log.error(f"not scaled to {count} workers: {error}")
             _tell(askers, str(error))
@@ -153,14 +153,14 @@ class Pool:
 
     def _adopt(self, now: float) -> None:
         """Let siblings accept for slots whose own worker cannot."""
-        listeners = self._running.listeners
+        listeners = self._sockets.listeners
         if not self.is_up or self.policy.stopping:
             return
         helpers = [
             Helper(worker.number, worker.slot)
             for worker in self.policy.workers.values()
             if worker.state is State.READY
-            and self._heartbeats.stale(worker.number) < self._numbers.help
+            and self._heartbeats.stale(worker.number) < self._timing.help
         ]
         slots = len(listeners.sockets)
         needy = set(range(slots)) - {helper.slot for helper in helpers}
@@ -170,7 +170,7 @@ class Pool:
             except OSError as error:
                 self._log.error(f"cannot have slot {change.slot} helped: {error.strerror}")
                 self._adoption.refused(change.worker, change.slot)
-                self._adopt_at = now + self._numbers.first_backoff
+                self._adopt_at = now + self._timing.first_backoff
 
     def _tell_helper(self, change: Change) -> None:
         helper = self._children.get(change.worker)
@@ -178,9 +178,9 @@ class Pool:
             return
         pool, who = self._editions.current.plan.pool, f"{helper.name} pid {helper.pid}"
         if change.begins:
-            sources = [self._running.inboxes.of(change.slot).fileno()]
-            if not self._running.listeners.shared:
-                sources.insert(0, self._running.listeners.sockets[change.slot].fileno())
+            sources = [self._sockets.inboxes.of(change.slot).fileno()]
+            if not self._sockets.listeners.shared:
+                sources.insert(0, self._sockets.listeners.sockets[change.slot].fileno())
             helper.send(messages.Adopt(change.slot), tuple(sources))
             self._log.info(f"{who} accepts for {pool}/{change.slot}, too")
         else:
@@ -193,7 +193,7 @@ class Pool:
             if not (worker.ready and worker.open):
                 continue
             try:
-                self._running.inboxes.tell(worker)
+                self._sockets.inboxes.tell(worker)
             except OSError as error:
                 # Until the next look it keeps what it accepts.
                 text = f"cannot tell {worker.name} pid {worker.pid} all inboxes"
@@ -202,7 +202,7 @@ class Pool:
 
     def is_healthy(self) -> bool:
         """Whether no worker has been stuck for so long that it should have been replaced."""
-        limit = self._editions.current.plan.hang_timeout + self._numbers.recovery
+        limit = self._editions.current.plan.hang_timeout + self._timing.recovery
         return self._heartbeats.longest() <= limit
 
     def _answer_scaling(self) -> None:
@@ -285,8 +285,8 @@ class Pool:
     def _spawn(self, action: Spawn, now: float) -> list[Action]:
         """Ask for a worker; return what follows where the system refuses one."""
         name = f"worker {self._editions.current.plan.pool}/{action.slot}"
-        listening = self._running.listeners.sockets[action.slot]
-        inbox = self._running.inboxes.of(action.slot)
+        listening = self._sockets.listeners.sockets[action.slot]
+        inbox = self._sockets.inboxes.of(action.slot)
         try:
             self._children[action.worker] = self._forks.request_worker(
                 name, action.worker, action.slot, action.row, listening, inbox
@@ -326,7 +326,7 @@ class Pool:
     def _last_code(self, *, failed: bool) -> ExitCode:
         if not failed:
             return ExitCode.OK
-        tries = self._numbers.start_failures
+        tries = self._timing.start_failures
         say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
         say(self._last_words or "nothing")
         return ExitCode.SOFTWARE

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.timing import Timing
 
 _MAX_DEATHS = 2
 """Templates that may end during one reload: the first may have ended for another reason."""
@@ -119,10 +119,10 @@ class Reload:
         due: When the phase has taken too long, None if there is no limit.
     """
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, timing: Timing) -> None:
         self.phase = Phase.IDLE
         self.due: float | None = None
-        self._numbers = numbers
+        self._timing = timing
         self._deaths = 0
         self._again = False
         self._askers: list[Asker] = []
@@ -147,7 +147,7 @@ class Reload:
 
     def _begins(self, news: _News) -> list[Action]:
         self.phase = Phase.LOADING
-        self.due = news.now + self._numbers.reload_limit
+        self.due = news.now + self._timing.reload_limit
         self._deaths = 0
         self._askers += news.askers
         return [Begin(), AskTemplate()]
@@ -169,7 +169,7 @@ class Reload:
 
     def _applies(self, news: _News) -> list[Action]:
         self.phase = Phase.APPLYING
-        self.due = news.now + self._numbers.apply_limit
+        self.due = news.now + self._timing.apply_limit
         return [Install()]
 
     def _discards(self, news: _News) -> list[Action]:
@@ -179,7 +179,7 @@ class Reload:
         return self._end(Outcome.FAILED, news.reason, news.now)
 
     def _loads_too_long(self, news: _News) -> list[Action]:
-        limit = self._numbers.reload_limit
+        limit = self._timing.reload_limit
         reason = f"the template did not answer within {limit:g} s"
         # The template goes first: a reload that waited must not be asked of it.
         return [

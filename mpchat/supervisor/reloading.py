@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import (
     Action,
     Asker,
@@ -30,6 +29,7 @@ from mpchat.supervisor.reload import (
     ReplaceTemplate,
 )
 from mpchat.supervisor.templates import Templates
+from mpchat.supervisor.timing import Timing
 
 
 class Reloading:
@@ -37,15 +37,15 @@ class Reloading:
 
     def __init__(
         self,
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         editions: Editions,
         workers: Mapping[int, Child],
         templates: Templates,
         announcer: Announcer,
     ) -> None:
-        self._reload = Reload(numbers)
-        self._numbers = numbers
+        self._reload = Reload(timing)
+        self._timing = timing
         self._log = log
         self._editions = editions
         self._workers = workers
@@ -106,7 +106,7 @@ class Reloading:
         except OSError as error:
             text = f"cannot give {worker.name} pid {worker.pid} the dynamic config"
             self._log.error(f"{text}: {error.strerror}")
-            worker.offer_at = now + self._numbers.first_backoff
+            worker.offer_at = now + self._timing.first_backoff
             return
         worker.sent_generation = generation.number
 
@@ -116,7 +116,7 @@ class Reloading:
         A number below the one that it was sent means that it cannot take that one now.
         """
         if number < worker.sent_generation:
-            worker.offer_at = now + self._numbers.largest_backoff
+            worker.offer_at = now + self._timing.largest_backoff
         worker.applied_generation = worker.sent_generation = number
         self.offer(worker, now)
         self.settle(now)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import Asker
+from mpchat.supervisor.timing import Timing
 
 
 class Phase(enum.Enum):
@@ -216,10 +216,10 @@ class Restart:
         due: When the phase has taken too long, None if it ends by itself.
     """
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, timing: Timing) -> None:
         self.phase = Phase.IDLE
         self.due: float | None = None
-        self._numbers = numbers
+        self._timing = timing
         self._requests = Requests()
         self._askers: list[Asker] = []
         self._slot = -1
@@ -252,7 +252,7 @@ class Restart:
             return []
         slot, self._askers = request
         if slot is None:
-            self._enter(Phase.LOADING, news.now + self._numbers.template_limit)
+            self._enter(Phase.LOADING, news.now + self._timing.template_limit)
             return [HoldReloads(), Load()]
         self._enter(Phase.SLOT)
         self._slot = slot
@@ -275,7 +275,7 @@ class Restart:
         return [DismissTemplate(), *self._fail(news.reason)]
 
     def _loads_too_long(self, news: News) -> list[Action]:
-        limit = self._numbers.template_limit
+        limit = self._timing.template_limit
         reason = f"the new template did not load within {limit:g} s"
         return [DismissTemplate(), *self._fail(reason)]
 
@@ -295,7 +295,7 @@ class Restart:
         if not news.has_monitor:
             # The next one is started from the new template anyway.
             return [Settle(), *self._end("")]
-        self._enter(Phase.MONITOR, news.now + self._numbers.start_limit)
+        self._enter(Phase.MONITOR, news.now + self._timing.start_limit)
         return [Settle(), StartMonitor()]
 
     def _monitor_takes_over(self, news: News) -> list[Action]:

@@ -14,11 +14,10 @@ from mpchat.errors import StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.monitors import Monitors
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker
 from mpchat.supervisor.reloading import Reloading
@@ -45,8 +44,9 @@ from mpchat.supervisor.restart import (
     StartMonitor,
     TakeOver,
 )
-from mpchat.supervisor.running import Running
+from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.templates import Templates
+from mpchat.supervisor.timing import Timing
 
 _ANSWER_DESCRIPTORS = 2
 """Of a Plan: the static config files and a generation"""
@@ -58,17 +58,17 @@ class Restarting:
     def __init__(
         self,
         home: str,
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         editions: Editions,
         templates: Templates,
         monitors: Monitors,
         reloading: Reloading,
-        running: Running,
+        sockets: Sockets,
         pool: Pool,
         announcer: Announcer,
     ) -> None:
-        self._restart = Restart(numbers)
+        self._restart = Restart(timing)
         self._home = home
         """The folder that was started in, by name: a restart loads what the name stands for by then"""
         self._log = log
@@ -76,7 +76,7 @@ class Restarting:
         self._templates = templates
         self._monitors = monitors
         self._reloading = reloading
-        self._running = running
+        self._sockets = sockets
         self._pool = pool
         self._announcer = announcer
         self._folder = ""
@@ -225,7 +225,7 @@ class Restarting:
         self._editions.settle()
         plan = self._editions.current.plan
         try:
-            self._running.listeners.set_backlog(plan.listener["backlog"])
+            self._sockets.listeners.set_backlog(plan.listener["backlog"])
         except StartError as error:
             self._log.error(f"the backlog stays as it was: {error}")
         try:

@@ -20,7 +20,7 @@ from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
-from mpchat.supervisor.children import Child, Role, describe_status
+from mpchat.supervisor.child import Child, Role, describe_status
 from mpchat.supervisor.editions import Editions, Loaded
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
@@ -29,16 +29,16 @@ from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.loop import Step
 from mpchat.supervisor.monitors import Monitors
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restarting import Restarting
-from mpchat.supervisor.running import Running
+from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.templates import Templates
+from mpchat.supervisor.timing import Timing
 
 
 class Service:
@@ -55,7 +55,7 @@ class Service:
         self,
         command: list[str],
         home: str,
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         manager: ServiceManager,
         scoreboard: Scoreboard,
@@ -67,39 +67,39 @@ class Service:
     ) -> None:
         plan = loaded.plan
         self.exit_code: int | None = None
-        self._numbers = numbers
+        self._timing = timing
         self._log = log
         self._scoreboard = scoreboard
         self._family = family
         self._orphans = orphans
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
-        self._running = Running(plan)
+        self._sockets = Sockets(plan)
         try:
             log.follow(plan.log_path, plan.log_format, plan.log_level)
         except StartError:
-            self._running.close()
+            self._sockets.close()
             raise
-        self._editions = editions = Editions(numbers.stop_grace, loaded)
+        self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
         levels: dict[str, str] = {}
-        self._forks = Forks(numbers, log, scoreboard, family, editions, levels, time.monotonic)
-        self._pool = Pool(editions, self._running, numbers, log, scoreboard, family, self._forks)
+        self._forks = Forks(timing, log, scoreboard, family, editions, levels, time.monotonic)
+        self._pool = Pool(editions, self._sockets, timing, log, scoreboard, family, self._forks)
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
-        self._templates = Templates(command, numbers, log, family, editions, succession)
-        self._monitors = Monitors(numbers, log, family, self._forks, self._running, now)
+        self._templates = Templates(command, timing, log, family, editions, succession)
+        self._monitors = Monitors(timing, log, family, self._forks, self._sockets, now)
         self._reloading = Reloading(
-            numbers, log, editions, family.workers, self._templates, self._announcer
+            timing, log, editions, family.workers, self._templates, self._announcer
         )
         self._restarting = Restarting(
             home,
-            numbers,
+            timing,
             log,
             editions,
             self._templates,
             self._monitors,
             self._reloading,
-            self._running,
+            self._sockets,
             self._pool,
             self._announcer,
         )
@@ -129,11 +129,11 @@ class Service:
 
     def close(self, faults: Faults) -> None:
         """Leave no socket and no socket file behind."""
-        faults.attempt("close the listening sockets", self._running.stop_listening)
-        faults.attempt("remove the listener's socket file", self._running.listeners.remove_file)
+        faults.attempt("close the listening sockets", self._sockets.stop_listening)
+        faults.attempt("remove the listener's socket file", self._sockets.listeners.remove_file)
         self._monitors.close()
         # The monitor has removed it, unless it had to be killed.
-        control = self._running.control_socket(self._editions.current.plan)
+        control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))
 
     # What is looked after in every turn
@@ -169,7 +169,7 @@ class Service:
         monitor = self._family.of(Role.MONITOR)
         waits = monitor is not None and not monitor.ready
         if self._pool.is_up and not (self._announcer.done or self._stopping or waits):
-            self._announcer.up(self._running.address(self._editions.current.plan), now)
+            self._announcer.up(self._sockets.address(self._editions.current.plan), now)
 
     # Signals
 
@@ -210,7 +210,7 @@ class Service:
             return
         self._announcer.stopping(at_once=at_once)
         self._restarting.stop(now)
-        self._running.stop_listening()
+        self._sockets.stop_listening()
         self._pool.stop(now, at_once=at_once)
         # Last: a stop that fails on its way and is tried again must not become one in a hurry.
         self._stopping, self._stopping_now = True, at_once

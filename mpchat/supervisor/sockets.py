@@ -1,192 +1,83 @@
-"""Listening sockets: bound before any worker, owned by the supervisor, a set that only grows.
-
-Rules. The first socket of a group is bound and listening *without* SO_REUSEPORT and gets the option
-then; its siblings join it. So a second instance of the service is refused by the kernel, which a look
-at the port beforehand could not promise. A socket that a slot may have queued connections on is not
-closed while the service listens.
-"""
+"""What clients come through: a listening socket and an inbox for each slot."""
 
 from __future__ import annotations
 
-import errno
-import socket
-from typing import Any
+import os
+import resource
 
-from mpchat.errors import ExitCode, StartError, describe_os_error
-from mpchat.linux import system
-from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
+from mpchat.errors import ExitCode, StartError
+from mpchat.ipc import messages
+from mpchat.ipc.control import default_path
+from mpchat.linux.descriptors import room_for
+from mpchat.supervisor.inboxes import Inboxes
+from mpchat.supervisor.listeners import Listeners
 
-_UNSENT = 256 * 1024
-"""Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
-megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
-connections of all share (tcp_mem). With less, large messages go out in more pieces."""
-
-_UNREAD = 128 * 1024
-"""Bytes of a client that the kernel holds while we do not read; it takes up to twice as much for them.
-Without a bound these are megabytes as well (tcp_rmem), and one read brings in as many."""
-
-_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+_DESCRIPTORS_OF_SLOT = 9
+"""A listening socket, the ends of an inbox, and a channel, pidfd and memfd for each of two workers"""
+_RESERVE = 16
+"""For what comes and goes: a new template, a fork request, a message"""
 
 
-class Listeners:
-    """The listening sockets of one listener, one for each slot (one for all on a Unix path)."""
+class Sockets:
+    """A service whose addresses are bound.
 
-    def __init__(self, plan: dict[str, Any], slots: int) -> None:
-        """Bind and listen.
+    Raises:
+        StartError: An address cannot be listened on.
+    """
 
-        Raises:
-            StartError: The address cannot be listened on.
-        """
-        self.unix_path: str | None = plan["unix_socket"]
-        self.file: SocketFile | None = None
-        self._backlog: int = plan["backlog"]
-        self._family, self._address = socket.AF_UNIX, ""
-        if self.unix_path is not None:
-            self.port = 0
-            shared, self.file = _listen_unix(self.unix_path, plan)
-            self.sockets = [shared] * slots
-            return
-        self._family, self._address = _family(plan["address"])
-        first = self._bind_tcp(plan["port"], join=False)
-        self.sockets = [first]
+    def __init__(self, plan: messages.Plan) -> None:
+        self.inboxes = Inboxes()
+        self.listeners = Listeners(plan.listener, 1)
+        self._slots = 1
         try:
-            self._listen(first)
-            self.port = int(system.getsockname(first)[1])
-            system.setsockopt(first, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self.grow(slots)
-        except OSError as error:
-            self.close()
-            raise _cannot_listen(self._where(plan["port"]), error) from error
+            self.inboxes.grow(1)
+            self.grow(plan.workers)
         except StartError:
             self.close()
             raise
 
     def grow(self, slots: int) -> None:
-        """Have a socket for so many slots; none is ever given up, whatever becomes of its slot.
+        """Have a listening socket and an inbox for so many slots, and be able to run workers in them.
 
         Raises:
-            StartError: The system refuses one; there are as many as before.
+            StartError: The system refuses it; everything is as it was.
         """
-        missing = slots - len(self.sockets)
-        if self.shared:
-            self.sockets += self.sockets[:1] * missing
+        new = slots - self._slots
+        if new <= 0:
             return
-        new: list[socket.socket] = []
+        if not room_for(new * _DESCRIPTORS_OF_SLOT + _RESERVE):
+            limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            text = f"{slots} workers need more descriptors than the supervisor has left"
+            advice = f"raise their limit, which is {limit} (LimitNOFILE, ulimit -n)"
+            raise StartError(f"{text}; {advice}", ExitCode.OS)
+        self.inboxes.grow(slots)
         try:
-            for _ in range(missing):
-                new.append(self._bind_tcp(self.port, join=True))
-            # No client comes to one that does not listen, so until here each can be given up.
-            for sock in new:
-                self._listen(sock)
-        except OSError as error:
-            _close_all(new)
-            raise _cannot_listen(self._where(self.port), error) from error
+            self.listeners.grow(slots)
         except StartError:
-            _close_all(new)
+            self.inboxes.shrink(self._slots)
             raise
-        self.sockets += new
+        self._slots = slots
 
-    def set_backlog(self, backlog: int) -> None:
-        """Let so many clients wait on each socket from now on.
-
-        Raises:
-            StartError: The system refuses it.
-        """
-        try:
-            for sock in self.sockets:
-                system.listen(sock, backlog)
-        except (OSError, OverflowError) as error:
-            text = f"cannot let {backlog} clients wait: {error}"
-            raise StartError(text, ExitCode.UNAVAILABLE) from error
-        self._backlog = backlog
-
-    @property
-    def shared(self) -> bool:
-        """Whether all slots have the same socket, so that none is ever without a worker to accept."""
-        return self.unix_path is not None
+    def stop_listening(self) -> None:
+        """Close our descriptors; what waits in them is taken by workers that still have theirs."""
+        self.listeners.close()
+        self.inboxes.close()
 
     def close(self) -> None:
-        """Close our descriptors; clients are refused when the last worker has closed its own."""
-        _close_all(self.sockets)
+        """Close everything, and remove the listener's socket file."""
+        self.stop_listening()
+        self.listeners.remove_file()
 
-    def remove_file(self) -> None:
-        """Remove the socket file if it is still ours."""
-        if self.file is not None:
-            self.file.remove()
+    def control_socket(self, plan: messages.Plan) -> str:
+        """Return where operators reach the monitor."""
+        listener = self.listeners.unix_path or str(self.listeners.port)
+        return plan.control_socket or default_path(os.environ, listener)
 
-    def _bind_tcp(self, port: int, *, join: bool) -> socket.socket:
-        family = self._family
-        try:
-            sock = system.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise _cannot_listen(self._where(port), error) from error
-        try:
-            system.setblocking(sock, False)
-            # Connections of a previous run in TIME_WAIT do not keep the port from us.
-            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if join:
-                system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                system.setsockopt(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            # Accepted sockets inherit both; websocket/outgoing raises the first for large fragments.
-            system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
-            system.bind(sock, (self._address, port))
-        except OSError as error:
-            system.close_socket(sock)
-            raise _cannot_listen(self._where(port), error) from error
-        return sock
-
-    def _listen(self, sock: socket.socket) -> None:
-        system.listen(sock, self._backlog)
-
-    def _where(self, port: int) -> str:
-        return f"{self._address} port {port}"
-
-
-def _close_all(sockets: list[socket.socket]) -> None:
-    for sock in sockets:
-        system.close_socket(sock)
-
-
-def _family(address: str | None) -> tuple[socket.AddressFamily, str]:
-    if address is None:
-        if not _has_ipv6():
-            return socket.AF_INET, "0.0.0.0"
-        return socket.AF_INET6, "::"
-    return (socket.AF_INET6 if ":" in address else socket.AF_INET), address
-
-
-def _has_ipv6() -> bool:
-    try:
-        with system.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            system.bind(probe, ("::", 0))
-    except OSError as error:
-        if error.errno in _NO_IPV6:
-            return False
-        raise _cannot_listen(":: (any address)", error) from error
-    return True
-
-
-def _listen_unix(path: str, plan: dict[str, Any]) -> tuple[socket.socket, SocketFile]:
-    permissions: str | None = plan["unix_socket_permissions"]
-    mode = None if permissions is None else int(permissions, 8)
-    try:
-        return listen_at(path, plan["backlog"], mode)
-    except PathTaken as error:
-        text = f"cannot listen on {path}: {error} (is this service running already?)"
-        raise StartError(text, ExitCode.UNAVAILABLE) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StartError(f"cannot listen on {path}: {reason}", ExitCode.UNAVAILABLE) from error
-
-
-def _cannot_listen(where: str, error: OSError) -> StartError:
-    advice = ""
-    if error.errno == errno.EADDRINUSE:
-        advice = "; another process listens there (is this service running already?)"
-    elif error.errno == errno.EACCES:
-        advice = "; ports below 1024 need CAP_NET_BIND_SERVICE"
-    return StartError(
-        f"cannot listen on {where}: {describe_os_error(error)}{advice}", ExitCode.UNAVAILABLE
-    )
+    def address(self, plan: messages.Plan) -> str:
+        """Return what a client would connect to."""
+        listeners = self.listeners
+        if listeners.unix_path is not None:
+            return f"unix:{listeners.unix_path} {plan.path}"
+        host = plan.listener["address"] or "localhost"
+        host = f"[{host}]" if ":" in host else host
+        return f"ws://{host}:{listeners.port}{plan.path}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from mpchat.supervisor.backoff import Backoff
-from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.timing import Timing
 
 
 class Succession:
@@ -20,8 +20,8 @@ class Succession:
         start_at: When to start the next one; None while there is one.
     """
 
-    def __init__(self, numbers: Numbers, start_at: float) -> None:
-        self._backoff = Backoff(numbers, random.uniform)
+    def __init__(self, timing: Timing, start_at: float) -> None:
+        self._backoff = Backoff(timing, random.uniform)
         self.since = 0.0
         self.start_at: float | None = start_at
 

@@ -15,7 +15,7 @@ from mpchat.ipc import messages
 from mpchat.linux.processes import become_subreaper
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.boot import Boot
-from mpchat.supervisor.children import Child
+from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Loaded
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
@@ -23,11 +23,11 @@ from mpchat.supervisor.folder import started_in
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.loop import Loop, Step
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.orphans import Orphans
 from mpchat.supervisor.service import Service
 from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.systemd import ServiceManager
+from mpchat.supervisor.timing import Timing
 
 _PLAN_DESCRIPTORS = 2
 """Of the first plan: the static config files and a generation"""
@@ -40,10 +40,10 @@ class Supervisor:
         OSError: The system refuses what any service needs.
     """
 
-    def __init__(self, command: list[str], numbers: Numbers | None = None) -> None:
+    def __init__(self, command: list[str], timing: Timing | None = None) -> None:
         self._command = command
         self._home = started_in(os.environ)
-        self._numbers = numbers or Numbers()
+        self._timing = timing or Timing()
         self._log = Log()
         self._faults = Faults(self._log)
         self._manager = ServiceManager(os.environ)
@@ -54,7 +54,7 @@ class Supervisor:
         self._service: Service | None = None
         self._boot = Boot(
             command,
-            self._numbers,
+            self._timing,
             self._log,
             self._manager,
             self._family,
@@ -77,7 +77,7 @@ class Supervisor:
             self._scoreboard.set_service("faults", self._faults.count)
             if self._faults.end_turn(time.monotonic()):
                 self._log.error("the supervisor cannot go on: the service ends")
-                self._family.say_goodbye(self._numbers.now_limit)
+                self._family.say_goodbye(self._timing.now_limit)
                 exit_code = ExitCode.SOFTWARE
         self._end()
         return exit_code
@@ -95,7 +95,7 @@ class Supervisor:
         self._loop.life = self._service = Service(
             self._command,
             self._home,
-            self._numbers,
+            self._timing,
             self._log,
             self._manager,
             self._scoreboard,
@@ -119,13 +119,13 @@ class Supervisor:
             self._next_look = now + LOOK_SECONDS
             self._scoreboard.set_service("beat_at", int(now * 1000))
             self._family.watch()
-            self._family.kill_unreachable(now - self._numbers.unreachable_limit)
+            self._family.kill_unreachable(now - self._timing.unreachable_limit)
 
     def _end(self) -> None:
         """Let nothing outlive us: no process, no zombie, no socket file."""
         attempt = self._faults.attempt
         attempt("hold back signals", self._signals.close)
-        limit = self._numbers.now_limit
+        limit = self._timing.now_limit
         attempt("end all processes", partial(self._family.end, limit))
         attempt("end orphans", partial(self._orphans.end, limit, self._family.reap))
         if self._service is not None:

@@ -11,12 +11,12 @@ import os
 
 from mpchat.ipc import messages
 from mpchat.ipc.layout import LAYOUT
-from mpchat.supervisor.children import Child, Role, exec_template
+from mpchat.supervisor.child import Child, Role, exec_template
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.succession import Succession
+from mpchat.supervisor.timing import Timing
 
 
 class Templates:
@@ -25,14 +25,14 @@ class Templates:
     def __init__(
         self,
         command: list[str],
-        numbers: Numbers,
+        timing: Timing,
         log: Log,
         family: Family,
         editions: Editions,
         succession: Succession,
     ) -> None:
         self._command = command
-        self._numbers = numbers
+        self._timing = timing
         self._log = log
         self._family = family
         self._editions = editions
@@ -44,7 +44,7 @@ class Templates:
         if template is None:
             return self._succession.start_at
         if not template.ready:
-            return self._succession.since + self._numbers.template_limit
+            return self._succession.since + self._timing.template_limit
         times = [one.answers.due for one in self._loaded() if one.answers.due is not None]
         if not template.answers:
             times.append(self._ping_due(template))
@@ -56,14 +56,14 @@ class Templates:
             self._start(now)
         template = self._family.of(Role.TEMPLATE)
         if template is not None and not template.ready:
-            if now >= self._succession.since + self._numbers.template_limit:
+            if now >= self._succession.since + self._timing.template_limit:
                 return self._give_up(template, "it did not load in time", now)
             return ""
         for one in self._loaded():
             if one.answers.due is not None and one.answers.due <= now:
                 return self._give_up(one, "it does not answer any more", now)
         if template is not None and not template.answers and self._ping_due(template) <= now:
-            template.answers.ask(self._numbers.answer_limit, now)
+            template.answers.ask(self._timing.answer_limit, now)
             template.send(messages.Ping())
         return ""
 
@@ -80,13 +80,13 @@ class Templates:
 
     def hurry(self) -> None:
         """Start the next one soon: without it there is no worker, and without a worker no service."""
-        self._succession.hurry(self._succession.since + self._numbers.rescue_interval)
+        self._succession.hurry(self._succession.since + self._timing.rescue_interval)
 
     def ask_to_reload(self, now: float) -> None:
         """Have the dynamic config read, if there is a template that can."""
         template = self._family.of(Role.TEMPLATE)
         if template is not None and template.ready and template.open:
-            template.answers.ask(self._numbers.reload_limit, now)
+            template.answers.ask(self._timing.reload_limit, now)
             template.send(messages.ReloadRequest())
 
     # The one that a restart loads
@@ -150,4 +150,4 @@ class Templates:
         return [one for one in found if one is not None and one.ready and one.open]
 
     def _ping_due(self, template: Child) -> float:
-        return template.answers.idle_since() + self._numbers.ping_interval
+        return template.answers.idle_since() + self._timing.ping_interval

@@ -34,7 +34,7 @@ from mpchat.logs.levels import LEVELS
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
-from mpchat.supervisor.numbers import Numbers
+from mpchat.supervisor.timing import Timing
 from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.worker.service import Service
@@ -70,7 +70,7 @@ class _Template:
     snapshot: Snapshot | None = None
     """The generation of the last forked worker"""
     logs: DirectLogs | None = None
-    numbers: Numbers = field(default_factory=Numbers)
+    timing: Timing = field(default_factory=Timing)
 
     def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
         start, descriptors = self._next()
@@ -140,7 +140,7 @@ class _Template:
         mine = [self.channel.fileno()]
         try:
             if request.role == "monitor":
-                limit = self.numbers.orphan_limit
+                limit = self.timing.orphan_limit
                 pool, hang_timeout = service.pool, service.server.worker_hang_timeout
                 fork_child(
                     request,
@@ -159,7 +159,7 @@ class _Template:
                     mine,
                     f"mpchat: worker {service.pool}/{request.slot}",
                     lambda request, channel, rest: run_worker(
-                        request, channel, rest, service, snapshot, self.numbers.heartbeat
+                        request, channel, rest, service, snapshot, self.timing.heartbeat
                     ),
                 )
             messages.send(self.channel, messages.Forked())

@@ -25,7 +25,7 @@ _SHORT = {
     for opcode in (TEXT, BINARY, TEXT | RSV1, BINARY | RSV1)
 }
 _LISTENERS_UNSENT = 256 * 1024
-"""TCP_NOTSENT_LOWAT of the listening sockets, which clients' sockets inherit (supervisor/sockets)."""
+"""TCP_NOTSENT_LOWAT of the listening sockets, which clients' sockets inherit (supervisor/listeners)."""
 
 
 class Outlet(Protocol):

@@ -51,7 +51,7 @@ def close_handshake() -> None:
 def kept_sockets() -> None:
     """Listening sockets belong to workers and end with them, as those of most servers do."""
     from mpchat.server.accepting import Acceptor
-    from mpchat.supervisor.sockets import Listeners
+    from mpchat.supervisor.listeners import Listeners
 
     # Bound as before, to keep the port, and not listening.
     _replace(Listeners, "_listen", lambda *_: None)
@@ -117,7 +117,7 @@ def kept_inboxes() -> None:
     ended = Pool.ended
 
     def end_with_inbox(self: Pool, worker: Any, *given: Any) -> None:
-        inbox = self._running.inboxes.of(worker.slot)
+        inbox = self._sockets.inboxes.of(worker.slot)
         with contextlib.suppress(BlockingIOError):
             while True:
                 # The descriptors that come with it are left behind by not asking for them.

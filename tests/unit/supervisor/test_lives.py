@@ -11,14 +11,14 @@ import pytest
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.supervisor.boot import Boot
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.service import Service
 from mpchat.supervisor.signals import HANDLED
+from mpchat.supervisor.timing import Timing
 
 
 def boot() -> Boot:
     anything: Any = MagicMock()
-    return Boot([], Numbers(), anything, anything, anything, anything, 0.0)
+    return Boot([], Timing(), anything, anything, anything, anything, 0.0)
 
 
 @pytest.mark.parametrize("number", HANDLED)

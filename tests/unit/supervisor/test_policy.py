@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.policy import TABLE, Policy
 from mpchat.supervisor.states import (
     Abort,
@@ -24,6 +23,7 @@ from mpchat.supervisor.states import (
     State,
     StopWorker,
 )
+from mpchat.supervisor.timing import Timing
 
 IMPOSSIBLE = {
     # Ready is said once; a worker with no process has nothing to be late with.
@@ -44,7 +44,7 @@ class Terms:
 
 
 def make(slots: int = 2, terms: Terms | None = None) -> Policy:
-    return Policy(slots, Numbers(), terms or Terms(), random_between=lambda low, high: 1.0)
+    return Policy(slots, Timing(), terms or Terms(), random_between=lambda low, high: 1.0)
 
 
 def test_every_pair_is_decided_or_impossible() -> None:

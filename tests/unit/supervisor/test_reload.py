@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import (
     TABLE,
     AskTemplate,
@@ -23,6 +22,7 @@ from mpchat.supervisor.reload import (
     Reload,
     ReplaceTemplate,
 )
+from mpchat.supervisor.timing import Timing
 
 # A limit runs only while something is under way, workers confirm only what they were given, and a
 # restart begins only when no reload is under way and ends only after it has begun.
@@ -39,7 +39,7 @@ IMPOSSIBLE = {
     (Phase.HELD, Event.SETTLED),
     (Phase.HELD, Event.HOLD),
 }
-LIMIT = Numbers().reload_limit
+LIMIT = Timing().reload_limit
 
 
 def nobody(reason: str) -> None:
@@ -47,7 +47,7 @@ def nobody(reason: str) -> None:
 
 
 def make(*events: Event) -> Reload:
-    reload = Reload(Numbers())
+    reload = Reload(Timing())
     for event in events:
         reload.on(event, 0.0)
     return reload
@@ -68,7 +68,7 @@ def test_a_reload_reads_gives_and_ends() -> None:
     assert reload.on(Event.ASKED, 1.0, askers=[nobody]) == [Begin(), AskTemplate()]
     assert (reload.phase, reload.due) == (Phase.LOADING, 1.0 + LIMIT)
     assert reload.on(Event.LOADED, 2.0) == [Install()]
-    assert (reload.phase, reload.due) == (Phase.APPLYING, 2.0 + Numbers().apply_limit)
+    assert (reload.phase, reload.due) == (Phase.APPLYING, 2.0 + Timing().apply_limit)
     assert reload.on(Event.SETTLED, 3.0) == [End(Outcome.APPLIED, "", (nobody,))]
     assert (reload.phase, reload.due) == (Phase.IDLE, None)
 

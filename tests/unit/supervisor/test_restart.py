@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpchat.supervisor.numbers import Numbers
 from mpchat.supervisor.reload import Asker
 from mpchat.supervisor.restart import (
     TABLE,
@@ -38,6 +37,7 @@ from mpchat.supervisor.restart import (
     StartMonitor,
     TakeOver,
 )
+from mpchat.supervisor.timing import Timing
 
 # The second template lives while it loads and while slots move, the second monitor in its own phase;
 # slots are only looked at while some of them are to be renewed; only two phases have a time limit.
@@ -65,7 +65,7 @@ def nobody(reason: str) -> None:
 
 
 def begun(slot: int | None = None) -> Restart:
-    restart = Restart(Numbers())
+    restart = Restart(Timing())
     restart.ask(slot, [nobody])
     restart.on(Event.BEGIN, news())
     return restart
@@ -92,15 +92,15 @@ def test_an_impossible_pair_raises() -> None:
 
 
 def test_a_restart_loads_moves_and_replaces_the_monitor() -> None:
-    restart = Restart(Numbers())
+    restart = Restart(Timing())
     assert restart.on(Event.BEGIN, news()) == []
     restart.ask(None, [nobody])
     assert restart.on(Event.BEGIN, news(1.0)) == [HoldReloads(), Load()]
-    assert (restart.phase, restart.due) == (Phase.LOADING, 1.0 + Numbers().template_limit)
+    assert (restart.phase, restart.due) == (Phase.LOADING, 1.0 + Timing().template_limit)
     assert restart.on(Event.LOADED, news(2.0)) == [Promote(), RenewAll()]
     assert (restart.phase, restart.due) == (Phase.MOVING, None)
     assert restart.on(Event.SETTLED, news(3.0)) == [Settle(), StartMonitor()]
-    assert (restart.phase, restart.due) == (Phase.MONITOR, 3.0 + Numbers().start_limit)
+    assert (restart.phase, restart.due) == (Phase.MONITOR, 3.0 + Timing().start_limit)
     # Who asked through the old monitor is answered before that retires.
     assert restart.on(Event.MONITOR_READY, news(4.0)) == [
         End("", (nobody,)),
@@ -185,7 +185,7 @@ def test_a_monitor_that_does_not_start_leaves_the_old_one() -> None:
 
 
 def test_one_slot_is_replaced_without_holding_reloads() -> None:
-    restart = Restart(Numbers())
+    restart = Restart(Timing())
     restart.ask(1, [nobody])
     assert restart.on(Event.BEGIN, news()) == [Renew(1)]
     assert restart.waits_for({1})
@@ -199,7 +199,7 @@ def test_one_slot_is_replaced_without_holding_reloads() -> None:
 
 
 def test_a_slot_without_a_worker_is_refused() -> None:
-    restart = Restart(Numbers())
+    restart = Restart(Timing())
     restart.ask(2, [nobody])
     actions = restart.on(Event.BEGIN, news(workers=2))
     assert actions == [End("there is no worker in slot 2", (nobody,))]
@@ -307,7 +307,7 @@ EVENTS = st.sampled_from([*Event, Event.BEGIN, Event.SETTLED, Event.LOADED])
 def test_no_sequence_of_possible_events_breaks_it(
     steps: Sequence[tuple[Event, int | None, int, bool]],
 ) -> None:
-    restart, service = Restart(Numbers()), Service()
+    restart, service = Restart(Timing()), Service()
     asked = 0
 
     def feed(event: Event, now: float, slot: int, planned: int | None, monitor: bool) -> None:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from mpchat.supervisor import sockets
+from mpchat.supervisor import listeners
 from mpchat.websocket import outgoing
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -124,7 +124,7 @@ async def test_the_kernel_takes_a_large_fragment_whole(
     worker: Worker, fragment_size: int, unsent: int | None
 ) -> None:
     # Two rooms that do not know each other: what one raises is what the other has set.
-    assert outgoing._LISTENERS_UNSENT == sockets._UNSENT
+    assert outgoing._LISTENERS_UNSENT == listeners._UNSENT
     _client, protocol = await worker.connect(echo, **{"fragment-size": fragment_size})
     with socket.socket() as untouched:
         expected = unsent or untouched.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)

@@ -1,6 +1,6 @@
-"""The numbers by which the supervisor decides, in one place, with reasons.
+"""Times and counts by which the supervisor decides, in one place, with reasons.
 
-docs/numbers.md is printed from here, and tests pass smaller ones in.
+docs/operations.md is printed from here, and tests pass smaller ones in.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ def _number(default: float, unit: str, reason: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Every limit of the supervisor; times are seconds."""
+class Timing:
+    """Every time and count of the supervisor; times are seconds."""
 
     first_backoff: float = _number(
         0.1, "s", "The first restart is at once; the second waits this long, then twice that"

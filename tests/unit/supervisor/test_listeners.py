@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mpchat.errors import ExitCode, StartError
-from mpchat.supervisor.sockets import Listeners
+from mpchat.supervisor.listeners import Listeners
 
 
 def plan(**more: Any) -> dict[str, Any]:

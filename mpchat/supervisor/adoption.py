@@ -1,10 +1,9 @@
-"""Who accepts from the sockets of a slot that cannot do it itself: pure decisions.
+"""Which worker accepts for a slot whose own worker cannot: pure decisions.
 
-Rules. A slot is needy while it has no worker that is ready and whose loop beats; a helper is a worker of
-another slot that is and does. Each needy slot has one helper as long as there is one at all; it keeps
-the helper that it has, else takes the one that helps the fewest slots, the next neighbour among equals,
-so that what is adopted spreads. That a slot's own worker and a helper accept at the same time is
-harmless: a connection is accepted once.
+Rules. A slot is needy while it has no worker that is ready and whose loop beats; a helper is such a
+worker of another slot. Each needy slot has one helper as long as there is any. It keeps the helper that
+it has; else it takes the worker that helps the fewest slots, and among equals the next neighbour, so that
+adopted slots spread. A slot's own worker and its helper may both accept: a connection is accepted once.
 """
 
 from __future__ import annotations

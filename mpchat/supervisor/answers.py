@@ -1,8 +1,8 @@
-"""What a template has been asked and has not answered: how one is found that does not answer any more.
+"""Questions that a template has not answered, by which one that no longer answers is found.
 
 Rules. A template is one thread that carries out one request at a time, in order, so only the oldest
-question can be late. Each kind of question has its own limit. A template that has nothing to do is
-asked whether it is still there.
+question can be late. Each kind of question has its own limit. An idle template is asked whether it is
+still there.
 """
 
 from __future__ import annotations
@@ -43,5 +43,5 @@ class Answers:
         self._since = now
 
     def postpone(self, now: float) -> None:
-        """Give it its whole time again: we ourselves stood still, so nobody can tell."""
+        """Give it its whole time again: the supervisor itself stood still, so nobody can tell."""
         self._since = now

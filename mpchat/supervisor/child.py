@@ -1,8 +1,8 @@
 """Child processes as the supervisor sees them: a channel, a process once it said hello, a fault file.
 
-Rules. A child's life is its channel: it opens before the fork and ends with it, so a child that dies
-before its first message is noticed, too. The fault memfd holds what the child wrote when it crashed.
-A child is not believed: what it may not say ends it, and it is replaced.
+Rules. A child's channel opens before the fork and ends with the child, so even a child that dies before
+its first message is noticed. The fault memfd holds what the child wrote when it crashed. A child is not
+believed: one that says what it may not say is killed and replaced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mpchat.supervisor.environment import CHANNEL_VARIABLE, STDERR_VARIABLE
 _WORDS_BYTES = 64 * 1024
 _EXIT_CANNOT_EXEC = 70
 _FAULTS = 3
-"""So many messages of one child may fail here within _FAULTS_SECONDS before it is replaced."""
+"""Messages of one child that fail within _FAULTS_SECONDS before it is replaced."""
 _FAULTS_SECONDS = 10.0
 
 
@@ -76,15 +76,15 @@ class Child:
     status: int | None = None
     kill_reason: str = ""
     inboxes: int = 0
-    """Of how many slots it was told the inbox, from slot 0 on"""
+    """Number of slots whose inbox it was sent, counted from slot 0"""
     sent_generation: int = 0
     applied_generation: int = 0
     offer_at: float = 0.0
-    """Before this it is given no newer generation: it, or the system, could not take one"""
+    """It is given no newer generation before this time: the last one was refused"""
     open: bool = True
     closed_at: float = 0.0
     watched: bool = False
-    """Whether the present monitor holds its pidfd"""
+    """Whether the current monitor holds its pidfd"""
     answers: Answers = field(default_factory=Answers)
     """Of a template"""
     _received: tuple[Message, list[int]] | None = None
@@ -110,12 +110,12 @@ class Child:
         self.pid = pid
 
     def open_pidfd(self) -> bool:
-        """Have a pidfd for the monitor and for polls; return whether there is one now."""
+        """Open a pidfd for the monitor and for polls; return whether there is one."""
         if self.pidfd < 0 and self.lives:
             try:
                 self.pidfd = system.pidfd_open(self.pid)
             except OSError:
-                # For want of descriptors or memory, or it has just ended; tried again with the next look.
+                # No descriptor or no memory is left, or it has just ended; the next look tries again.
                 return False
         return self.pidfd >= 0
 
@@ -134,7 +134,7 @@ class Child:
         self._received = None
 
     def fails_often(self, now: float) -> bool:
-        """Note that a message of it could not be dealt with; return whether that is too often."""
+        """Count a message that could not be dealt with; return whether there were too many lately."""
         self._faults.append(now)
         while now - self._faults[0] > _FAULTS_SECONDS:
             self._faults.popleft()
@@ -171,11 +171,11 @@ class Child:
             return
 
     def end(self, reason: str) -> None:
-        """Give the child up: it is killed, now or as soon as the system allows, and told no more."""
+        """Give the child up: kill it, now or as soon as the system allows, and tell it no more."""
         self.kill_reason = reason
         self.channel.close()
         self.open = False
-        # Whoever is unreachable is killed with the next tick, if it cannot be done now.
+        # If the kill is refused now, the next look kills it as unreachable.
         self.closed_at = 0.0
         try:
             self.kill()
@@ -183,7 +183,7 @@ class Child:
             return
 
     def last_words(self) -> str:
-        """Return what the child wrote into its fault file, as far as anybody would read it."""
+        """Return the beginning of what the child wrote into its fault file."""
         if self.fault < 0:
             return ""
         try:
@@ -231,8 +231,8 @@ def exec_template(
     it writes to stderr before it is loaded, such as the traceback of a module that cannot be imported.
     It runs in ``folder``, by default the supervisor's own.
 
-    The template dies with the supervisor: it has no clients to say goodbye to. What is meant for the
-    service manager (NOTIFY_SOCKET) is not handed down.
+    The template dies with the supervisor, since it has no clients to close. NOTIFY_SOCKET is the
+    supervisor's alone.
 
     Raises:
         OSError: The system refuses it; nothing is left behind.

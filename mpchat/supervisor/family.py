@@ -28,11 +28,11 @@ OnMessage: TypeAlias = Callable[[Child, messages.Message, list[int], float], Non
 _MESSAGES_PER_TURN = 64
 """Of one child: one that floods must not keep the others waiting."""
 _LAST_MESSAGES = 1024
-"""As many are dealt with of a child that has ended."""
+"""Of a child that has ended: there are no others to keep waiting for it."""
 _RETRY_SECONDS = 0.1
-"""After this the system is asked again for what it refused to a channel."""
+"""Seconds until a channel tries again what the system has refused."""
 _END_LOOK_MS = 20
-"""How often children without a pidfd are looked at while all are ended."""
+"""Milliseconds between two checks of children without a pidfd while all are ended."""
 
 
 class Family:
@@ -75,7 +75,7 @@ class Family:
         self._log.info("every process opens its log files again")
 
     def register(self, poller: select.poll) -> None:
-        """Have the poller wait for what children say, and for room for what waits to be said."""
+        """Register every channel: for reading, and for writing while something waits to be sent."""
         for child in self:
             if child.open:
                 channel = child.channel
@@ -114,7 +114,7 @@ class Family:
                 self._give_up(child, "too many of its messages could not be dealt with")
 
     def reap(self, now: float) -> None:
-        """Take the exit status of whoever has ended, strangers' orphans included.
+        """Take the exit status of every child that has ended, strangers' orphans included.
 
         Raises:
             OSError: The system does not tell.
@@ -146,7 +146,7 @@ class Family:
         ]
 
     def kill_unreachable(self, before: float) -> None:
-        """End whoever closed its channel before that time and lives: nothing can reach it any more.
+        """Kill children that closed their channel before that time and live: nothing else reaches them.
 
         Raises:
             OSError: The system refuses a signal.
@@ -156,7 +156,7 @@ class Family:
                 child.kill()
 
     def watch(self) -> None:
-        """Let the monitor hold a pidfd of every other process, as far as the system allows now."""
+        """Give the monitor a pidfd of every other process, as far as the system allows now."""
         monitor = self.of(Role.MONITOR)
         if monitor is None or not monitor.pid:
             return

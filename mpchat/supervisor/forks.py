@@ -1,8 +1,8 @@
 """Fork requests: made when the policy says so, sent when a template is there to carry them out.
 
-Rules. A request's far end of the channel is kept here until it is sent; what a child needs that may
-change meanwhile (the newest generation) is attached only then. What the system refuses to send is sent
-a moment later.
+Rules. The child's end of a channel is kept here until its request is sent. What may change meanwhile
+(the newest generation) is attached only then. A request that the system refuses to send is sent a moment
+later.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Waiting:
 
 
 class Forks:
-    """The requests that no template has been given yet; ``levels`` are those of loggers, by order.
+    """The requests that wait for a template; ``levels`` are loggers' levels as operators ordered.
 
     Attributes:
         retry_at: When ``flush`` is to be called again, since the system refused to send a request.

@@ -1,8 +1,8 @@
 """How long each worker's event loop has stood still, as far as that can be known.
 
-Rules. A worker is stale while its counter stands still over looks that each came in time. A look that
-comes late (the whole tree was stopped, the machine was suspended or overloaded) proves nothing about
-workers: all counts start anew.
+Rules. A worker is stale while its counter stands still over checks that each came in time. A late check
+(the whole tree was stopped, the machine was suspended or overloaded) proves nothing about workers: all
+counts start again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Beat:
 class Heartbeats:
     """The beats of workers as last seen, and since when they have not changed.
 
-    ``patience`` is how long a worker may stand still until somebody wants to look at once.
+    ``patience``: seconds of silence after which the next check must not be late.
     """
 
     def __init__(self, patience: float) -> None:
@@ -52,9 +52,9 @@ class Heartbeats:
         self.next_look = min(self.next_look, now + LOOK_SECONDS)
 
     def stale(self, worker: int) -> float:
-        """Return the seconds that a worker has been seen standing still."""
+        """Return for how many seconds a worker has been seen standing still."""
         return self._last_look - self._since[worker][1] if worker in self._since else 0.0
 
     def longest(self) -> float:
-        """Return the longest of them."""
+        """Return the longest such time of all workers."""
         return max((self.stale(worker) for worker in self._since), default=0.0)

@@ -1,8 +1,8 @@
 """Inboxes: one for each slot, for clients that workers of other slots have accepted and pass on to it.
 
-Rules. Both ends stay here, as listening sockets do: what is in an inbox outlives the worker that was to
-take it, and the next one, or whoever adopts the slot, takes it. An inbox is small: what waits in it is
-not served, and a worker that stands still is not to be given much. Every worker can write to each.
+Rules. Both ends stay here, as listening sockets do: a client in an inbox outlives the worker that was to
+take it, and the slot's next worker, or its helper, takes the client. An inbox is small: clients that wait
+in it are not served, and a worker that stands still is not to be given many. Every worker writes to each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpchat.linux import system
 from mpchat.supervisor.child import Child
 
 _BUFFER_BYTES = 16 * 1024
-"""As the kernel counts, that is about forty sockets."""
+"""Bytes as the kernel counts them: about forty sockets."""
 _AT_A_TIME = 128
 """Descriptors that travel with one message; the kernel allows 253."""
 
@@ -27,7 +27,7 @@ class Inboxes:
         self._ends: list[tuple[socket.socket, socket.socket]] = []
 
     def grow(self, slots: int) -> None:
-        """Have an inbox for so many slots.
+        """Make inboxes for ``slots`` slots.
 
         Raises:
             StartError: The system refuses one; there are as many as before.
@@ -44,7 +44,7 @@ class Inboxes:
                 raise StartError(text, ExitCode.OS) from error
 
     def shrink(self, slots: int) -> None:
-        """Have no more than so many, of which nobody was told yet."""
+        """Close those beyond ``slots``; no worker may have them yet."""
         for ends in self._ends[slots:]:
             for end in ends:
                 system.close_socket(end)
@@ -68,7 +68,7 @@ class Inboxes:
             worker.inboxes += len(ends)
 
     def close(self) -> None:
-        """Close our descriptors; what is in inboxes is taken by workers that still have them."""
+        """Close our descriptors; workers that still have theirs take what is in the inboxes."""
         self.shrink(0)
 
 

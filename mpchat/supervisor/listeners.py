@@ -1,9 +1,9 @@
 """Listening sockets: bound before any worker, owned by the supervisor, a set that only grows.
 
 Rules. The first socket of a group is bound and listening *without* SO_REUSEPORT and gets the option
-then; its siblings join it. So a second instance of the service is refused by the kernel, which a look
-at the port beforehand could not promise. A socket that a slot may have queued connections on is not
-closed while the service listens.
+then; its siblings join it. So the kernel refuses a second instance of the service, which a check of the
+port beforehand could not promise. A socket on which clients may be queued is not closed while the service
+listens.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from mpchat.linux import system
 from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
 
 _UNSENT = 256 * 1024
-"""Bytes of answers that the kernel holds beyond what the client's window takes. Without a bound these are
-megabytes (tcp_wmem) for one who does not read, and a few thousand of those take the memory that the
-connections of all share (tcp_mem). With less, large messages go out in more pieces."""
+"""Bytes of answers that the kernel holds beyond the client's window. Without a bound these are megabytes
+(tcp_wmem) for a client that does not read, and a few thousand such clients use up the memory that all
+connections share (tcp_mem). With a lower bound, large messages go out in more pieces."""
 
 _UNREAD = 128 * 1024
-"""Bytes of a client that the kernel holds while we do not read; it takes up to twice as much for them.
-Without a bound these are megabytes as well (tcp_rmem), and one read brings in as many."""
+"""Bytes of a client that the kernel holds while we do not read; they take up to twice the memory. Without
+a bound these are megabytes as well (tcp_rmem), and one read brings all of them in."""
 
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
@@ -62,7 +62,7 @@ class Listeners:
             raise
 
     def grow(self, slots: int) -> None:
-        """Have a socket for so many slots; none is ever given up, whatever becomes of its slot.
+        """Make sockets for ``slots`` slots; none is ever given up, whatever becomes of its slot.
 
         Raises:
             StartError: The system refuses one; there are as many as before.
@@ -87,7 +87,7 @@ class Listeners:
         self.sockets += new
 
     def set_backlog(self, backlog: int) -> None:
-        """Let so many clients wait on each socket from now on.
+        """Let ``backlog`` clients wait on each socket.
 
         Raises:
             StartError: The system refuses it.

@@ -1,8 +1,8 @@
-"""The supervisor's own log lines: written directly, after a look whether the log takes them.
+"""The supervisor's own log lines: written at once, but only if the log takes them without blocking.
 
-Rules. Never waits: a full pipe costs the line, and the next one that goes through says how many were
-lost. Plain lines to stderr until the plan says where and how the service logs. A text of several lines,
-such as the traceback of a worker, becomes as many log lines, so that nothing of it is cut out.
+Rules. Never waits: a full pipe costs the line, and the next line that goes through reports how many were
+lost. Until the plan says where and how the service logs, lines go to stderr as they are. A text of
+several lines, such as a worker's traceback, becomes as many log lines, so that none of it is cut.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Log:
         self._direct = DirectLog("@stderr", "raw")
 
     def follow(self, path: str, log_format: str, level: int) -> None:
-        """Log from now on as the plan says.
+        """Log as the plan says.
 
         Raises:
             StartError: The file cannot be opened.
@@ -52,7 +52,7 @@ class Log:
         self.order(self._ordered)
 
     def order(self, level: int | None) -> None:
-        """Have another level for the operator; None: the plan's again."""
+        """Set the level that an operator wants; None: the plan's again."""
         self._ordered = level
         self.level = self._own_level if level is None else level
 
@@ -93,5 +93,5 @@ def say(text: str) -> None:
     """Print an error for whoever started the service, before there is a log."""
     line = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
     with contextlib.suppress(OSError):
-        # Where nobody listens any more, the exit code has to do.
+        # If nobody reads stderr any more, the exit code has to do.
         system.write(2, line)

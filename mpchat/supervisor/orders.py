@@ -1,8 +1,8 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
-Rules. A reload is answered when it is done everywhere, scaling when the workers are ready, other orders
-when every process was told. Bulk does not pass through here: workers write what was asked for into the
-socket that came with the order.
+Rules. A reload is answered when it is applied everywhere, scaling when the workers are ready, any other
+order when every process was told. Lists do not pass through here: workers write them into the socket that
+came with the order.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restarting import Restarting
 
 _SHORT = 2000
-"""Characters of an error that fit into the channel, however they are escaped."""
+"""Characters of an error that always fit into the channel, even if each is escaped."""
 MOST_LOGGERS = 1000
-"""Loggers that may have another level by order: a new process is given all of them."""
+"""Loggers whose level may be ordered: a new process is given all of these levels."""
 _DEFAULT_LOGGER = "default"
-"""The one whose level our own lines have, too"""
+"""The logger whose level our own lines follow"""
 
 
 class Orders:
@@ -58,7 +58,7 @@ class Orders:
             try:
                 child.send(messages.OrderDone(order.number, generation, error))
             except OSError:
-                # What is too long for the channel needs a memfd, and there is none: a part has to do.
+                # A long error needs a memfd, and the system refuses one: its beginning has to do.
                 short = f"{error[:_SHORT]} … (cut)"
                 child.send(messages.OrderDone(order.number, generation, short))
 
@@ -80,7 +80,7 @@ class Orders:
         fds.close_all(descriptors)
 
     def _report(self, descriptor: int) -> str:
-        """Have all workers list their connections; return why some cannot be asked, or nothing."""
+        """Ask all workers for their connections; return why some cannot be asked, or nothing."""
         reasons = []
         for worker in self._family.workers.values():
             if worker.ready:
@@ -104,7 +104,7 @@ class Orders:
         if level.logger == _DEFAULT_LOGGER:
             self._log.order(level.number)
         for child in self._family:
-            # Workers are forked from the template and would take its levels for their own.
+            # Workers would inherit a template's levels as their own.
             if child.role not in {Role.TEMPLATE, Role.NEXT_TEMPLATE}:
                 child.send(level)
         self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")

@@ -1,16 +1,16 @@
 """What to do when something happens to a worker: pure decisions, no system calls, no clock.
 
-Rules. ``on(event, now)`` returns actions; the loop carries them out. A worker is in one State; one
-table names what each (state, event) pair means. A pair that cannot happen is not in the table and
-raises: there is no default cell. What a slot is, stands in ``states``.
+Rules. ``on(event, now)`` returns actions; ``pool`` carries them out. A worker is in one State; one table
+names what each (state, event) pair means. A pair that cannot happen is not in the table and raises: there
+is no default cell. Slots are defined in ``states``.
 
-Theory of operation. Workers are known by number, one for each incarnation. Spawn puts a worker in
-STARTING; Ready makes it READY; Gone is its process's end, in any state, and comes exactly once.
-Whoever may take too long has a ``due`` time, after which Overdue is handled for it by ``tick``.
+Theory of operation. Each worker has a number of its own. Spawn puts a worker in STARTING; Ready makes it
+READY; Gone is the end of its process, in any state, and comes exactly once. A worker that may take too
+long has a ``due`` time; ``tick`` handles Overdue for it once that has passed.
 
-To renew a slot is to start a worker beside the current one (``incoming``), which retires when the new one
-is ready; if the new one fails, nothing has changed. One slot at a time, and none that still has a
-retiring worker, since both rows would be taken.
+Renewing a slot starts a worker beside the current one (``incoming``). When the new worker is ready, the
+current one retires; if the new worker fails, nothing has changed. One slot is renewed at a time, and only
+while it has no retiring worker, since both of its rows would be taken.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Policy:
         self._next_rescue = 0.0
         self._finished = False
 
-    # What the loop calls
+    # What the pool calls
 
     def start(self, now: float) -> list[Action]:
         """Return the first workers of all slots."""
@@ -101,7 +101,7 @@ class Policy:
         return actions + self._conclude(now)
 
     def scale(self, count: int, now: float) -> list[Action]:
-        """Have so many slots with a worker: the last ones lose or regain theirs, then new ones come."""
+        """Resize to ``count`` slots: the last ones retire, or are revived before new ones are added."""
         self.pool += [self._slot() for _ in range(len(self.pool), count)]
         actions: list[Action] = []
         for index, slot in enumerate(self.pool):
@@ -407,7 +407,7 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.READY, Event.STOP_NOW): Policy._stops_now,
     # A worker that retires has left its slot's current place; its successor is already starting.
     (State.RETIRING, Event.READY): Policy._nothing,
-    # Its answer; what it said on its own account may have crossed what it was told.
+    # Its answer to Retire, or its own word that crossed Retire on the way.
     (State.RETIRING, Event.RETIRING): Policy._has_left,
     (State.RETIRING, Event.RETIRE): Policy._nothing,
     (State.RETIRING, Event.GONE): Policy._ends,
@@ -420,13 +420,13 @@ TABLE: dict[tuple[State, Event], _Cell] = {
     (State.STOPPING, Event.RETIRING): Policy._nothing,
     (State.STOPPING, Event.GONE): Policy._ends,
     (State.STOPPING, Event.OVERDUE): Policy._end_too_long,
-    # Whoever stops has a deadline already, and whether it hangs makes no difference.
+    # A stopping worker has a deadline already; a hang makes no difference.
     (State.STOPPING, Event.HUNG): Policy._nothing,
     (State.STOPPING, Event.RETIRE): Policy._nothing,
     (State.STOPPING, Event.STOP): Policy._nothing,
     (State.STOPPING, Event.STOP_NOW): Policy._stops_now,
-    # A stuck worker is as good as dead, within less time than any stop allows. It is seen to hang until
-    # it ends, and may have been asked to retire just before.
+    # A stuck worker is killed sooner than any stop would do it. HUNG repeats until it ends, and its
+    # RETIRING may have been on the way.
     (State.STUCK, Event.RETIRING): Policy._nothing,
     (State.STUCK, Event.GONE): Policy._dies_stuck,
     (State.STUCK, Event.OVERDUE): Policy._did_not_abort,

@@ -1,6 +1,6 @@
-"""The workers: what the policy decides is carried out here, and what happens to them is told to it.
+"""The workers: carries out what the policy decides, and reports to it what happens.
 
-Rules. Decides nothing itself. A worker is known to the policy by its number, to the family as a child.
+Rules. Decides nothing itself. The policy knows a worker by its number, the family as a child.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Pool:
     """All workers of a service.
 
     Attributes:
+        policy: What is decided about workers; others only ask it.
         is_up: Whether every slot serves, or has failed often enough not to be waited for.
         exit_code: What the service leaves with, once there is nothing left to wait for.
     """
@@ -87,7 +88,7 @@ class Pool:
         self._do(self.policy.stop(now, at_once=at_once), now)
 
     def scale(self, count: int, now: float, *askers: Asker) -> None:
-        """Have so many workers; who asks is told when they all are ready, or why one is not."""
+        """Scale to ``count`` workers; askers are called when all are ready, or with why one is not."""
         if not 1 <= count <= SLOTS or self.policy.stopping:
             reason = f"a service has 1 to {SLOTS} workers"
             if self.policy.stopping:
@@ -120,7 +121,7 @@ class Pool:
         return failures
 
     def tick(self, now: float) -> None:
-        """Do what has come due, see to it that every slot is served, and show where all are."""
+        """Carry out what has come due, have every slot served, and show all workers' states."""
         self._do(self.policy.tick(now), now)
         if now >= self._heartbeats.next_look:
             self._look(now)
@@ -136,7 +137,7 @@ class Pool:
         return min(self._heartbeats.next_look, due if due is not None else math.inf)
 
     def _look(self, now: float) -> None:
-        """Look whose event loop still turns."""
+        """Check whose event loop still turns."""
         beats = {
             worker.number: self._beat(worker)
             for worker in self._children.values()
@@ -188,14 +189,14 @@ class Pool:
             helper.send(messages.GiveBack(change.slot))
 
     def _tell_inboxes(self) -> None:
-        """Tell every worker the inboxes that it does not know yet, as far as the system allows now."""
+        """Send every worker the inboxes that it does not have yet, as far as the system allows now."""
         for worker in self._children.values():
             if not (worker.ready and worker.open):
                 continue
             try:
                 self._sockets.inboxes.tell(worker)
             except OSError as error:
-                # Until the next look it keeps what it accepts.
+                # Until the next try the worker keeps what it accepts.
                 text = f"cannot tell {worker.name} pid {worker.pid} all inboxes"
                 self._log.error(f"{text}: {error.strerror}")
                 return
@@ -224,25 +225,25 @@ class Pool:
     # What happens to a worker
 
     def became_ready(self, worker: Child, now: float) -> None:
-        """It serves clients."""
+        """A worker serves clients."""
         self._log.info(f"{worker.name} is ready, pid {worker.pid}")
         self._tell_policy(Event.READY, worker, now)
-        # The others, too: the worker may be the first of its slot.
+        # All workers: this one may be the first of its slot.
         self._tell_inboxes()
 
     def retires(self, worker: Child, now: float) -> None:
-        """It was asked to end, by somebody or by us, and takes no more clients."""
+        """A worker takes no more clients: we retired it, or it got SIGTERM."""
         if self.policy.workers[worker.number].state is not State.RETIRING:
             self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
         self._tell_policy(Event.RETIRING, worker, now)
 
     def did_not_adopt(self, worker: Child, slot: int) -> None:
-        """It could not take the socket of another slot; somebody else is asked with the next tick."""
+        """A worker could not take another slot's socket; the next tick asks another worker."""
         self._log.warning(f"{worker.name} pid {worker.pid} could not accept for slot {slot}")
         self._adoption.refused(worker.number, slot)
 
     def ended(self, worker: Child, how: str, now: float) -> None:
-        """Its process is gone."""
+        """A worker's process is gone."""
         words = worker.last_words()
         del self._children[worker.number]
         self._scoreboard.zero_gauges(worker.slot, worker.row)
@@ -313,7 +314,7 @@ class Pool:
 
     def _kill(self, worker: Child, reason: str) -> None:
         self._log.warning(f"{worker.name} pid {worker.pid} is killed: {reason}")
-        # One that is not forked yet, or just being forked, ends by itself without a channel.
+        # A worker that is not forked yet ends by itself when its channel is closed.
         worker.end(reason)
 
     def _signal(self, worker: Child, number: signal.Signals) -> None:

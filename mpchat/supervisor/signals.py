@@ -1,8 +1,8 @@
 """Signals of the supervisor: handlers only record, the main loop acts.
 
-Rules. The command blocks them before its exec, so none is lost or deadly while the supervisor boots;
-``Signals`` installs handlers and unblocks. A wake-up descriptor ends the loop's wait. The same signal
-twice counts twice for TERM and INT only: there it means "now".
+Rules. The command blocks signals before its exec, so none is lost or deadly while the supervisor boots;
+``Signals`` installs handlers and unblocks. A wake-up descriptor ends the loop's wait. Every signal
+counts: a second TERM or INT stops at once, each TTIN or TTOU is one worker.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Signals:
         return len(self._seen)
 
     def drain(self) -> None:
-        """Have the next signal end a wait again.
+        """Empty the pipe, so that the next signal ends a wait again.
 
         Raises:
             OSError: The system refuses it; the signals themselves are recorded all the same.
@@ -62,11 +62,11 @@ class Signals:
         return signal.Signals(self._seen.popleft())
 
     def put_back(self, number: signal.Signals) -> None:
-        """Have a signal taken once more: it could not be acted on."""
+        """Put a signal in front: it could not be acted on."""
         self._seen.appendleft(number)
 
     def close(self) -> None:
-        """Hold back what still comes: the end has begun, and Python takes its handlers down in it."""
+        """Block signals: the end has begun, and Python takes its handlers down in it."""
         system.sigmask(signal.SIG_BLOCK, HANDLED)
         system.set_wakeup_fd(-1)
 

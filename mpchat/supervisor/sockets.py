@@ -37,10 +37,11 @@ class Sockets:
             raise
 
     def grow(self, slots: int) -> None:
-        """Have a listening socket and an inbox for so many slots, and be able to run workers in them.
+        """Make a listening socket and an inbox for each of ``slots`` slots.
 
         Raises:
-            StartError: The system refuses it; everything is as it was.
+            StartError: The system refuses it, or workers in these slots would need more descriptors than
+                there are; everything is as it was.
         """
         new = slots - self._slots
         if new <= 0:

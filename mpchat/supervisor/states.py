@@ -1,7 +1,7 @@
 """The words of the policy: states and events of a worker, actions, and what a slot is.
 
-A slot has at most two workers, since the scoreboard has two rows for it: the current one, and either one
-that retires or one that is to take the current one's place.
+A slot has at most two workers, since the scoreboard has two rows for it: the current one, and one that
+either retires or is to take the current one's place.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class NotRenewed:
-    """The worker that was asked for in this slot failed to start; nothing is asked for any more."""
+    """The slot's renewal failed: the new worker did not start. No renewal is pending any more."""
 
     slot: int
 
@@ -124,7 +124,7 @@ class Slot:
 
     backoff: Backoff
     wanted: bool = True
-    """False once the pool has been scaled down: it has no worker, its socket is a helper's for good"""
+    """False once it was scaled away: it has no worker, and a helper keeps its socket"""
     current: Worker | None = None
     incoming: Worker | None = None
     """Starts while the current worker serves, and takes its place when it is ready"""
@@ -133,7 +133,7 @@ class Slot:
     failed_starts: int = 0
     spawned: int = 0
     renew_from: int = 0
-    """A worker of this number or a higher one is asked for; 0: the present one may stay"""
+    """Lowest number of a worker that satisfies the pending renewal; 0: none is pending"""
 
     def current_state(self) -> State | None:
         """Return the state of the current worker, None if there is none."""
@@ -153,6 +153,6 @@ class Slot:
         return 1 if any(worker.row == 0 for worker in self.workers()) else 0
 
     def awaits_asked(self) -> bool:
-        """Whether the worker that was asked for is there, but not ready yet."""
+        """Whether the worker that satisfies the renewal has been started, but is not ready yet."""
         current = self.current
         return self.renew_from > 0 and current is not None and current.number >= self.renew_from

@@ -1,9 +1,9 @@
 """What the service manager is told, and when: sd_notify(3) and its watchdog. Does nothing without one.
 
-Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. What changes
-the service's state is sent again until the manager has it, or is gone. The watchdog
-is fed from the supervisor's loop, so it hears when that stands still, and not while a worker has been
-stuck for so long that the supervisor should have replaced it.
+Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. A change of
+the service's state is sent again until the manager has it, or is gone. The supervisor's loop feeds the
+watchdog, so the manager notices a loop that stands still. The watchdog is not fed while a worker has been
+stuck for longer than the supervisor needs to replace it.
 """
 
 from __future__ import annotations

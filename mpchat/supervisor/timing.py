@@ -42,7 +42,9 @@ class Timing:
         5, "s", "A template with nothing to do is asked this often whether it still answers"
     )
     reload_limit: float = _number(30, "s", "A template that does not answer a reload is replaced")
-    apply_limit: float = _number(5, "s", "Who has not confirmed a generation by then is named")
+    apply_limit: float = _number(
+        5, "s", "Workers that have not confirmed a generation by then are named"
+    )
     stop_grace: float = _number(2, "s", "Beyond the drain's deadline, before SIGKILL")
     now_limit: float = _number(1, "s", "A stop in a hurry, before SIGKILL")
     unreachable_limit: float = _number(

@@ -142,7 +142,7 @@ def _replace_calls(agent: Agent) -> None:
 
 
 _NO_CALLS = {"Any", "Callable"}
-_HANDLERS = ("on_", "_on_", "_tick_", "_look", "_serve", "_stop")
+_HANDLERS = ("on_", "_on_", "tick", "_tick_", "_look", "_serve", "_stop")
 
 
 def main() -> None:
@@ -151,11 +151,13 @@ def main() -> None:
     if "mpchat.supervisor" in sys.orig_argv[:5]:
         _replace_calls(agent)
         from mpchat.supervisor.boot import Boot
+        from mpchat.supervisor.monitors import Monitors
+        from mpchat.supervisor.reloading import Reloading
         from mpchat.supervisor.service import Service
         from mpchat.supervisor.supervisor import Supervisor
 
         _begins(agent, Supervisor, "run", "supervisor")
-        for owner in (Supervisor, Boot, Service):
+        for owner in (Supervisor, Boot, Service, Monitors, Reloading):
             for name in vars(owner).copy():
                 if name.startswith(_HANDLERS):
                     _wrap_handler(agent, owner, name)

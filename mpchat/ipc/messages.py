@@ -1,6 +1,6 @@
 """The messages on a channel, by sender and receiver.
 
-    supervisor -> template   Start, ForkRequest, ReloadRequest, ReopenLogs, Ping
+    supervisor -> template   Start, ForkWorker, ForkMonitor, ReloadRequest, ReopenLogs, Ping
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, ReopenLogs, LogLevel, Report,
                              OrderDone, Retire, Stop
@@ -18,7 +18,7 @@ import math
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from mpchat.ipc.channel import Channel, MalformedMessage
 from mpchat.linux import descriptors as fds
@@ -72,34 +72,61 @@ class Failure:
     text: str
 
 
+class WorkerDescriptors(NamedTuple):
+    """The descriptors that come with ForkWorker."""
+
+    channel: int
+    scoreboard: int
+    fault: int
+    """A memfd for what the worker writes when it crashes"""
+    generation: int
+    """The memfd of the dynamic config that it starts with"""
+    listening: int
+    inbox: int
+
+
 @dataclass(frozen=True)
-class ForkRequest:
-    """Fork a worker or the monitor.
+class ForkWorker:
+    """Fork a worker. Descriptors: WorkerDescriptors."""
 
-    Descriptors: its channel, the scoreboard, its fault memfd; for a worker also the generation, its
-    listening socket and its inbox; for a monitor also its predecessor's listening socket, if any.
-    """
-
-    role: str
-    """worker or monitor"""
-    slot: int = 0
-    row: int = 0
-    generation: int = 0
-    log_levels: dict[str, str] = field(default_factory=dict)
+    slot: int
+    row: int
+    generation: int
+    """Number of the dynamic config that it starts with"""
+    log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
-    socket_file: dict[str, Any] | None = None
-    """For the monitor: the SocketFile to remove when the supervisor is gone"""
-    supervisor: int = 0
-    """For the monitor: the supervisor's pid, which may not be its parent's pid yet"""
-    address: str = ""
-    """For the monitor: the address that clients connect to"""
-    control_socket: str = ""
-    """For the monitor: the path of the socket for operators"""
+
+
+class MonitorDescriptors(NamedTuple):
+    """The descriptors that come with ForkMonitor."""
+
+    channel: int
+    scoreboard: int
+    fault: int
+    """A memfd for what the monitor writes when it crashes"""
+    listening: int | None = None
+    """The listening socket of its predecessor; not sent if there was none"""
+
+
+@dataclass(frozen=True)
+class ForkMonitor:
+    """Fork a monitor. Descriptors: MonitorDescriptors."""
+
+    supervisor: int
+    """The supervisor's pid, which need not be its parent's yet"""
+    address: str
+    """The address for clients"""
+    control_socket: str
+    """The path to listen at for operators"""
+    socket_file: dict[str, Any] | None
+    """The SocketFile to remove when the supervisor is gone"""
+    log_levels: dict[str, str]
+    """Levels that operators have ordered, by logger"""
 
 
 @dataclass(frozen=True)
 class Forked:
-    """The oldest ForkRequest has been carried out; the child itself sends Hello."""
+    """The oldest ForkWorker or ForkMonitor has been carried out; the child itself sends Hello."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +307,8 @@ Message: TypeAlias = (
     Start
     | Plan
     | Failure
-    | ForkRequest
+    | ForkWorker
+    | ForkMonitor
     | Forked
     | ForkFailed
     | Ping

@@ -18,7 +18,7 @@ import time
 from mpchat.errors import StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
-from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.messages import ForkMonitor, MonitorDescriptors
 from mpchat.ipc.orders import Orders
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
@@ -37,9 +37,9 @@ log = logging.getLogger("mpchat.monitor")
 
 
 def run_monitor(
-    request: ForkRequest,
+    request: ForkMonitor,
     channel: Channel,
-    descriptors: list[int],
+    descriptors: MonitorDescriptors,
     pool: str,
     logging_options: LoggingOptions,
     orphan_limit: float,
@@ -49,7 +49,7 @@ def run_monitor(
     logs = set_up_direct(logging_options, Origin("monitor"))
     logs.levels.order_all(request.log_levels)
     try:
-        listening, file = _listening(request.control_socket, descriptors[3:])
+        listening, file = _listening(request.control_socket, descriptors.listening)
     except StartError as error:
         messages.send(channel, messages.Failure(error.exit_code, f"mpchat: {error}"))
         return
@@ -57,7 +57,7 @@ def run_monitor(
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
-        Scoreboard(descriptors[1]), request.address, pool, request.supervisor, hang_timeout
+        Scoreboard(descriptors.scoreboard), request.address, pool, request.supervisor, hang_timeout
     )
     control = Control(status, orders)
     try:
@@ -76,13 +76,13 @@ def run_monitor(
             log.warning("the socket file %s stays: %s", file.path, error.strerror)
 
 
-def _listening(path: str, inherited: list[int]) -> tuple[socket.socket, SocketFile]:
+def _listening(path: str, inherited: int | None) -> tuple[socket.socket, SocketFile]:
     """Return our predecessor's listening socket, or a new one if there is none or its file is gone."""
-    for descriptor in inherited:
+    if inherited is not None:
         with contextlib.suppress(FileNotFoundError):
             file = SocketFile.of(path)
-            return system.socket(fileno=descriptor), file
-        fds.close(descriptor)
+            return system.socket(fileno=inherited), file
+        fds.close(inherited)
     return listen(path)
 
 

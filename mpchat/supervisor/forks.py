@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.messages import ForkMonitor, ForkWorker, WorkerDescriptors
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -26,13 +26,21 @@ from mpchat.supervisor.timing import Timing
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Worker:
     child: Child
     far: int
-    request: ForkRequest
-    sources: tuple[socket.socket, ...] = ()
-    """What a worker takes clients from"""
-    control: int | None = None
+    """The child's end of its channel"""
+    listening: socket.socket
+    inbox: socket.socket
+
+
+@dataclass(frozen=True)
+class _Monitor:
+    child: Child
+    far: int
+    sockets: Sockets
+    control: int | None
+    """The listening socket of its predecessor"""
 
 
 class Forks:
@@ -60,10 +68,16 @@ class Forks:
         self._editions = editions
         self._levels = levels
         self._clock = clock
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Worker | _Monitor] = []
 
     def request_worker(
-        self, name: str, number: int, slot: int, row: int, *sources: socket.socket
+        self,
+        name: str,
+        number: int,
+        slot: int,
+        row: int,
+        listening: socket.socket,
+        inbox: socket.socket,
     ) -> Child:
         """Return a worker that will be forked.
 
@@ -72,8 +86,7 @@ class Forks:
         """
         child, far = _unborn(name, Role.WORKER)
         child.number, child.slot, child.row = number, slot, row
-        request = ForkRequest("worker", slot, row)
-        self._waiting.append(_Waiting(child, far, request, sources))
+        self._waiting.append(_Worker(child, far, listening, inbox))
         return child
 
     def request_monitor(self, sockets: Sockets, control: int | None) -> Child:
@@ -83,15 +96,7 @@ class Forks:
             OSError: As for a worker.
         """
         child, far = _unborn("monitor", Role.MONITOR)
-        file, plan = sockets.listeners.file, self._editions.current.plan
-        request = ForkRequest(
-            "monitor",
-            socket_file=asdict(file) if file is not None else None,
-            supervisor=os.getpid(),
-            address=sockets.address(plan),
-            control_socket=sockets.control_socket(plan),
-        )
-        self._waiting.append(_Waiting(child, far, request, control=control))
+        self._waiting.append(_Monitor(child, far, sockets, control))
         return child
 
     def flush(self) -> None:
@@ -116,22 +121,32 @@ class Forks:
                 fds.close(fork.far)
         self._waiting = [fork for fork in self._waiting if fork.child is not child]
 
-    def _send(self, template: Child, fork: _Waiting) -> None:
-        child, request = fork.child, replace(fork.request, log_levels=dict(self._levels))
-        edition = self._editions.current
-        generation = edition.generation
-        descriptors = [fork.far, self._scoreboard.descriptor, child.fault]
-        if request.role == "worker":
-            request = replace(request, generation=generation.number)
-            descriptors.append(generation.memfd)
-            descriptors += [source.fileno() for source in fork.sources]
-        elif fork.control is not None:
-            descriptors.append(fork.control)
-        template.send(request, tuple(descriptors))
+    def _send(self, template: Child, fork: _Worker | _Monitor) -> None:
+        child, edition = fork.child, self._editions.current
+        given = (fork.far, self._scoreboard.descriptor, child.fault)
+        if isinstance(fork, _Worker):
+            number, memfd = edition.generation.number, edition.generation.memfd
+            sources = (fork.listening.fileno(), fork.inbox.fileno())
+            template.send(
+                ForkWorker(child.slot, child.row, number, dict(self._levels)),
+                WorkerDescriptors(*given, memfd, *sources),
+            )
+            child.sent_generation = child.applied_generation = number
+        else:
+            inherited = () if fork.control is None else (fork.control,)
+            template.send(self._monitor_request(fork.sockets), (*given, *inherited))
         template.answers.ask(self._timing.answer_limit, self._clock())
         child.edition = edition.number
-        if request.role == "worker":
-            child.sent_generation = child.applied_generation = generation.number
+
+    def _monitor_request(self, sockets: Sockets) -> ForkMonitor:
+        file, plan = sockets.listeners.file, self._editions.current.plan
+        return ForkMonitor(
+            supervisor=os.getpid(),
+            address=sockets.address(plan),
+            control_socket=sockets.control_socket(plan),
+            socket_file=asdict(file) if file is not None else None,
+            log_levels=dict(self._levels),
+        )
 
 
 def _unborn(name: str, role: Role) -> tuple[Child, int]:

@@ -15,7 +15,7 @@ from mpchat.supervisor.listeners import Listeners
 _DESCRIPTORS_OF_SLOT = 9
 """A listening socket, the ends of an inbox, and a channel, pidfd and memfd for each of two workers"""
 _RESERVE = 16
-"""For what comes and goes: a new template, a fork request, a message"""
+"""For what comes and goes: a new template, a request for a process, a message"""
 
 
 class Sockets:

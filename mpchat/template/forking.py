@@ -16,24 +16,23 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import setproctitle
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.messages import MonitorDescriptors, WorkerDescriptors
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.processes import ignore_group_signals
 
-Body = Callable[[ForkRequest, Channel, list[int]], None]
-"""The child's function, called with the request, the channel and all descriptors of the request."""
+Given: TypeAlias = WorkerDescriptors | MonitorDescriptors
+Body: TypeAlias = Callable[[Channel], None]
+"""What the child runs with its channel."""
 
 
-def fork_child(
-    request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
-) -> None:
+def fork_child(descriptors: Given, close_in_child: list[int], title: str, body: Body) -> None:
     """Fork a process that runs ``body``; the template closes ``descriptors`` afterwards.
 
     Raises:
@@ -46,7 +45,7 @@ def fork_child(
             warnings.simplefilter("ignore", DeprecationWarning)
             between = system.fork()
             if between == 0:
-                _fork_again(request, descriptors, close_in_child, title, body)
+                _fork_again(descriptors, close_in_child, title, body)
         _pid, status = system.waitpid(between, 0)
     finally:
         system.sigmask(signal.SIG_SETMASK, mask)
@@ -57,14 +56,12 @@ def fork_child(
         raise OSError(errno.EAGAIN, "the process in between was killed")
 
 
-def _fork_again(
-    request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
-) -> NoReturn:
+def _fork_again(descriptors: Given, close_in_child: list[int], title: str, body: Body) -> NoReturn:
     """Run the process in between; its exit status is the errno of a refused fork."""
     status = errno.EAGAIN
     try:
         if system.fork() == 0:
-            _child(request, descriptors, close_in_child, title, body)
+            _child(descriptors, close_in_child, title, body)
         status = 0
     except OSError as error:
         status = error.errno or errno.EAGAIN
@@ -72,21 +69,19 @@ def _fork_again(
         os._exit(status)
 
 
-def _child(
-    request: ForkRequest, descriptors: list[int], close_in_child: list[int], title: str, body: Body
-) -> NoReturn:
+def _child(descriptors: Given, close_in_child: list[int], title: str, body: Body) -> NoReturn:
     status = 1
-    fault = descriptors[2]
+    fault = descriptors.fault
     try:
         fds.close_all(close_in_child)
         faulthandler.enable(file=fault, all_threads=True)
         ignore_group_signals()
         system.sigaction(signal.SIGTERM, signal.SIG_DFL)
         system.sigmask(signal.SIG_SETMASK, ())
-        channel = Channel(system.socket(fileno=descriptors[0]))
+        channel = Channel(system.socket(fileno=descriptors.channel))
         messages.send(channel, messages.Hello(os.getpid()))
         setproctitle.setproctitle(title)
-        body(request, channel, descriptors)
+        body(channel)
         status = 0
     except BaseException:  # noqa: BLE001 - the last frame of a process: reported to the supervisor
         # Also SystemExit: nobody asked the process to end.

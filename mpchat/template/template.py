@@ -113,7 +113,7 @@ class _Template:
         while True:
             message, descriptors = self._next()
             match message:
-                case messages.ForkRequest():
+                case messages.ForkWorker() | messages.ForkMonitor():
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
                     self._reload()
@@ -134,39 +134,47 @@ class _Template:
         messages.send(self.channel, messages.Failure(exit_code, text))
         sys.exit(exit_code)
 
-    def _fork(self, request: messages.ForkRequest, descriptors: list[int]) -> None:
-        service = self.service
-        assert service is not None
-        mine = [self.channel.fileno()]
+    def _fork(
+        self, request: messages.ForkWorker | messages.ForkMonitor, descriptors: list[int]
+    ) -> None:
         try:
-            if request.role == "monitor":
-                limit = self.timing.orphan_limit
-                pool, hang_timeout = service.pool, service.server.worker_hang_timeout
-                fork_child(
-                    request,
-                    descriptors,
-                    mine,
-                    "mpchat: monitor",
-                    lambda request, channel, rest: run_monitor(
-                        request, channel, rest, pool, service.logging, limit, hang_timeout
-                    ),
-                )
+            if isinstance(request, messages.ForkMonitor):
+                self._fork_monitor(request, messages.MonitorDescriptors(*descriptors))
             else:
-                snapshot = self._snapshot_of(service, request.generation, descriptors[3])
-                fork_child(
-                    request,
-                    descriptors,
-                    mine,
-                    f"mpchat: worker {service.pool}/{request.slot}",
-                    lambda request, channel, rest: run_worker(
-                        request, channel, rest, service, snapshot, self.timing.heartbeat
-                    ),
-                )
+                self._fork_worker(request, messages.WorkerDescriptors(*descriptors))
             messages.send(self.channel, messages.Forked())
         except OSError as error:
             messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
         finally:
             fds.close_all(descriptors)
+
+    def _fork_monitor(
+        self, request: messages.ForkMonitor, descriptors: messages.MonitorDescriptors
+    ) -> None:
+        service, limit = self.service, self.timing.orphan_limit
+        assert service is not None
+        pool, hang_timeout = service.pool, service.server.worker_hang_timeout
+        fork_child(
+            descriptors,
+            [self.channel.fileno()],
+            "mpchat: monitor",
+            lambda channel: run_monitor(
+                request, channel, descriptors, pool, service.logging, limit, hang_timeout
+            ),
+        )
+
+    def _fork_worker(
+        self, request: messages.ForkWorker, descriptors: messages.WorkerDescriptors
+    ) -> None:
+        service, heartbeat = self.service, self.timing.heartbeat
+        assert service is not None
+        snapshot = self._snapshot_of(service, request.generation, descriptors.generation)
+        fork_child(
+            descriptors,
+            [self.channel.fileno()],
+            f"mpchat: worker {service.pool}/{request.slot}",
+            lambda channel: run_worker(request, channel, descriptors, service, snapshot, heartbeat),
+        )
 
     def _snapshot_of(self, service: Service, generation: int, memfd: int) -> Snapshot:
         """Build a generation once for all workers that use it."""

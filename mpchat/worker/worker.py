@@ -29,7 +29,7 @@ from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
-from mpchat.ipc.messages import ForkRequest
+from mpchat.ipc.messages import ForkWorker, WorkerDescriptors
 from mpchat.ipc.orders import Orders
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
@@ -65,20 +65,21 @@ _LAG_SECONDS = 1.0
 
 
 def run_worker(
-    request: ForkRequest,
+    request: ForkWorker,
     channel: Channel,
-    descriptors: list[int],
+    descriptors: WorkerDescriptors,
     service: Service,
     snapshot: Snapshot,
     heartbeat: float,
 ) -> None:
     """Run a worker until it has ended; the caller has forked and set the title."""
-    grow_descriptor_table(descriptors[1])
+    grow_descriptor_table(descriptors.scoreboard)
     allocator = Allocator()
     allocator.keep_freed_memory()
-    scoreboard = Scoreboard(descriptors[1])
-    fds.close(descriptors[3])
-    sockets = [system.socket(fileno=descriptor) for descriptor in descriptors[4:]]
+    scoreboard = Scoreboard(descriptors.scoreboard)
+    fds.close(descriptors.generation)
+    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault]
+    sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
@@ -97,8 +98,8 @@ def run_worker(
             allocator,
             loop,
         )
-        prepare_forks(lambda: worker.held(sockets, descriptors[:3]), sockets)
-        loop.run_until_complete(worker.run(sockets, descriptors[2], stack_of_this_thread()))
+        prepare_forks(lambda: worker.held(sockets, own), sockets)
+        loop.run_until_complete(worker.run(sockets, descriptors.fault, stack_of_this_thread()))
     finally:
         logs.writer.stop()
 
@@ -106,7 +107,7 @@ def run_worker(
 class _Worker:
     def __init__(
         self,
-        request: ForkRequest,
+        request: ForkWorker,
         channel: Channel,
         scoreboard: Scoreboard,
         snapshot: Snapshot,

@@ -23,8 +23,20 @@ from tests.docs.pages import ROOT
 VERSIONS = ("3.12", "3.13", "3.14", "3.15")
 """All but the one that ``make test`` runs with."""
 PART = (
-    *(f"tests/unit/{name}" for name in ("components", "ipc", "logs", "monitor", "supervisor")),
-    *(f"tests/unit/websocket/test_{name}.py" for name in ("pings", "writes", "wheel")),
+    *(
+        f"tests/unit/{name}"
+        for name in (
+            "components",
+            "ipc",
+            "linux",
+            "loglines",
+            "logs",
+            "monitor",
+            "scoreboard",
+            "supervisor",
+        )
+    ),
+    *(f"tests/unit/websocket/test_{name}.py" for name in ("contract", "pings", "writes", "wheel")),
     "tests/functional/test_chat.py",
     *(
         f"tests/functional/test_processes.py::test_{name}"

@@ -1,4 +1,4 @@
-"""What a handler knows beside the connection itself."""
+"""The context of a connection or request: what its handler may know besides the messages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Context:
-    """What belongs to one connection or plain request, from its beginning to its end.
+    """The context of one connection or plain request, which lives as long as that does.
 
     Attributes:
-        id: Its name in the log.
-        stopping: An ``asyncio.Event``, set when the worker begins to end: begin nothing long any more.
+        id: The name of the connection or request in the log.
+        stopping: An ``asyncio.Event``, set when the worker begins to end: start nothing long after it.
         path_params: Values of ``{name}`` parts of the path, percent-decoded.
         body: The body of a plain request, bytes; empty for a handshake.
     """
 
-    # What most handlers do not use is made when it is: ten thousand idle connections have a context.
+    # Rare parts are made on first use: ten thousand idle connections have a context each.
     __slots__ = (
         "_data",
         "_response_headers",
@@ -50,7 +50,7 @@ class Context:
 
     @property
     def data(self) -> dict[str, Any]:
-        """A dict of the author's own; nothing of ours looks into it."""
+        """A dict for the author; the server never reads it."""
         if self._data is None:
             self._data = {}
         return self._data
@@ -64,5 +64,5 @@ class Context:
 
     @property
     def config(self) -> Snapshot:
-        """The dynamic config as it is now: read it once per operation, keep nothing of it."""
+        """The current dynamic config: read it once per operation, and keep no value of it."""
         return self._snapshot()

@@ -12,8 +12,7 @@ from websockets.http11 import Request, Response
 from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
 from mpchat.config.types import Count
-from mpchat.logs.levels import LEVELS
-from mpchat.logs.options import Level
+from mpchat.logs.levels import LEVELS, Level
 
 
 def _check_path(path: str) -> str:

@@ -16,8 +16,8 @@ from mpchat.config.userver import UserverNames
 from mpchat.config.validation import at, validate
 from mpchat.config.yaml_file import Document, Path, problem
 from mpchat.errors import Problem
+from mpchat.scoreboard.scoreboard import SLOTS
 
-_SLOTS = 256
 _MAX_SECONDS = 3600.0
 """The maximum of MPCHAT_DRAIN."""
 _MANAGER: Path = ("components_manager",)
@@ -30,9 +30,7 @@ class TaskProcessorOptions(OptionsModel):
 
     worker_threads: Annotated[
         int,
-        Field(
-            ge=1, le=_SLOTS, description="Processes in the listener's pool, threads in any other"
-        ),
+        Field(ge=1, le=SLOTS, description="Processes in the listener's pool, threads in any other"),
     ]
 
 

@@ -14,20 +14,20 @@ from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import MAX_INT, Count, OptionsModel
 from mpchat.dynamic_config.keys import Key
+from mpchat.http.grammar import TOKEN
+from mpchat.logs.levels import LEVELS
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t -~]*")
 _OF_THE_CONNECTION = frozenset(
     {"connection", "content-length", "date", "transfer-encoding", "upgrade"}
 )
 """Headers that only the server may set."""
-_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "none")
 
 
 def _check_level(level: str) -> str:
-    if level.lower() not in _LEVELS:
-        expected = ", ".join(_LEVELS)
+    if level.lower() not in LEVELS:
+        expected = ", ".join(LEVELS)
         raise PydanticCustomError("level", "expected one of {expected}", {"expected": expected})
     return level
 
@@ -113,7 +113,7 @@ class Drain(OptionsModel):
 
 def _check_headers(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for name, values in headers.items():
-        if not _TOKEN.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
+        if not TOKEN.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
             raise PydanticCustomError("header", "expected names of headers that a config may add")
         if not all(_FIELD_VALUE.fullmatch(value) for value in values):
             text = "expected values without control characters, in ASCII"

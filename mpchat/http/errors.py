@@ -16,3 +16,8 @@ class HttpError(Exception):
         self.status = status
         self.text = text
         self.headers = headers or {}
+
+
+def bad_request(text: str) -> HttpError:
+    """Return a 400."""
+    return HttpError(HTTPStatus.BAD_REQUEST, text)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from websockets.datastructures import Headers
 
-from mpchat.http.errors import HttpError
+from mpchat.http.errors import HttpError, bad_request
 
 MAX_ELEMENTS = 100
 """Elements and parameters in all header lines of one name."""
@@ -34,7 +34,7 @@ def body_length(headers: Headers, version: str, most: int) -> int:
             or codings[-1:] != ["chunked"]
             or "chunked" in codings[:-1]
         ):
-            raise HttpError(HTTPStatus.BAD_REQUEST, "the end of the body is ambiguous")
+            raise bad_request("the end of the body is ambiguous")
         if len(codings) > 1:
             raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this transfer coding is unknown")
         # 6.3: a server may insist on a length.
@@ -42,7 +42,7 @@ def body_length(headers: Headers, version: str, most: int) -> int:
     if not lengths:
         return 0
     if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:
-        raise HttpError(HTTPStatus.BAD_REQUEST, "malformed Content-Length")
+        raise bad_request("malformed Content-Length")
     digits = lengths[0].lstrip("0") or "0"
     if len(digits) > 18 or int(digits) > most:
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")

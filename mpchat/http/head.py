@@ -10,14 +10,14 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from mpchat.http.authority import split_authority
-from mpchat.http.errors import HttpError
+from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.framing import body_length, expects_continue, split_list
+from mpchat.http.grammar import TCHAR, TOKEN
 
 MAX_HEADERS = 100
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9112, 5.1, 5.2: no space before the colon, no folded lines, no bare CR or LF in values.
-_FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
+_FIELDS = re.compile(rf"(?:{TCHAR}+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
 # Many clients send a query unencoded; it means the same as encoded by a browser.
 _TARGET = re.compile(r"[\x21-\x3e\x40-\x7e]+(?:\?[\x21-\x7e\x80-\xff]*)?")
 _TO_ENCODE = re.compile(r"[\"<>\x80-\xff]")
@@ -89,16 +89,16 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
         raw_target, target = target, _encode_query(target)
         data = data.replace(raw_target.encode("latin-1"), target.encode(), 1)
     if _FIELDS.fullmatch(fields) is None:
-        raise _bad("malformed header line")
+        raise bad_request("malformed header line")
     if fields.count("\n") > MAX_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
     headers = _split(fields)
     hosts = headers.get_all("Host")
     # 3.2: at most one in any version; old clients of HTTP/1.0 send none.
     if len(hosts) != 1 and (hosts or version != "HTTP/1.0"):
-        raise _bad("a request needs exactly one Host header")
+        raise bad_request("a request needs exactly one Host header")
     if hosts and split_authority(hosts[0]) is None:
-        raise _bad("malformed Host")
+        raise bad_request("malformed Host")
     # RFC 9110, 7.8: HTTP/1.0 has no upgrade.
     upgrade = "Upgrade" in headers and version != "HTTP/1.0"
     if upgrade and "websocket" in split_list(headers.get_all("Upgrade")):
@@ -128,14 +128,14 @@ def _split(fields: str) -> Headers:
 def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
     parts = line.split(" ")
     if len(parts) != 3:
-        raise _bad("malformed request line")
+        raise bad_request("malformed request line")
     method, target, version = parts
-    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
-        raise _bad("malformed request line")
+    if not TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise bad_request("malformed request line")
     if len(target) > limits.target:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
     if not _VERSION.fullmatch(version):
-        raise _bad("malformed request line")
+        raise bad_request("malformed request line")
     if not version.startswith("HTTP/1."):
         raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
     # RFC 9110, 6.2: an unknown minor version counts as the highest known one.
@@ -153,7 +153,7 @@ def _refuse_body(headers: Headers) -> None:
     """Refuse a handshake with a body (RFC 6455, 4.1)."""
     lengths = headers.get_all("Content-Length")
     if "Transfer-Encoding" in headers or any(length.strip("0") for length in lengths):
-        raise _bad("a WebSocket handshake has no body")
+        raise bad_request("a WebSocket handshake has no body")
 
 
 def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: HeadLimits) -> None:
@@ -161,7 +161,7 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
     end = data.find(b"\r\n", begin)
     if end < 0:
         if _BEGINNING.fullmatch(data, begin) is None:
-            raise _bad("malformed request line")
+            raise bad_request("malformed request line")
         if len(data) - begin > limits.target + _BESIDE_TARGET:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
         return
@@ -169,14 +169,10 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
         # First, as in a whole head, so that the reason of a refusal does not depend on the pieces.
         _request_line(data[begin:end].decode("latin-1"), limits)
     if _NO_END.search(data, max(begin, seen - 1)) is not None:
-        raise _bad("lines end with CR and LF")
+        raise bad_request("lines end with CR and LF")
 
 
 def _skip_empty_lines(data: bytes | bytearray) -> int:
     """Return the start of the request line; a few empty lines before it are tolerated (2.2)."""
     found = _EMPTY_LINES.match(data)
     return found.end() if found is not None else 0
-
-
-def _bad(text: str) -> HttpError:
-    return HttpError(HTTPStatus.BAD_REQUEST, text)

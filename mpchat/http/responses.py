@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from websockets.datastructures import Headers
@@ -17,15 +17,19 @@ _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 
 class Dates:
-    """The value of Date, made once a second."""
+    """The value of Date, made once a second.
 
-    def __init__(self) -> None:
+    ``clock`` returns seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._second = 0
         self._text = ""
 
     def now(self) -> str:
         """Return the time as an HTTP-date (RFC 9110, 5.6.7)."""
-        second = int(time.time())
+        second = int(self._clock())
         if second != self._second:
             self._second = second
             self._text = email.utils.formatdate(second, usegmt=True)

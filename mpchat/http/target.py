@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from mpchat.http.authority import split_authority
-from mpchat.http.errors import HttpError
+from mpchat.http.errors import HttpError, bad_request
 
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
 # A percent sign need not encode anything here: the handler interprets the query.
@@ -41,7 +41,7 @@ def parse_target(method: str, target: str) -> Target:
         # RFC 9112, 3.2.3: host and port, both.
         authority = split_authority(target)
         if authority is None or authority[1] is None:
-            raise _bad("CONNECT needs host:port")
+            raise bad_request("CONNECT needs host:port")
         raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this is not a proxy")
     if target.startswith("/"):
         path, _, query = target.partition("?")
@@ -49,13 +49,13 @@ def parse_target(method: str, target: str) -> Target:
     if target == "*":
         if method != "OPTIONS":
             # RFC 9112, 3.2.4.
-            raise _bad("* is a target of OPTIONS only")
+            raise bad_request("* is a target of OPTIONS only")
         return Target(target)
     # RFC 9112, 3.2.2; RFC 6455, 4.1: a request for a ws URI uses http, for wss https.
     found = _ABSOLUTE.fullmatch(target)
     # RFC 9110, 4.2.1 and 4.2.4: neither an empty host nor user information.
     if found is None or split_authority(found[1]) is None:
-        raise _bad("the target is neither a path nor an http URI")
+        raise bad_request("the target is neither a path nor an http URI")
     return Target(_checked(found[2] or "/", found[3][1:]), found[1])
 
 
@@ -76,7 +76,7 @@ def shown_target(target: str) -> str:
 
 def _checked(path: str, query: str) -> str:
     if _PATH.fullmatch(path) is None or _QUERY.fullmatch(query) is None:
-        raise _bad("malformed request target")
+        raise bad_request("malformed request target")
     return normalise(path)
 
 
@@ -97,7 +97,3 @@ def _remove_dots(path: str) -> str:
     if segments[-1] in {".", ".."}:
         kept.append("")
     return "/" + "/".join(kept)
-
-
-def _bad(text: str) -> HttpError:
-    return HttpError(HTTPStatus.BAD_REQUEST, text)

@@ -12,8 +12,9 @@ from http import HTTPStatus
 
 from websockets.datastructures import Headers
 
-from mpchat.http.errors import HttpError
+from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.framing import split_list
+from mpchat.http.grammar import TCHAR, TOKEN
 
 UPGRADE_TO_WEBSOCKET = {
     "Upgrade": "websocket",
@@ -24,14 +25,12 @@ UPGRADE_TO_WEBSOCKET = {
 
 VERSION = "13"
 
-_T = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")
-_TOKEN = re.compile(f"{_T}+")
-_PROTOCOL = re.compile(f"{_T}+(?:/{_T}+)?")
+_PROTOCOL = re.compile(f"{TCHAR}+(?:/{TCHAR}+)?")
 # An unquoted value must be a token, so a quoted one holds neither comma nor semicolon.
-_VALUE = rf'(?:{_T}+|"(?:{_T}|\\{_T})+")'
-_EXTENSION = re.compile(rf"{_T}+(?:[ \t]*;[ \t]*{_T}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
-OFFERS = {"Sec-WebSocket-Protocol": _TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
+_VALUE = rf'(?:{TCHAR}+|"(?:{TCHAR}|\\{TCHAR})+")'
+_EXTENSION = re.compile(rf"{TCHAR}+(?:[ \t]*;[ \t]*{TCHAR}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
+OFFERS = {"Sec-WebSocket-Protocol": TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
 
 
 def check_size(head: bytes, limit: int) -> None:
@@ -54,7 +53,7 @@ def check_handshake(method: str, headers: Headers) -> None:
     # The client may offer other protocols, too (RFC 9110, 7.8).
     if "websocket" not in _elements(headers, "Upgrade", _PROTOCOL):
         raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
-    if "upgrade" not in _elements(headers, "Connection", _TOKEN):
+    if "upgrade" not in _elements(headers, "Connection", TOKEN):
         raise _upgrade_required("Connection must list Upgrade")
     if method != "GET":
         # Even if the handler allows other methods for plain requests.
@@ -66,26 +65,22 @@ def check_handshake(method: str, headers: Headers) -> None:
     for name, item in OFFERS.items():
         # 4.3: at least one element.
         if name in headers and not _elements(headers, name, item):
-            raise _bad(f"empty {name}")
+            raise bad_request(f"empty {name}")
     if len(headers.get_all("Origin")) > 1:
         # RFC 6454, 7.3.
-        raise _bad("more than one Origin")
+        raise bad_request("more than one Origin")
     keys = headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
-        raise _bad("expected one Sec-WebSocket-Key of 16 bytes in base64")
+        raise bad_request("expected one Sec-WebSocket-Key of 16 bytes in base64")
 
 
 def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:
     elements = split_list(headers.get_all(name))
     if not all(item.fullmatch(element) for element in elements):
-        raise _bad(f"malformed {name}")
+        raise bad_request(f"malformed {name}")
     return elements
 
 
 def _upgrade_required(text: str) -> HttpError:
     """Return 426, with headers that name the protocol."""
     return HttpError(HTTPStatus.UPGRADE_REQUIRED, text, UPGRADE_TO_WEBSOCKET)
-
-
-def _bad(text: str) -> HttpError:
-    return HttpError(HTTPStatus.BAD_REQUEST, text)

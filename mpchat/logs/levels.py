@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 TRACE = 5
+Level = Literal["trace", "debug", "info", "warning", "error", "critical", "none"]
 LEVELS = {
     "trace": TRACE,
     "debug": logging.DEBUG,

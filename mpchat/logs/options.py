@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import MAX_INT, OptionsModel
-
-Level = Literal["trace", "debug", "info", "warning", "error", "critical", "none"]
+from mpchat.logs.levels import Level
 
 
 class LoggerOptions(OptionsModel):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -27,7 +26,7 @@ from websockets.typing import ExtensionParameter, Subprotocol
 from websockets.utils import accept_key
 
 from mpchat.config.types import OptionsModel
-from mpchat.http.errors import HttpError
+from mpchat.http.errors import bad_request
 from mpchat.http.upgrade import OFFERS
 from mpchat.websocket.deflate import Agreement
 
@@ -170,7 +169,7 @@ def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
         subprotocol = judge.process_subprotocol(offers)
     except InvalidHandshake as error:
         text = f"failed to open a WebSocket connection: {error}"
-        raise HttpError(HTTPStatus.BAD_REQUEST, text) from error
+        raise bad_request(text) from error
     accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]
     if extensions is not None:
         accepting.append(("Sec-WebSocket-Extensions", extensions))

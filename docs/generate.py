@@ -40,6 +40,7 @@ from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOp
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
 from mpchat.supervisor.timing import Timing
+from mpchat.websocket import phases
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import DeflateOptions
@@ -207,37 +208,58 @@ def operations() -> str:
 
 
 def states() -> str:
-    """Return the page of the supervisor's tables."""
-    lines = [NOTE.replace("models", "tables"), "# States of the supervisor", ""]
+    """Return the page of the tables of states."""
+    lines = [NOTE.replace("models", "tables"), "# States", ""]
     lines += [
-        "What a worker, a reload and a restart do when something happens, by their state. These are",
-        "the tables of `policy`, `reload` and `restart` in `mpchat/supervisor/`; an empty cell cannot",
-        "happen.",
+        "What a worker, a reload, a restart and a connection do when something happens, by their state.",
+        "These are the tables of `policy`, `reload` and `restart` in `mpchat/supervisor/`, and of",
+        "`phases` in `mpchat/websocket/`; an empty cell cannot happen.",
     ]
     for title, columns, rows, table in (
-        ("A worker", State, Event, policy.TABLE),
-        ("A reload of the dynamic config", reload.Phase, reload.Event, reload.TABLE),
-        ("A restart", restart.Phase, restart.Event, restart.TABLE),
+        ("A worker", State, Event, _deeds(policy.TABLE)),
+        ("A reload of the dynamic config", reload.Phase, reload.Event, _deeds(reload.TABLE)),
+        ("A restart", restart.Phase, restart.Event, _deeds(restart.TABLE)),
+        ("A WebSocket connection", phases.Phase, phases.Event, _steps()),
     ):
         lines += ["", f"## {title}", "", *_grid(columns, rows, table)]
     return "\n".join(lines) + "\n"
 
 
+def _deeds(table: Mapping[Any, Callable[..., Any]]) -> dict[Any, str]:
+    """Return cells that are functions as the names of those."""
+    return {key: _words(cell.__name__.strip("_")) for key, cell in table.items()}
+
+
+def _steps() -> dict[Any, str]:
+    """Return the cells of a connection: what is done, and the next phase if it is another."""
+    found = {}
+    for (phase, event), cell in phases.TABLE.items():
+        done = ", ".join(_words(action.name.lower()) for action in cell.actions) or "nothing"
+        next_phase = "" if cell.phase is phase else f" → **{cell.phase.name.lower()}**"
+        found[phase, event] = done + next_phase
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _grid(
     columns: type[enum.Enum],
     rows: type[enum.Enum],
-    table: Mapping[tuple[Any, Any], Callable[..., Any]],
+    table: Mapping[tuple[Any, Any], str],
 ) -> Iterator[str]:
     """Return a table of cells, without states in which nothing can happen."""
     states = [state for state in columns if any((state, event) in table for event in rows)]
-    yield f"| | {' | '.join(state.value for state in states)} |"
+    yield f"| | {' | '.join(_named(state) for state in states)} |"
     yield f"| --- |{' --- |' * len(states)}"
     for event in rows:
-        cells = [table.get((state, event)) for state in states]
-        words = [
-            "" if cell is None else cell.__name__.strip("_").replace("_", " ") for cell in cells
-        ]
-        yield f"| {event.value} | {' | '.join(words)} |"
+        cells = [table.get((state, event), "") for state in states]
+        yield f"| {_named(event)} | {' | '.join(cells)} |"
+
+
+def _named(member: enum.Enum) -> str:
+    return member.value if isinstance(member.value, str) else _words(member.name.lower())
 
 
 def handlers() -> str:

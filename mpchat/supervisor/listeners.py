@@ -14,16 +14,8 @@ from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.linux import system
+from mpchat.linux.buffers import UNREAD, UNSENT
 from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
-
-_UNSENT = 256 * 1024
-"""Bytes of answers that the kernel holds beyond the client's window. Without a bound these are megabytes
-(tcp_wmem) for a client that does not read, and a few thousand such clients use up the memory that all
-connections share (tcp_mem). With a lower bound, large messages go out in more pieces."""
-
-_UNREAD = 128 * 1024
-"""Bytes of a client that the kernel holds while we do not read; they take up to twice the memory. Without
-a bound these are megabytes as well (tcp_rmem), and one read brings all of them in."""
 
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
@@ -129,8 +121,8 @@ class Listeners:
             if family == socket.AF_INET6:
                 system.setsockopt(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             # Accepted sockets inherit both; websocket/outgoing raises the first for large fragments.
-            system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
+            system.setsockopt(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+            system.setsockopt(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD)
             system.bind(sock, (self._address, port))
         except OSError as error:
             system.close_socket(sock)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from mpchat.linux.buffers import UNSENT
 from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.deflate import Agreement, Deflater
 from mpchat.websocket.frames import BINARY, RSV1, TEXT, frame_header, pack_medium
@@ -24,8 +25,6 @@ _SHORT = {
     opcode: [frame_header(opcode, length) for length in range(126)]
     for opcode in (TEXT, BINARY, TEXT | RSV1, BINARY | RSV1)
 }
-_LISTENERS_UNSENT = 256 * 1024
-"""TCP_NOTSENT_LOWAT of the listening sockets, which clients' sockets inherit (supervisor/listeners)."""
 
 
 class Outlet(Protocol):
@@ -252,7 +251,7 @@ def make_outgoing(
 def let_through(transport: asyncio.Transport, fragment_size: int, limit: int) -> None:
     """Raise TCP_NOTSENT_LOWAT to the fragment size: large fragments cost 10 % more CPU in pieces."""
     unsent = min(fragment_size or limit, limit)
-    if unsent > _LISTENERS_UNSENT:
+    if unsent > UNSENT:
         client: socket.socket = transport.get_extra_info("socket")
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)

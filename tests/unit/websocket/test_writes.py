@@ -7,8 +7,6 @@ import socket
 
 import pytest
 
-from mpchat.supervisor import listeners
-from mpchat.websocket import outgoing
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
 from tests.unit.websocket.rig import Kept, Worker, echo, in_callback, on_uvloop
@@ -123,8 +121,6 @@ async def test_pong_and_close_go_behind_what_was_gathered(worker: Worker) -> Non
 async def test_the_kernel_takes_a_large_fragment_whole(
     worker: Worker, fragment_size: int, unsent: int | None
 ) -> None:
-    # Two rooms that do not know each other: what one raises is what the other has set.
-    assert outgoing._LISTENERS_UNSENT == listeners._UNSENT
     _client, protocol = await worker.connect(echo, **{"fragment-size": fragment_size})
     with socket.socket() as untouched:
         expected = unsent or untouched.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.catalogue import TORTURES
+from tests.chaos.served.sitecustomize import MEASURES
 from tests.chaos.torture import SHORT, Torture
+from tests.mutants import Mutation, mutated
 
 
 @pytest.mark.parametrize("torture", TORTURES, ids=lambda torture: torture.name)
@@ -27,3 +29,10 @@ def test_the_bar_is_missed_without_the_measure(
     torture: Torture, measure: str, tmp_path: Path
 ) -> None:
     assert torture.run(tmp_path, SHORT, measure).failures
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_can_be_switched_off(measure: str) -> None:
+    assert mutated(
+        *(Mutation(f"mpchat.{module}", *change) for module, *change in MEASURES[measure])
+    )

@@ -28,6 +28,8 @@ class Terminal:
         self._master, slave = pty.openpty()
         path = f"{_python3_in(home / 'bin')}:{os.environ['PATH']}"
         environment = {**os.environ, "HOME": str(home), "PATH": path, "PS1": ""}
+        # To compile all packages is a sixth of what a page costs, and most of them are never imported.
+        environment["PIP_NO_COMPILE"] = "1"
         # Those are of the environment that the tests run in.
         for name in ("VIRTUAL_ENV", "PYTEST_ADDOPTS", "NOTIFY_SOCKET"):
             environment.pop(name, None)

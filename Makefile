@@ -19,7 +19,7 @@ test: $(VENV)/.test
 
 # While you work: the parsers, tables and parts by themselves, and each kind of process once; under a minute.
 quick: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/unit --ignore tests/unit/loadtests \
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit --ignore tests/unit/loadtests \
 		--ignore tests/unit/websocket/test_differential.py tests/functional/test_chat.py \
 		tests/functional/test_processes.py::test_a_killed_worker_is_replaced \
 		tests/functional/test_reload.py::test_a_good_file_is_a_new_generation \

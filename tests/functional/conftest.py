@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import Service
 from tests.kit.control import Control
+from tests.kit.covering import is_set
 from tests.kit.sharing import Shared
 from tests.kit.verbs import Mpchat
 
@@ -54,6 +56,48 @@ def service_config_yaml(service_config_yaml: Any, control: Control) -> Any:
     server = service_config_yaml["components_manager"]["components"]["server"]
     server["control-socket"] = str(control.path)
     return service_config_yaml
+
+
+class RecordingConfig(DynamicConfig):
+    """Remembers what was set."""
+
+    def __init__(self, service: Service, path: Path, values_set: list[Any]) -> None:
+        super().__init__(service, path)
+        self._values_set = values_set
+
+    def set_values(self, values: dict[str, Any]) -> None:
+        super().set_values(values)
+        self._values_set.append(values)
+
+
+@pytest.fixture
+def values_set() -> list[Any]:
+    """Values of dynamic variables that the test has set."""
+    return []
+
+
+@pytest.fixture
+def dynamic_config(
+    supervisor: Service, config_fallback_path: Path, values_set: list[Any]
+) -> DynamicConfig:
+    return RecordingConfig(supervisor, config_fallback_path, values_set)
+
+
+@pytest.fixture(autouse=True)
+def covered(
+    request: pytest.FixtureRequest, service_tmpdir: Path, tmp_path: Path, values_set: list[Any]
+) -> Iterator[None]:
+    """Whoever covers an option has set it to something else than its default."""
+    names = [name for mark in request.node.iter_markers("covers") for name in mark.args]
+    if names:
+        for path in service_tmpdir.glob("*.yaml"):
+            path.unlink()
+    yield
+    if names:
+        files = [*service_tmpdir.glob("*.yaml"), *tmp_path.glob("*.yaml")]
+        configs = [yaml.safe_load(path.read_text())["components_manager"] for path in files]
+        unset = [name for name in names if not is_set(name, [*configs, *values_set])]
+        assert not unset, f"the test covers {', '.join(unset)}, and does not set it"
 
 
 @pytest.fixture

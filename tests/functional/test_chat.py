@@ -50,6 +50,7 @@ async def test_close_code_is_echoed(
         assert await chat.recv() == "last"
 
 
+@pytest.mark.covers("WebsocketOptions.max-remote-payload")
 async def test_too_large_a_message_ends_with_1009(websocket_client: WebsocketClient) -> None:
     async with websocket_client.get("chat") as chat:
         await chat.send("x" * 100_000)

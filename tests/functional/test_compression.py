@@ -64,6 +64,7 @@ async def agreed(port: int, *offers: str) -> str | None:
     return extensions
 
 
+@pytest.mark.covers("WebsocketOptions.permessage-deflate")
 async def test_a_client_of_websockets(serve: Serve) -> None:
     with serve({OPTION: True}) as service:
         async with WebsocketClient(service.port).get("chat") as chat:
@@ -179,23 +180,27 @@ async def test_a_message_of_the_largest_size_passes(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (
+        pytest.param(
             {"server-no-context-takeover": True},
             "permessage-deflate; server_no_context_takeover; server_max_window_bits=12; "
             "client_max_window_bits=12",
+            marks=pytest.mark.covers("DeflateOptions.server-no-context-takeover"),
         ),
-        (
+        pytest.param(
             {"client-no-context-takeover": True},
             "permessage-deflate; client_no_context_takeover; server_max_window_bits=12; "
             "client_max_window_bits=12",
+            marks=pytest.mark.covers("DeflateOptions.client-no-context-takeover"),
         ),
-        (
+        pytest.param(
             {"server-max-window-bits": 9},
             "permessage-deflate; server_max_window_bits=9; client_max_window_bits=12",
+            marks=pytest.mark.covers("DeflateOptions.server-max-window-bits"),
         ),
-        (
+        pytest.param(
             {"client-max-window-bits": 15},
             "permessage-deflate; server_max_window_bits=12; client_max_window_bits=15",
+            marks=pytest.mark.covers("DeflateOptions.client-max-window-bits"),
         ),
         (False, None),
     ],

@@ -60,6 +60,7 @@ broken.yaml:27:13: components.websoket-handler: unknown component; did you mean 
 """  # noqa: E501
 
 
+@pytest.mark.covers("ManagerOptions.components")
 @pytest.mark.parametrize("verb", ["serve", "check"])
 def test_every_mistake_in_one_run(mpchat: Mpchat, tmp_path: Path, verb: str) -> None:
     (tmp_path / "broken.yaml").write_text(BROKEN)
@@ -160,6 +161,7 @@ def test_own_config_is_clean(service_command: list[str], pytestconfig: pytest.Co
     assert result.stdout == "static_config.yaml: ok\n"
 
 
+@pytest.mark.covers("LoggingOptions.fs-task-processor")
 def test_names_of_task_processors_are_checked(
     mpchat: Mpchat, service_config: Any, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,65 +19,46 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from mpchat.ipc.control import ControlError, ask
+from mpchat.ipc.control import ControlError
 from mpchat.scoreboard.counters import TOTALS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
+from tests.kit.control import Control
+from tests.kit.verbs import Mpchat
+from tests.kit.waiting import eventually
 
 Verb = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def control_socket(service_tmpdir: Path) -> Path:
-    return service_tmpdir / "control.sock"
-
-
-@pytest.fixture
-def service_config_yaml(service_config_yaml: Any, control_socket: Path) -> Any:
-    server = service_config_yaml["components_manager"]["components"]["server"]
-    server["control-socket"] = str(control_socket)
+def service_config_yaml(service_config_yaml: Any) -> Any:
     # On a busy machine a worker that a test has frozen is not taken for a stuck one.
+    server = service_config_yaml["components_manager"]["components"]["server"]
     server["worker-hang-timeout"] = "60s"
     return service_config_yaml
 
 
 @pytest.fixture
-def verb(supervisor: Service, service_config_path_temp: Path) -> Verb:
-    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mpchat", name, "-c", str(service_config_path_temp)]
-        return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+def verb(mpchat: Mpchat, supervisor: Service, service_config_path_temp: Path) -> Verb:
+    return lambda name, *arguments: mpchat(name, "-c", str(service_config_path_temp), *arguments)
 
 
-@pytest.fixture
-def status(supervisor: Service, control_socket: Path) -> Callable[[], dict[str, Any]]:
-    return lambda: ask(str(control_socket), {"verb": "status"})
-
-
-Status = Callable[[], dict[str, Any]]
-
-
-async def wait_for_messages(status: Status, count: int) -> None:
-    await asyncio.to_thread(
-        wait_until,
-        lambda: status()["totals"]["messages_sent"] >= count,
-        f"count of {count} messages",
+async def wait_for_messages(control: Control, count: int) -> None:
+    await eventually(
+        lambda: control.totals()["messages_sent"] >= count, f"count of {count} messages"
     )
 
 
 async def test_status_counts_what_a_client_counted(
-    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, status: Status
+    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, control: Control
 ) -> None:
     async with websocket_client.get("chat") as chat:
         for number in range(100):
             await chat.send("x" * number)
             await chat.recv()
         # A worker publishes at the end of a turn of its loop, perhaps after its client has the answer.
-        await wait_for_messages(status, 100)
-        totals = status()["totals"]
+        await wait_for_messages(control, 100)
+        totals = control.totals()
         assert (totals["messages_received"], totals["messages_sent"]) == (100, 100)
         assert totals["bytes_received"] == totals["bytes_sent"] == sum(range(100))
         assert totals["connections"] == 1
@@ -105,80 +85,87 @@ async def test_a_query_is_not_shown(websocket_client: WebsocketClient, verb: Ver
     assert "secret" not in result.stdout
 
 
+@pytest.mark.shared_service
 async def test_totals_never_fall_while_workers_are_killed(
-    supervisor: Service, websocket_client: WebsocketClient, status: Status
+    supervisor: Service, websocket_client: WebsocketClient, control: Control
 ) -> None:
-    sent = 0
-    before = status()["totals"]
+    before = control.totals()
+    restarts = sum(worker["restarts"] for worker in control.workers())
+    sent = before["messages_sent"]
+    received = before["messages_received"] + 100
     for _ in range(5):
         async with websocket_client.get("chat") as chat:
             for _ in range(20):
                 await chat.send("hello")
                 await chat.recv()
                 sent += 1
-            await wait_for_messages(status, sent)
+            await wait_for_messages(control, sent)
             os.kill(random.choice(supervisor.pids("worker")), signal.SIGKILL)
             for _ in range(20):
-                totals = status()["totals"]
+                totals = control.totals()
                 assert all(totals[name] >= before[name] for name in TOTALS)
                 before = totals
             with contextlib.suppress(ConnectionClosed):
                 await chat.close()
-        await asyncio.to_thread(
-            wait_until, lambda: len(supervisor.pids("worker")) == 4, "replacement"
-        )
-    assert status()["totals"]["messages_received"] == sent
-    assert sum(worker["restarts"] for worker in status()["workers"]) == 5
+        await eventually(lambda: len(supervisor.pids("worker")) == 4, "replacement")
+    assert control.totals()["messages_received"] == received
+    assert sum(worker["restarts"] for worker in control.workers()) == restarts + 5
 
 
+@pytest.mark.shared_service
 async def test_a_frozen_worker_is_shown_and_the_others_report(
-    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, status: Status
+    supervisor: Service, websocket_client: WebsocketClient, verb: Verb, control: Control
 ) -> None:
     frozen = supervisor.pids("worker")[0]
     os.kill(frozen, signal.SIGSTOP)
     try:
 
         def is_silent() -> bool:
-            workers = {worker["pid"]: worker for worker in status()["workers"]}
+            workers = {worker["pid"]: worker for worker in control.workers()}
             return bool(workers[frozen]["silent_seconds"] > 1)
 
-        await asyncio.to_thread(wait_until, is_silent, "silence of the worker")
+        await eventually(is_silent, "silence of the worker")
         result = await asyncio.to_thread(verb, "connections")
         assert f"worker pid {frozen} did not answer" in result.stderr
         result = await asyncio.to_thread(verb, "reload")
         assert result.returncode == 1
-        assert f"pid {frozen} has not confirmed generation 2" in result.stderr
+        assert f"pid {frozen} has not confirmed generation " in result.stderr
     finally:
         os.kill(frozen, signal.SIGCONT)
 
 
-def test_a_frozen_supervisor_is_shown(supervisor: Service, verb: Verb, status: Status) -> None:
+@pytest.mark.shared_service
+def test_a_frozen_supervisor_is_shown(supervisor: Service, verb: Verb, control: Control) -> None:
     supervisor.freeze(supervisor.pid)
     try:
-        wait_until(lambda: status()["silent_seconds"] > 1, "silence of the supervisor")
+        wait_until(lambda: control.status()["silent_seconds"] > 1, "silence of the supervisor")
         result = verb("status")
         assert ",silent:" in result.stdout.splitlines()[0]
     finally:
         supervisor.thaw(supervisor.pid)
 
 
-def test_reload_says_how_it_went(verb: Verb, config_fallback_path: Path) -> None:
+@pytest.mark.shared_service
+def test_reload_says_how_it_went(verb: Verb, control: Control, config_fallback_path: Path) -> None:
+    number = control.status()["generation"]
     result = verb("reload")
     assert result.returncode == 0
-    assert result.stdout == "dynamic config generation 2 is applied in every worker\n"
+    assert result.stdout == f"dynamic config generation {number + 1} is applied in every worker\n"
     config_fallback_path.write_text('{"USERVER_LOG_REQUEST": 1, "MPCHAT_LIMITS": []}')
     result = verb("reload")
     assert result.returncode == 1
     assert "USERVER_LOG_REQUEST: expected true or false, got 1" in result.stderr
     assert "MPCHAT_LIMITS: expected a mapping, got []" in result.stderr
     config_fallback_path.write_text("{}")
-    assert json.loads(verb("reload", "--json").stdout) == {"generation": 3}
+    assert json.loads(verb("reload", "--json").stdout) == {"generation": number + 2}
 
 
-def test_many_reloads_at_once_are_all_answered(supervisor: Service, control_socket: Path) -> None:
+@pytest.mark.shared_service
+def test_many_reloads_at_once_are_all_answered(supervisor: Service, control: Control) -> None:
+    number = control.status()["generation"]
     clients = [socket.socket(socket.AF_UNIX) for _ in range(30)]
     for client in clients:
-        client.connect(str(control_socket))
+        client.connect(str(control.path))
         client.sendall(b'{"verb": "reload"}\n')
     generations = []
     for client in clients:
@@ -186,7 +173,7 @@ def test_many_reloads_at_once_are_all_answered(supervisor: Service, control_sock
             answer = json.loads(lines.readline())
             assert answer["ok"]
             generations.append(answer["generation"])
-    assert max(generations) <= 31
+    assert max(generations) <= number + 30
 
 
 HOSTILE = {
@@ -204,60 +191,64 @@ HOSTILE = {
 @pytest.mark.shared_service
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_requests_are_answered_with_an_error(
-    supervisor: Service, control_socket: Path, status: Status, kind: str
+    supervisor: Service, control: Control, kind: str
 ) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(30)
-        client.connect(str(control_socket))
+        client.connect(str(control.path))
         client.sendall(HOSTILE[kind])
         with client.makefile("rb") as lines:
             assert json.loads(lines.readline())["ok"] is False
-    assert len(status()["workers"]) == 4
+    assert len(control.workers()) == 4
 
 
+@pytest.mark.shared_service
 def test_many_clients_that_say_nothing_do_not_shut_others_out_for_ever(
-    supervisor: Service, control_socket: Path, status: Status
+    supervisor: Service, control: Control
 ) -> None:
     clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
     for client in clients:
-        client.connect(str(control_socket))
+        client.connect(str(control.path))
     for client in clients:
         client.close()
-    assert wait_until(lambda: answers(status), "an answer")
+    assert wait_until(lambda: answers(control), "an answer")
 
 
-def answers(status: Status) -> bool:
+def answers(control: Control) -> bool:
     try:
-        return len(status()["workers"]) == 4
+        return len(control.workers()) == 4
     except ControlError as error:
         assert "too many clients" in str(error)
         return False
 
 
-def test_a_killed_monitor_comes_back(supervisor: Service, status: Status) -> None:
+@pytest.mark.shared_service
+def test_a_killed_monitor_comes_back(supervisor: Service, control: Control) -> None:
     workers = set(supervisor.pids("worker"))
     for _ in range(2):
         victim = supervisor.pids("monitor")[0]
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda gone=victim: set(supervisor.pids("monitor")) - {gone}, "a monitor")  # type: ignore[misc]
-        wait_until(lambda: answers_at_all(status), "an answer of the new monitor")
+        wait_until(lambda: answers_at_all(control), "an answer of the new monitor")
     assert set(supervisor.pids("worker")) == workers
 
 
-def answers_at_all(status: Status) -> bool:
+def answers_at_all(control: Control) -> bool:
     try:
-        return bool(status()["workers"])
+        return bool(control.workers())
     except ControlError as error:
         assert "cannot ask" in str(error) or "ended before" in str(error)
         return False
 
 
+@pytest.mark.covers("ServerOptions.control-socket")
+@pytest.mark.shared_service
 def test_the_socket_is_private_and_goes_with_the_service(
-    supervisor: Service, control_socket: Path, verb: Verb
+    supervisor: Service, control: Control, verb: Verb
 ) -> None:
-    assert stat.S_IMODE(control_socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(control.path.stat().st_mode) == 0o600
     assert supervisor.stop() == 0
-    assert not control_socket.exists()
+    assert not control.path.exists()
     result = verb("status")
     assert result.returncode == 1
     assert (
@@ -265,20 +256,18 @@ def test_the_socket_is_private_and_goes_with_the_service(
     )
 
 
-def test_the_socket_goes_though_the_monitor_is_stuck(
-    supervisor: Service, control_socket: Path
-) -> None:
+@pytest.mark.shared_service
+def test_the_socket_goes_though_the_monitor_is_stuck(supervisor: Service, control: Control) -> None:
     supervisor.freeze(supervisor.pids("monitor")[0])
     assert supervisor.stop() == 0
-    assert not control_socket.exists()
+    assert not control.path.exists()
 
 
-def test_the_socket_goes_with_a_killed_supervisor(
-    supervisor: Service, control_socket: Path
-) -> None:
+@pytest.mark.shared_service
+def test_the_socket_goes_with_a_killed_supervisor(supervisor: Service, control: Control) -> None:
     supervisor.process.kill()
     supervisor.process.wait()
-    wait_until(lambda: not control_socket.exists(), "removed socket")
+    wait_until(lambda: not control.path.exists(), "removed socket")
 
 
 def test_an_unusable_path_ends_the_start(
@@ -300,27 +289,24 @@ def test_an_unusable_path_ends_the_start(
 
 
 def test_no_service_is_found_by_a_port_that_nobody_chose(
-    service_config_yaml: Any, tmp_path: Path
+    mpchat: Mpchat, service_config_yaml: Any, tmp_path: Path
 ) -> None:
     del service_config_yaml["components_manager"]["components"]["server"]["control-socket"]
     config = tmp_path / "chosen.yaml"
     config.write_text(json.dumps(service_config_yaml))
-    command = [sys.executable, "-m", "mpchat", "status"]
     for arguments, expected in (
         (["-c", str(config)], "name the socket by --socket"),
         ([], "Missing option '-c' / '--config' or '--socket'"),
     ):
-        result = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
-        )
+        result = mpchat("status", *arguments)
         assert result.returncode == 64
         assert expected in result.stderr
 
 
 @pytest.mark.shared_service
-def test_every_field_is_described(supervisor: Service, status: Status) -> None:
+def test_every_field_is_described(supervisor: Service, control: Control) -> None:
     text = (Path(__file__).parent.parent.parent / "docs" / "control-socket.md").read_text()
-    answer = status()
+    answer = control.status()
     names = {*answer, *answer["totals"], *answer["workers"][0]}
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
@@ -335,9 +321,7 @@ async def test_a_level_changes_everywhere_and_comes_back(
     workers = set(supervisor.pids("worker"))
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(
-        wait_until, lambda: len(set(supervisor.pids("worker")) - workers) == 4, "new workers"
-    )
+    await eventually(lambda: len(set(supervisor.pids("worker")) - workers) == 4, "new workers")
     await service_client.get("/ping")
     assert json.loads(verb("log-level", "default", "--json").stdout) == {
         "logger": "default",

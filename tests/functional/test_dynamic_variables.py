@@ -14,8 +14,11 @@ from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.kit.raw import raw_connect
+from tests.kit.waiting import eventually
+
+pytestmark = pytest.mark.shared_service
 
 
 async def set_values(dynamic_config: DynamicConfig, **values: Any) -> None:
@@ -23,7 +26,7 @@ async def set_values(dynamic_config: DynamicConfig, **values: Any) -> None:
 
 
 async def seen(supervisor: Service, text: str) -> None:
-    await asyncio.to_thread(wait_until, lambda: text in supervisor.stderr(), f"line with {text}")
+    await eventually(lambda: text in supervisor.stderr(), f"line with {text}")
 
 
 async def count_pings(supervisor: Service, count: int) -> None:
@@ -32,7 +35,7 @@ async def count_pings(supervisor: Service, count: int) -> None:
     def counted() -> int:
         return supervisor.stderr().count("GET /ping")
 
-    await asyncio.to_thread(wait_until, lambda: counted() >= count, f"{count} lines")
+    await eventually(lambda: counted() >= count, f"{count} lines")
     assert counted() == count
 
 
@@ -43,6 +46,7 @@ async def refused(websocket_client: WebsocketClient) -> str:
     return (caught.value.response.body or b"").decode()
 
 
+@pytest.mark.covers("USERVER_LOG_REQUEST_HEADERS", "USERVER_LOG_REQUEST_HEADERS_WHITELIST")
 async def test_headers_are_logged_masked_unless_listed(
     supervisor: Service, service_client: ServiceClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -59,7 +63,16 @@ async def test_headers_are_logged_masked_unless_listed(
     assert supervisor.stderr().count("X-Shown") == 1
 
 
-@pytest.mark.parametrize("left_out", [{"names": ["http/handler-ping"]}, {"prefixes": ["http/h"]}])
+@pytest.mark.covers("USERVER_NO_LOG_SPANS")
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        pytest.param(
+            {"names": ["http/handler-ping"]}, marks=pytest.mark.covers("NoLogSpans.names")
+        ),
+        pytest.param({"prefixes": ["http/h"]}, marks=pytest.mark.covers("NoLogSpans.prefixes")),
+    ],
+)
 async def test_lines_are_left_out_by_span(
     supervisor: Service,
     service_client: ServiceClient,
@@ -73,6 +86,13 @@ async def test_lines_are_left_out_by_span(
     assert "GET /ping" not in supervisor.stderr()
 
 
+@pytest.mark.covers(
+    "DynamicDebug.force-enabled",
+    "DynamicDebug.force-disabled",
+    "DynamicDebug.force-enabled-level",
+    "DynamicDebug.force-disabled-level",
+    "USERVER_LOG_DYNAMIC_DEBUG",
+)
 async def test_levels_of_named_loggers_change_and_come_back(
     supervisor: Service, service_client: ServiceClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -106,6 +126,7 @@ async def test_levels_of_named_loggers_change_and_come_back(
     await count_pings(supervisor, 3)
 
 
+@pytest.mark.covers("Limits.max_connections_per_address")
 async def test_connections_per_address(
     websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -125,7 +146,7 @@ async def test_connections_per_address(
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.shared_service
+@pytest.mark.covers("Limits.max_messages_per_second")
 async def test_messages_per_second(
     websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -137,6 +158,7 @@ async def test_messages_per_second(
         assert await chat.recv() == "in"
 
 
+@pytest.mark.covers("Keepalive.interval_ms", "Keepalive.timeout_ms", "MPCHAT_KEEPALIVE")
 async def test_keepalive_pings_and_ends_a_dead_peer(
     service_port: int, supervisor: Service, dynamic_config: DynamicConfig
 ) -> None:
@@ -169,6 +191,7 @@ async def test_keepalive_blames_no_client_for_a_frozen_worker(
         assert await chat.recv() == "alive"
 
 
+@pytest.mark.covers("Drain.lameduck_ms", "MPCHAT_DRAIN")
 async def test_lameduck_refuses_while_still_accepting(
     supervisor: Service,
     websocket_client: WebsocketClient,
@@ -190,7 +213,14 @@ async def test_lameduck_refuses_while_still_accepting(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.covers(
+    "GracefulShutdownHeaders.headers",
+    "GRACEFUL_SHUTDOWN_HEADERS",
+)
+@pytest.mark.parametrize(
+    "enabled",
+    [True, pytest.param(False, marks=pytest.mark.covers("GracefulShutdownHeaders.enabled"))],
+)
 async def test_answers_have_headers_while_the_service_stops(
     supervisor: Service,
     websocket_client: WebsocketClient,
@@ -218,7 +248,6 @@ async def test_answers_have_headers_while_the_service_stops(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
-@pytest.mark.shared_service
 async def test_headers_that_must_not_be_added_are_refused(
     supervisor: Service, dynamic_config: DynamicConfig
 ) -> None:
@@ -228,6 +257,7 @@ async def test_headers_that_must_not_be_added_are_refused(
             await set_values(dynamic_config, GRACEFUL_SHUTDOWN_HEADERS=headers)
 
 
+@pytest.mark.covers("Drain.deadline_ms")
 async def test_drain_deadline_cuts_off_who_does_not_confirm(
     supervisor: Service, service_port: int, dynamic_config: DynamicConfig
 ) -> None:
@@ -244,6 +274,7 @@ async def test_drain_deadline_cuts_off_who_does_not_confirm(
         await writer.wait_closed()
 
 
+@pytest.mark.covers("Drain.window_ms")
 async def test_drain_window_spreads_the_closes(
     supervisor: Service, websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -259,7 +290,6 @@ async def test_drain_window_spreads_the_closes(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
-@pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("name", "value"),
     [

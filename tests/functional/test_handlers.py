@@ -163,6 +163,7 @@ async def test_a_second_recv_is_refused_and_a_ping_tells_the_latency(
             await chat.recv()
 
 
+@pytest.mark.covers("WebsocketOptions.fragment-size")
 @pytest.mark.shared_service
 async def test_return_is_1000_and_fragments_are_as_configured(service_port: int) -> None:
     reader, writer = await raw_connect(service_port, "/returner")
@@ -174,6 +175,7 @@ async def test_return_is_1000_and_fragments_are_as_configured(service_port: int)
     await writer.wait_closed()
 
 
+@pytest.mark.shared_service
 async def test_an_exception_is_1011_and_one_traceback(
     websocket_client: WebsocketClient, supervisor: Service
 ) -> None:
@@ -230,6 +232,7 @@ async def test_a_failing_page_is_500(service_client: ServiceClient, supervisor: 
     await asyncio.to_thread(wait_until, lambda: "no such page" in supervisor.stderr(), "traceback")
 
 
+@pytest.mark.shared_service
 async def test_stop_lets_slow_handlers_answer_what_was_read(
     supervisor: Service, service_port: int
 ) -> None:
@@ -248,6 +251,7 @@ async def test_stop_lets_slow_handlers_answer_what_was_read(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
 async def test_a_second_signal_ends_at_once(
     supervisor: Service, websocket_client: WebsocketClient, second: signal.Signals
@@ -270,6 +274,7 @@ async def test_a_second_signal_ends_at_once(
     ("word", "told"),
     [("exit", "SystemExit: 3"), ("interrupt", "KeyboardInterrupt"), ("cancel", "CancelledError")],
 )
+@pytest.mark.shared_service
 async def test_a_handler_that_quits_ends_its_connection_only(
     supervisor: Service, websocket_client: WebsocketClient, word: str, told: str
 ) -> None:
@@ -285,6 +290,7 @@ async def test_a_handler_that_quits_ends_its_connection_only(
     assert set(supervisor.pids("worker")) == workers
 
 
+@pytest.mark.shared_service
 async def test_whoever_is_cut_off_at_the_deadline_is_told(
     supervisor: Service, websocket_client: WebsocketClient, dynamic_config: DynamicConfig
 ) -> None:
@@ -299,6 +305,7 @@ async def test_whoever_is_cut_off_at_the_deadline_is_told(
     assert await asyncio.to_thread(supervisor.stop) == 0
 
 
+@pytest.mark.shared_service
 async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Service) -> None:
     workers = supervisor.pids("worker")
     connections = [await asyncio.open_connection("localhost", supervisor.port) for _ in range(8)]

@@ -335,6 +335,7 @@ async def test_who_reads_no_answers_is_asked_no_more(service_port: int) -> None:
             )
 
 
+@pytest.mark.covers("WebsocketOptions.allowed-origins")
 async def test_allowed_origins(serve: Serve) -> None:
     options = {
         "websocket-handler.allowed-origins": [

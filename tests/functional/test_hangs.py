@@ -35,7 +35,7 @@ class Stuck(WebsocketHandlerBase):
                 case "sleep":
                     time.sleep(60)
                 case "a moment":
-                    time.sleep(0.5)
+                    time.sleep(0.2)
                 case "sum":
                     sum(range(10**12))
                 case "re":
@@ -58,6 +58,8 @@ def service_config_yaml(service_config_yaml: Any) -> Any:
     components = service_config_yaml["components_manager"]["components"]
     del components["handler-ping"]
     components["server"]["worker-hang-timeout"] = "1s"
+    # By default nothing is said of the moment below.
+    components["server"]["slow-callback-threshold"] = "100ms"
     return service_config_yaml
 
 
@@ -69,6 +71,7 @@ def logged(service: Service, text: str) -> None:
     wait_until(lambda: text in service.stderr(), f"line with {text}")
 
 
+@pytest.mark.covers("ServerOptions.slow-callback-threshold")
 async def test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack(
     supervisor: Service, websocket_client: WebsocketClient
 ) -> None:
@@ -76,9 +79,10 @@ async def test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack(
         await chat.send("a moment")
         await chat.recv()
     logged(supervisor, "websocket-handler has held the event loop for ")
-    logged(supervisor, "time.sleep(0.5)")
+    logged(supervisor, "time.sleep(0.2)")
 
 
+@pytest.mark.covers("ServerOptions.worker-hang-timeout")
 @pytest.mark.parametrize("how", ["sleep", "sum", "re"])
 async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
     supervisor: Service, websocket_client: WebsocketClient, control: Control, how: str

@@ -80,6 +80,7 @@ async def test_messages_in_the_same_packet_as_the_handshake(service_port: int) -
     await writer.wait_closed()
 
 
+@pytest.mark.covers("Limits.max_connections", "MPCHAT_LIMITS")
 async def test_max_connections_takes_effect_and_is_lifted(
     websocket_client: WebsocketClient, service_client: ServiceClient, dynamic_config: Any
 ) -> None:

@@ -33,6 +33,7 @@ HANDSHAKE = (
 )
 
 
+@pytest.mark.covers("PortOptions.unix-socket", "PortOptions.unix-socket-permissions")
 async def test_a_unix_socket(
     service_command: list[str], service_config: Any, tmp_path: Path
 ) -> None:

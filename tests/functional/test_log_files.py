@@ -178,6 +178,7 @@ class Pipe:
         os.close(self._reader)
 
 
+@pytest.mark.covers("LoggerOptions.message_queue_size")
 async def test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else(
     serve: Serve, service_tmpdir: Path
 ) -> None:

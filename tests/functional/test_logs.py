@@ -28,6 +28,7 @@ def handlers(service_tmpdir: Path) -> None:
     shutil.copy(HANDLERS, service_tmpdir)
 
 
+@pytest.mark.covers("ServerOptions.logger_access")
 async def test_lines_of_connections_go_to_the_access_log(
     serve: Serve, service_tmpdir: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_access_log_must_be_a_logger(serve: Serve) -> None:
     )
 
 
+@pytest.mark.covers("LoggerOptions.flush_level")
 async def test_lines_below_the_flush_level_wait_for_company(
     serve: Serve, service_tmpdir: Path
 ) -> None:

@@ -90,6 +90,11 @@ for option in {[*OPTIONS]}:
 """
 
 
+@pytest.mark.covers(
+    "WebsocketOptions.max-messages-per-second",
+    "WebsocketOptions.max-bytes-per-second",
+    "WebsocketOptions.max-control-frames-per-second",
+)
 @pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("option", "sent", "code"),
@@ -142,6 +147,7 @@ async def test_rates_let_through_what_they_allow(serve: Serve, limits: Limits) -
         assert limits() == {}
 
 
+@pytest.mark.covers("WebsocketOptions.idle-timeout")
 async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, limits: Limits) -> None:
     with serve({"websocket-handler.idle-timeout": "500ms"}) as service:
         async with WebsocketClient(service.port).get("chat") as chat:
@@ -157,6 +163,7 @@ async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, limits: Lim
         assert limits() == {"idle-timeout": 1}
 
 
+@pytest.mark.covers("WebsocketOptions.message-timeout")
 async def test_a_message_that_drips_ends_though_something_comes(
     serve: Serve, limits: Limits
 ) -> None:
@@ -196,6 +203,7 @@ async def test_a_dead_peer_is_counted(serve: Serve, limits: Limits) -> None:
         writer.close()
 
 
+@pytest.mark.covers("ListenerOptions.max_connections_per_worker")
 async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
     changes = {
         "server.listener.max_connections_per_worker": 2,
@@ -209,6 +217,7 @@ async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
         await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
 
 
+@pytest.mark.covers("ListenerOptions.max_handshakes")
 async def test_max_handshakes(serve: Serve, limits: Limits, service_tmpdir: Path) -> None:
     def waiting() -> int:
         totals = ask(str(service_tmpdir / "control.sock"), {"verb": "status"})["totals"]

@@ -22,6 +22,12 @@ from tests.functional.conftest import Serve
 from tests.kit.raw import HANDLERS, handshake, raw_connect
 
 
+@pytest.mark.covers(
+    "ManagerOptions.task_processors",
+    "TaskProcessorOptions.worker_threads",
+    "ListenerOptions.task_processor",
+    "HandlerBase.task_processor",
+)
 async def test_worker_threads_and_task_processor(serve: Serve) -> None:
     changes = {
         "task_processors.small": {"worker_threads": 1},
@@ -34,6 +40,7 @@ async def test_worker_threads_and_task_processor(serve: Serve) -> None:
         assert set(service.children().values()) >= {"mpchat: worker small/0"}
 
 
+@pytest.mark.covers("ManagerOptions.default_task_processor")
 async def test_default_task_processor(serve: Serve) -> None:
     changes = {
         "task_processors.small": {"worker_threads": 2},
@@ -46,6 +53,7 @@ async def test_default_task_processor(serve: Serve) -> None:
         assert service.ready_line.endswith("/chat, 2 workers")
 
 
+@pytest.mark.covers("PortOptions.address")
 async def test_address(serve: Serve) -> None:
     with serve({"server.listener.address": "127.0.0.1"}) as service:
         with socket.create_connection(("127.0.0.1", service.port), 5):
@@ -55,6 +63,7 @@ async def test_address(serve: Serve) -> None:
         assert f"ws://127.0.0.1:{service.port}/chat" in service.ready_line
 
 
+@pytest.mark.covers("ServerOptions.listener", "PortOptions.port")
 async def test_port(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -62,6 +71,7 @@ async def test_port(serve: Serve) -> None:
         assert service.port == port
 
 
+@pytest.mark.covers("ListenerOptions.backlog")
 async def test_backlog(serve: Serve) -> None:
     changes = {
         "server.listener.backlog": 3,
@@ -83,6 +93,7 @@ async def test_backlog(serve: Serve) -> None:
             client.close()
 
 
+@pytest.mark.covers("ListenerOptions.max_connections")
 async def test_max_connections_of_the_listener(serve: Serve) -> None:
     with serve({"server.listener.max_connections": 3}) as service:
         held = [socket.create_connection(("localhost", service.port)) for _ in range(3)]
@@ -101,12 +112,20 @@ async def test_max_connections_of_the_listener(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("changes", "sent", "expected"),
     [
-        ({"server.handshake-timeout": "200ms"}, b"GET /ping HT", b"HTTP/1.1 408 "),
+        pytest.param(
+            {"server.handshake-timeout": "200ms"},
+            b"GET /ping HT",
+            b"HTTP/1.1 408 ",
+            marks=pytest.mark.covers("ServerOptions.handshake-timeout"),
+        ),
         ({"server.handshake-timeout": "200ms"}, b"", b""),
-        (
+        pytest.param(
             {"server.listener.connection.keepalive_timeout": 1},
             b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n",
             b"HTTP/1.1 200 ",
+            marks=pytest.mark.covers(
+                "ListenerOptions.connection", "ConnectionOptions.keepalive_timeout"
+            ),
         ),
     ],
 )
@@ -121,6 +140,12 @@ async def test_time_limits_of_plain_http(
         await writer.wait_closed()
 
 
+@pytest.mark.covers(
+    "ListenerOptions.handler-defaults",
+    "HandlerDefaults.max_url_size",
+    "HandlerDefaults.max_headers_size",
+    "HandlerDefaults.max_request_size",
+)
 @pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("sent", "status"),
@@ -141,6 +166,12 @@ async def test_size_limits_of_plain_http(serve: Serve, sent: bytes, status: int)
         await writer.wait_closed()
 
 
+@pytest.mark.covers(
+    "LoggingOptions.loggers",
+    "LoggerOptions.file_path",
+    "LoggerOptions.level",
+    "LoggerOptions.format",
+)
 @pytest.mark.parametrize(
     ("log_format", "part"),
     [("tskv", "\ttext=GET /ping"), ("ltsv", "\ttext:GET /ping"), ("json", '"text": "GET /ping')],
@@ -169,6 +200,7 @@ async def test_raw_format_and_level_none(serve: Serve, service_tmpdir: Path) -> 
     assert (service_tmpdir / "own.log").read_text() == ""
 
 
+@pytest.mark.covers("DynamicConfigOptions.defaults", "DynamicConfigOptions.defaults-path")
 async def test_dynamic_config_layers(serve: Serve, service_tmpdir: Path) -> None:
     (service_tmpdir / "defaults.json").write_text('{"USERVER_LOG_REQUEST": false}')
     changes: dict[str, Any] = {
@@ -187,7 +219,18 @@ async def test_dynamic_config_layers(serve: Serve, service_tmpdir: Path) -> None
         assert "GET /chat 503" not in service.stderr()
 
 
-@pytest.mark.parametrize("section", ["dynamic-config", "dynamic-config-fallbacks"])
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param(
+            "dynamic-config", marks=pytest.mark.covers("DynamicConfigOptions.load-enabled")
+        ),
+        pytest.param(
+            "dynamic-config-fallbacks",
+            marks=pytest.mark.covers("DynamicConfigFallbacksOptions.load-enabled"),
+        ),
+    ],
+)
 async def test_dynamic_config_sections_can_be_left_out(
     serve: Serve, service_tmpdir: Path, section: str
 ) -> None:
@@ -197,6 +240,7 @@ async def test_dynamic_config_sections_can_be_left_out(
         assert service.ready_line
 
 
+@pytest.mark.covers("Component.load-enabled", "HandlerBase.path", "HandlerBase.method")
 async def test_load_enabled_path_and_method(serve: Serve) -> None:
     changes = {
         "handler-ping.load-enabled": False,
@@ -213,6 +257,7 @@ async def test_load_enabled_path_and_method(serve: Serve) -> None:
             assert await chat.recv() == "hello"
 
 
+@pytest.mark.covers("HandlerBase.url_trailing_slash")
 async def test_url_trailing_slash(serve: Serve) -> None:
     with serve({"handler-ping.url_trailing_slash": "strict-match"}) as service:
         client = ServiceClient(service.port)
@@ -220,6 +265,7 @@ async def test_url_trailing_slash(serve: Serve) -> None:
         assert (await client.get("/chat/")).status == 426
 
 
+@pytest.mark.covers("HandlerBase.max_requests_in_flight")
 async def test_max_requests_in_flight(serve: Serve) -> None:
     with serve({"websocket-handler.max_requests_in_flight": 2}) as service:
         client = WebsocketClient(service.port)
@@ -229,6 +275,7 @@ async def test_max_requests_in_flight(serve: Serve) -> None:
             assert caught.value.response.body == b"too many connections to this handler\n"
 
 
+@pytest.mark.covers("HandlerBase.max_requests_per_second")
 async def test_max_requests_per_second(serve: Serve) -> None:
     with serve({"websocket-handler.max_requests_per_second": 3}) as service:
         client = WebsocketClient(service.port)
@@ -245,6 +292,7 @@ async def test_max_requests_per_second(serve: Serve) -> None:
                 refused += 1
 
 
+@pytest.mark.covers("HandlerBase.log-level")
 async def test_log_level_of_a_handler(serve: Serve) -> None:
     with serve({"handler-ping.log-level": "warning"}) as service:
         client = ServiceClient(service.port)
@@ -263,6 +311,7 @@ async def test_a_tiny_fragment_size_stays_within_what_clients_take(serve: Serve)
             assert await chat.recv() == message
 
 
+@pytest.mark.covers("WebsocketOptions.subprotocols")
 async def test_subprotocols(serve: Serve) -> None:
     with serve({"websocket-handler.subprotocols": ["v2.chat", "v1.chat"]}) as service:
         client = WebsocketClient(service.port)
@@ -270,6 +319,7 @@ async def test_subprotocols(serve: Serve) -> None:
             assert chat.subprotocol == "v2.chat"
 
 
+@pytest.mark.covers("WebsocketOptions.ping-interval", "WebsocketOptions.ping-timeout")
 async def test_ping_interval_and_timeout(serve: Serve) -> None:
     changes = {
         "websocket-handler.ping-interval": "300ms",
@@ -283,6 +333,7 @@ async def test_ping_interval_and_timeout(serve: Serve) -> None:
         await writer.wait_closed()
 
 
+@pytest.mark.covers("WebsocketOptions.close-timeout")
 async def test_close_timeout(serve: Serve, service_tmpdir: Path) -> None:
     shutil.copy(HANDLERS, service_tmpdir)
     changes: dict[str, Any] = {
@@ -300,6 +351,7 @@ async def test_close_timeout(serve: Serve, service_tmpdir: Path) -> None:
         writer.close()
 
 
+@pytest.mark.covers("WebsocketOptions.handshake-timeout")
 async def test_handshake_timeout_of_a_handler(serve: Serve, service_tmpdir: Path) -> None:
     shutil.copy(HANDLERS, service_tmpdir)
     changes: dict[str, Any] = {
@@ -315,22 +367,25 @@ async def test_handshake_timeout_of_a_handler(serve: Serve, service_tmpdir: Path
         await asyncio.to_thread(wait_until, lambda: text in service.stderr(), "log line")
 
 
+@pytest.mark.covers("WebsocketOptions.max_headers_size")
 async def test_max_headers_size_of_a_handler(serve: Serve) -> None:
-    with serve({}) as service:
+    # By default it is 16 KiB.
+    with serve({"websocket-handler.max_headers_size": 20_000}) as service:
         async with WebsocketClient(service.port).get(
-            "chat", additional_headers={"X-Long": "x" * 15_000}
+            "chat", additional_headers={"X-Long": "x" * 19_000}
         ) as chat:
             await chat.send("hello")
             assert await chat.recv() == "hello"
         with pytest.raises(InvalidStatus) as caught:
             await (
                 WebsocketClient(service.port)
-                .get("chat", additional_headers={"X-Long": "x" * 16_384})
+                .get("chat", additional_headers={"X-Long": "x" * 20_000})
                 .__aenter__()
             )
         assert caught.value.response.status_code == 431
 
 
+@pytest.mark.covers("WebsocketOptions.write-timeout", "WebsocketOptions.write-limit")
 async def test_write_limit_and_timeout(serve: Serve) -> None:
     changes = {
         "websocket-handler.write-limit": 1000,
@@ -363,6 +418,7 @@ async def test_to_thread_runs_on_fs_task_processor(serve: Serve, service_tmpdir:
         assert found == {"names": ["fs-task-processor_0", "fs-task-processor_1"], "most": 2}
 
 
+@pytest.mark.covers("LoggerOptions.overflow_behavior")
 async def test_a_log_that_blocks_loses_no_line(serve: Serve, service_tmpdir: Path) -> None:
     pipe = service_tmpdir / "log.pipe"
     os.mkfifo(pipe)

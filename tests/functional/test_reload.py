@@ -13,13 +13,18 @@ import pytest
 import yaml
 
 from mpchat.testsuite.clients import WebsocketClient
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
+from tests.kit.control import Control
+from tests.kit.waiting import eventually
 
 
-def test_a_good_file_is_a_new_generation(supervisor: Service) -> None:
-    assert supervisor.reload() == "4 workers ready, 0 connections, dynamic config generation 2"
+@pytest.mark.shared_service
+def test_a_good_file_is_a_new_generation(supervisor: Service, control: Control) -> None:
+    number = control.status()["generation"] + 1
+    told = f"4 workers ready, 0 connections, dynamic config generation {number}"
+    assert supervisor.reload() == told
     begun = [m for m in supervisor.notifications if m.get("RELOADING") == "1"]
-    assert int(begun[0]["MONOTONIC_USEC"]) > 0
+    assert int(begun[-1]["MONOTONIC_USEC"]) > 0
 
 
 BAD = {
@@ -40,20 +45,27 @@ BAD = {
 }
 
 
+@pytest.mark.covers("DynamicConfigFallbacksOptions.fallback-path")
+@pytest.mark.shared_service
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_file_changes_nothing(
-    supervisor: Service, config_fallback_path: Path, kind: str
+    supervisor: Service, control: Control, config_fallback_path: Path, kind: str
 ) -> None:
+    number = control.status()["generation"]
     text, expected = BAD[kind]
     config_fallback_path.write_text(text)
     status = supervisor.reload()
-    assert "generation 1; the last reload failed: " in status
+    assert f"generation {number}; the last reload failed: " in status
     assert f"dynamic_config_fallback.json{expected}" in status
     assert expected in supervisor.stderr()
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("kind", ["missing", "pipe", "folder"])
-def test_a_file_that_is_none(supervisor: Service, config_fallback_path: Path, kind: str) -> None:
+def test_a_file_that_is_none(
+    supervisor: Service, control: Control, config_fallback_path: Path, kind: str
+) -> None:
+    number = control.status()["generation"]
     config_fallback_path.unlink()
     if kind == "pipe":
         os.mkfifo(config_fallback_path)
@@ -61,10 +73,16 @@ def test_a_file_that_is_none(supervisor: Service, config_fallback_path: Path, ki
         config_fallback_path.mkdir()
     reason = "cannot be read" if kind == "missing" else "expected a regular file"
     status = supervisor.reload()
-    assert "generation 1; the last reload failed: " in status
+    # The next test finds a place for its file.
+    if kind == "folder":
+        config_fallback_path.rmdir()
+    else:
+        config_fallback_path.unlink(missing_ok=True)
+    assert f"generation {number}; the last reload failed: " in status
     assert reason in status
 
 
+@pytest.mark.shared_service
 async def test_a_storm_of_reloads_closes_no_connection(
     supervisor: Service, websocket_client: WebsocketClient, config_fallback_path: Path
 ) -> None:
@@ -84,6 +102,8 @@ async def test_a_storm_of_reloads_closes_no_connection(
         assert "failed" not in status
 
 
+@pytest.mark.covers("USERVER_LOG_REQUEST")
+@pytest.mark.shared_service
 async def test_log_request_takes_effect(
     supervisor: Service, websocket_client: WebsocketClient, dynamic_config: Any
 ) -> None:
@@ -92,14 +112,14 @@ async def test_log_request_takes_effect(
 
     async with websocket_client.get("chat"):
         pass
-    await asyncio.to_thread(wait_until, lambda: handshakes() == 1, "line of the handshake")
+    await eventually(lambda: handshakes() == 1, "line of the handshake")
     await asyncio.to_thread(dynamic_config.set, USERVER_LOG_REQUEST=False)
     async with websocket_client.get("chat"):
         pass
     await asyncio.to_thread(dynamic_config.set, USERVER_LOG_REQUEST=True)
     async with websocket_client.get("chat"):
         pass
-    await asyncio.to_thread(wait_until, lambda: handshakes() >= 2, "line of the handshake")
+    await eventually(lambda: handshakes() >= 2, "line of the handshake")
     assert handshakes() == 2
 
 

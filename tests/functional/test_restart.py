@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -16,10 +15,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from mpchat.ipc.control import ControlError, ask
+from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
+from tests.kit.verbs import Mpchat
+from tests.kit.waiting import eventually
 
 APP = """
 from mpchat import WebsocketHandlerBase, daemon_main, minimal_server_component_list
@@ -58,6 +60,7 @@ WAITS_AND_FAILS_IN_SLOT_2 = """
 
 @pytest.fixture
 def app(service_tmpdir: Path) -> Path:
+    (service_tmpdir / "gate").unlink(missing_ok=True)
     path = service_tmpdir / "app.py"
     path.write_text(APP)
     return path
@@ -69,29 +72,9 @@ def service_command(app: Path) -> list[str]:
 
 
 @pytest.fixture
-def control_socket(service_tmpdir: Path) -> str:
-    return str(service_tmpdir / "control.sock")
-
-
-@pytest.fixture
-def service_config_yaml(service_config_yaml: Any, control_socket: str) -> Any:
-    components = service_config_yaml["components_manager"]["components"]
-    del components["handler-ping"]
-    components["server"]["control-socket"] = control_socket
+def service_config_yaml(service_config_yaml: Any) -> Any:
+    del service_config_yaml["components_manager"]["components"]["handler-ping"]
     return service_config_yaml
-
-
-Ask = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def restart(supervisor: Service, control_socket: str) -> Ask:
-    return lambda slot=None: ask(control_socket, {"verb": "restart", "slot": slot})
-
-
-@pytest.fixture
-def status(supervisor: Service, control_socket: str) -> Ask:
-    return lambda: ask(control_socket, {"verb": "status"})
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -132,14 +115,15 @@ def settled(service: Service, count: int = 6) -> dict[str, int]:
     return {title.removeprefix("mpchat: "): pid for pid, title in found.items()}
 
 
+@pytest.mark.shared_service
 async def test_new_code_comes_slot_by_slot_and_everything_is_new(
-    supervisor: Service, app: Path, restart: Ask, websocket_client: WebsocketClient
+    supervisor: Service, app: Path, control: Control, websocket_client: WebsocketClient
 ) -> None:
     before = processes(supervisor)
     assert await versions(websocket_client) == {"1"}
     chats = [await websocket_client.get("chat") for _ in range(8)]
     change(app, 'VERSION = "1"', 'VERSION = "2"')
-    assert await asyncio.to_thread(restart) == {"slot": None}
+    assert await asyncio.to_thread(control.restart) == {"slot": None}
     assert await versions(websocket_client) == {"2"}
     for chat in chats:
         with pytest.raises(ConnectionClosed):
@@ -152,29 +136,30 @@ async def test_new_code_comes_slot_by_slot_and_everything_is_new(
 
 
 def test_the_signal_restarts_and_a_changed_static_config_is_used(
-    supervisor: Service, service_config_path_temp: Path, status: Ask
+    supervisor: Service, service_config_path_temp: Path, control: Control
 ) -> None:
-    generation = status()["generation"]
+    generation = control.status()["generation"]
     change(service_config_path_temp, "worker_threads: 4", "worker_threads: 5")
     supervisor.send_signal(signal.SIGUSR2)
     wait_until(lambda: "\ttext=restarted" in supervisor.stderr(), "restart")
     settled(supervisor, 7)
-    assert [worker["state"] for worker in status()["workers"]] == ["ready"] * 5
-    assert {worker["generation"] for worker in status()["workers"]} == {generation + 1}
+    assert [worker["state"] for worker in control.workers()] == ["ready"] * 5
+    assert {worker["generation"] for worker in control.workers()} == {generation + 1}
     assert f"generation {generation + 2}" in supervisor.reload()
 
 
+@pytest.mark.shared_service
 def test_one_slot_is_replaced_from_what_is_loaded(
-    supervisor: Service, app: Path, restart: Ask
+    supervisor: Service, app: Path, control: Control
 ) -> None:
     before = processes(supervisor)
     change(app, "from mpchat", "broken!")
-    assert restart(2) == {"slot": 2}
+    assert control.restart(2) == {"slot": 2}
     after = settled(supervisor)
     changed = {title for title in before if before[title] != after[title]}
     assert changed == {"worker main-task-processor/2"}
     with pytest.raises(ControlError, match="there is no worker in slot 4"):
-        restart(4)
+        control.restart(4)
 
 
 BROKEN_CODE = {
@@ -197,9 +182,10 @@ BROKEN_CODE = {
 }
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("how", BROKEN_CODE)
 async def test_broken_code_changes_nothing_and_is_told_with_its_place(
-    supervisor: Service, app: Path, restart: Ask, websocket_client: WebsocketClient, how: str
+    supervisor: Service, app: Path, control: Control, websocket_client: WebsocketClient, how: str
 ) -> None:
     before = await asyncio.to_thread(settled, supervisor)
     old, new, reason, place = BROKEN_CODE[how]
@@ -207,7 +193,7 @@ async def test_broken_code_changes_nothing_and_is_told_with_its_place(
     if how.startswith("does not start"):
         change(app, 'VERSION = "1"', 'VERSION = "2"')
     with pytest.raises(ControlError) as caught:
-        await asyncio.to_thread(restart)
+        await asyncio.to_thread(control.restart)
     assert reason in str(caught.value)
     assert place in str(caught.value)
     assert "nothing has changed: the old workers stay" in str(caught.value)
@@ -216,9 +202,11 @@ async def test_broken_code_changes_nothing_and_is_told_with_its_place(
     same = {title for title in before if before[title] == after[title]}
     moved = {f"worker main-task-processor/{slot}" for slot in (0, 1)}
     assert before.keys() - same == (moved if how.endswith("one slot") else set())
-    app.write_text(APP.replace('VERSION = "1"', 'VERSION = "3"'))
-    await asyncio.to_thread(restart)
-    assert await versions(websocket_client) == {"3"}
+    app.write_text(APP)
+    await asyncio.to_thread(control.restart)
+    assert await versions(websocket_client) == {"1"}
+    last = await asyncio.to_thread(settled, supervisor)
+    assert not {*after.values()} & {*last.values()}
 
 
 BROKEN_CONFIG = {
@@ -228,31 +216,32 @@ BROKEN_CONFIG = {
 }
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("how", BROKEN_CONFIG)
 def test_a_config_that_cannot_be_used_changes_nothing(
-    supervisor: Service, service_config_path_temp: Path, how: str
+    mpchat: Mpchat, supervisor: Service, control: Control, service_config_path_temp: Path, how: str
 ) -> None:
     before = settled(supervisor)
     text = service_config_path_temp.read_text()
     old, new, reason = BROKEN_CONFIG[how]
     change(service_config_path_temp, old, new)
-    socket = str(service_config_path_temp.parent / "control.sock")
-    command = [sys.executable, "-m", "mpchat", "restart", "--socket", socket]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = ("restart", "--socket", str(control.path))
+    result = mpchat(*command)
     assert result.returncode == 1
     assert reason in result.stderr
     if how == "wrong":
         assert re.search(r"static_config\.yaml:\d+:\d+: ", result.stderr)
     assert settled(supervisor) == before
     service_config_path_temp.write_text(text)
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = mpchat(*command)
     assert (result.returncode, result.stdout, result.stderr) == (0, "restarted\n", "")
 
 
-def test_requests_wait_and_the_latest_stands_for_all(supervisor: Service, restart: Ask) -> None:
+@pytest.mark.shared_service
+def test_requests_wait_and_the_latest_stands_for_all(supervisor: Service, control: Control) -> None:
     done: list[dict[str, Any]] = []
     threads = [
-        threading.Thread(target=lambda slot=slot: done.append(restart(slot)))
+        threading.Thread(target=lambda slot=slot: done.append(control.restart(slot)))
         for slot in (None, None, 1, None, 2, None)
     ]
     for thread in threads:
@@ -282,30 +271,30 @@ End = Callable[[], ControlError | None]
 
 
 @pytest.fixture
-def gated(app: Path, supervisor: Service, control_socket: str) -> End:
+def gated(app: Path, supervisor: Service, control: Control) -> End:
     """Begin a restart whose first new worker waits for the file ``gate``; return how to await its end."""
     change(app, "        pass\n", GATED)
-    end = begin(control_socket)
+    end = begin(control)
     wait_until(lambda: len(supervisor.pids("worker")) == 5, "a new worker")
     return end
 
 
 @pytest.fixture
-def loading(app: Path, supervisor: Service, control_socket: str) -> End:
+def loading(app: Path, supervisor: Service, control: Control) -> End:
     """Begin a restart whose new template waits for the file ``gate``; return how to await its end."""
     app.write_text(GATED_IMPORT + APP)
-    end = begin(control_socket)
+    end = begin(control)
     # It has no title yet.
     wait_until(lambda: len(supervisor.children()) == 7, "a new template")
     return end
 
 
-def begin(control_socket: str) -> End:
+def begin(control: Control) -> End:
     ends: list[ControlError | None] = []
 
     def run() -> None:
         try:
-            ask(control_socket, {"verb": "restart"}, None)
+            control.restart()
             ends.append(None)
         except ControlError as error:
             ends.append(error)
@@ -337,33 +326,35 @@ def test_a_reload_waits_for_the_end_of_a_restart(supervisor: Service, gated: End
     assert "generation 2 is applied" not in supervisor.stderr()
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_stop_ends_a_restart(
-    supervisor: Service, gated: End, number: signal.Signals, control_socket: str
+    supervisor: Service, gated: End, number: signal.Signals, control: Control
 ) -> None:
     children = list(supervisor.children())
     assert supervisor.stop(number) == 0
     error = gated()
     assert error is not None
-    assert_nothing_is_left(children, control_socket)
+    assert_nothing_is_left(children, control)
 
 
+@pytest.mark.shared_service
 def test_a_killed_supervisor_leaves_nothing_of_a_restart(
-    supervisor: Service, gated: End, control_socket: str
+    supervisor: Service, gated: End, control: Control
 ) -> None:
     children = list(supervisor.children())
     supervisor.process.kill()
     supervisor.process.wait()
     assert gated() is not None
-    assert_nothing_is_left(children, control_socket)
+    assert_nothing_is_left(children, control)
 
 
-def assert_nothing_is_left(children: list[int], control_socket: str) -> None:
+def assert_nothing_is_left(children: list[int], control: Control) -> None:
     def left() -> list[int]:
         return [pid for pid in children if os.path.exists(f"/proc/{pid}")]
 
     wait_until(lambda: not left(), "end of all children")
-    assert not os.path.exists(control_socket)
+    assert not control.path.exists()
 
 
 def new_template(service: Service) -> int:
@@ -371,6 +362,7 @@ def new_template(service: Service) -> int:
     return pid
 
 
+@pytest.mark.shared_service
 def test_the_new_template_may_be_killed_while_it_loads(supervisor: Service, loading: End) -> None:
     os.kill(new_template(supervisor), signal.SIGKILL)
     error = loading()
@@ -399,17 +391,19 @@ def test_what_a_template_prints_while_it_loads_is_not_lost(
     settled(supervisor)
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_the_service_is_that_of_a_template_that_loads(
-    supervisor: Service, loading: End, number: signal.Signals, control_socket: str
+    supervisor: Service, loading: End, number: signal.Signals, control: Control
 ) -> None:
     children = list(supervisor.children())
     supervisor.send_signal(number)
     supervisor.process.wait(30)
     assert loading() is not None
-    assert_nothing_is_left(children, control_socket)
+    assert_nothing_is_left(children, control)
 
 
+@pytest.mark.shared_service
 def test_the_new_template_may_be_killed(supervisor: Service, gated: End) -> None:
     os.kill(newest(supervisor, "template"), signal.SIGKILL)
     error = gated()
@@ -419,6 +413,7 @@ def test_the_new_template_may_be_killed(supervisor: Service, gated: End) -> None
     settled(supervisor)
 
 
+@pytest.mark.shared_service
 def test_the_new_worker_may_be_killed(supervisor: Service, gated: End) -> None:
     os.kill(newest(supervisor, "worker"), signal.SIGKILL)
     error = gated()
@@ -428,7 +423,7 @@ def test_the_new_worker_may_be_killed(supervisor: Service, gated: End) -> None:
 
 
 def test_the_old_template_and_the_monitor_may_be_killed(
-    supervisor: Service, gated: End, restart: Ask
+    supervisor: Service, gated: End, control: Control
 ) -> None:
     before = supervisor.pids("template")
     os.kill(min(before), signal.SIGKILL)
@@ -440,7 +435,7 @@ def test_the_old_template_and_the_monitor_may_be_killed(
     open_gate(supervisor)
     wait_until(lambda: "\ttext=restarted" in supervisor.stderr(), "restart")
     settled(supervisor)
-    restart()
+    control.restart()
     settled(supervisor)
 
 
@@ -454,13 +449,12 @@ def test_an_old_worker_may_be_killed_before_its_slot_has_moved(
     settled(supervisor)
 
 
-async def test_the_control_socket_stays_reachable(
-    supervisor: Service, restart: Ask, status: Ask
-) -> None:
+@pytest.mark.shared_service
+async def test_the_control_socket_stays_reachable(supervisor: Service, control: Control) -> None:
     for _ in range(3):
-        ends = asyncio.create_task(asyncio.to_thread(restart))
+        ends = asyncio.create_task(asyncio.to_thread(control.restart))
         while not ends.done():
-            answer = await asyncio.to_thread(status)
+            answer = await asyncio.to_thread(control.status)
             assert answer["pid"] == supervisor.pid
         await ends
 
@@ -474,62 +468,70 @@ async def test_a_worker_that_was_stopped_by_hand_during_a_restart(
     await asyncio.to_thread(settled, supervisor)
 
 
-def test_a_signal_storm_with_restarts_ends_well(
-    supervisor: Service, restart: Ask, status: Ask
-) -> None:
+@pytest.mark.shared_service
+def test_a_signal_storm_with_restarts_ends_well(supervisor: Service, control: Control) -> None:
     for _ in range(100):
         for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1):
             supervisor.send_signal(number)
     # The last one; whatever waited is part of it.
-    restart()
+    control.restart()
     assert "generation" in supervisor.reload()
     settled(supervisor)
-    assert {worker["state"] for worker in status()["workers"]} == {"ready"}
+    assert {worker["state"] for worker in control.workers()} == {"ready"}
 
 
-def test_workers_are_replaced_for_their_age(serve: Serve, control_socket: str) -> None:
+@pytest.mark.covers("ServerOptions.worker-max-lifetime")
+def test_workers_are_replaced_for_their_age(serve: Serve, control: Control) -> None:
     with serve({"server.worker-max-lifetime": "1s"}) as service:
         before = set(service.pids("worker"))
 
         def replaced() -> list[bool]:
-            workers = ask(control_socket, {"verb": "status"})["workers"]
+            workers = control.workers()
             return [worker["restarts"] > 0 for worker in workers]
 
         wait_until(lambda: all(replaced()), "replacement of all")
         wait_until(lambda: not before & set(service.pids("worker")), "end of the old ones")
         assert "killed" not in service.stderr()
         # A restart goes on all the same.
-        assert ask(control_socket, {"verb": "restart"}) == {"slot": None}
+        assert control.restart() == {"slot": None}
         assert service.stop() == 0
 
 
-def test_a_warning_says_that_a_restart_failed(supervisor: Service, app: Path, restart: Ask) -> None:
+@pytest.mark.shared_service
+def test_a_warning_says_that_a_restart_failed(
+    supervisor: Service, app: Path, control: Control
+) -> None:
+    generation = control.status()["generation"]
     change(app, "from mpchat", "from nowhere")
+    before = len(supervisor.notifications)
     with pytest.raises(ControlError):
-        restart()
-    found = supervisor.wait_notified(lambda m: "the last restart failed: " in m.get("STATUS", ""))
+        control.restart()
+    found = supervisor.wait_notified(
+        lambda m: "the last restart failed: " in m.get("STATUS", ""), before
+    )
     assert "new template" in found["STATUS"]
     app.write_text(APP)
-    restart()
+    control.restart()
     supervisor.wait_notified(
-        lambda m: m.get("STATUS", "").endswith("generation 2"), len(supervisor.notifications)
+        lambda m: m.get("STATUS", "").endswith(f"generation {generation + 1}"),
+        len(supervisor.notifications),
     )
 
 
 async def test_a_scale_during_a_restart_that_fails_stays(
-    supervisor: Service, app: Path, restart: Ask, status: Ask, control_socket: str
+    supervisor: Service, app: Path, control: Control
 ) -> None:
     change(app, "        pass\n", WAITS_AND_FAILS_IN_SLOT_2)
-    restarting = asyncio.create_task(asyncio.to_thread(restart))
+    restarting = asyncio.create_task(asyncio.to_thread(control.restart))
 
     def waits() -> bool:
-        return any(w["slot"] == 2 and w["state"] == "starting" for w in status()["workers"])
+        return any(w["slot"] == 2 and w["state"] == "starting" for w in control.workers())
 
-    await asyncio.to_thread(wait_until, waits, "new worker of slot 2")
-    await asyncio.to_thread(ask, control_socket, {"verb": "scale", "count": 6})
+    await eventually(waits, "new worker of slot 2")
+    await asyncio.to_thread(control.scale, 6)
     (supervisor.stderr_path.parent / "go on").touch()
     with pytest.raises(ControlError, match="no room for slot 2"):
         await restarting
     await asyncio.to_thread(settled, supervisor, 8)
-    ready = [w for w in status()["workers"] if w["state"] == "ready"]
+    ready = [w for w in control.workers() if w["state"] == "ready"]
     assert len(ready) == 6

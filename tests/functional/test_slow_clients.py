@@ -176,6 +176,7 @@ def sends_a_body_slowly(service: Service) -> None:
         assert body(client.recv(1000)) == b"15"
 
 
+@pytest.mark.covers("ServerOptions.body-timeout", "ServerOptions.write-timeout")
 async def test_those_that_do_nothing_are_cut_off(serve: Serve, service_tmpdir: Path) -> None:
     with serve(OPTIONS) as service, contextlib.ExitStack() as stack:
         silent = stack.enter_context(connect(service))

@@ -25,6 +25,10 @@ COMPLETE = "graceful_shutdown_pending_requests_completion_interval"
 OLDER = "graceful_shutdown_interval"
 
 
+@pytest.mark.covers(
+    "ManagerOptions.graceful_shutdown_continue_accepting_requests_interval",
+    "ManagerOptions.graceful_shutdown_pending_requests_completion_interval",
+)
 async def test_a_config_of_v3_1_serves(service_command: list[str], tmp_path: Path) -> None:
     # The port is the one thing a test cannot take as it is: something may listen there.
     text = V3_1.read_text().replace("port: 8080", "port: 0")
@@ -79,7 +83,12 @@ async def test_a_config_of_v3_1_serves(service_command: list[str], tmp_path: Pat
         ({}, {}, {}),
         ({CONTINUE: "5s"}, {}, {"lameduck_ms": 5000}),
         ({COMPLETE: "700ms"}, {}, {"deadline_ms": 700}),
-        ({OLDER: "4s"}, {}, {"lameduck_ms": 4000}),
+        pytest.param(
+            {OLDER: "4s"},
+            {},
+            {"lameduck_ms": 4000},
+            marks=pytest.mark.covers("ManagerOptions.graceful_shutdown_interval"),
+        ),
         ({OLDER: "4s", CONTINUE: "0s"}, {}, {"lameduck_ms": 0}),
         ({CONTINUE: "5s"}, {"window_ms": 1}, {"lameduck_ms": 5000, "window_ms": 1}),
         (
@@ -107,6 +116,7 @@ def test_intervals_are_the_defaults_of_a_stop(
     assert load_dynamic(service).values.get("MPCHAT_DRAIN", {}) == expected
 
 
+@pytest.mark.covers("ListenerOptions.ports")
 async def test_one_entry_of_ports(serve: Serve) -> None:
     place = {"port": 0, "address": "127.0.0.1", "tls": {}}
     changes = {"server.listener.port": None, "server.listener.ports": [place]}

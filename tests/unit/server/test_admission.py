@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -27,6 +29,7 @@ def at(host: str) -> Client:
     return client_of((host, 1000, 0, 0), ListenerOptions(port=1).ipv6_prefix)
 
 
+@pytest.mark.covers("ListenerOptions.ipv6_prefix")
 def test_an_ipv6_network_is_one_client() -> None:
     handler: Any = SimpleNamespace(
         name="h",

@@ -1,0 +1,140 @@
+"""Which options a test proves the effect of, and whether it has set them.
+
+``@pytest.mark.covers("ServerOptions.body-timeout")`` stands at a test that sets the option and sees what
+it does. An option is named by its model; a dynamic variable has its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from mpchat.config.types import OptionsModel
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.handlers.lists import default_component_list
+from mpchat.template.loading import SECTIONS
+
+WITHOUT_EFFECT_YET = {
+    "RpsCongestionControl": "USERVER_RPS_CCONTROL",
+    "WaitQueueOverload": "USERVER_TASK_PROCESSOR_QOS",
+    "DefaultTaskProcessor": "USERVER_TASK_PROCESSOR_QOS",
+    "DefaultService": "USERVER_TASK_PROCESSOR_QOS",
+    "TaskProcessorQos": "USERVER_TASK_PROCESSOR_QOS",
+    "ProfilerDebug": "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
+}
+"""Models whose values mpchat reads and does not follow, and the variables they are part of."""
+VARIABLES_WITHOUT_EFFECT_YET = {
+    *WITHOUT_EFFECT_YET.values(),
+    "USERVER_RPS_CCONTROL_ENABLED",
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC",
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS",
+}
+_HANDLERS = "components.*"
+PLACES = {
+    "ManagerOptions": "",
+    "TaskProcessorOptions": "task_processors.*",
+    "ServerOptions": "components.server",
+    "ListenerOptions": "components.server.listener",
+    "PortOptions": "components.server.listener",
+    "ConnectionOptions": "components.server.listener.connection",
+    "HandlerDefaults": "components.server.listener.handler-defaults",
+    "LoggingOptions": "components.logging",
+    "LoggerOptions": "components.logging.loggers.*",
+    "DynamicConfigOptions": "components.dynamic-config",
+    "DynamicConfigFallbacksOptions": "components.dynamic-config-fallbacks",
+    "Component": _HANDLERS,
+    "HandlerBase": _HANDLERS,
+    "WebsocketOptions": _HANDLERS,
+    "DeflateOptions": "components.*.permessage-deflate",
+    "NoLogSpans": "USERVER_NO_LOG_SPANS",
+    "DynamicDebug": "USERVER_LOG_DYNAMIC_DEBUG",
+    "Limits": "MPCHAT_LIMITS",
+    "Keepalive": "MPCHAT_KEEPALIVE",
+    "GracefulShutdownHeaders": "GRACEFUL_SHUTDOWN_HEADERS",
+    "Drain": "MPCHAT_DRAIN",
+}
+"""Where a model's options stand: in components_manager, or in the dynamic config."""
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _models(cls)
+
+
+def _own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the options that a model adds to those of its bases."""
+    inherited = {
+        name
+        for base in model.__bases__
+        if issubclass(base, BaseModel)
+        for name in base.model_fields
+    }
+    return {
+        field.alias or name: field
+        for name, field in model.model_fields.items()
+        if name not in inherited
+    }
+
+
+def options() -> dict[str, FieldInfo]:
+    """Return every option that has an effect, by the name that a test covers it with."""
+    # Their models are part of what is imported here.
+    assert SECTIONS
+    assert default_component_list()
+    return {
+        f"{label}.{name}": field
+        for model in _models(OptionsModel)
+        if model.__module__.startswith("mpchat.")
+        for label in [model.__qualname__.removesuffix(".Options")]
+        if label not in WITHOUT_EFFECT_YET
+        for name, field in _own_fields(model).items()
+    }
+
+
+def variables() -> dict[str, Any]:
+    """Return the defaults of all dynamic variables that have an effect."""
+    return {
+        key.name: key.default
+        for key in BUILT_IN_KEYS
+        if key.name not in VARIABLES_WITHOUT_EFFECT_YET
+    }
+
+
+def is_set(name: str, configs: list[Any]) -> bool:
+    """Whether one of these configs has another value for this option than its default."""
+    label, _, option = name.partition(".")
+    if not option:
+        default = variables()[name]
+        return any(name in config and config[name] != default for config in configs)
+    field = options()[name]
+    return any(
+        option in section and _differs(field, section[option])
+        for config in configs
+        for section in _find(config, [part for part in PLACES[label].split(".") if part])
+        if isinstance(section, dict)
+    )
+
+
+def _differs(field: FieldInfo, value: Any) -> bool:
+    if field.is_required():
+        return True
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+        return bool(adapter.validate_python(value) != field.get_default(call_default_factory=True))
+    except ValidationError:
+        # userver's options, which only a whole config may have, or a mistake: no default, either way.
+        return True
+
+
+def _find(config: Any, place: list[str]) -> Iterator[Any]:
+    if not place:
+        yield config
+    elif isinstance(config, dict):
+        first, *rest = place
+        for name, value in config.items():
+            if first in {"*", name}:
+                yield from _find(value, rest)

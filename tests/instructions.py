@@ -105,28 +105,26 @@ async def _echo(payload: int, at_once: int, count: int) -> None:
 
 async def _handshakes(count: int) -> None:
     """Open connections, and have their clients leave, one after another."""
-    from mpchat.server.http import HttpProtocol
+    from mpchat.server.protocol import HttpProtocol
 
     server = _made_server()
     for number in range(count // _FEWER):
         transport = _Transport()
-        server.shared.counters.sockets += 1
-        server.shared.counters.waiting += 1
-        first = HttpProtocol(server, ("127.0.0.1", number), admitted=True)
+        first = HttpProtocol(server.services, server.registry, ("127.0.0.1", number))
         first.connection_made(transport)
         first.data_received(_HANDSHAKE)
         for _ in range(_TURNS_OF_HANDSHAKE):
             await asyncio.sleep(0)
         transport.protocol.connection_lost(None)
-        while server.connections:  # noqa: ASYNC110
+        while server.registry.connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 def _made_server() -> Any:
     from mpchat.dynamic_config.snapshot import Snapshot
     from mpchat.scoreboard.scoreboard import Scoreboard
-    from mpchat.server.admission import ServiceBoard
     from mpchat.server.balance import Balance
+    from mpchat.server.board import ServiceBoard
     from mpchat.server.options import ServerOptions
     from mpchat.server.server import Server
     from tests.unit.websocket.rig import Worker, echo, made_handler

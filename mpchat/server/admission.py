@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
-from mpchat.scoreboard.addresses import AddressTable, hash_address
-from mpchat.scoreboard.scoreboard import ROWS, Row, Scoreboard
+from mpchat.scoreboard.addresses import hash_address
+from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client
 
@@ -28,27 +27,6 @@ _REFUSALS = {
     "max_requests_per_second": "too many handshakes per second",
 }
 """The reason for refusing a handshake, by the limit that it exceeds."""
-
-
-@dataclass
-class ServiceBoard:
-    """The scoreboard as one worker uses it: its own row, and the sums over all slots."""
-
-    scoreboard: Scoreboard
-    row: Row
-    own_addresses: AddressTable
-    _tables: list[AddressTable] = field(default_factory=list)
-
-    @property
-    def slots(self) -> int:
-        """Number of slots, including those scaled away; it only grows."""
-        return self.scoreboard.service("slots")
-
-    def connections_of(self, hashed: int) -> int:
-        """Return the number of connections of an address."""
-        for slot in range(len(self._tables) // ROWS, self.slots):
-            self._tables += [self.scoreboard.addresses(slot, row) for row in range(ROWS)]
-        return sum(table.count(hashed) for table in self._tables)
 
 
 class Admission:

@@ -18,7 +18,7 @@ import termios
 import time
 
 from mpchat.scoreboard.scoreboard import ROWS
-from mpchat.server.admission import ServiceBoard
+from mpchat.server.board import ServiceBoard
 
 _LOOK_SECONDS = 0.05
 """Seconds after which the numbers of other slots are read again."""

@@ -1,52 +1,32 @@
-"""The waits for a client while its socket is not a WebSocket, and their limits.
+"""The waits for a client while its socket is not a WebSocket, and their ends.
 
-Rules. One wait at a time, and none while a handler has the request. During every wait, a client that has
-unread answers and reads nothing for ``write-timeout`` is cut off. The time for its next request, and for
-its end of file, starts when it has read all answers. A socket beyond a limit gets one second in total.
+Rules. One wait at a time, that of the socket's stage, and none while a request is being answered. During
+every wait, a client that has unread answers and reads nothing for ``write-timeout`` is cut off. The time
+for its next request, and for its end of file, starts when it has read all answers. A socket beyond a
+limit gets one second in total.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections.abc import Callable
 
 from mpchat.server.options import ServerOptions
+from mpchat.server.stages import IDLE, LINGERING, TIMEOUTS, Stage
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.uptake import Uptake, unread
 
 _REFUSED_SECONDS = 1.0
 """Seconds for a socket beyond a limit, which is open only to be refused."""
-_LINGER = 2.0
-"""Seconds for a client to close its side after reading the last response."""
-
-
-class Wait(enum.Enum):
-    """The event that the server waits for."""
-
-    FIRST = enum.auto()
-    """The first byte of the first request"""
-    HEAD = enum.auto()
-    """The end of a head; the time starts at its first byte, and later bytes do not extend it"""
-    BODY = enum.auto()
-    """More bytes of a body"""
-    READER = enum.auto()
-    """The client reads; until then the server reads nothing from it"""
-    NEXT = enum.auto()
-    """Another request"""
-    END = enum.auto()
-    """The client's end of file, after the last response"""
-
-
-_AFTER_ANSWERS = frozenset((Wait.NEXT, Wait.END))
+_AFTER_ANSWERS = frozenset((IDLE, LINGERING))
 
 
 class Waits:
     """The waits for one client.
 
     Attributes:
-        kind: The current wait, or None.
+        stage: The stage whose time is running, or None.
     """
 
     __slots__ = (
@@ -61,7 +41,7 @@ class Waits:
         "_too_late",
         "_transport",
         "_uptake",
-        "kind",
+        "stage",
         "wheel_tick",
     )
 
@@ -70,7 +50,7 @@ class Waits:
         transport: asyncio.Transport,
         shared: Shared,
         options: ServerOptions,
-        too_late: Callable[[Wait], None],
+        too_late: Callable[[Stage], None],
         *,
         admitted: bool,
     ) -> None:
@@ -82,18 +62,18 @@ class Waits:
         self._options = options
         self._uptake: Uptake | None = None
         self._begun_at = self._due = self._seconds = 0.0
-        self.kind: Wait | None = None
+        self.stage: Stage | None = None
         self.wheel_tick = 0
         self._is_refused = not admitted
         if not admitted:
             shared.wheel.set(self, _REFUSED_SECONDS)
 
-    def begin(self, kind: Wait, seconds: float | None = None) -> None:
-        """Start a wait, by default with its usual time."""
+    def begin(self, stage: Stage, seconds: float | None = None) -> None:
+        """Start the wait of a stage, by default with its usual time."""
         if self._is_refused:
             return
-        self.kind = kind
-        self._seconds = _seconds_of(kind, self._options) if seconds is None else seconds
+        self.stage = stage
+        self._seconds = TIMEOUTS[stage].seconds(self._options) if seconds is None else seconds
         self._begun_at = self._loop.time()
         self._due = self._begun_at + self._seconds
         self._uptake = None
@@ -106,7 +86,7 @@ class Waits:
     def end(self) -> None:
         """End the wait."""
         if not self._is_refused:
-            self.kind = None
+            self.stage = None
             self._shared.wheel.discard(self)
 
     def forget(self) -> None:
@@ -116,8 +96,8 @@ class Waits:
 
     def expire(self) -> None:
         """Check whether the client reads, and whether the time is over; the wheel calls this."""
-        kind, now = self.kind, self._loop.time()
-        if kind is None:
+        stage, now = self.stage, self._loop.time()
+        if stage is None:
             # Only a socket beyond a limit has a timer but no wait.
             self._transport.abort()
             return
@@ -128,13 +108,13 @@ class Waits:
             self._shared.count_limit("write-timeout")
             self._transport.abort()
             return
-        elif kind in _AFTER_ANSWERS:
+        elif stage in _AFTER_ANSWERS:
             self._due = now + self._seconds
         if now < self._due:
             self._look_in(self._due - now)
         else:
-            self.kind = None
-            self._too_late(kind)
+            self.stage = None
+            self._too_late(stage)
 
     def _is_reading(self, left: int, now: float) -> bool:
         timeout = self._options.write_timeout
@@ -150,17 +130,3 @@ class Waits:
             seconds = min(seconds, self._options.write_timeout / self._looks)
         if seconds < math.inf:
             self._shared.wheel.set(self, seconds)
-
-
-def _seconds_of(kind: Wait, options: ServerOptions) -> float:
-    match kind:
-        case Wait.FIRST | Wait.HEAD:
-            return options.handshake_timeout
-        case Wait.BODY:
-            return options.body_timeout
-        case Wait.READER:
-            return math.inf
-        case Wait.NEXT:
-            return options.listener.connection.keepalive_timeout
-        case Wait.END:
-            return _LINGER

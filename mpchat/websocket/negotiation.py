@@ -147,14 +147,16 @@ class Agreed:
     compression: Agreement | None
 
 
-def make_judge(subprotocols: Sequence[str], compression: DeflateOptions | None) -> ServerProtocol:
+def make_negotiator(
+    subprotocols: Sequence[str], compression: DeflateOptions | None
+) -> ServerProtocol:
     """Return the object that negotiates subprotocols and extensions in all handshakes of one handler."""
     names = [Subprotocol(name) for name in subprotocols]
     extensions = factories(compression)
     return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
 
 
-def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
+def agree(negotiator: ServerProtocol, headers: Headers) -> Agreed:
     """Return the result of a handshake that has been checked.
 
     Raises:
@@ -165,8 +167,8 @@ def agree(judge: ServerProtocol, headers: Headers) -> Agreed:
         (name, value) for name in OFFERS for value in headers.get_all(name) if value.strip(", \t")
     )
     try:
-        extensions, agreed = judge.process_extensions(offers)
-        subprotocol = judge.process_subprotocol(offers)
+        extensions, agreed = negotiator.process_extensions(offers)
+        subprotocol = negotiator.process_subprotocol(offers)
     except InvalidHandshake as error:
         text = f"failed to open a WebSocket connection: {error}"
         raise bad_request(text) from error

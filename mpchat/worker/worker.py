@@ -41,8 +41,8 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
+from mpchat.server.board import ServiceBoard
 from mpchat.server.server import Server
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
@@ -208,14 +208,14 @@ class _Worker:
 
     async def _drain(self, server: Server, code: int | None) -> None:
         if code is None:
-            await server.close_all_now(_GOING_AWAY)
+            await server.drain.hurry(_GOING_AWAY)
             return
         numbers = self.snapshot[DRAIN]
         window, deadline = numbers.window_ms / 1000, numbers.deadline_ms / 1000
         if code == _GOING_AWAY:
-            work = server.stop(numbers.lameduck_ms / 1000, window, deadline)
+            work = server.drain.stop(numbers.lameduck_ms / 1000, window, deadline)
         else:
-            work = server.drain(code, window, deadline)
+            work = server.drain.retire(code, window, deadline)
         drain = asyncio.ensure_future(work)
         hurry = asyncio.ensure_future(self.in_a_hurry.wait())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -225,7 +225,7 @@ class _Worker:
             return
         drain.cancel()
         await asyncio.wait((drain,))
-        await server.close_all_now(code)
+        await server.drain.hurry(code)
 
     def _read(self) -> None:
         try:

@@ -11,7 +11,7 @@ from mpchat.http.head import HeadLimits, find_end, parse_head
 from mpchat.http.upgrade import check_handshake
 from mpchat.server.routes import Routes
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.websocket.negotiation import agree, make_judge
+from mpchat.websocket.negotiation import agree, make_negotiator
 from mpchat.websocket.origins import check_origin
 from tests.kit.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
@@ -55,7 +55,7 @@ def status_of(data: bytes) -> int | None:
         return 426
     check_handshake(request.method, request.headers)
     check_origin(request.headers, route.authority or request.headers["Host"], None)
-    agree(make_judge((), None), request.headers)
+    agree(make_negotiator((), None), request.headers)
     return 101
 
 

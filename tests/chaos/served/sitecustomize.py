@@ -45,9 +45,9 @@ MEASURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     # A drain closes all connections at once.
     "spread": (
         (
-            "server.server",
-            "Server._close_connections",
-            "closing_times(len(connections), window, deadline)",
+            "server.drain",
+            "Drain._close",
+            "closing_times(len(connections), window, deadline, self._random_part)",
             "[0.0] * len(connections)",
         ),
     ),

@@ -10,7 +10,8 @@ import pytest
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.server.admission import Admission, ServiceBoard
+from mpchat.server.admission import Admission
+from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client, client_of
 

@@ -11,8 +11,8 @@ import pytest
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.server.admission import ServiceBoard
 from mpchat.server.balance import Balance
+from mpchat.server.board import ServiceBoard
 from mpchat.supervisor.inboxes import Inboxes
 
 SLOTS = 3

@@ -7,10 +7,10 @@ from websockets.datastructures import Headers
 
 from mpchat.http.errors import HttpError
 from mpchat.http.upgrade import check_handshake
-from mpchat.websocket.negotiation import DeflateOptions, agree, make_judge
+from mpchat.websocket.negotiation import DeflateOptions, agree, make_negotiator
 from tests.kit.requests import FIELDS
 
-JUDGE = make_judge(("b", "a"), DeflateOptions())
+NEGOTIATOR = make_negotiator(("b", "a"), DeflateOptions())
 DEFLATE = "permessage-deflate; client_max_window_bits=12"
 
 
@@ -43,7 +43,7 @@ def test_what_both_sides_speak_is_chosen(lines: list[str], answer: dict[str, str
         [*FIELDS.items(), *((f"Sec-WebSocket-{name}", value.strip()) for name, _, value in pairs)]
     )
     check_handshake("GET", headers)
-    agreed = agree(JUDGE, headers)
+    agreed = agree(NEGOTIATOR, headers)
     found = {name.removeprefix("Sec-WebSocket-"): value for name, value in agreed.headers}
     assert found == {"Accept": found["Accept"], **answer}
     assert agreed.subprotocol == answer["Protocol"]
@@ -52,5 +52,5 @@ def test_what_both_sides_speak_is_chosen(lines: list[str], answer: dict[str, str
 def test_without_a_common_subprotocol_it_is_refused() -> None:
     headers = Headers([*FIELDS.items(), ("Sec-WebSocket-Protocol", "A, c")])
     with pytest.raises(HttpError) as caught:
-        agree(JUDGE, headers)
+        agree(NEGOTIATOR, headers)
     assert caught.value.status == 400

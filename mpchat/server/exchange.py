@@ -1,0 +1,226 @@
+"""One request and its answer: the handler's, a refusal, or the upgrade to a WebSocket.
+
+Rules. A request gets exactly one answer. The author's code runs in a task; everything else is answered at
+once. What an accepted handshake counts for is taken back if no WebSocket comes of it. Bytes behind a
+handshake may be frames, so an answer other than 101 closes the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from websockets.http11 import Response
+
+from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
+from mpchat.http.errors import HttpError
+from mpchat.http.framing import split_list
+from mpchat.http.head import Head
+from mpchat.http.responses import refusal, response, serialise, switching
+from mpchat.http.upgrade import check_handshake, check_size
+from mpchat.logs.connection import CONNECTION
+from mpchat.server.registry import Registry, Waiting
+from mpchat.server.services import ClientServices
+from mpchat.websocket.budget import HANDSHAKE
+from mpchat.websocket.client import Client
+from mpchat.websocket.handler import WebsocketHandlerBase
+from mpchat.websocket.negotiation import Agreed, agree
+from mpchat.websocket.origins import check_origin
+from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.task import start
+
+Work = Coroutine[Any, Any, None]
+
+
+class Requester(Waiting, Protocol):
+    """The socket that a request came from."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the listener's limits admit the socket; otherwise it is open only to be refused."""
+
+    @property
+    def is_gone(self) -> bool: ...
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+
+    def respond(self, data: bytes, *, close: bool) -> None:
+        """Send an answer, and close the connection if it is the last one."""
+
+    def task_done(self) -> None:
+        """Go on: the request was answered by the task that ``begin`` asked for."""
+
+    def release(self) -> tuple[asyncio.Transport, bytes, bool]:
+        """Give the transport to a WebSocket, and forget it.
+
+        Returns it with the bytes that came behind the handshake, and whether the client has half-closed
+        its side.
+        """
+
+
+class Exchange:
+    """One request of a client."""
+
+    def __init__(
+        self, services: ClientServices, registry: Registry, requester: Requester, head: Head
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._requester = requester
+        self._head = head
+
+    def begin(self, body: bytes) -> Work | None:
+        """Answer at once, or return the work for a task that does."""
+        services, head = self._services, self._head
+        request = head.request
+        context = Context(next(services.ids), services.stopping, services.snapshot, body)
+        # The task inherits it, since it is made from here. uvloop calls the protocol in a context of
+        # this connection.
+        CONNECTION.set(context.id)
+        handler: HandlerBase | None = None
+        try:
+            route = services.routes.find(request.method, request.path)
+            handler = route.handler
+            context.path_params = route.params
+            self._check_admission()
+            if head.upgrade and isinstance(handler, WebsocketHandlerBase):
+                check_size(head.raw, handler.options.max_headers_size)
+                check_handshake(request.method, request.headers)
+                authority = route.authority or request.headers["Host"]
+                check_origin(request.headers, authority, handler.options.allowed_origins)
+                return self._upgrade(handler, context)
+        except HttpError as error:
+            keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
+            self._respond(handler, refusal(error), keep=keep, reason=error.text)
+            return None
+        return self._answer(handler, context)
+
+    async def _answer(self, handler: HandlerBase, context: Context) -> None:
+        """Answer a plain request by its handler."""
+        try:
+            answer = await handler.handle_non_websocket_request(self._head.request, context)
+            self._respond(handler, answer, keep=self._head.keep_alive)
+        except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
+            self._fail(handler, error)
+        self._requester.task_done()
+
+    def _fail(self, handler: HandlerBase, error: BaseException) -> None:
+        """Answer 500 for a handler that failed, or whose answer cannot be sent."""
+        # The end of the client cancels the task; any other cancellation is the handler's own.
+        if isinstance(error, asyncio.CancelledError) and self._requester.is_gone:
+            raise error
+        handler.logger.exception("the handler failed")
+        answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
+        self._respond(handler, answer, keep=self._head.keep_alive)
+
+    def _respond(
+        self, handler: HandlerBase | None, answer: Response, *, keep: bool, reason: str = ""
+    ) -> None:
+        """Send an answer; ``reason``, of a refusal, goes to the log."""
+        services, registry, head = self._services, self._registry, self._head
+        close = not keep or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        close = close or head.upgrade or registry.ending is not None
+        close = close or not self._requester.admitted
+        # RFC 9112, 9.6: the sender of close must close.
+        close = close or "close" in split_list(answer.headers.get_all("Connection"))
+        data = serialise(
+            answer,
+            services.dates.now(),
+            close=close,
+            head_only=head.request.method == "HEAD",
+            more=services.stop_headers(refusing=registry.refusing),
+        )
+        services.shared.counters.requests += 1
+        client = self._requester.client
+        services.access.request(handler, head.request, answer.status_code, client, reason)
+        self._requester.respond(data, close=close)
+
+    def _check_admission(self) -> None:
+        if not self._requester.admitted or self._registry.refusing:
+            self._services.shared.counters.refused += 1
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
+
+    def _upgrade(self, handler: WebsocketHandlerBase, context: Context) -> Work | None:
+        """Answer a valid handshake, after the handler's hook if it has one."""
+        services = self._services
+        services.shared.turn.charge(HANDSHAKE)
+        agreed = agree(services.negotiators[handler.name], self._head.request.headers)
+        reason = services.admission.admit(handler, self._requester.client)
+        if reason is not None:
+            services.shared.counters.refused += 1
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        if _has_hook(handler):
+            return self._ask(handler, context, agreed)
+        if not self._switch(handler, context, agreed):
+            services.admission.release(handler, self._requester.client)
+        return None
+
+    async def _ask(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> None:
+        """Call the handler's hook, and answer the handshake accordingly."""
+        upgraded = False
+        try:
+            async with asyncio.timeout(handler.options.handshake_timeout):
+                answer = await handler.handle_handshake(self._head.request, context)
+            if answer is None:
+                upgraded = self._switch(handler, context, agreed)
+            else:
+                answer.headers.update(context.response_headers)
+                self._respond(handler, answer, keep=False)
+        except TimeoutError:
+            handler.logger.exception("handle_handshake took longer than handshake-timeout")
+            text = "the service took too long to decide\n"
+            self._respond(handler, response(HTTPStatus.GATEWAY_TIMEOUT, text), keep=False)
+        except BaseException as error:  # noqa: BLE001 an author's code may end with anything
+            self._fail(handler, error)
+        finally:
+            if not upgraded:
+                self._services.admission.release(handler, self._requester.client)
+        self._requester.task_done()
+
+    def _switch(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> bool:
+        """Make the connection a WebSocket; return False if the client has left."""
+        services, registry, requester = self._services, self._registry, self._requester
+        if requester.is_closing:
+            return False
+        more = [*context.response_headers, *services.stop_headers(refusing=registry.refusing)]
+        data = switching(services.dates.now(), agreed.headers, more)
+        status = HTTPStatus.SWITCHING_PROTOCOLS
+        services.access.request(handler, self._head.request, status, requester.client)
+        transport, rest, has_ended = requester.release()
+        protocol = WebSocketProtocol(
+            transport,
+            services.shared,
+            handler,
+            handler.options,
+            self._head.raw,
+            context,
+            agreed.subprotocol,
+            agreed.compression,
+            requester.client,
+            registry.ended,
+        )
+        registry.upgrade(requester, protocol)
+        transport.set_protocol(protocol)
+        transport.resume_reading()
+        protocol.outgoing.gather(data)
+        start(protocol, handler, rest)
+        # After the first step of the handler's task: when the client gets the 101, handle has begun.
+        asyncio.get_running_loop().call_soon(protocol.write_handshake)
+        if has_ended:
+            protocol.eof_received()
+        if registry.ending is not None:
+            protocol.drain(registry.ending)
+        return True
+
+
+def _has_hook(handler: WebsocketHandlerBase) -> bool:
+    """Return whether the author overrides handle_handshake, which needs a task."""
+    return type(handler).handle_handshake is not WebsocketHandlerBase.handle_handshake

@@ -1,0 +1,351 @@
+"""A client's socket until it is a WebSocket: from bytes to requests, in order and in time.
+
+Rules. A request waits until the one before is answered, and every request waits in line for its turn (see
+websocket/turn). After ``Connection: close`` the socket is half-closed and read to its end, since closing
+at once would lose the response for a client that still sends; a client that has half-closed its own side
+first gets all its answers (RFC 9112, 9.6). ``intake`` says what a request is, ``exchange`` answers it,
+``stages`` says what the socket is doing, ``waits`` how long it waits for the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from http import HTTPStatus
+from typing import Any, cast
+
+from mpchat.http.errors import HttpError, bad_request
+from mpchat.http.head import Head
+from mpchat.http.responses import refusal, serialise
+from mpchat.server.exchange import Exchange
+from mpchat.server.intake import Intake
+from mpchat.server.registry import Registry
+from mpchat.server.services import ClientServices
+from mpchat.server.stages import (
+    ACCEPTED,
+    ANSWERING,
+    BLOCKED,
+    BODY,
+    FRESH,
+    GONE,
+    HEAD,
+    IDLE,
+    LINGERING,
+    NEXT,
+    TIMEOUTS,
+    End,
+    Stage,
+)
+from mpchat.server.waits import Waits
+from mpchat.websocket.budget import READ, REQUEST
+from mpchat.websocket.client import client_of
+
+_PER_TURN = 16
+"""Requests of one client that are answered in a row."""
+_WITHOUT_TRANSPORT = (ACCEPTED, GONE)
+
+
+class _Line(enum.Enum):
+    """The client's place in the line for a turn of the loop."""
+
+    OUT = enum.auto()
+    WAITING = enum.auto()
+    OVERDUE = enum.auto()
+    """Waiting, and the time for its head has run out"""
+
+
+_OUT, _WAITING, _OVERDUE = _Line
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One client socket before, or without, an upgrade.
+
+    Attributes:
+        admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
+        client: The peer, known from FRESH on.
+        stage: What the socket is doing.
+    """
+
+    def __init__(self, services: ClientServices, registry: Registry, address: Any) -> None:
+        self.stage: Stage = ACCEPTED
+        self._services = services
+        self._registry = registry
+        self._accepted_from = address
+        self._intake = Intake(services.head_limits)
+        self._task: asyncio.Task[None] | None = None
+        self._line: _Line = _OUT
+        self._is_full = False
+        """The client does not read its answers"""
+        self._has_ended = False
+        """The client has half-closed its side"""
+        self.admitted = registry.enter(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request has begun, not even with empty lines before it."""
+        return self._task is None and self.stage < LINGERING and self._intake.stage is IDLE
+
+    @property
+    def is_gone(self) -> bool:
+        return self.stage is GONE
+
+    @property
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not of asyncio's class.
+        self._transport = cast(asyncio.Transport, transport)
+        services = self._services
+        # Read now, since a closed socket has no name.
+        name = self._accepted_from or transport.get_extra_info("peername")
+        self.client = client_of(name, services.options.listener.ipv6_prefix)
+        self._waits = Waits(
+            self._transport,
+            services.shared,
+            services.options,
+            self._too_late,
+            admitted=self.admitted,
+        )
+        # A layer below HTTP, such as TLS, comes before this.
+        self._enter(FRESH)
+        self._waits.begin(FRESH)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # A layer below HTTP may fail before there is a transport for HTTP.
+        if self.stage is not ACCEPTED:
+            self._waits.forget()
+        self._enter(GONE)
+        self._registry.leave(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        turn = self._services.shared.turn
+        is_spent = turn.left <= 0
+        turn.charge(READ + len(data))
+        if self.stage >= LINGERING:
+            if is_spent:
+                self._wait_in_line()
+            return
+        self._intake.feed(data)
+        if self._task is not None:
+            if self._intake.is_full:
+                self._transport.pause_reading()
+        elif is_spent:
+            self._wait_in_line()
+        else:
+            self._serve()
+
+    def eof_received(self) -> bool:
+        if self.stage >= LINGERING:
+            return False
+        self._has_ended = True
+        self._await_client()
+        # Keep the transport open: we close it when everything is answered.
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read: its next requests must wait."""
+        self._is_full = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self._task is None and self.stage < LINGERING and self._line is _OUT:
+            self._go_on()
+
+    def end_if_idle(self, fresh_seconds: float) -> None:
+        """End a connection without a request; a new client may send its first one within the time."""
+        if self.stage is ACCEPTED or not self.is_idle:
+            return
+        if self.stage is FRESH and fresh_seconds:
+            self._waits.begin(FRESH, fresh_seconds)
+        else:
+            self._half_close()
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        if self.stage is not ACCEPTED:
+            self._transport.abort()
+
+    def stop_reading(self) -> None:
+        """Line up: the worker holds too many bytes that it has read."""
+        self._wait_in_line()
+
+    def serve(self) -> None:
+        """Continue with the client's requests; the turn calls this."""
+        is_overdue, self._line = self._line is _OVERDUE, _OUT
+        if self.stage is GONE:
+            return
+        is_answered = self._task is None and self._go_on()
+        if is_overdue and not is_answered and self._waits.stage is HEAD:
+            # Its time ran out in the line, and the head is still not whole.
+            self._too_late(HEAD)
+        if self._services.shared.turn.is_full:
+            self._wait_in_line()
+
+    def respond(self, data: bytes, *, close: bool) -> None:
+        """Send an answer, and close our side if it is the last one."""
+        if self._transport.is_closing():
+            return
+        self._services.shared.turn.touch()
+        self._transport.write(data)
+        if close:
+            self._half_close()
+
+    def task_done(self) -> None:
+        """Serve the requests that came while a task answered one."""
+        self._task = None
+        self._go_on()
+
+    def release(self) -> tuple[asyncio.Transport, bytes, bool]:
+        """Give the transport to a WebSocket, with the rest of the bytes; see Requester."""
+        self._enter(GONE)
+        self._waits.forget()
+        return self._transport, self._intake.take_rest(), self._has_ended
+
+    def _enter(self, stage: Stage) -> None:
+        if stage is not self.stage:
+            if stage not in NEXT[self.stage]:
+                raise RuntimeError(f"a client's socket cannot go from {self.stage!r} to {stage!r}")
+            self.stage = stage
+
+    def _serve(self) -> bool:
+        """Answer requests until one is incomplete or needs a task, or another client's turn has come.
+
+        Returns whether a whole request was found.
+        """
+        turn = self._services.shared.turn
+        is_found = False
+        for _ in range(_PER_TURN):
+            if self._task is not None or self.stage >= LINGERING or self._is_full:
+                break
+            if self._transport.is_closing():
+                # Its end, which is to come, would cancel a task before the first step.
+                break
+            if turn.left <= 0:
+                self._let_others()
+                break
+            try:
+                request = self._intake.next(self._send_continue)
+            except HttpError as error:
+                self._refuse(error)
+                break
+            if request is None:
+                break
+            is_found = True
+            if self._line is _OVERDUE:
+                self._line = _WAITING
+            self._enter(ANSWERING)
+            self._waits.end()
+            turn.charge(REQUEST)
+            self._begin(*request)
+            if turn.new_line:
+                self._let_others()
+                break
+        else:
+            self._let_others()
+        self._await_client()
+        return is_found
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        """Answer a request: in a task if the handler's code must run, else at once."""
+        work = Exchange(self._services, self._registry, self, head).begin(body)
+        if work is not None:
+            self._task = asyncio.get_running_loop().create_task(work)
+
+    def _go_on(self) -> bool:
+        """Serve, and read on unless a request is left: reading must not overtake answering."""
+        is_found = self._serve()
+        transport = self._transport
+        if self.stage is GONE or self._has_ended or transport.is_closing():
+            return is_found
+        if self._task is None and self._line is _OUT and not self._is_full:
+            transport.resume_reading()
+        return is_found
+
+    def _await_client(self) -> None:
+        """Enter the stage in which the client's next step is awaited, unless there is work to do."""
+        if self._task is not None or self.stage >= LINGERING or self._line is not _OUT:
+            return
+        if self._transport.is_closing():
+            return
+        stage = self._intake.stage
+        if self._is_full:
+            stage = BLOCKED
+        elif self._has_ended:
+            if stage is IDLE:
+                self._half_close()
+            else:
+                # RFC 9112, 8.
+                self._refuse(bad_request("the request ended too early"))
+            return
+        elif stage is IDLE and self.stage is FRESH:
+            stage = FRESH
+        self._enter(stage)
+        if self._waits.stage is not stage:
+            self._waits.begin(stage)
+        elif stage is BODY:
+            self._waits.go_on()
+
+    def _let_others(self) -> None:
+        """Leave the rest of the client's requests to a later turn."""
+        if self._task is None and self.stage < LINGERING and self._intake:
+            self._wait_in_line()
+
+    def _wait_in_line(self) -> None:
+        """Line up for a call of ``serve``, and do not read until then."""
+        if self._line is not _OUT or self.stage in _WITHOUT_TRANSPORT:
+            return
+        self._line = _WAITING
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        turn = self._services.shared.turn
+        turn.line_up(turn.new_line, self, len(self._intake))
+
+    def _send_continue(self) -> None:
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer bytes that are not a request, and close."""
+        services = self._services
+        services.shared.counters.requests += 1
+        services.access.refused(error, self.client, next(services.ids))
+        more = services.stop_headers(refusing=self._registry.refusing)
+        date = services.dates.now()
+        data = serialise(refusal(error), date, close=True, head_only=False, more=more)
+        self.respond(data, close=True)
+
+    def _half_close(self) -> None:
+        if self.stage >= LINGERING:
+            return
+        self._enter(LINGERING)
+        self._intake.clear()
+        if self._has_ended:
+            # Closes after the pending bytes are written.
+            self._transport.close()
+        else:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._transport.resume_reading()
+        self._waits.begin(LINGERING)
+
+    def _too_late(self, stage: Stage) -> None:
+        """End a wait whose event did not come in time."""
+        if self._line is not _OUT and stage is not LINGERING:
+            # It may have come: this client waits for its turn, unread.
+            if stage is HEAD:
+                self._line = _OVERDUE
+            return
+        timeout = TIMEOUTS[stage]
+        if timeout.limit is not None:
+            self._services.shared.count_limit(timeout.limit)
+        match timeout.end:
+            case End.ABORT:
+                self.abort()
+            case End.REFUSE:
+                text = "the request did not arrive in time"
+                self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
+            case End.HALF_CLOSE:
+                self._half_close()

@@ -1,0 +1,115 @@
+"""Every client socket of a worker, and what is counted when one comes, changes or goes.
+
+Rules. A socket is in exactly one of two sets, from its acceptance to its end: ``waiting`` (plain HTTP) or
+``connections`` (WebSocket). The gauges are the sizes of these sets, so leaving twice counts once,
+whichever way a client's end becomes known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from mpchat.server.access_log import AccessLog
+from mpchat.server.admission import Admission
+from mpchat.websocket.protocol import WebSocketProtocol
+from mpchat.websocket.shared import Shared
+
+
+class Waiting(Protocol):
+    """A socket that is not a WebSocket, or not yet."""
+
+    def end_if_idle(self, fresh_seconds: float) -> None: ...
+    def stop_reading(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Registry:
+    """The open sockets of one worker.
+
+    Attributes:
+        refusing: Whether new requests get 503.
+        ending: The close code for connections, once the worker ends them.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        admission: Admission,
+        access: AccessLog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.waiting: set[Waiting] = set()
+        self.connections: set[WebSocketProtocol] = set()
+        self.refusing = False
+        self.ending: int | None = None
+        self._shared = shared
+        self._admission = admission
+        self._access = access
+        self._clock = clock
+        self._one_left = asyncio.Event()
+
+    def enter(self, client: Waiting) -> bool:
+        """Count in a socket that was accepted; return whether the listener's limits admit it."""
+        self.waiting.add(client)
+        counters = self._shared.counters
+        counters.waiting = len(self.waiting)
+        counters.sockets = counters.waiting + len(self.connections)
+        return self._admission.admits_socket(counters.sockets, counters.waiting)
+
+    def leave(self, client: Waiting) -> None:
+        """Count out a socket that is gone."""
+        if client in self.waiting:
+            self.waiting.discard(client)
+            self._one_less()
+            self._show_waiting()
+
+    def upgrade(self, client: Waiting, protocol: WebSocketProtocol) -> None:
+        """Count a socket as a WebSocket connection.
+
+        Call this before the client gets the 101: its next socket may reach another worker, which reads
+        this worker's numbers.
+        """
+        self.waiting.discard(client)
+        self.connections.add(protocol)
+        self._show_waiting()
+
+    def ended(self, protocol: WebSocketProtocol) -> None:
+        """Count out and log a WebSocket connection that has ended, and its handler with it."""
+        if protocol not in self.connections:
+            return
+        self.connections.discard(protocol)
+        self._one_less()
+        self._admission.release(protocol.handler, protocol.client)
+        seconds = self._clock() - protocol.since
+        code, connection = protocol.close_code, protocol.context.id
+        self._access.closed(protocol.handler, code, seconds, connection)
+
+    def stop_reading(self) -> None:
+        """Stop reading from all: the worker holds too many bytes that it has read."""
+        for waiting in self.waiting:
+            waiting.stop_reading()
+        for protocol in self.connections:
+            protocol.stop_reading()
+
+    async def wait_empty(self, end: float) -> None:
+        """Wait until no socket is left, at most until this time of the loop's clock."""
+        while self.connections or self.waiting:
+            self._one_left.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._one_left.wait()
+            except TimeoutError:
+                return
+
+    def _one_less(self) -> None:
+        self._shared.counters.sockets = len(self.waiting) + len(self.connections)
+        self._one_left.set()
+        self._shared.turn.touch()
+
+    def _show_waiting(self) -> None:
+        counters = self._shared.counters
+        counters.waiting = len(self.waiting)
+        self._admission.show_waiting(counters.waiting)

@@ -1,0 +1,51 @@
+"""What every client of a worker uses, the same for all of them and as long as the worker lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from websockets.server import ServerProtocol
+
+from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import GRACEFUL_SHUTDOWN_HEADERS
+from mpchat.http.head import HeadLimits
+from mpchat.http.responses import Dates
+from mpchat.server.access_log import AccessLog
+from mpchat.server.admission import Admission
+from mpchat.server.options import ServerOptions
+from mpchat.server.routes import Routes
+from mpchat.websocket.shared import Shared
+
+
+@dataclass(frozen=True)
+class ClientServices:
+    """The parts of a worker's server that answer clients.
+
+    Attributes:
+        negotiators: For each WebSocket handler, by name, what agrees on subprotocol and extensions.
+        stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
+        ids: Names for connections, unique among the living workers.
+    """
+
+    options: ServerOptions
+    routes: Routes
+    head_limits: HeadLimits
+    negotiators: Mapping[str, ServerProtocol]
+    admission: Admission
+    access: AccessLog
+    dates: Dates
+    shared: Shared
+    snapshot: Callable[[], Snapshot]
+    stopping: asyncio.Event
+    ids: Iterator[str]
+
+    def stop_headers(self, *, refusing: bool) -> list[tuple[str, str]]:
+        """Return the headers of every answer while the service stops (GRACEFUL_SHUTDOWN_HEADERS)."""
+        if not refusing:
+            return []
+        wanted = self.snapshot()[GRACEFUL_SHUTDOWN_HEADERS]
+        if not wanted.enabled:
+            return []
+        return [(name, ", ".join(values)) for name, values in wanted.headers.items()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import faulthandler
 import logging
 import os
@@ -22,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvloop
+from websockets.frames import CloseCode
 
 from mpchat.components.component import START_LIMIT, Components
 from mpchat.components.handler_base import HandlerBase
@@ -56,12 +58,26 @@ from mpchat.worker.watch import Watch, stack_of_this_thread
 
 log = logging.getLogger("mpchat.server")
 
-_GOING_AWAY = 1001
-_SERVICE_RESTART = 1012
 _BEATS_PER_CHECK = 4
 """Beats between two checks for unused memory."""
 _LAG_SECONDS = 1.0
 """Seconds over which status shows the loop's longest lag."""
+
+
+class End(enum.Enum):
+    """How a worker ends."""
+
+    NOW = "now"
+    """Its clients get a moment to answer the Close"""
+    STOP = "stop"
+    """With the service, as MPCHAT_DRAIN says"""
+    RETIRE = "retire"
+    """By itself, as MPCHAT_DRAIN says: others take its clients"""
+
+    @property
+    def close_code(self) -> CloseCode:
+        """What clients are closed with."""
+        return CloseCode.SERVICE_RESTART if self is End.RETIRE else CloseCode.GOING_AWAY
 
 
 def run_worker(
@@ -138,7 +154,7 @@ class _Worker:
         self.lags: deque[float] = deque(maxlen=max(1, round(_LAG_SECONDS / heartbeat)))
         self.heartbeat = heartbeat
         self.allocator = allocator
-        self.end: asyncio.Future[int | None] = loop.create_future()
+        self.end: asyncio.Future[End] = loop.create_future()
         self.stopping = asyncio.Event()
         self.in_a_hurry = asyncio.Event()
 
@@ -196,26 +212,26 @@ class _Worker:
         if threshold:
             watch.start(self.loop)
         messages.send(self.channel, messages.Ready())
-        code = await self.end
+        end = await self.end
         self.stopping.set()
         self.row.set("accepting", 0)
         self.balance.close()
-        await self._drain(server, code)
+        await self._drain(server, end)
         await components.stop()
         watch.stop()
         self.counters.log_lines_dropped = self.logs.writer.lost
         turn.publish_now()
 
-    async def _drain(self, server: Server, code: int | None) -> None:
-        if code is None:
-            await server.drain.hurry(_GOING_AWAY)
+    async def _drain(self, server: Server, end: End) -> None:
+        if end is End.NOW:
+            await server.drain.hurry(end.close_code)
             return
         numbers = self.snapshot[DRAIN]
         window, deadline = numbers.window_ms / 1000, numbers.deadline_ms / 1000
-        if code == _GOING_AWAY:
+        if end is End.STOP:
             work = server.drain.stop(numbers.lameduck_ms / 1000, window, deadline)
         else:
-            work = server.drain.retire(code, window, deadline)
+            work = server.drain.retire(end.close_code, window, deadline)
         drain = asyncio.ensure_future(work)
         hurry = asyncio.ensure_future(self.in_a_hurry.wait())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -225,7 +241,7 @@ class _Worker:
             return
         drain.cancel()
         await asyncio.wait((drain,))
-        await server.drain.hurry(code)
+        await server.drain.hurry(end.close_code)
 
     def _read(self) -> None:
         try:
@@ -235,7 +251,7 @@ class _Worker:
         except ChannelClosed:
             self.loop.remove_reader(self.channel.fileno())
             self.in_a_hurry.set()
-            self._finish(None)
+            self._finish(End.NOW)
 
     def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
@@ -280,7 +296,7 @@ class _Worker:
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
-                self._finish(None if message.now else _GOING_AWAY)
+                self._finish(End.NOW if message.now else End.STOP)
             case messages.Report():
                 pass  # No free descriptor for the report: the monitor names this worker as silent.
             case _:
@@ -326,11 +342,11 @@ class _Worker:
             if self.server is not None:
                 self.server.leave()
             messages.send(self.channel, messages.Retiring())
-            self._finish(_SERVICE_RESTART)
+            self._finish(End.RETIRE)
 
-    def _finish(self, code: int | None) -> None:
+    def _finish(self, end: End) -> None:
         if not self.end.done():
-            self.end.set_result(code)
+            self.end.set_result(end)
 
     async def _reload(self) -> int:
         return (await self.orders.give("reload")).generation

@@ -91,7 +91,7 @@ for source in sources:
             "worker.worker",
             "_Worker._finish",
             "not self.end.done()",
-            "code is not None and not self.end.done()",
+            "end is not End.NOW and not self.end.done()",
         ),
         ("monitor.monitor", "_Watched.kill_after", "self._pidfds.items()", "()"),
     ),

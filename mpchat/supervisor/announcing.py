@@ -1,4 +1,4 @@
-"""What the world is told of the service: the ready line, READY=1, the status line, the watchdog."""
+"""Announcements of the service: the ready line, READY=1, the status line, the watchdog."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpchat.supervisor.systemd import ServiceManager
 
 
 class Announcer:
-    """Says once that the service is up, and how it is from then on.
+    """Announces once that the service is up, and reports its status from then on.
 
     Attributes:
         done: Whether the service has been up.

@@ -31,7 +31,7 @@ class Answers:
         return self._since
 
     def ask(self, limit: float, now: float) -> None:
-        """Note a question that may take so many seconds once those before it are answered."""
+        """Note a question, which has ``limit`` seconds once those before it are answered."""
         if not self._limits:
             self._since = now
         self._limits.append(limit)

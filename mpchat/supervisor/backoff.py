@@ -26,6 +26,6 @@ class Backoff:
             self._last = 0.0
             return 0.0
         exponent = min(self.failures - 2, 30)
-        wait = min(timing.first_backoff * float(2**exponent), timing.largest_backoff)
+        wait = min(timing.first_backoff * float(2**exponent), timing.max_backoff)
         self._last = wait
         return wait * self._random_between(1 - timing.jitter, 1 + timing.jitter)

@@ -1,7 +1,7 @@
 """The service before its first plan: one template loads it, and most signals wait.
 
-Rules. Whatever fails here ends the service, with a line on stderr and an exit code: nobody is served yet.
-Only the system is asked again, up to a limit, for a template that it refuses.
+Rules. Any failure here ends the service with a line on stderr and an exit code, since no client is served
+yet. There is one exception: a template that the system refuses is tried again, a limited number of times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Boot:
     ``serve`` is given the plan, its descriptors and the time; a StartError that it raises is the end.
 
     Attributes:
-        exit_code: What the service leaves with, if it cannot be loaded or is stopped.
+        exit_code: The exit code of a service that could not be loaded or was stopped; else None.
         early: Signals that wait for the plan, oldest first.
         succession: When the first template was started.
     """

@@ -1,8 +1,8 @@
 """Child processes as the supervisor sees them: a channel, a process once it said hello, a fault file.
 
-Rules. A child's channel opens before the fork and ends with the child, so even a child that dies before
-its first message is noticed. The fault memfd holds what the child wrote when it crashed. A child is not
-believed: one that says what it may not say is killed and replaced.
+Rules. A child's channel opens before the fork and closes with the child, so even a death before the
+first message is noticed. The fault memfd holds the output of a crash. Children are not trusted: one that
+sends a message that it may not send is killed and replaced.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FAULTS_SECONDS = 10.0
 
 
 class Role(enum.Enum):
-    """What a child is to the service."""
+    """The place of a child in the service."""
 
     TEMPLATE = "template"
     NEXT_TEMPLATE = "next template"
@@ -120,7 +120,7 @@ class Child:
         return self.pidfd >= 0
 
     def next_message(self) -> tuple[Message, list[int]] | None:
-        """Return what the child said and ``settle`` was not called for, or None.
+        """Return the oldest message that ``settle`` was not called for, or None.
 
         Raises:
             ChannelClosed, MalformedMessage, OSError: See Channel.receive.
@@ -225,10 +225,10 @@ def exec_template(
     listens: bool = False,
     folder: str | None = None,
 ) -> Child:
-    """Start the original command line anew as a template, and return it.
+    """Start the original command line again as a template, and return it.
 
-    ``start`` is its first message, and comes with ``files``. With ``listens`` its fault file takes what
-    it writes to stderr before it is loaded, such as the traceback of a module that cannot be imported.
+    ``start`` is its first message, sent with the descriptors ``files``. With ``listens`` its stderr goes
+    into its fault file until it is loaded, such as the traceback of a module that cannot be imported.
     It runs in ``folder``, by default the supervisor's own.
 
     The template dies with the supervisor, since it has no clients to close. NOTIFY_SOCKET is the

@@ -22,7 +22,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a template answers once it has loaded code and static config."""
+    """A template's answer once it has loaded code and static config."""
 
     plan: messages.Plan
     static_config: int
@@ -87,7 +87,7 @@ class Editions:
         """Number of the dynamic config in use."""
         return self.current.generation.number
 
-    # What the policy asks
+    # For the policy
 
     @property
     def edition(self) -> int:
@@ -104,7 +104,7 @@ class Editions:
         """Seconds after which a worker is replaced; None: never."""
         return self.current.plan.max_lifetime
 
-    # What changes them
+    # Changes
 
     def promote(self, loaded: Loaded) -> None:
         """Make this the current edition; the last one stays for ``revert`` until ``settle``."""

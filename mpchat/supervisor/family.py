@@ -1,9 +1,9 @@
 """All children of the supervisor: read, reaped, watched over by the monitor, ended.
 
-Rules. What a child said is read before its exit status is taken, so its last words come before its end.
-A child is gone when its channel is closed and its status is known. The monitor holds a pidfd of all
-others. A message that cannot be dealt with is dealt with again in the next turn; a child of whose
-messages three fail within ten seconds, or that says what it may not say, is killed.
+Rules. A child's messages are read before its exit status is taken, so its last words come before its end.
+A child is gone when its channel is closed and its status is known. The monitor holds a pidfd of every
+other process. A message whose handling fails is handled again in the next turn. A child is killed when
+three of its messages fail within ten seconds, or when it sends one that it may not send.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from mpchat.supervisor.log import Log
 OnMessage: TypeAlias = Callable[[Child, messages.Message, list[int], float], None]
 
 _MESSAGES_PER_TURN = 64
-"""Of one child: one that floods must not keep the others waiting."""
+"""Messages of one child: a flood from it must not keep the others waiting."""
 _LAST_MESSAGES = 1024
-"""Of a child that has ended: there are no others to keep waiting for it."""
+"""Messages of a child that has ended: it cannot send any more, so all of them are read at once."""
 _RETRY_SECONDS = 0.1
 """Seconds until a channel tries again what the system has refused."""
 _END_LOOK_MS = 20
@@ -67,9 +67,9 @@ class Family:
         self._others.remove(child)
 
     def reopen_logs(self) -> None:
-        """Have every process open its log files again."""
+        """Tell every process to open its log files again."""
         self._log.reopen()
-        # Those that still start, too: they may have opened the old files already.
+        # Also those that are still starting: they may have opened the old files already.
         for child in self:
             child.send(messages.ReopenLogs())
         self._log.info("every process opens its log files again")
@@ -89,11 +89,11 @@ class Family:
         return now + _RETRY_SECONDS if refused else None
 
     def read(self, child: Child, now: float, most: int = _MESSAGES_PER_TURN) -> None:
-        """Deal with what a child has said."""
+        """Handle the messages of a child."""
         try:
             if child.open:
                 with contextlib.suppress(ChannelClosed):
-                    # An end that is closed may have said something before.
+                    # A closed channel may still hold messages.
                     child.channel.flush()
             for _ in range(most):
                 if not child.open:
@@ -114,7 +114,7 @@ class Family:
                 self._give_up(child, "too many of its messages could not be dealt with")
 
     def reap(self, now: float) -> None:
-        """Take the exit status of every child that has ended, strangers' orphans included.
+        """Take the exit status of every child that has ended, adopted orphans included.
 
         Raises:
             OSError: The system does not tell.
@@ -126,7 +126,7 @@ class Family:
                 return
             if ended is None:
                 return
-            # It has said all it will ever say, perhaps only now its pid.
+            # Its messages are complete; one of them may tell its pid only now.
             for child in self:
                 if child.pid in {0, ended.si_pid}:
                     self.read(child, now, _LAST_MESSAGES)

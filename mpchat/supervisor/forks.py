@@ -1,7 +1,7 @@
-"""Fork requests: made when the policy says so, sent when a template is there to carry them out.
+"""Fork requests: made when the policy decides so, sent once a template can carry them out.
 
-Rules. The child's end of a channel is kept here until its request is sent. What may change meanwhile
-(the newest generation) is attached only then. A request that the system refuses to send is sent a moment
+Rules. The child's end of a channel is kept here until its request is sent. The newest generation may
+change meanwhile, so it is attached only then. A request that the system refuses to send is sent a moment
 later.
 """
 

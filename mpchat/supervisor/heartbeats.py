@@ -16,7 +16,7 @@ _LATE_SECONDS = 3 * LOOK_SECONDS
 
 @dataclass(frozen=True)
 class Beat:
-    """What a worker shows: how often its loop has beaten, and when it last did."""
+    """A worker's heartbeat: the number of beats, and the time of the last one."""
 
     count: int
     at: float

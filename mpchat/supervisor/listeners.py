@@ -94,7 +94,7 @@ class Listeners:
 
     @property
     def shared(self) -> bool:
-        """Whether all slots have the same socket, so that none is ever without a worker to accept."""
+        """Whether all slots share one socket, so that a slot without a worker needs no helper."""
         return self.unix_path is not None
 
     def close(self) -> None:

@@ -21,11 +21,11 @@ _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
 class Log:
-    """Where the supervisor says what it does.
+    """The supervisor's own log.
 
     Attributes:
-        generation: Returns the number of the dynamic config in use; 0 before there is one.
-        level: Less important lines are left out; the numbers are those of ``logging``.
+        generation: Returns the number of the current dynamic config; 0 before there is one.
+        level: Lines below it are left out; a number of ``logging``.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Log:
         self.level = self._own_level if level is None else level
 
     def reopen(self) -> None:
-        """Begin the file that is now at the log's path (SIGUSR1)."""
+        """Open the log's path again (SIGUSR1)."""
         trouble = self._direct.file.reopen()
         if trouble is not None:
             self.error(trouble)
@@ -93,5 +93,5 @@ def say(text: str) -> None:
     """Print an error for whoever started the service, before there is a log."""
     line = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
     with contextlib.suppress(OSError):
-        # If nobody reads stderr any more, the exit code has to do.
+        # If nobody reads stderr any more, the exit code still tells.
         system.write(2, line)

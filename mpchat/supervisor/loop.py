@@ -1,7 +1,7 @@
-"""One turn of the supervisor's loop: wait, act on signals, hear children, bury the dead, look around.
+"""One turn of the supervisor's loop: wait, act on signals, read children, reap them, run the steps.
 
-Rules. Blocks nowhere but in the one ``poll``. Nothing that a step raises ends the turn (see ``faults``):
-a signal, a message, the end of a child or a step that could not be dealt with is dealt with again.
+Rules. The loop blocks only in its one ``poll``. No exception ends a turn (see ``faults``): a signal, a
+message, the end of a child or a step whose handling failed is handled again.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.signals import Signals
 
 _LATE_SECONDS = 1.0
-"""A loop that stood still for so long cannot tell who else did."""
-_LONGEST_WAIT_MS = 86_400_000.0
-"""A day: ``poll`` takes no number beyond an int's."""
+"""Seconds: a loop that stood still this long cannot tell whether a child did as well."""
+_MAX_WAIT_MS = 86_400_000.0
+"""A day, in milliseconds; ``poll`` takes a C int."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that is looked after in every turn."""
+    """A task that the loop may run in every turn."""
 
     what: str
-    """What it does, as in "cannot …\""""
+    """Completes "cannot …" in the log"""
     due: Callable[[], float | None]
-    """Returns when the loop must not wait any longer because of it."""
+    """Returns the time at which the loop must run it, None if there is none"""
     run: Callable[[float], None]
-    """Does it, and is told the time."""
+    """Called in every turn with the time; does nothing before it is due"""
 
 
 class Life(Protocol):
-    """What the loop drives: a service that boots, then one that serves."""
+    """A life that the loop drives: ``Boot``, then ``Service``."""
 
     @property
     def steps(self) -> Sequence[Step]:
-        """What is looked after in every turn, in this order."""
+        """The steps of this life, in order."""
 
     @property
     def exit_code(self) -> int | None:
-        """What the service leaves with, once it is over."""
+        """The service's exit code once it is over; else None."""
 
     def on_signal(self, number: signal.Signals, now: float) -> None:
         """Act on a signal."""
@@ -56,17 +56,17 @@ class Life(Protocol):
     def on_message(
         self, child: Child, message: messages.Message, descriptors: list[int], now: float
     ) -> None:
-        """Deal with what a child says; the descriptors are ours to close."""
+        """Handle a message of a child; the descriptors are ours to close."""
 
     def on_gone(self, child: Child, now: float) -> None:
-        """Deal with the end of a child."""
+        """Handle the end of a child."""
 
 
 class Loop:
     """The turns of one supervisor.
 
     Attributes:
-        life: Whose signals, messages and ends these are; may be replaced at any time.
+        life: Handles signals, messages and the ends of children; may be replaced at any time.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Loop:
         self._family = family
         self._faults = faults
         self._steps = steps
-        """What is looked after in any life"""
+        """The steps of every life"""
         self._last_turn = time.monotonic()
 
     def turn(self) -> None:
-        """Wait for something to happen, and deal with it."""
+        """Wait for events and handle them."""
         faults, family = self._faults, self._family
         if faults.wait:
             faults.attempt("wait for signals", partial(self._wait_for_signals, faults.wait))
@@ -115,7 +115,7 @@ class Loop:
         times.append(now if self._signals.count else None)
         due = min((at for at in times if at is not None), default=None)
         # Rounded up: a wait that ends a moment early would turn in circles until the time has come.
-        timeout = None if due is None else min(max(0.0, due - now) * 1000 + 1, _LONGEST_WAIT_MS)
+        timeout = None if due is None else min(max(0.0, due - now) * 1000 + 1, _MAX_WAIT_MS)
         system.poll(poller, timeout)
 
     def _wait_for_signals(self, seconds: float) -> None:

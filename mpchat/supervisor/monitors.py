@@ -57,7 +57,7 @@ class Monitors:
         self._succession.started(now)
         self._forks.flush()
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is a monitor for a restart to replace."""
         return self._family.of(Role.MONITOR) is not None
 

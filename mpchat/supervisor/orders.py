@@ -20,7 +20,7 @@ from mpchat.supervisor.restarting import Restarting
 
 _SHORT = 2000
 """Characters of an error that always fit into the channel, even if each is escaped."""
-MOST_LOGGERS = 1000
+MAX_LOGGERS = 1000
 """Loggers whose level may be ordered: a new process is given all of these levels."""
 _DEFAULT_LOGGER = "default"
 """The logger whose level our own lines follow"""
@@ -95,8 +95,10 @@ class Orders:
         """Change a logger's level in every process; return why that is refused, or nothing."""
         if not isinstance(name, str | None) or not isinstance(number, int | None):
             raise MalformedMessage(f"the level of {logger} is {name!r}, {number!r}")
-        if name is not None and logger not in self._levels and len(self._levels) >= MOST_LOGGERS:
-            return f"{MOST_LOGGERS} loggers have another level by order already: give one its own again"
+        if name is not None and logger not in self._levels and len(self._levels) >= MAX_LOGGERS:
+            return (
+                f"{MAX_LOGGERS} loggers have another level by order already: give one its own again"
+            )
         level = messages.LogLevel(logger, name, number)
         self._levels.pop(level.logger, None)
         if level.level is not None:

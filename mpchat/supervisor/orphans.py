@@ -1,9 +1,9 @@
 """Processes that workers have left behind: found among our own children, and ended.
 
-Rules. The kernel gives us the orphans of all our descendants (see ``become_subreaper``). Those of a
-worker that has ended are killed, in whatever session they are; those of a living one may be at work. When
-the service ends, all of them are killed. Strangers are left alone: our children from before the service
-began and, where we are PID 1, what ``docker exec`` leaves behind.
+Rules. The kernel gives us the orphans of all our descendants (see ``become_subreaper``). The orphans of a
+worker that has ended are killed, whatever their session; those of a living worker may be at work. When
+the service ends, all orphans are killed. Strangers are left alone: children that we had before the
+service began and, where we are PID 1, processes that ``docker exec`` leaves behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Orphans:
         due: When to look next; None while no worker has ended.
 
     Raises:
-        OSError: The system does not tell our children.
+        OSError: The system does not list our children.
     """
 
     def __init__(self, family: Family, log: Log) -> None:
@@ -40,7 +40,7 @@ class Orphans:
         self._has_strangers = self._pid == 1 or bool(children_of(self._pid))
 
     def look(self, now: float) -> None:
-        """End those of workers that are gone; again a moment later if there were any, for their own."""
+        """End the orphans of workers that are gone; look again soon if there were any, for theirs."""
         if self.due is None or now < self.due:
             return
         living = {worker.pid for worker in self._family.workers.values() if worker.lives}
@@ -51,7 +51,7 @@ class Orphans:
         self.due = now + _AGAIN_SECONDS if left else None
 
     def end(self, limit: float, reap: Callable[[float], None]) -> None:
-        """End all within ``limit`` seconds, when every process of the service itself has ended."""
+        """End all orphans within ``limit`` seconds; the service's own processes have ended already."""
         deadline = time.monotonic() + limit
         while (now := time.monotonic()) < deadline:
             reap(now)
@@ -63,14 +63,14 @@ class Orphans:
             system.sleep(_END_SECONDS)
 
     def _found(self) -> Iterator[tuple[int, int]]:
-        """Return the children that are no processes of the service's, and the worker of each or 0."""
+        """Return our children that are not the service's own, each with the worker it comes from or 0."""
         ours = {child.pid for child in self._family}
         for pid in children_of(self._pid):
             if pid not in ours:
                 try:
                     yield pid, worker_of(pid)
                 except OSError:
-                    # It has ended meanwhile, or is another user's: it does not say whose it is.
+                    # It has ended meanwhile, or is another user's: its worker is unknown.
                     yield pid, 0
 
     def _kill(self, pid: int) -> None:

@@ -40,7 +40,7 @@ from mpchat.supervisor.timing import Timing
 
 
 class Terms(Protocol):
-    """What the policy asks the editions, which alone know it."""
+    """The facts that the policy takes from the editions."""
 
     @property
     def edition(self) -> int:
@@ -73,7 +73,7 @@ class Policy:
         self._next_rescue = 0.0
         self._finished = False
 
-    # What the pool calls
+    # For the pool
 
     def start(self, now: float) -> list[Action]:
         """Return the first workers of all slots."""
@@ -206,7 +206,7 @@ class Policy:
             slot.renew_from = 0
             failed = [NotRenewed(worker.slot)]
             if slot.current is not None and slot.current.expires is not None:
-                slot.current.expires = max(slot.current.expires, now + self.timing.largest_backoff)
+                slot.current.expires = max(slot.current.expires, now + self.timing.max_backoff)
         if worker is slot.incoming:
             self._forget(worker)
             return failed

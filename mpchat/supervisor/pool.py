@@ -1,6 +1,6 @@
 """The workers: carries out what the policy decides, and reports to it what happens.
 
-Rules. Decides nothing itself. The policy knows a worker by its number, the family as a child.
+Rules. The pool decides nothing itself. The policy knows a worker by its number, the family as a child.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Pool:
     """All workers of a service.
 
     Attributes:
-        policy: What is decided about workers; others only ask it.
+        policy: Decides about workers; only the pool may change it.
         is_up: Whether every slot serves, or has failed often enough not to be waited for.
-        exit_code: What the service leaves with, once there is nothing left to wait for.
+        exit_code: The service's exit code, once there is nothing left to wait for; else None.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Pool:
         return failures
 
     def tick(self, now: float) -> None:
-        """Carry out what has come due, have every slot served, and show all workers' states."""
+        """Carry out what has come due, find helpers for slots without a worker, and show all states."""
         self._do(self.policy.tick(now), now)
         if now >= self._heartbeats.next_look:
             self._look(now)
@@ -202,7 +202,7 @@ class Pool:
                 return
 
     def is_healthy(self) -> bool:
-        """Whether no worker has been stuck for so long that it should have been replaced."""
+        """Whether no worker has been stuck for longer than its replacement takes."""
         limit = self._editions.current.plan.hang_timeout + self._timing.recovery
         return self._heartbeats.longest() <= limit
 
@@ -237,7 +237,7 @@ class Pool:
             self._log.info(f"{worker.name} pid {worker.pid} was asked to end: replacing it")
         self._tell_policy(Event.RETIRING, worker, now)
 
-    def did_not_adopt(self, worker: Child, slot: int) -> None:
+    def adoption_failed(self, worker: Child, slot: int) -> None:
         """A worker could not take another slot's socket; the next tick asks another worker."""
         self._log.warning(f"{worker.name} pid {worker.pid} could not accept for slot {slot}")
         self._adoption.refused(worker.number, slot)

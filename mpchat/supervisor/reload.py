@@ -72,7 +72,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class AskTemplate:
-    """Have the template read the dynamic config, if there is a template that can."""
+    """Ask the template to read the dynamic config, if there is one to ask."""
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ class Reloading:
     def offer(self, worker: Child, now: float) -> None:
         """Give a worker the newest generation unless it has one to confirm.
 
-        A worker of another edition keeps what it has: it is about to be replaced. What the system
-        refuses to send is offered again by a later ``tick``.
+        A worker of another edition keeps its generation: it is about to be replaced. If the system
+        refuses to send the message, a later ``tick`` offers the generation again.
         """
         if not self._is_owed(worker) or now < worker.offer_at:
             return
@@ -116,7 +116,7 @@ class Reloading:
         A number below the one that it was sent means that it cannot take that one now.
         """
         if number < worker.sent_generation:
-            worker.offer_at = now + self._timing.largest_backoff
+            worker.offer_at = now + self._timing.max_backoff
         worker.applied_generation = worker.sent_generation = number
         self.offer(worker, now)
         self.settle(now)

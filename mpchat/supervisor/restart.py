@@ -1,8 +1,8 @@
 """What to do when something happens to a restart: pure decisions.
 
 Rules. One restart at a time. One table names what each (phase, event) pair means. A pair that cannot
-happen is not in it and raises: there is no default cell. What is known of the service comes with the
-event; actions are carried out by ``restarting``.
+happen is not in it and raises: there is no default cell. Facts about the service come with the event;
+actions are carried out by ``restarting``.
 
 Theory of operation. LOADING: a second template loads what is on the disk now. MOVING: workers are forked
 from it, slot by slot (the policy renews them); the old template stays for the way back. REVERTING: slots

@@ -1,7 +1,7 @@
 """Restarts carried out: the second template, the editions, and the second monitor.
 
-Rules. ``restart`` decides. What the system refuses while an action is carried out goes back to it as an
-event. A restart waits for the end of a reload.
+Rules. ``restart`` decides. An action that the system refuses goes back to it as an event. A restart waits
+for the end of a reload.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Restarting:
         self._folder = ""
         """The folder that the second template loads"""
         self._loaded: Loaded | None = None
-        """What the second template has loaded, until it is promoted"""
+        """The second template's answer, until it is promoted"""
 
     @property
     def due(self) -> float | None:
@@ -90,7 +90,7 @@ class Restarting:
         return self._restart.due
 
     def ask(self, slot: int | None, *askers: Asker) -> None:
-        """Have all workers replaced, or that of one slot, when ``tick`` finds time for it."""
+        """Request a restart of all workers (None) or of one slot; a later ``tick`` begins it."""
         self._restart.ask(slot, askers)
 
     def tick(self, now: float) -> None:
@@ -140,7 +140,7 @@ class Restarting:
         self._on(Event.FAILED, now, f"the new template: {how}" + (f"\n{words}" if words else ""))
 
     def monitor_is_ready(self, now: float) -> None:
-        """The monitor serves the control socket, too."""
+        """The second monitor serves the control socket."""
         self._on(Event.MONITOR_READY, now)
 
     def monitor_ended(self, how: str, now: float) -> None:
@@ -160,7 +160,7 @@ class Restarting:
         self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
     ) -> list[Action]:
         wanted = self._pool.policy.wanted()
-        has_monitor = self._monitors.is_there()
+        has_monitor = self._monitors.exists()
         return self._restart.on(event, News(now, wanted, has_monitor, reason, slot, planned))
 
     def _do(self, action: Action, now: float) -> list[Action]:

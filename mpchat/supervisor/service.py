@@ -1,7 +1,7 @@
 """The service from its first plan on: who deals with which signal, message and end, and in which order.
 
-Rules. This file decides nothing but the order of things. What may fail leaves everything as it was, so
-that it can be done again (see ``loop``).
+Rules. This file decides only the order of things. A step that fails leaves everything as it was, so that
+it can be done again (see ``loop``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Service:
     """A service whose config is valid and whose addresses are bound.
 
     Attributes:
-        exit_code: What it leaves with, once all workers have ended.
+        exit_code: The exit code, once all workers have ended; else None.
 
     Raises:
         StartError: An address cannot be listened on, or the log cannot be written.
@@ -136,7 +136,7 @@ class Service:
         control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))
 
-    # What is looked after in every turn
+    # Steps of a turn
 
     def _tick_template(self, now: float) -> None:
         if lost := self._templates.tick(now):
@@ -220,7 +220,7 @@ class Service:
     def on_message(
         self, child: Child, message: messages.Message, descriptors: list[int], now: float
     ) -> None:
-        """Deal with what a child says.
+        """Handle a message of a child.
 
         Raises:
             MalformedMessage: The child may not say that, or not now.
@@ -238,7 +238,7 @@ class Service:
             case messages.Retiring():
                 self._pool.retires(child, now)
             case messages.NotAdopted():
-                self._pool.did_not_adopt(child, message.slot)
+                self._pool.adoption_failed(child, message.slot)
             case messages.Order():
                 self._orders.take(child, message, descriptors, now)
             case messages.Plan():
@@ -312,7 +312,7 @@ class Service:
     # Ends of children
 
     def on_gone(self, child: Child, now: float) -> None:
-        """Deal with the end of a child."""
+        """Handle the end of a child."""
         how = describe_status(child.status)
         self._forks.forget(child)
         self._family.unwatch(child)

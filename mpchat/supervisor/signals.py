@@ -29,7 +29,7 @@ HANDLED = (
 
 
 class Signals:
-    """What has arrived and not been acted on."""
+    """Signals that have arrived and have not been acted on."""
 
     def __init__(self) -> None:
         self._seen: deque[int] = deque()
@@ -44,7 +44,7 @@ class Signals:
 
     @property
     def count(self) -> int:
-        """How many signals have not been acted on."""
+        """Number of signals that have not been acted on."""
         return len(self._seen)
 
     def drain(self) -> None:
@@ -66,7 +66,7 @@ class Signals:
         self._seen.appendleft(number)
 
     def close(self) -> None:
-        """Block signals: the end has begun, and Python takes its handlers down in it."""
+        """Block signals: the process is about to end, and Python would remove its handlers."""
         system.sigmask(signal.SIG_BLOCK, HANDLED)
         system.set_wakeup_fd(-1)
 

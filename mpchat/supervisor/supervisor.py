@@ -1,7 +1,7 @@
 """One service, from the command that starts it to the exit code that it leaves with.
 
-Rules. Two lives, one after the other: ``Boot`` until the first plan, ``Service`` from then on. Whatever
-happens, no process and no file of the service outlives the supervisor.
+Rules. There are two lives, one after the other: ``Boot`` until the first plan, ``Service`` from then on.
+No process and no socket file of the service outlives the supervisor.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
 
 _PLAN_DESCRIPTORS = 2
-"""Of the first plan: the static config files and a generation"""
+"""Descriptors of the first plan: the static config files and a generation"""
 
 
 class Supervisor:
-    """What a service has in both lives.
+    """One service: the parts that both of its lives use.
 
     Raises:
         OSError: The system refuses what any service needs.
@@ -122,7 +122,7 @@ class Supervisor:
             self._family.kill_unreachable(now - self._timing.unreachable_limit)
 
     def _end(self) -> None:
-        """Let nothing outlive us: no process, no zombie, no socket file."""
+        """Leave nothing behind: no process, no zombie, no socket file."""
         attempt = self._faults.attempt
         attempt("hold back signals", self._signals.close)
         limit = self._timing.now_limit

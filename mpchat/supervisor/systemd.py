@@ -1,7 +1,7 @@
-"""What the service manager is told, and when: sd_notify(3) and its watchdog. Does nothing without one.
+"""Messages to the service manager: sd_notify(3) and its watchdog. Without a manager nothing is sent.
 
-Rules. One datagram socket, never waited for: a manager that does not listen costs nothing. A change of
-the service's state is sent again until the manager has it, or is gone. The supervisor's loop feeds the
+Rules. Sending never blocks, so a manager that does not listen costs nothing. A change of the service's
+state is sent again until the manager has it, or is gone. The supervisor's loop feeds the
 watchdog, so the manager notices a loop that stands still. The watchdog is not fed while a worker has been
 stuck for longer than the supervisor needs to replace it.
 """
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from mpchat.linux import system
 
 _STATUS_SECONDS = 1.0
-"""The status line follows what it counts this often at most."""
+"""Seconds between two status lines, at least."""
 _WATCHDOG_DIGITS = 19
 _AGAIN = {
     errno.EAGAIN,
@@ -28,7 +28,7 @@ _AGAIN = {
 }
 _EXTEND_SECONDS = 1.0
 _EXTEND_USEC = 5_000_000
-"""While we drain, the manager is asked every second for five more."""
+"""Microseconds of additional time that are asked for in each _EXTEND_SECONDS of a drain."""
 
 
 class ServiceManager:
@@ -44,7 +44,7 @@ class ServiceManager:
         self._extend_at = 0.0
         self._stopping = False
         self._unsent: list[str] = []
-        """What the manager has not taken yet: of each kind the newest, since only that is true"""
+        """Changes of state that the manager has not taken yet, the newest of each kind"""
         if self._address[:1] not in {"/", "@"}:
             self._address = ""
 
@@ -54,7 +54,7 @@ class ServiceManager:
         self._send_surely(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """A reload begins; systemd tells it from an older READY by the clock it carries."""
+        """A reload begins. Its timestamp lets systemd recognize a READY that was sent before it."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._status = "reloading the dynamic config"
         self._send_surely(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={self._status}")
@@ -80,7 +80,7 @@ class ServiceManager:
             self._send(f"STATUS={status}")
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             system.close_socket(self._socket)
 
@@ -112,7 +112,7 @@ class ServiceManager:
                 )
             system.sendto(self._socket, text.encode("utf-8", "backslashreplace"), address)
         except OSError as error:
-            # A manager that is gone is not told: that is not worth the service.
+            # A manager that is gone is given up: the service goes on without one.
             return error.errno not in _AGAIN
         return True
 

@@ -1,8 +1,8 @@
 """The templates of a service: the one that forks, and the one that a restart loads.
 
-Rules. Loading has the load limit only, since an author's modules may take their time. Once it has loaded,
-a template that neither answers nor forks within seconds is stopped, deadlocked or swapped out: it is
-killed, and the next one is started without waiting for its end, which may never come.
+Rules. While a template loads, only the load limit applies, since an author's modules may take their time.
+After that, a template that neither answers nor forks within seconds is stopped, deadlocked or swapped
+out: it is killed, and the next one starts without waiting for its end, which may never come.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Templates:
         self._succession.hurry(self._succession.since + self._timing.rescue_interval)
 
     def ask_to_reload(self, now: float) -> None:
-        """Have the dynamic config read, if there is a template that can."""
+        """Ask the template to read the dynamic config, if there is one to ask."""
         template = self._family.of(Role.TEMPLATE)
         if template is not None and template.ready and template.open:
             template.answers.ask(self._timing.reload_limit, now)

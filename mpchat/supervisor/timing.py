@@ -20,7 +20,7 @@ class Timing:
     first_backoff: float = _number(
         0.1, "s", "The first restart is at once; the second waits this long, then twice that"
     )
-    largest_backoff: float = _number(10, "s", "A broken slot costs one fork in ten seconds")
+    max_backoff: float = _number(10, "s", "A broken slot costs one fork in ten seconds")
     jitter: float = _number(0.2, "±", "Slots that failed together do not come back together")
     calm: float = _number(
         1, "s", "A worker that outlived this and its last backoff has its failures forgiven"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.ipc import messages
-from mpchat.supervisor.orders import MOST_LOGGERS, Orders
+from mpchat.supervisor.orders import MAX_LOGGERS, Orders
 
 
 def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
@@ -24,9 +24,9 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
         orders.take(child, messages.Order(1, "log-level", arguments), [], 0.0)
         return answers[-1].error
 
-    for number in range(MOST_LOGGERS):
+    for number in range(MAX_LOGGERS):
         assert ask(f"logger.{number}", "debug") == ""
     assert ask("one.more", "debug").startswith("1000 loggers have another level by order already")
     assert ask("logger.7", "error") == ask("logger.8", None) == ask("one.more", "debug") == ""
     assert levels["logger.7"] == "error"
-    assert len(levels) == MOST_LOGGERS
+    assert len(levels) == MAX_LOGGERS

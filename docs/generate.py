@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from mpchat.handlers.ping import Ping
 from mpchat.handlers.tests_control import TestsControl
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, Metric
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
@@ -47,6 +48,11 @@ from mpchat.websocket.negotiation import DeflateOptions
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Printed by docs/generate.py (make docs). Edit the models, not this page. -->\n"
+
+COUNTERS_BEGIN = (
+    "<!-- Printed by docs/generate.py from mpchat/scoreboard/counters.py (make docs). -->"
+)
+COUNTERS_END = "<!-- End of the printed tables. -->"
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("components_manager", ManagerOptions),
@@ -262,6 +268,28 @@ def _named(member: enum.Enum) -> str:
     return member.value if isinstance(member.value, str) else _words(member.name.lower())
 
 
+def control_socket() -> str:
+    """Return the page of the control socket, written by hand except for its tables of counters."""
+    text = (FOLDER / "control-socket.md").read_text()
+    before, rest = text.split(COUNTERS_BEGIN)
+    after = rest.split(COUNTERS_END)[1]
+    tables = [
+        "| Counter | Kind | Unit | Meaning |",
+        "| --- | --- | --- | --- |",
+        *(f"| `{m.name}` | {m.kind} | {m.unit} | {m.help} |" for m in _metrics((*TOTALS, *GAUGES))),
+        "",
+        "| Limit | Unit | Meaning |",
+        "| --- | --- | --- |",
+        *(f"| `{m.name}` | {m.unit} | {m.help} |" for m in _metrics(LIMITS)),
+    ]
+    return "\n".join([f"{before}{COUNTERS_BEGIN}", "", *tables, "", f"{COUNTERS_END}{after}"])
+
+
+def _metrics(names: Iterable[str]) -> list[Metric]:
+    by_name = {metric.name: metric for metric in TABLE}
+    return [by_name[name] for name in names]
+
+
 def handlers() -> str:
     """Return the page of the authors' base classes and functions."""
     lines = [NOTE.replace("models", "docstrings"), "# Handlers and components", ""]
@@ -357,6 +385,7 @@ PAGES = {
     "configuration.md": configuration,
     "operations.md": operations,
     "states.md": states,
+    "control-socket.md": control_socket,
     "handlers.md": handlers,
 }
 

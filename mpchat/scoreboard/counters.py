@@ -1,81 +1,104 @@
-"""A worker's counters: plain integers, changed only by the thread that owns them.
+"""The numbers that a service publishes: one table of name, kind, unit and meaning.
 
-The order of the names is the order of the items in a scoreboard row, so both ends of the shared
-memory read the same table. Totals only grow; gauges rise and fall, and end with their worker.
+Rules. A counter is added here and counted where it happens; the scoreboard, ``mpchat status`` and
+docs/control-socket.md take it from the table. Counters only grow; gauges rise and fall, and end with
+their worker. The order of the table is the order of the items in a scoreboard row.
 """
 
 from __future__ import annotations
 
-TOTALS = (
-    "accepted",  # sockets taken from a listening socket
-    "passed_on",  # accepted sockets that went to a slot with fewer
-    "refused",  # sockets and handshakes turned away by a limit
-    "requests",  # plain HTTP requests answered
-    "handshakes",  # WebSocket connections opened
-    "closed",  # WebSocket connections that ended in any way
-    "log_lines_dropped",
-    "messages_received",
-    "messages_sent",
-    "bytes_received",  # payload bytes of those messages
-    "bytes_sent",
-)
-TRAFFIC = 4
-"""The last of them, which change with every message"""
-GAUGES = (
-    "sockets",  # open client sockets, plain HTTP included
-    "waiting",  # open client sockets that are not WebSockets, or not yet
-    "connections",  # open WebSocket connections
-)
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
 
-LIMITS = (
-    # Sockets and handshakes that got 503
-    "listener.max_connections",
-    "listener.max_connections_per_worker",
-    "listener.max_handshakes",
-    "MPCHAT_LIMITS.max_connections",
-    "MPCHAT_LIMITS.max_connections_per_address",
-    "MPCHAT_LIMITS.max_messages_per_second",
-    "max_requests_in_flight",
-    "max_requests_per_second",
-    # Sockets that were ended: with 408, or without an answer if the client had sent nothing
-    "handshake-timeout",
-    "body-timeout",
-    # WebSocket connections that were ended
-    "max-remote-payload",
-    "max-messages-per-second",
-    "max-bytes-per-second",
-    "max-control-frames-per-second",
-    "message-timeout",
-    "idle-timeout",
-    "ping-timeout",
-    "write-timeout",
-    # Pauses in accepting, for lack of descriptors or memory
-    "descriptors",
-)
-"""Totals of the sockets and connections that each limit refused or ended, by the limit's option. These
-events are rare, so each is written to the scoreboard at once and costs frequent events nothing."""
+Kind: TypeAlias = Literal["counter", "gauge"]
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A published number."""
+
+    name: str
+    kind: Kind
+    unit: str
+    """What is counted, in the plural"""
+    help: str
+    """Its meaning, for operators"""
+
+
+def _count(kind: Kind, unit: str, text: str, *, with_messages: bool = False) -> Any:
+    metadata = {"kind": kind, "unit": unit, "help": text, "with_messages": with_messages}
+    return field(default=0, metadata=metadata)
+
+
+def _total(unit: str, text: str) -> Any:
+    return _count("counter", unit, text)
+
+
+def _traffic(unit: str, text: str) -> Any:
+    return _count("counter", unit, text, with_messages=True)
+
+
+def _gauge(unit: str, text: str) -> Any:
+    return _count("gauge", unit, text)
+
+
+@dataclass(slots=True)
 class Counters:
-    """The counters of one worker process; the names are those of TOTALS and GAUGES."""
+    """The numbers of one worker process: plain integers, changed only by the thread of its loop."""
 
-    __slots__ = TOTALS + GAUGES
+    accepted: int = _total("sockets", "Sockets taken from a listening socket")
+    passed_on: int = _total("sockets", "Accepted sockets that were passed on to a slot with fewer")
+    refused: int = _total("sockets", "Sockets and handshakes refused because of a limit or a stop")
+    requests: int = _total("requests", "Plain HTTP requests answered")
+    handshakes: int = _total("connections", "WebSocket connections opened")
+    closed: int = _total("connections", "WebSocket connections ended, in whatever way")
+    log_lines_dropped: int = _total("lines", "Lines that the log did not take")
+    messages_received: int = _traffic("messages", "Messages received from clients")
+    messages_sent: int = _traffic("messages", "Messages sent to clients")
+    bytes_received: int = _traffic("bytes", "Payload bytes of the messages received")
+    bytes_sent: int = _traffic("bytes", "Payload bytes of the messages sent")
+    sockets: int = _gauge("sockets", "Open sockets of clients")
+    waiting: int = _gauge("sockets", "Open sockets that are not WebSockets, or not yet")
+    connections: int = _gauge("connections", "Open WebSocket connections")
 
-    accepted: int
-    passed_on: int
-    refused: int
-    requests: int
-    handshakes: int
-    closed: int
-    messages_received: int
-    messages_sent: int
-    bytes_received: int
-    bytes_sent: int
-    log_lines_dropped: int
-    sockets: int
-    waiting: int
-    connections: int
 
-    def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, 0)
+def _limit(name: str, unit: str, text: str) -> Metric:
+    return Metric(name, "counter", unit, text)
+
+
+_COUNTED = tuple(
+    Metric(item.name, item.metadata["kind"], item.metadata["unit"], item.metadata["help"])
+    for item in fields(Counters)
+)
+_LIMITED = (
+    _limit("listener.max_connections", "sockets", "Sockets accepted only to be answered 503"),
+    _limit(
+        "listener.max_connections_per_worker", "sockets", "Sockets accepted only to be answered 503"
+    ),
+    _limit("listener.max_handshakes", "sockets", "Sockets accepted only to be answered 503"),
+    _limit("MPCHAT_LIMITS.max_connections", "handshakes", "Handshakes answered 503"),
+    _limit("MPCHAT_LIMITS.max_connections_per_address", "handshakes", "Handshakes answered 503"),
+    _limit("MPCHAT_LIMITS.max_messages_per_second", "handshakes", "Handshakes answered 503"),
+    _limit("max_requests_in_flight", "handshakes", "Handshakes answered 503"),
+    _limit("max_requests_per_second", "handshakes", "Handshakes answered 503"),
+    _limit("handshake-timeout", "sockets", "Sockets whose request did not arrive in time"),
+    _limit("body-timeout", "sockets", "Sockets on which a request's body stopped arriving"),
+    _limit("max-remote-payload", "connections", "Connections ended with 1009"),
+    _limit("max-messages-per-second", "connections", "Connections ended with 1008"),
+    _limit("max-bytes-per-second", "connections", "Connections ended with 1008"),
+    _limit("max-control-frames-per-second", "connections", "Connections ended with 1008"),
+    _limit("message-timeout", "connections", "Connections ended with 1008"),
+    _limit("idle-timeout", "connections", "Connections ended with 1001"),
+    _limit("ping-timeout", "connections", "Connections ended with 1011"),
+    _limit("write-timeout", "connections", "Connections cut off"),
+    _limit("descriptors", "pauses", "Pauses in accepting, for lack of descriptors or memory"),
+)
+"""Refusals and ends by a limit, under the name of its option. They are rare, so each is written to the
+scoreboard at once and costs frequent events nothing."""
+
+TABLE = _COUNTED + _LIMITED
+TOTALS = tuple(metric.name for metric in _COUNTED if metric.kind == "counter")
+GAUGES = tuple(metric.name for metric in _COUNTED if metric.kind == "gauge")
+LIMITS = tuple(metric.name for metric in _LIMITED)
+TRAFFIC = tuple(item.name for item in fields(Counters) if item.metadata["with_messages"])
+"""The last of TOTALS, which change with every message."""

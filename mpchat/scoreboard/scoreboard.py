@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterable
 
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
@@ -59,7 +60,7 @@ HANDLERS = 256
 NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
 _WIDTH = 64
 _INDEX = {name: index for index, name in enumerate(NAMES)}
-_FIRST_TRAFFIC = len(STATE_NAMES) + len(TOTALS) - TRAFFIC
+_RARE = tuple(name for name in TOTALS if name not in TRAFFIC)
 _IN_SECOND = _INDEX["messages_in_second"]
 _SLOT_WIDTH = 16
 _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
@@ -194,8 +195,8 @@ class Row:
         self._items = items
         self._connections = connections
         self._handshakes = handshakes
-        totals = [items[_INDEX[name]] for name in TOTALS]
-        self._totals, self._traffic = totals[:-TRAFFIC], totals[-TRAFFIC:]
+        self._rare = self._continued(_RARE)
+        self._traffic = self._continued(TRAFFIC)
         self._second = 0
         self._before_second = 0
         self._received = 0
@@ -226,26 +227,27 @@ class Row:
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of those of earlier workers."""
         items = self._items
-        for name, base in zip(TOTALS[:-TRAFFIC], self._totals, strict=False):
-            items[_INDEX[name]] = base + getattr(counters, name)
+        for index, name, before in self._rare:
+            items[index] = before + getattr(counters, name)
         for name in GAUGES:
             items[_INDEX[name]] = getattr(counters, name)
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
         """Store only the totals that change with every message."""
-        items, index = self._items, _FIRST_TRAFFIC
-        received_before, sent_before, bytes_received_before, bytes_sent_before = self._traffic
+        items = self._items
+        for index, name, before in self._traffic:
+            items[index] = before + getattr(counters, name)
         received = counters.messages_received
-        items[index] = received_before + received
-        items[index + 1] = sent_before + counters.messages_sent
-        items[index + 2] = bytes_received_before + counters.bytes_received
-        items[index + 3] = bytes_sent_before + counters.bytes_sent
         second = int(time.time())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received
         items[_IN_SECOND] = pack(second, received - self._before_second)
+
+    def _continued(self, names: Iterable[str]) -> list[tuple[int, str, int]]:
+        """Return index, name and value so far of these totals."""
+        return [(_INDEX[name], name, self._items[_INDEX[name]]) for name in names]
 
 
 def _start(slot: int, row: int) -> int:

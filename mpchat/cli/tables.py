@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mpchat.scoreboard.heartbeat import SILENT_SECONDS
+
 _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
 _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
 _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
 _CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_SILENT_SECONDS = 0.5
-"""A worker is shown as silent if its loop has not turned for this time; a loop beats every 250 ms."""
 
 
 def status_lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
 
 def _silence(seconds: float | None) -> str:
     """Return the remark about a process whose loop last turned ``seconds`` ago, empty if it is recent."""
-    if seconds is None or seconds <= _SILENT_SECONDS:
+    if seconds is None or seconds <= SILENT_SECONDS:
         return ""
     return f",silent:{_duration(seconds)}"
 

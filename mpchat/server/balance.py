@@ -17,6 +17,7 @@ import sys
 import termios
 import time
 
+from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 from mpchat.scoreboard.scoreboard import ROWS
 from mpchat.server.board import ServiceBoard
 
@@ -28,8 +29,6 @@ _TOLERANCE = 1 / 32
 """Fraction of its fair share that a worker may have in addition, since passing on costs time."""
 _TOLERATED = 4
 """Sockets that it may have in addition to both."""
-_FRESH_MS = 500
-"""Milliseconds since its last beat after which a worker gets no more sockets."""
 
 
 class Balance:
@@ -93,7 +92,7 @@ class Balance:
         sockets = board.column("sockets", slots)
         accepting = board.column("accepting", slots)
         beats = board.column("beat_at", slots)
-        oldest = int(now * 1000) - _FRESH_MS
+        oldest = int((now - SILENT_SECONDS) * 1000)
         loads: dict[int, int] = {}
         for row, accepts in enumerate(accepting):
             if accepts and beats[row] >= oldest:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.scoreboard.heartbeat import BEAT_SECONDS, SILENT_SECONDS
+
 
 def _number(default: float, unit: str, reason: str) -> Any:
     return field(default=default, metadata={"unit": unit, "reason": reason})
@@ -53,9 +55,13 @@ class Timing:
     orphan_limit: float = _number(
         1.5, "s", "After the supervisor's death the monitor kills what is left"
     )
-    heartbeat: float = _number(0.25, "s", "A worker's event loop advances its counter this often")
+    heartbeat: float = _number(
+        BEAT_SECONDS, "s", "A worker's event loop advances its counter this often"
+    )
     help: float = _number(
-        0.5, "s", "A slot whose worker's loop has not beaten for so long is helped by a sibling"
+        SILENT_SECONDS,
+        "s",
+        "A slot whose worker's loop has not beaten for so long is helped by a sibling",
     )
     abort_limit: float = _number(
         0.5, "s", "A stuck worker has this long to write its stack, before SIGKILL"

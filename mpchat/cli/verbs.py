@@ -25,6 +25,7 @@ from mpchat.daemon import (
 )
 from mpchat.errors import ConfigError, ExitCode, StartError
 from mpchat.ipc.control import PATIENCE, ControlError, ask
+from mpchat.scoreboard.scoreboard import SLOTS
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -187,7 +188,7 @@ def restart(slot: int | None, as_json: bool, **options: Any) -> None:
 
 
 @commands.command()
-@click.argument("workers", type=click.IntRange(1, 256), metavar="N")
+@click.argument("workers", type=click.IntRange(1, SLOTS), metavar="N")
 @_operator_options
 def scale(workers: int, as_json: bool, **options: Any) -> None:
     """Set the number of workers to N; return when they are ready.

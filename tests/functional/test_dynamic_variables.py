@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service
+from tests.kit.control import Control
 from tests.kit.raw import raw_connect
 from tests.kit.waiting import eventually
 
@@ -176,19 +177,25 @@ async def test_keepalive_pings_and_ends_a_dead_peer(
 
 
 async def test_keepalive_blames_no_client_for_a_frozen_worker(
-    websocket_client: WebsocketClient, supervisor: Service, dynamic_config: DynamicConfig
+    service_port: int, supervisor: Service, control: Control, dynamic_config: DynamicConfig
 ) -> None:
-    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 200, "timeout_ms": 200})
-    async with websocket_client.get("chat") as chat:
-        for pid in supervisor.pids("worker"):
-            supervisor.freeze(pid)
-        # Longer than interval and timeout together, and the clients answer nothing meanwhile.
-        await asyncio.sleep(1)
-        for pid in supervisor.pids("worker"):
-            supervisor.thaw(pid)
-        await asyncio.sleep(1)
-        await chat.send("alive")
-        assert await chat.recv() == "alive"
+    reader, writer = await raw_connect(service_port, "/chat")
+    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 200, "timeout_ms": 1000})
+    assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"
+    workers = supervisor.pids("worker")
+    for pid in workers:
+        supervisor.freeze(pid)
+    # The answer comes in time, and lies unread for longer than interval and timeout together.
+    writer.write(b"\x8a\x80\x00\x00\x00\x00")
+    await eventually(
+        lambda: all(worker["silent_seconds"] > 1.5 for worker in control.workers()),
+        "silence of all workers",
+    )
+    for pid in workers:
+        supervisor.thaw(pid)
+    assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.covers("Drain.lameduck_ms", "MPCHAT_DRAIN")

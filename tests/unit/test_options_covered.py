@@ -1,6 +1,6 @@
 """Every option has a test that sets it and sees what it does.
 
-Whether the test sets it is seen when it runs: tests/functional/conftest.py.
+A functional test is seen to set it when it runs (tests/functional/conftest.py), any other by its source.
 """
 
 from __future__ import annotations
@@ -18,23 +18,15 @@ from tests.kit.covering import PLACES, WITHOUT_EFFECT_YET, is_set, options, vari
 TESTS = Path(__file__).parent.parent
 
 
-def claims() -> Iterator[tuple[str, str]]:
-    """Yield each option that a test covers, and the test."""
+def claims() -> Iterator[tuple[str, Path, str]]:
+    """Yield each option that a test covers, the test's file and its source."""
     for path in TESTS.rglob("test_*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                test = f"{path.relative_to(TESTS)}::{node.name}"
-                marks = [found for mark in node.decorator_list for found in ast.walk(mark)]
-                for mark in marks:
-                    if isinstance(mark, ast.Call) and ast.unparse(mark.func) == MARK:
-                        for name in mark.args:
-                            assert isinstance(name, ast.Constant)
-                            yield str(name.value), test
-                        assert not any(
-                            word in ast.unparse(m)
-                            for m in node.decorator_list
-                            for word in ("skip", "xfail")
-                        ), test
+                for call in (found for mark in node.decorator_list for found in ast.walk(mark)):
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == MARK:
+                        for name in call.args:
+                            yield ast.literal_eval(name), path, ast.unparse(node)
 
 
 MARK = "pytest.mark.covers"
@@ -42,7 +34,18 @@ CLAIMS = [*claims()]
 
 
 def test_every_option_is_covered_and_nothing_else() -> None:
-    assert {name for name, _test in CLAIMS} == {*options(), *variables()}
+    assert {name for name, _path, _source in CLAIMS} == {*options(), *variables()}
+
+
+@pytest.mark.parametrize(("name", "path", "source"), CLAIMS)
+def test_a_test_that_covers_an_option_is_run_and_sets_it(
+    name: str, path: Path, source: str
+) -> None:
+    assert "pytest.mark.skip" not in source
+    assert "pytest.mark.xfail" not in source
+    if not path.is_relative_to(TESTS / "functional"):
+        option = name.rpartition(".")[2].replace("-", "_")
+        assert f"{option}=" in source
 
 
 def test_every_model_has_its_place() -> None:

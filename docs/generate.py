@@ -37,6 +37,7 @@ from mpchat.handlers.tests_control import TestsControl
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, Metric
+from mpchat.server import stages
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
@@ -228,6 +229,8 @@ def states() -> str:
         ("A WebSocket connection", phases.Phase, phases.Event, _steps()),
     ):
         lines += ["", f"## {title}", "", *_grid(columns, rows, table)]
+    lines += ["", "## A client's socket until it is a WebSocket", ""]
+    lines += ["These are the tables of `stages` in `mpchat/server/`.", "", *_stages()]
     return "\n".join(lines) + "\n"
 
 
@@ -244,6 +247,18 @@ def _steps() -> dict[Any, str]:
         next_phase = "" if cell.phase is phase else f" → **{cell.phase.name.lower()}**"
         found[phase, event] = done + next_phase
     return found
+
+
+def _stages() -> Iterator[str]:
+    """Return the table of stages."""
+    yield "| Stage | What may follow | A client that takes too long | Counted as |"
+    yield "| --- | --- | --- | --- |"
+    for stage, after in stages.NEXT.items():
+        later = ", ".join(_named(found) for found in sorted(after - {stage}))
+        timeout = stages.TIMEOUTS.get(stage)
+        end = _words(timeout.end.name.lower()) if timeout is not None else ""
+        limit = f"`{timeout.limit}`" if timeout is not None and timeout.limit else ""
+        yield f"| {_named(stage)} | {later} | {end} | {limit} |"
 
 
 def _words(name: str) -> str:

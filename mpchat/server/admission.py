@@ -38,10 +38,12 @@ class Admission:
         handlers: Sequence[HandlerBase],
         options: ListenerOptions,
         snapshot: Callable[[], Snapshot],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._board = board
         self._options = options
         self._snapshot = snapshot
+        self._clock = clock
         self._key = board.scoreboard.address_key
         self._indexes = {handler.name: index for index, handler in enumerate(handlers)}
 
@@ -61,7 +63,7 @@ class Admission:
 
     def admit(self, handler: HandlerBase, client: Client) -> str | None:
         """Count a handshake and return None, or return why it is refused; ``release`` uncounts it."""
-        second = int(time.time())
+        second = int(self._clock())
         index = self._indexes[handler.name]
         self._count(index, client.key, 1)
         self._board.row.count_handshake(index, second, 1)

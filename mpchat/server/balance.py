@@ -16,6 +16,7 @@ import socket
 import sys
 import termios
 import time
+from collections.abc import Callable
 
 from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 from mpchat.scoreboard.scoreboard import ROWS
@@ -34,9 +35,12 @@ _TOLERATED = 4
 class Balance:
     """One worker's view of the numbers of all slots."""
 
-    def __init__(self, board: ServiceBoard, slot: int) -> None:
+    def __init__(
+        self, board: ServiceBoard, slot: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._board = board
         self._slot = slot
+        self._clock = clock
         self._outboxes: dict[int, socket.socket] = {}
         self._next_look = 0.0
         self._accepted = 0
@@ -63,7 +67,7 @@ class Balance:
         """
         if not self._outboxes:
             return False
-        now = time.monotonic()
+        now = self._clock()
         self._accepted += 1
         if now >= self._next_look or self._accepted * _SLOTS_PER_ACCEPT >= self._board.slots:
             self._next_look = now + _LOOK_SECONDS

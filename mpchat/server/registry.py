@@ -8,8 +8,6 @@ whichever way a client's end becomes known.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import Protocol
 
 from mpchat.server.access_log import AccessLog
@@ -39,7 +37,6 @@ class Registry:
         shared: Shared,
         admission: Admission,
         access: AccessLog,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waiting: set[Waiting] = set()
         self.connections: set[WebSocketProtocol] = set()
@@ -48,7 +45,6 @@ class Registry:
         self._shared = shared
         self._admission = admission
         self._access = access
-        self._clock = clock
         self._one_left = asyncio.Event()
 
     def enter(self, client: Waiting) -> bool:
@@ -83,7 +79,7 @@ class Registry:
         self.connections.discard(protocol)
         self._one_less()
         self._admission.release(protocol.handler, protocol.client)
-        seconds = self._clock() - protocol.since
+        seconds = self._shared.clock() - protocol.since
         code, connection = protocol.close_code, protocol.context.id
         self._access.closed(protocol.handler, code, seconds, connection)
 

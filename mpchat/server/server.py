@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -85,6 +84,7 @@ class Server:
             ids=(f"{prefix}-{number:x}" for number in itertools.count(1)),
         )
         self._loop = loop
+        self._clock = shared.clock
         self._counters = shared.counters
         self._turn = shared.turn
         self._acceptor = Acceptor(
@@ -115,7 +115,7 @@ class Server:
 
     def connections_now(self) -> list[dict[str, Any]]:
         """Return a row for operators for each open WebSocket connection."""
-        now = time.monotonic()
+        now = self._clock()
         return [describe_connection(protocol, now) for protocol in self.registry.connections]
 
     def _on_socket(self, sock: socket.socket, address: Any) -> None:

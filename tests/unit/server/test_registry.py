@@ -26,6 +26,7 @@ class Board:
         self.told: list[Any] = []
         self.counters = SimpleNamespace(sockets=0, waiting=0)
         self.turn = SimpleNamespace(touch=lambda: None)
+        self.clock = lambda: 12.5
 
     def admits_socket(self, own: int, waiting: int) -> bool:
         self.told.append((own, waiting))
@@ -51,7 +52,7 @@ def board() -> Board:
 
 @pytest.fixture
 def registry(board: Any) -> Registry:
-    return Registry(board, board, board, lambda: 12.5)
+    return Registry(board, board, board)
 
 
 class Connection:

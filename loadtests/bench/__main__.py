@@ -25,7 +25,7 @@ from .report import OURS
 from .rows import ROWS, Row
 from .servers import BASE, LARGE_MESSAGES, MPCHAT_CONFIG, SERVERS, Server, running
 
-MOST_CONNECTIONS = max(row.connections for row in ROWS)
+MAX_CONNECTIONS = max(row.connections for row in ROWS)
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> report.Document:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("the benchmark needs two CPUs, one for a server and one for its load")
-    allow_open_files(2 * MOST_CONNECTIONS)
+    allow_open_files(2 * MAX_CONNECTIONS)
     rows = chosen(ROWS, options.rows, options.quick)
     servers = chosen(SERVERS, options.servers, options.quick)
     servers = [BASE, *(server for server in servers if server is not BASE)]

@@ -125,7 +125,7 @@ class WebSocketProtocol(TimedLife):
             self._begin_keepalive()
         parser, incoming = self.parser, self.incoming
         messages = incoming.messages
-        incoming.more = parser.feed(data, messages, turn.most_frames)
+        incoming.more = parser.feed(data, messages, turn.max_frames)
         if parser.has_control:
             self._on_control()
         if self._limits is not None:
@@ -150,7 +150,7 @@ class WebSocketProtocol(TimedLife):
             return
         self.turn.charge(READ + len(data))
         if self.phase < LINGERING:
-            incoming.more = self.parser.drop(data, self.turn.most_frames)
+            incoming.more = self.parser.drop(data, self.turn.max_frames)
             if self.parser.is_over:
                 self._input_ended()
             elif incoming.more:
@@ -242,7 +242,7 @@ class WebSocketProtocol(TimedLife):
 
     def _parse_more(self) -> None:
         incoming, parser, turn = self.incoming, self.parser, self.turn
-        incoming.more = parser.feed(b"", incoming.messages, turn.most_frames)
+        incoming.more = parser.feed(b"", incoming.messages, turn.max_frames)
         if parser.has_control:
             self._on_control()
         if turn.left < turn.mark:

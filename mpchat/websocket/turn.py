@@ -55,7 +55,7 @@ class Turn(Budget):
     Attributes:
         will_publish: The counters of messages will be published soon. The hot path looks here before it
             calls ``publish_soon``.
-        most_frames: Frames to parse for one connection at a time.
+        max_frames: Frames to parse for one connection at a time.
         open_line, new_line: The lines of open WebSockets, and of everything else.
         kept: Bytes that the members of the lines have read and not parsed.
         on_full: Called when more than ``max_kept_bytes`` is kept: all connections have to stop reading
@@ -74,7 +74,7 @@ class Turn(Budget):
         "_touched",
         "is_full",
         "kept",
-        "most_frames",
+        "max_frames",
         "new_line",
         "on_full",
         "open_line",
@@ -98,7 +98,7 @@ class Turn(Budget):
         self.will_publish = False
         self.open_line: Line = deque()
         self.new_line: Line = deque()
-        self.most_frames = thresholds.max_frames
+        self.max_frames = thresholds.max_frames
         self.kept = 0
         self._line = 1
         self.is_full = False
@@ -187,7 +187,7 @@ class Turn(Budget):
         waiting = [len(line) for line in lines]
         thresholds = self.thresholds
         crowded = self.is_crowded
-        self.most_frames = thresholds.max_frames_in_crowd if crowded else thresholds.max_frames
+        self.max_frames = thresholds.max_frames_in_crowd if crowded else thresholds.max_frames
         while any(waiting) and self.left > 0:
             # Kept from turn to turn: one in the first line may need all of each.
             self._line = 1 - self._line

@@ -39,9 +39,9 @@ _SLACK = 4 * MIB
 """Of a process: pages that hold something else beside what was freed."""
 _PAUSE = 0.1
 """Seconds between an honest client's messages: far less often than any limit allows."""
-_AT_MOST = 2.0
+_MAX_RATIO = 2.0
 """Times the p99 before."""
-_LEAST = 0.0005
+_MIN_SECONDS = 0.0005
 """Seconds below which a p99 is the machine's own restlessness."""
 
 
@@ -211,7 +211,7 @@ def run(attack: Attack, folder: Path, scale: Scale) -> Outcome:
         failures.append(f"memory rose to {highest / MIB:.0f} MiB, promised are {allowed / MIB:.0f}")
     if after.memory > before.memory + WORKERS * (_KEPT + _SLACK):
         failures.append(f"memory was {before.memory / MIB:.0f} and is {after.memory / MIB:.0f} MiB")
-    most = _AT_MOST * max(times[1], _LEAST)
+    most = _MAX_RATIO * max(times[1], _MIN_SECONDS)
     if scale.timed and not times[2] <= most:
         failures.append(f"the p99 was {_ms(times[2])}, and {_ms(most)} is the most")
     return Outcome(

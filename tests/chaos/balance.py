@@ -13,7 +13,7 @@ from tests.chaos.box import Box, kill
 from tests.chaos.judge import Kill
 from tests.chaos.torture import Outcome, Scale, Torture
 
-_MOST = 1.1
+_MAX_RATIO = 1.1
 _WORKERS = 4
 _RUSH = "after two more at once"
 """A number that is told and not judged: who could not be passed on stays where it was accepted."""
@@ -67,7 +67,7 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
     failures += [
         f"{when} the fullest slot had {ratio:.2f} times the mean"
         for when, ratio in ratios.items()
-        if ratio > _MOST and when != _RUSH
+        if ratio > _MAX_RATIO and when != _RUSH
     ]
     return Outcome(
         {

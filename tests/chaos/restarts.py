@@ -15,7 +15,7 @@ from tests.chaos.torture import Outcome, Scale, Torture
 
 _STORM = 20
 """Signals of a storm of reloads."""
-_FEWEST, _MOST = 3, 5
+_MIN_WORKERS, _MAX_WORKERS = 3, 5
 
 
 def restarts(folder: Path, scale: Scale, without: str) -> Outcome:
@@ -28,7 +28,7 @@ def restarts(folder: Path, scale: Scale, without: str) -> Outcome:
             for turn in range(scale.restarts):
                 for _ in range(_STORM):
                     box.service.send_signal(signal.SIGHUP)
-                workers = _scale(box, workers, random.randint(_FEWEST, _MOST))
+                workers = _scale(box, workers, random.randint(_MIN_WORKERS, _MAX_WORKERS))
                 old = box.workers()
                 if turn % 2:
                     ask(str(box.control), {"verb": "restart", "slot": None})
@@ -37,11 +37,11 @@ def restarts(folder: Path, scale: Scale, without: str) -> Outcome:
                 box.wait_settled(workers, *old)
                 if turn == 0:
                     # Slots keep their sockets when they are scaled away, so all are there from now on.
-                    workers = _scale(box, workers, _MOST)
-                    box.wait_settled(_MOST)
+                    workers = _scale(box, workers, _MAX_WORKERS)
+                    box.wait_settled(_MAX_WORKERS)
                     descriptors = box.descriptors()
-            _scale(box, workers, _MOST)
-            box.wait_settled(_MOST)
+            _scale(box, workers, _MAX_WORKERS)
+            box.wait_settled(_MAX_WORKERS)
             with contextlib.suppress(TimeoutError):
                 wait_until(lambda: box.descriptors() <= descriptors, "end of the restart", 5)
             left = box.descriptors() - descriptors

@@ -58,7 +58,7 @@ PART = (
 
 A test that starts a service takes seconds: there is one of each kind.
 """
-_MOST_SECONDS = 600
+_MAX_SECONDS = 600
 """For the tests of one version: one that hangs fails."""
 _CHECKOUT = (
     "tests",
@@ -141,7 +141,7 @@ def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
 {shlex.quote(python)} -m venv {environment}
 {environment}/bin/python -m pip install --quiet '{wheel}[test]'
 cd {checkout}
-timeout {_MOST_SECONDS} {environment}/bin/python -m pytest -q -n 4 -p no:cacheprovider {" ".join(PART)}
+timeout {_MAX_SECONDS} {environment}/bin/python -m pytest -q -n 4 -p no:cacheprovider {" ".join(PART)}
 """
 
 

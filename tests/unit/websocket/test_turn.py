@@ -28,7 +28,7 @@ from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, frame
 
 MANY = 200
 THRESHOLDS = Thresholds()
-WORK_OF_A_TURN, MOST_FRAMES = THRESHOLDS.turn_work, THRESHOLDS.max_frames
+WORK_OF_A_TURN, MAX_FRAMES = THRESHOLDS.turn_work, THRESHOLDS.max_frames
 UNLIMITED = replace(
     THRESHOLDS,
     turn_work=1 << 60,
@@ -44,7 +44,7 @@ GOODBYE = frame(FINAL | BINARY, b"bye")
 CODE = (1000).to_bytes(2, "big")
 TURNS = 2
 """A turn as it is counted here may have parts of two budgets."""
-FRAMES_OF_A_TURN = TURNS * WORK_OF_A_TURN // FRAME + MOST_FRAMES
+FRAMES_OF_A_TURN = TURNS * WORK_OF_A_TURN // FRAME + MAX_FRAMES
 COMPRESSED = 0x40
 BITS = Agreement(15, 15, client_takeover=True, server_takeover=True)
 
@@ -263,11 +263,11 @@ def test_a_large_message_is_inflated_in_several_turns() -> None:
     messages: list[str | bytes] = []
     whole = bytes(range(256)) * (size // 256)
     data = frame(FINAL | COMPRESSED | BINARY, compressed(whole)) + SMALL
-    more, steps = parser.feed(data, messages, MOST_FRAMES), 1
+    more, steps = parser.feed(data, messages, MAX_FRAMES), 1
     while more:
         assert parser.is_within_message == (messages != [whole, bytes(4)])
         budget.renew()
-        more = parser.feed(b"", messages, MOST_FRAMES)
+        more = parser.feed(b"", messages, MAX_FRAMES)
         steps += 1
     assert messages == [whole, bytes(4)]
     assert steps >= size * INFLATED_BYTE // WORK_OF_A_TURN

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
+from tests.kit.control import Control
 from tests.kit.raw import handshake
 
 WORKERS = 4
@@ -27,7 +27,6 @@ def service_config_yaml(
     request: pytest.FixtureRequest, service_config_yaml: Any, service_tmpdir: Path
 ) -> Any:
     server = service_config_yaml["components_manager"]["components"]["server"]
-    server["control-socket"] = str(service_tmpdir / "control.sock")
     if getattr(request, "param", "port") == "unix":
         del server["listener"]["port"]
         server["listener"]["unix-socket"] = str(service_tmpdir / "clients.sock")
@@ -56,20 +55,20 @@ def connect(supervisor: Service, service_tmpdir: Path) -> Iterator[Connect]:
         yield connect
 
 
-def slots(folder: Path) -> list[int]:
+def slots(control: Control) -> list[int]:
     """Return the connections of each slot, if all have one ready worker."""
-    rows = ask(str(folder / "control.sock"), {"verb": "status"})["workers"]
+    rows = control.workers()
     if [row["state"] for row in rows] != ["ready"] * WORKERS:
         return []
     return [row["connections"] for row in rows]
 
 
-def replace_worker(service: Service, folder: Path) -> int:
+def replace_worker(service: Service, control: Control) -> int:
     """Kill the worker of the first slot and return the next one's pid, when it serves."""
     victim = service.pids("worker main-task-processor/0")[0]
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: service.pids("worker main-task-processor/0") not in ([], [victim]), "next")
-    wait_until(lambda: slots(folder), "ready workers")
+    wait_until(lambda: slots(control), "ready workers")
     return service.pids("worker main-task-processor/0")[0]
 
 
@@ -79,26 +78,26 @@ def is_answered(sock: socket.socket) -> bool:
 
 @pytest.mark.parametrize("service_config_yaml", ["port", "unix"], indirect=True)
 def test_a_slot_that_has_fewer_is_filled_up(
-    supervisor: Service, connect: Connect, service_tmpdir: Path
+    supervisor: Service, connect: Connect, control: Control
 ) -> None:
     assert all(map(is_answered, connect(WORKERS * EACH)))
-    replace_worker(supervisor, service_tmpdir)
-    found = slots(service_tmpdir)
+    replace_worker(supervisor, control)
+    found = slots(control)
     assert found[0] == 0
     lost = WORKERS * EACH - sum(found)
     assert all(map(is_answered, connect(lost)))
     # By the kernel's dealing alone it would have a quarter of its share.
-    assert min(slots(service_tmpdir)) >= 0.6 * EACH
-    totals = ask(str(service_tmpdir / "control.sock"), {"verb": "status"})["totals"]
+    assert min(slots(control)) >= 0.6 * EACH
+    totals = control.totals()
     assert totals["passed_on"] > 0
     assert totals["accepted"] == WORKERS * EACH + lost
 
 
 def test_what_is_passed_on_waits_for_a_worker_without_descriptors(
-    supervisor: Service, connect: Connect, service_tmpdir: Path
+    supervisor: Service, connect: Connect, control: Control
 ) -> None:
     assert all(map(is_answered, connect(WORKERS * EACH)))
-    worker = replace_worker(supervisor, service_tmpdir)
+    worker = replace_worker(supervisor, control)
     limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     used = max(int(entry.name) for entry in Path(f"/proc/{worker}/fd").iterdir())
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 1, limits[1]))

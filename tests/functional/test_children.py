@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
+from tests.kit.waiting import eventually
 
 HANDLER = """
 import asyncio, json, multiprocessing, os, socket, subprocess, threading, time
@@ -106,9 +107,7 @@ async def start_all(chat: ClientConnection) -> list[int]:
 
 
 async def wait_for_ends(pids: list[int]) -> None:
-    await asyncio.to_thread(
-        wait_until, lambda: not any(map(lives, pids)), "end of what the handler started"
-    )
+    await eventually(lambda: not any(map(lives, pids)), "end of what the handler started")
 
 
 def signals(status: str) -> dict[str, int]:
@@ -148,9 +147,7 @@ async def test_what_a_handler_starts_ends_with_its_worker_whatever_ends_that(
         first = await start_all(chat)
         os.kill(worker, signal.SIGKILL)
         await wait_for_ends(first)
-    await asyncio.to_thread(
-        wait_until, lambda: service.pids("worker") not in ([], [worker]), "a new worker"
-    )
+    await eventually(lambda: service.pids("worker") not in ([], [worker]), "a new worker")
     async with connect(f"ws://localhost:{service.port}/chat") as chat:
         await chat.recv()
         second = await start_all(chat)

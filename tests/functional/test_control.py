@@ -20,7 +20,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from mpchat.ipc.control import ControlError
-from mpchat.scoreboard.counters import TOTALS
+from mpchat.scoreboard.counters import LIMITS, TOTALS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 from tests.kit.control import Control
@@ -307,6 +307,7 @@ def test_no_service_is_found_by_a_port_that_nobody_chose(
 def test_every_field_is_described(supervisor: Service, control: Control) -> None:
     text = (Path(__file__).parent.parent.parent / "docs" / "control-socket.md").read_text()
     answer = control.status()
+    assert set(answer["limits"]) == set(LIMITS)
     names = {*answer, *answer["totals"], *answer["workers"][0]}
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from mpchat.ipc.control import ControlError, ask
+from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import WebsocketClient
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
+from tests.kit.control import Control
+from tests.kit.waiting import eventually
 
 APP = """
 from mpchat import WebsocketHandlerBase, minimal_server_component_list
@@ -32,11 +34,10 @@ components = minimal_server_component_list().append(Chat)
 async def test_a_restart_loads_the_release_of_now(
     service_command: list[str],
     service_config: Any,
+    control: Control,
     tmp_path: Path,
 ) -> None:
-    control = str(tmp_path / "control.sock")
     components = service_config["components_manager"]["components"]
-    components["server"]["control-socket"] = control
     del components["handler-ping"]
     for number in (1, 2):
         release = tmp_path / "releases" / str(number)
@@ -56,13 +57,12 @@ async def test_a_restart_loads_the_release_of_now(
                 return await chat.recv()
 
         async def restart() -> None:
-            await asyncio.to_thread(ask, control, {"verb": "restart"})
+            await asyncio.to_thread(control.restart)
 
         async def replace_template(done: int) -> None:
             (template,) = service.pids("template")
             os.kill(template, signal.SIGKILL)
-            await asyncio.to_thread(
-                wait_until,
+            await eventually(
                 lambda: service.stderr().count("is ready in place") == done,
                 "another template",
             )
@@ -72,7 +72,7 @@ async def test_a_restart_loads_the_release_of_now(
         (tmp_path / "next").rename(current)
         # What only replaces a process of the running release is of that release.
         await replace_template(1)
-        await asyncio.to_thread(ask, control, {"verb": "restart", "slot": 0})
+        await asyncio.to_thread(control.restart, 0)
         assert await served() == "release 1"
         await restart()
         assert await served() == "release 2"

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
+from tests.kit.waiting import eventually
 
 SLOW = """
 import pathlib, time
@@ -32,20 +33,15 @@ async def test_signals_that_come_while_a_service_loads_are_not_lost(
     command = [*service_command, "--app", "slow:components", "-c", str(config)]
     service = Service(command, tmp_path)
     try:
-        await asyncio.to_thread(
-            wait_until, (tmp_path / "loading").exists, "a module that is being imported"
-        )
+        await eventually((tmp_path / "loading").exists, "a module that is being imported")
         service.send_signal(signal.SIGHUP)
         service.send_signal(signal.SIGTTIN)
         (tmp_path / "go").touch()
         await asyncio.to_thread(service.wait_ready)
-        await asyncio.to_thread(
-            wait_until,
+        await eventually(
             lambda: "dynamic config generation 2 is applied" in service.stderr(),
             "a reload",
         )
-        await asyncio.to_thread(
-            wait_until, lambda: len(service.pids("worker")) == 2, "one worker more"
-        )
+        await eventually(lambda: len(service.pids("worker")) == 2, "one worker more")
     finally:
         service.close()

@@ -16,8 +16,9 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.kit.raw import HANDLERS, raw_connect
+from tests.kit.waiting import eventually
 
 NAMES = (
     "slow",
@@ -103,9 +104,7 @@ async def test_a_handler_that_only_sends_sees_the_close(
     async with websocket_client.get("ticker") as chat:
         assert await chat.recv() == "tick"
     assert chat.close_code == 1000
-    await asyncio.to_thread(
-        wait_until, lambda: "connection ended" in supervisor.stderr(), "end of the handler"
-    )
+    await eventually(lambda: "connection ended" in supervisor.stderr(), "end of the handler")
     assert "Traceback" not in supervisor.stderr()
 
 
@@ -114,17 +113,13 @@ async def test_a_group_of_tasks_ends_as_one_task_does(
 ) -> None:
     async with websocket_client.get("duplex") as chat:
         assert await chat.recv() == "tick"
-    await asyncio.to_thread(
-        wait_until, lambda: "connection ended" in supervisor.stderr(), "end of the handler"
-    )
+    await eventually(lambda: "connection ended" in supervisor.stderr(), "end of the handler")
     assert "Traceback" not in supervisor.stderr()
     async with websocket_client.get("duplex") as chat:
         await chat.send("fail")
         await chat.wait_closed()
     assert chat.close_code == 1011
-    await asyncio.to_thread(
-        wait_until, lambda: "told to fail" in supervisor.stderr(), "traceback of the handler"
-    )
+    await eventually(lambda: "told to fail" in supervisor.stderr(), "traceback of the handler")
 
 
 @pytest.mark.shared_service
@@ -147,7 +142,7 @@ async def test_try_recv_and_what_is_raised_after_the_end(
         await chat.close(4001, "enough")
     name = "ConnectionClosedError 4001"
     text = f"{[name] * 4} enough"
-    await asyncio.to_thread(wait_until, lambda: text in supervisor.stderr(), "end of the handler")
+    await eventually(lambda: text in supervisor.stderr(), "end of the handler")
 
 
 @pytest.mark.shared_service
@@ -185,9 +180,7 @@ async def test_an_exception_is_1011_and_one_traceback(
             await chat.recv()
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1011
-    await asyncio.to_thread(
-        wait_until, lambda: "no answer to 'question'" in supervisor.stderr(), "traceback"
-    )
+    await eventually(lambda: "no answer to 'question'" in supervisor.stderr(), "traceback")
     assert supervisor.stderr().count("Traceback") == 1
 
 
@@ -229,7 +222,7 @@ async def test_refused_and_accepted_handshakes(service_port: int) -> None:
 @pytest.mark.shared_service
 async def test_a_failing_page_is_500(service_client: ServiceClient, supervisor: Service) -> None:
     assert (await service_client.get("/broken")).status == 500
-    await asyncio.to_thread(wait_until, lambda: "no such page" in supervisor.stderr(), "traceback")
+    await eventually(lambda: "no such page" in supervisor.stderr(), "traceback")
 
 
 @pytest.mark.shared_service
@@ -285,7 +278,7 @@ async def test_a_handler_that_quits_ends_its_connection_only(
             await chat.recv()
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1011
-    await asyncio.to_thread(wait_until, lambda: told in supervisor.stderr(), "traceback")
+    await eventually(lambda: told in supervisor.stderr(), "traceback")
     assert supervisor.stderr().count("the handler failed") == 1
     assert set(supervisor.pids("worker")) == workers
 
@@ -311,9 +304,7 @@ async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Ser
     connections = [await asyncio.open_connection("localhost", supervisor.port) for _ in range(8)]
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
-    await asyncio.to_thread(
-        wait_until, lambda: supervisor.stderr().count("was asked to end") == 4, "retirements"
-    )
+    await eventually(lambda: supervisor.stderr().count("was asked to end") == 4, "retirements")
     for _reader, writer in connections:
         writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
     for reader, writer in connections:
@@ -347,9 +338,7 @@ async def test_a_connection_leaves_no_garbage(
         _reader, writer = await raw_connect(service_port, "/slow")
         writer.transport.abort()
     told = "connection ended"
-    await asyncio.to_thread(
-        wait_until, lambda: supervisor.stderr().count(told) >= 20, "end of the handlers"
-    )
+    await eventually(lambda: supervisor.stderr().count(told) >= 20, "end of the handlers")
     assert await ask() < 20
 
 

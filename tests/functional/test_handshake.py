@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from mpchat.testsuite.service import Service, ServiceFailed, wait_until
+from mpchat.testsuite.service import Service, ServiceFailed
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
 from tests.kit.deciding import decided
 from tests.kit.requests import CASES, CHAT, KEY, PING, Case, plain, shake
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.shared_service
 
@@ -304,9 +305,7 @@ async def test_no_header_of_an_answer_holds_another(
             assert status == expected
             assert headers.get("room") == ("blue one" if status != 500 else None)
             assert "x-admin" not in headers
-    await asyncio.to_thread(
-        wait_until, lambda: "InvalidHeaderValue" in supervisor.stderr(), "traceback"
-    )
+    await eventually(lambda: "InvalidHeaderValue" in supervisor.stderr(), "traceback")
 
 
 async def test_a_handler_that_forgets_to_answer_is_answered_for(service_port: int) -> None:
@@ -365,9 +364,7 @@ async def test_allowed_origins(serve: Serve) -> None:
         line = re.compile(
             r"text=GET /chat 403 from \S+: this origin is not among the allowed ones\n"
         )
-        await asyncio.to_thread(
-            wait_until, lambda: line.search(service.stderr()), "the reason in the log"
-        )
+        await eventually(lambda: line.search(service.stderr()), "the reason in the log")
     wrong = {"websocket-handler.allowed-origins": ["https://example.com/"]}
     with pytest.raises(ServiceFailed, match="expected an origin such as"), serve(wrong):
         pass

@@ -17,8 +17,9 @@ from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.kit.raw import handshake
+from tests.kit.waiting import eventually
 
 APP = """
 import asyncio
@@ -148,9 +149,7 @@ async def test_a_worker_without_descriptors_takes_the_next_generation(
     try:
         await asyncio.to_thread(service.wait_ready)
         held = [socket.create_connection(("localhost", service.port)) for _ in range(80)]
-        await asyncio.to_thread(
-            wait_until, lambda: "cannot accept" in service.stderr(), "want of descriptors"
-        )
+        await eventually(lambda: "cannot accept" in service.stderr(), "want of descriptors")
         config_fallback_path.write_text(json.dumps({"MPCHAT_LIMITS": {"max_connections": 0}}))
         assert "generation 2" in await asyncio.to_thread(service.reload)
         for client in held:

@@ -20,10 +20,11 @@ import yaml
 from websockets.asyncio.client import connect, unix_connect
 
 from mpchat.errors import ExitCode
-from mpchat.ipc.control import ask
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
 from tests.kit.raw import HANDLERS
+from tests.kit.waiting import eventually
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -58,7 +59,7 @@ async def test_a_unix_socket(
             if kill:
                 service.process.kill()
                 await asyncio.to_thread(service.process.wait)
-                await asyncio.to_thread(wait_until, lambda: not path.exists(), "removed socket")
+                await eventually(lambda: not path.exists(), "removed socket")
             else:
                 assert await asyncio.to_thread(service.stop) == 0
                 assert not path.exists()
@@ -101,7 +102,7 @@ def test_a_unix_socket_whose_service_stands_still_is_not_taken(
     ("host", "address"), [("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1", 0, 0])]
 )
 async def test_a_client_has_the_address_of_its_own_protocol(
-    serve: Serve, service_tmpdir: Path, host: str, address: list[Any]
+    serve: Serve, control: Control, service_tmpdir: Path, host: str, address: list[Any]
 ) -> None:
     shutil.copy(HANDLERS, service_tmpdir)
     changes: dict[str, Any] = {
@@ -113,26 +114,13 @@ async def test_a_client_has_the_address_of_its_own_protocol(
         async with connect(f"ws://localhost:{service.port}/address", host=host) as chat:
             port = chat.local_address[1]
             assert json.loads(await chat.recv()) == [address[0], port, *address[1:]]
-            (listed,) = ask(str(service_tmpdir / "control.sock"), {"verb": "connections"})[
-                "connections"
-            ]
+            (listed,) = control.connections()
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             assert listed["peer"] == shown
-        await asyncio.to_thread(
-            wait_until, lambda: f"/address 101 from {shown}" in service.stderr(), "line"
-        )
+        await eventually(lambda: f"/address 101 from {shown}" in service.stderr(), "line")
 
 
-@pytest.fixture
-def service_config_yaml(service_config_yaml: Any, service_tmpdir: Path) -> Any:
-    server = service_config_yaml["components_manager"]["components"]["server"]
-    server["control-socket"] = str(service_tmpdir / "control.sock")
-    return service_config_yaml
-
-
-def test_a_client_that_never_reads_is_not_read_from(
-    supervisor: Service, service_tmpdir: Path
-) -> None:
+def test_a_client_that_never_reads_is_not_read_from(supervisor: Service, control: Control) -> None:
     frame = b"\x82\xff" + (65_536).to_bytes(8, "big") + b"\0\0\0\0" + b"x" * 65_536
     with socket.create_connection(("localhost", supervisor.port)) as client:
         client.sendall(HANDSHAKE)
@@ -146,8 +134,7 @@ def test_a_client_that_never_reads_is_not_read_from(
             pass
         # What fits into the socket buffers of both sides and our limits, and no more.
         assert sent < 64 * 1024 * 1024
-        answer = ask(str(service_tmpdir / "control.sock"), {"verb": "connections"})
-        (row,) = answer["connections"]
+        (row,) = control.connections()
         # One read of the loop's, and the write limit with the message that exceeded it.
         assert row["messages_waiting"] * 65_536 <= 256 * 1024
         assert row["bytes_waiting"] <= 3 * 65_536

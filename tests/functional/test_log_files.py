@@ -19,6 +19,7 @@ from tests.functional.conftest import Serve
 from tests.kit.lines import read_line
 from tests.kit.raw import HANDLERS
 from tests.kit.talk import APP, LINES, WORKERS, Talk, check_lines, talkers
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +49,10 @@ async def test_rotation_loses_no_line(serve: Serve, service_tmpdir: Path) -> Non
             for number in range(10):
                 moved.append(path.rename(service_tmpdir / f"own.log.{number}"))
                 service.send_signal(signal.SIGUSR1)
-                await asyncio.to_thread(wait_until, path.exists, "new file")
+                await eventually(path.exists, "new file")
                 await talk.said(500)
         # Nobody holds on to what was moved, so its disk space is free once it is removed.
-        await asyncio.to_thread(
-            wait_until, lambda: not held(service, moved), "end of all moved files"
-        )
+        await eventually(lambda: not held(service, moved), "end of all moved files")
         assert await asyncio.to_thread(service.stop) == 0
     assert check_lines("tskv", [path, *moved]) == (talk.lines, talk.pids)
     text = "\ttext=every process opens its log files again"
@@ -107,9 +106,7 @@ async def test_a_removed_folder_costs_no_line_and_no_worker(
         service.send_signal(signal.SIGUSR1)
         trouble = f"cannot reopen the log {path}: No such file or directory"
         writing = WORKERS + 2
-        await asyncio.to_thread(
-            wait_until, lambda: kept.read_text().count(trouble) == writing, "line of each process"
-        )
+        await eventually(lambda: kept.read_text().count(trouble) == writing, "line of each process")
         for worker in ("supervisor", "template", "main-task-processor/7"):
             assert re.search(rf"\tlevel=ERROR\t.*\tworker={worker}\t.*{trouble}", kept.read_text())
         # The old file goes on, but a new worker has none: it serves all the same.
@@ -117,11 +114,10 @@ async def test_a_removed_folder_costs_no_line_and_no_worker(
         again = Talk(service.port)
         async with again.going_on():
             await again.said(LINES)
-        await asyncio.to_thread(wait_until, lambda: lost(service) > 0, "lost lines")
+        await eventually(lambda: lost(service) > 0, "lost lines")
         path.parent.mkdir()
         service.send_signal(signal.SIGUSR1)
-        await asyncio.to_thread(
-            wait_until,
+        await eventually(
             lambda: path.exists() and told(path.read_text(), "No such .*") == lost(service),
             "line about the losses",
         )
@@ -190,11 +186,10 @@ async def test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else(
         flags = re.findall("flags:.*", stderr.read_text())
         talk = Talk(service.port)
         async with talk.going_on():
-            await asyncio.to_thread(wait_until, lambda: lost(service) > 1000, "lost lines")
+            await eventually(lambda: lost(service) > 1000, "lost lines")
             await talk.said(1000)
             assert "generation 2" in await asyncio.to_thread(service.reload)
-        await asyncio.to_thread(
-            wait_until,
+        await eventually(
             lambda: told(pipe.text(), "the queue was full") == lost(service),
             "line about all losses",
         )
@@ -204,7 +199,7 @@ async def test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else(
         again = Talk(service.port)
         before = lost(service)
         async with again.going_on():
-            await asyncio.to_thread(wait_until, lambda: lost(service) > before, "lost lines")
+            await eventually(lambda: lost(service) > before, "lost lines")
         await asyncio.to_thread(replace_a_worker, service)
         assert re.findall("flags:.*", stderr.read_text()) == flags
         assert await asyncio.to_thread(service.stop) == 0
@@ -216,9 +211,7 @@ async def test_a_full_device_costs_lines_that_are_counted(serve: Serve) -> None:
         talk = Talk(service.port)
         async with talk.going_on():
             await talk.said(1000)
-        await asyncio.to_thread(
-            wait_until, lambda: lost(service) >= talk.lines, "count of all lines"
-        )
+        await eventually(lambda: lost(service) >= talk.lines, "count of all lines")
 
 
 FULL = ".*(File too large|No space left on device).*"
@@ -238,11 +231,10 @@ async def test_a_disk_that_is_full_for_a_while_tears_no_line(
         async with talk.going_on():
             # To the system a file that must not grow is what a full disk is.
             limit(path.stat().st_size + 123_456)
-            await asyncio.to_thread(wait_until, lambda: lost(service) > 1000, "lost lines")
+            await eventually(lambda: lost(service) > 1000, "lost lines")
             limit(resource.RLIM_INFINITY)
             await talk.said(1000)
-        await asyncio.to_thread(
-            wait_until,
+        await eventually(
             lambda: told(path.read_text(), FULL) == lost(service),
             "line about all losses",
         )

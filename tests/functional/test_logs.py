@@ -21,6 +21,7 @@ from tests.functional.conftest import Serve
 from tests.kit.lines import read_line
 from tests.kit.raw import HANDLERS, handshake
 from tests.kit.talk import APP, LINES, talkers
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +52,7 @@ async def test_lines_of_connections_go_to_the_access_log(
             garbage.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
             assert garbage.recv(1000).startswith(b"HTTP/1.1 400 ")
         access = service_tmpdir / "access.log"
-        await asyncio.to_thread(
-            wait_until, lambda: access.read_text().count("\n") >= 4, "four lines"
-        )
+        await eventually(lambda: access.read_text().count("\n") >= 4, "four lines")
     shapes = [
         r"GET /nowhere 404 from (127\.0\.0\.1|\[::1\]):\d+: nothing is served on this path",
         r"GET /chat 101 from .*",
@@ -97,7 +96,7 @@ async def test_lines_below_the_flush_level_wait_for_company(
                 if held_back or time.monotonic() > deadline:
                     break
             assert held_back
-            await asyncio.to_thread(wait_until, lambda: last in path.read_text(), "the last line")
+            await eventually(lambda: last in path.read_text(), "the last line")
 
 
 async def test_what_a_handler_logs_says_which_connection(
@@ -117,9 +116,7 @@ async def test_what_a_handler_logs_says_which_connection(
             await chat.send("question")
             await chat.wait_closed()
         assert (await ServiceClient(service.port).get("/broken")).status == 500
-        await asyncio.to_thread(
-            wait_until, lambda: path.read_text().count("closed 10") == 2, "ends of connections"
-        )
+        await eventually(lambda: path.read_text().count("closed 10") == 2, "ends of connections")
     lines = [read_line("tskv", line) for line in path.read_bytes().splitlines(keepends=True)]
     about: dict[str, list[str]] = {}
     for line in lines:
@@ -142,6 +139,10 @@ async def test_what_a_handler_logs_says_which_connection(
     ]
 
 
+async def wait_for_line(path: Path, text: str) -> None:
+    await eventually(lambda: text in path.read_text(), text)
+
+
 async def test_mistakes_of_clients_are_no_tracebacks(serve: Serve, service_tmpdir: Path) -> None:
     path = service_tmpdir / "own.log"
     mistakes = {
@@ -156,7 +157,7 @@ async def test_mistakes_of_clients_are_no_tracebacks(serve: Serve, service_tmpdi
             with socket.create_connection(("localhost", service.port)) as client:
                 client.sendall(mistake)
                 client.recv(1000)
-            await asyncio.to_thread(wait_until, lambda text=text: text in path.read_text(), text)
+            await wait_for_line(path, text)
     lines = [read_line("tskv", line) for line in path.read_bytes().splitlines(keepends=True)]
     of_workers = [line for line in lines if line["worker"].startswith("main-")]
     assert {line["level"] for line in of_workers} <= {"INFO", "DEBUG"}
@@ -198,9 +199,7 @@ async def test_last_words_of_a_worker_are_whole(serve: Serve, service_tmpdir: Pa
     with serve(options, "--app", "crashing:components") as service:
         (service_tmpdir / "crash").touch()
         os.kill(service.pids("worker")[0], signal.SIGKILL)
-        await asyncio.to_thread(
-            wait_until, lambda: path.read_text().count("KeyError: 'the room'") >= 1, "last words"
-        )
+        await eventually(lambda: path.read_text().count("KeyError: 'the room'") >= 1, "last words")
     texts = [read_line("json", line)["text"] for line in path.read_bytes().splitlines(True)]
     first = texts.index("Traceback (most recent call last):")
     assert re.fullmatch(r"worker main-task-processor/0 pid \d+: exit status 1", texts[first - 1])
@@ -217,7 +216,7 @@ async def test_the_monitor_says_what_it_does_when_the_supervisor_is_gone(
         service.freeze(frozen)
         service.process.kill()
         expected = f"pid {frozen} is killed: it outlived the supervisor"
-        await asyncio.to_thread(wait_until, lambda: expected in path.read_text(), "its line")
+        await eventually(lambda: expected in path.read_text(), "its line")
     lines = [read_line("tskv", line) for line in path.read_bytes().splitlines(keepends=True)]
     said = [line for line in lines if line["worker"] == "monitor"]
     assert [(line["level"], line["module"]) for line in said] == [
@@ -240,12 +239,12 @@ async def test_the_dynamic_config_goes_before_a_handler_s_own_level(
     with serve(options) as service:
         client = ServiceClient(service.port)
         await client.get("/ping")
-        await asyncio.to_thread(wait_until, lambda: "GET /ping" in path.read_text(), "line")
+        await eventually(lambda: "GET /ping" in path.read_text(), "line")
         config_fallback_path.write_text("{}")
         await asyncio.to_thread(service.reload)
         await client.request("HEAD", "/ping")
         await client.get("/nowhere")
-        await asyncio.to_thread(wait_until, lambda: "GET /nowhere" in path.read_text(), "line")
+        await eventually(lambda: "GET /nowhere" in path.read_text(), "line")
     assert "HEAD /ping" not in path.read_text()
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosedOK
 
-from mpchat.ipc.control import ask
-from mpchat.scoreboard.counters import LIMITS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
 from tests.kit.raw import raw_connect
+from tests.kit.waiting import eventually
 
 MASK = bytes(4)
 PING = b"\x89\x80" + MASK
@@ -30,23 +27,6 @@ CONTINUATION_OF_ONE = b"\x00\x81" + MASK + b"x"
 def message(size: int) -> bytes:
     """A binary message of up to 125 bytes."""
     return b"\x82" + bytes([0x80 | size]) + MASK + bytes(size)
-
-
-@pytest.fixture
-def limits(service_tmpdir: Path, service_config: Any) -> Callable[[], dict[str, int]]:
-    """What the limits have ended, those that have ended nothing left out."""
-    socket = str(service_tmpdir / "control.sock")
-    service_config["components_manager"]["components"]["server"]["control-socket"] = socket
-
-    def read() -> dict[str, int]:
-        found = ask(socket, {"verb": "status"})["limits"]
-        assert set(found) == set(LIMITS)
-        return {name: count for name, count in found.items() if count}
-
-    return read
-
-
-Limits = Callable[[], dict[str, int]]
 
 
 async def closing_code(port: int, *sent: bytes, pause: float = 0.0, path: str = "/chat") -> int:
@@ -112,24 +92,24 @@ for option in {[*OPTIONS]}:
     ],
 )
 async def test_a_limit_ends_and_counts_who_goes_beyond_it(
-    serve: Serve, limits: Limits, service_tmpdir: Path, option: str, sent: bytes, code: int
+    serve: Serve, control: Control, service_tmpdir: Path, option: str, sent: bytes, code: int
 ) -> None:
     (service_tmpdir / "limited.py").write_text(ONE_LIMIT_EACH)
     changes = {f"handler-{name}": {"path": f"/{name}", name: OPTIONS[name]} for name in OPTIONS}
     with serve(changes, "--app", "limited:components") as service:
-        before = limits()
+        before = control.limits()
         assert await closing_code(service.port, sent, path=f"/{option}") == code
-        assert limits() == {**before, option: before.get(option, 0) + 1}
+        assert control.limits() == {**before, option: before.get(option, 0) + 1}
 
 
-async def test_control_frames_have_a_limit_by_default(serve: Serve, limits: Limits) -> None:
+async def test_control_frames_have_a_limit_by_default(serve: Serve, control: Control) -> None:
     # Of 100; these are in the midst of a message.
     with serve({}) as service:
         assert await closing_code(service.port, FRAGMENT + PING * 200) == 1008
-        assert limits() == {"max-control-frames-per-second": 1}
+        assert control.limits() == {"max-control-frames-per-second": 1}
 
 
-async def test_rates_let_through_what_they_allow(serve: Serve, limits: Limits) -> None:
+async def test_rates_let_through_what_they_allow(serve: Serve, control: Control) -> None:
     changes = {
         "websocket-handler.max-messages-per-second": 20,
         "websocket-handler.max-bytes-per-second": 20_000,
@@ -144,11 +124,11 @@ async def test_rates_let_through_what_they_allow(serve: Serve, limits: Limits) -
                     assert await chat.recv() == "x" * 500
                     await (await chat.ping())
                 await asyncio.sleep(1)
-        assert limits() == {}
+        assert control.limits() == {}
 
 
 @pytest.mark.covers("WebsocketOptions.idle-timeout")
-async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, limits: Limits) -> None:
+async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, control: Control) -> None:
     with serve({"websocket-handler.idle-timeout": "500ms"}) as service:
         async with WebsocketClient(service.port).get("chat") as chat:
             until = time.monotonic() + 1.5
@@ -160,21 +140,21 @@ async def test_a_client_that_keeps_talking_is_not_idle(serve: Serve, limits: Lim
                 await chat.recv()
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == 1001
-        assert limits() == {"idle-timeout": 1}
+        assert control.limits() == {"idle-timeout": 1}
 
 
 @pytest.mark.covers("WebsocketOptions.message-timeout")
 async def test_a_message_that_drips_ends_though_something_comes(
-    serve: Serve, limits: Limits
+    serve: Serve, control: Control
 ) -> None:
     with serve({"websocket-handler.message-timeout": "300ms"}) as service:
         whole = message(3)
         drips = [whole, b"\x82\xfe\xff\xff" + MASK, *([b"x"] * 1000)]
         assert await closing_code(service.port, *drips, pause=0.02) == 1008
-        assert limits() == {"message-timeout": 1}
+        assert control.limits() == {"message-timeout": 1}
 
 
-async def test_who_pings_and_never_reads_is_cut_off(serve: Serve, limits: Limits) -> None:
+async def test_who_pings_and_never_reads_is_cut_off(serve: Serve, control: Control) -> None:
     changes = {
         "websocket-handler.max-control-frames-per-second": 1_000_000_000,
         "websocket-handler.write-timeout": "300ms",
@@ -189,22 +169,22 @@ async def test_who_pings_and_never_reads_is_cut_off(serve: Serve, limits: Limits
                 await writer.drain()
                 # Our own end of the connection is not read, or the pongs would be taken from it.
                 writer.transport.pause_reading()  # type: ignore[attr-defined]
-        assert limits() == {"write-timeout": 1}
+        assert control.limits() == {"write-timeout": 1}
 
 
-async def test_a_dead_peer_is_counted(serve: Serve, limits: Limits) -> None:
+async def test_a_dead_peer_is_counted(serve: Serve, control: Control) -> None:
     changes = {
         "websocket-handler.ping-interval": "200ms",
         "websocket-handler.ping-timeout": "200ms",
     }
     with serve(changes) as service:
         _reader, writer = await raw_connect(service.port, "/chat")
-        await asyncio.to_thread(wait_until, lambda: limits() == {"ping-timeout": 1}, "the count")
+        await eventually(lambda: control.limits() == {"ping-timeout": 1}, "the count")
         writer.close()
 
 
 @pytest.mark.covers("ListenerOptions.max_connections_per_worker")
-async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
+async def test_max_connections_per_worker(serve: Serve, control: Control) -> None:
     changes = {
         "server.listener.max_connections_per_worker": 2,
         "task_processors.main-task-processor.worker_threads": 1,
@@ -213,16 +193,12 @@ async def test_max_connections_per_worker(serve: Serve, limits: Limits) -> None:
         client = WebsocketClient(service.port)
         async with client.get("chat"), client.get("chat"):
             assert (await ServiceClient(service.port).get("/ping")).status == 503
-        assert limits() == {"listener.max_connections_per_worker": 1}
-        await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
+        assert control.limits() == {"listener.max_connections_per_worker": 1}
+        await eventually(lambda: serves(service.port), "a place")
 
 
 @pytest.mark.covers("ListenerOptions.max_handshakes")
-async def test_max_handshakes(serve: Serve, limits: Limits, service_tmpdir: Path) -> None:
-    def waiting() -> int:
-        totals = ask(str(service_tmpdir / "control.sock"), {"verb": "status"})["totals"]
-        return int(totals["waiting"])
-
+async def test_max_handshakes(serve: Serve, control: Control) -> None:
     with serve({"server.listener.max_handshakes": 2}) as service:
         client = WebsocketClient(service.port)
         # Those that have become WebSockets do not count.
@@ -231,10 +207,10 @@ async def test_max_handshakes(serve: Serve, limits: Limits, service_tmpdir: Path
             for _reader, writer in begun:
                 writer.write(b"GET /chat HT")
             # Two workers that take the second and the third at once would refuse both.
-            await asyncio.to_thread(wait_until, lambda: waiting() == 2, "two handshakes")
+            await eventually(lambda: control.totals()["waiting"] == 2, "two handshakes")
             silent, own = await asyncio.open_connection("localhost", service.port)
-            await asyncio.to_thread(
-                wait_until, lambda: limits() == {"listener.max_handshakes": 1}, "a refusal"
+            await eventually(
+                lambda: control.limits() == {"listener.max_handshakes": 1}, "a refusal"
             )
             assert (await ServiceClient(service.port).get("/ping")).status == 503
             # A socket that is there to be refused does not stay.
@@ -242,15 +218,15 @@ async def test_max_handshakes(serve: Serve, limits: Limits, service_tmpdir: Path
             for _reader, writer in begun:
                 writer.close()
             own.close()
-            await asyncio.to_thread(wait_until, lambda: serves(service.port), "a place")
+            await eventually(lambda: serves(service.port), "a place")
 
 
-async def test_a_slow_head_is_counted(serve: Serve, limits: Limits) -> None:
+async def test_a_slow_head_is_counted(serve: Serve, control: Control) -> None:
     with serve({"server.handshake-timeout": "200ms"}) as service:
         reader, writer = await asyncio.open_connection("localhost", service.port)
         writer.write(b"GET /chat HT")
         assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408 ")
-        assert limits() == {"handshake-timeout": 1}
+        assert control.limits() == {"handshake-timeout": 1}
         writer.close()
 
 

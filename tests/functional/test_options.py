@@ -17,9 +17,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
 from tests.kit.raw import HANDLERS, handshake, raw_connect
+from tests.kit.waiting import eventually
 
 
 @pytest.mark.covers(
@@ -188,7 +188,7 @@ async def test_loggers_file_format_and_level(
         await client.get("/chat")
         await client.get("/ping")
         path = service_tmpdir / "own.log"
-        await asyncio.to_thread(wait_until, lambda: part in path.read_text(), "line")
+        await eventually(lambda: part in path.read_text(), "line")
         assert "/chat 426" not in path.read_text()
         assert service.stderr() == ""
 
@@ -298,7 +298,7 @@ async def test_log_level_of_a_handler(serve: Serve) -> None:
         client = ServiceClient(service.port)
         await client.get("/ping")
         await client.get("/chat")
-        await asyncio.to_thread(wait_until, lambda: "GET /chat 426" in service.stderr(), "line")
+        await eventually(lambda: "GET /chat 426" in service.stderr(), "line")
         assert "GET /ping" not in service.stderr()
 
 
@@ -364,7 +364,7 @@ async def test_handshake_timeout_of_a_handler(serve: Serve, service_tmpdir: Path
             await WebsocketClient(service.port).get("undecided").__aenter__()
         assert caught.value.response.status_code == 504
         text = "longer than handshake-timeout"
-        await asyncio.to_thread(wait_until, lambda: text in service.stderr(), "log line")
+        await eventually(lambda: text in service.stderr(), "log line")
 
 
 @pytest.mark.covers("WebsocketOptions.max_headers_size")
@@ -446,6 +446,6 @@ async def test_a_log_that_blocks_loses_no_line(serve: Serve, service_tmpdir: Pat
             asyncio.create_task(ServiceClient(service.port).get("/ping")) for _ in range(2000)
         ]
         # The pipe fills, and requests wait for a reader; none of them and no line is lost.
-        await asyncio.to_thread(wait_until, lambda: written() == 2000, "line for each request")
+        await eventually(lambda: written() == 2000, "line for each request")
         await asyncio.gather(*clients)
     os.close(reader)

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from mpchat.ipc.control import ask
-from mpchat.testsuite.service import wait_until
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
 from tests.kit.raw import HANDLERS
 from tests.kit.requests import plain, shake
 from tests.kit.talk import APP
+from tests.kit.waiting import eventually
 
 SECRET = "c0nf1dent1al"
 HIDDEN = [
@@ -59,7 +59,11 @@ REQUESTS = {
 
 @pytest.mark.parametrize("log_format", ["tskv", "ltsv", "json", "raw"])
 async def test_nothing_secret_is_in_any_log(
-    serve: Serve, service_tmpdir: Path, config_fallback_path: Path, log_format: str
+    serve: Serve,
+    control: Control,
+    service_tmpdir: Path,
+    config_fallback_path: Path,
+    log_format: str,
 ) -> None:
     shutil.copy(HANDLERS, service_tmpdir)
     config_fallback_path.write_text(json.dumps({"USERVER_LOG_REQUEST_HEADERS": True}))
@@ -70,7 +74,6 @@ async def test_nothing_secret_is_in_any_log(
     options = {
         "logging.loggers": loggers,
         "server.logger_access": "access",
-        "server.control-socket": "control.sock",
         "websocket-handler": None,
         "handler-ping": None,
         "handler-slow": {"path": "/slow"},
@@ -85,12 +88,11 @@ async def test_nothing_secret_is_in_any_log(
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             assert answer.startswith(f"HTTP/1.1 {name[:3]} ".encode()), name
             if name == "101":
-                listed = ask(str(service_tmpdir / "control.sock"), {"verb": "connections"})
+                listed = control.connections()
             writer.close()
             await writer.wait_closed()
         access = service_tmpdir / "access.log"
-        await asyncio.to_thread(
-            wait_until,
+        await eventually(
             lambda: (
                 len(re.findall(r" from \S+:\d+", access.read_text())) == len(REQUESTS)
                 and "closed 4000" in access.read_text()

@@ -7,14 +7,14 @@ import contextlib
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mpchat.ipc.control import ask
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
 from tests.kit.requests import plain, shake
+from tests.kit.waiting import eventually
 
 APP = """
 import asyncio
@@ -95,17 +95,6 @@ def service_command(service_command: list[str], service_tmpdir: Path) -> list[st
     return [*service_command, "--app", "app:components"]
 
 
-@pytest.fixture
-def service_config_yaml(service_config_yaml: Any) -> Any:
-    server = service_config_yaml["components_manager"]["components"]["server"]
-    server["control-socket"] = "control.sock"
-    return service_config_yaml
-
-
-def status(folder: Path) -> dict[str, Any]:
-    return ask(str(folder / "control.sock"), {"verb": "status"})
-
-
 def connect(service: Service, **options: int) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.get("buffer", 65536))
@@ -177,7 +166,7 @@ def sends_a_body_slowly(service: Service) -> None:
 
 
 @pytest.mark.covers("ServerOptions.body-timeout", "ServerOptions.write-timeout")
-async def test_those_that_do_nothing_are_cut_off(serve: Serve, service_tmpdir: Path) -> None:
+async def test_those_that_do_nothing_are_cut_off(serve: Serve, control: Control) -> None:
     with serve(OPTIONS) as service, contextlib.ExitStack() as stack:
         silent = stack.enter_context(connect(service))
         no_reader = stack.enter_context(connect(service, buffer=4096))
@@ -190,19 +179,15 @@ async def test_those_that_do_nothing_are_cut_off(serve: Serve, service_tmpdir: P
         assert read_all(silent) == b""
         assert read_all(no_body).startswith(b"HTTP/1.1 408 ")
         expected = {"handshake-timeout": 1, "body-timeout": 1, "write-timeout": 2}
-        await asyncio.to_thread(
-            wait_until,
-            lambda: (
-                {name: count for name, count in status(service_tmpdir)["limits"].items() if count}
-                == expected
-            ),
+        await eventually(
+            lambda: control.limits() == expected,
             "the limits' counts",
         )
-        assert status(service_tmpdir)["totals"]["sockets"] <= 2
+        assert control.totals()["sockets"] <= 2
 
 
 async def test_a_socket_beyond_a_limit_leaves_within_its_second(
-    serve: Serve, service_tmpdir: Path
+    serve: Serve, control: Control
 ) -> None:
     limited = {**OPTIONS, "server.listener.max_connections": 1}
     with serve(limited) as service, connect(service) as first:
@@ -221,9 +206,8 @@ async def test_a_socket_beyond_a_limit_leaves_within_its_second(
         ]
         for client, sent in zip(beyond, requests, strict=True):
             client.sendall(sent)
-        await asyncio.to_thread(
-            wait_until,
-            lambda: status(service_tmpdir)["totals"]["sockets"] == 1,
+        await eventually(
+            lambda: control.totals()["sockets"] == 1,
             "the end of all others",
         )
         first.sendall(plain())
@@ -240,7 +224,7 @@ async def test_an_author_may_end_a_connection(serve: Serve) -> None:
         assert b"Connection: close\r\n" in answer
 
 
-async def test_whatever_a_hook_ends_with_is_answered(serve: Serve, service_tmpdir: Path) -> None:
+async def test_whatever_a_hook_ends_with_is_answered(serve: Serve, control: Control) -> None:
     with serve(OPTIONS) as service:
         for how in ("cancelled", "exit", "interrupt", "generator", "group", "base"):
             line = f"GET /ending/{how} HTTP/1.1"
@@ -254,7 +238,5 @@ async def test_whatever_a_hook_ends_with_is_answered(serve: Serve, service_tmpdi
                 while b"\x88\x02" not in received and (part := client.recv(1000)):
                     received += part
                 assert received.endswith(b"\x88\x02\x03\xf3"), how
-        await asyncio.to_thread(
-            wait_until, lambda: status(service_tmpdir)["totals"]["sockets"] == 0, "no socket"
-        )
+        await eventually(lambda: control.totals()["sockets"] == 0, "no socket")
         assert len(service.pids("worker")) == 1

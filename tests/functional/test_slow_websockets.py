@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mpchat.testsuite.service import Service, wait_until
+from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
 from tests.kit.raw import handshake
+from tests.kit.waiting import eventually
 
 APP = """
 import asyncio
@@ -202,9 +203,7 @@ async def test_a_handshake_is_answered_when_its_handler_has_begun(
     serve: Serve, service_tmpdir: Path
 ) -> None:
     with serve(OPTIONS) as service, Client(service, "/hesitant") as client:
-        await asyncio.to_thread(
-            wait_until, lambda: "GET /hesitant 101" in service.stderr(), "the access line"
-        )
+        await eventually(lambda: "GET /hesitant 101" in service.stderr(), "the access line")
         client.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.socket.recv(1)

@@ -10,8 +10,8 @@ from typing import Any
 
 from mpchat.loglines.line import CUT, LINE_BYTES
 from mpchat.testsuite.clients import WebsocketClient
-from mpchat.testsuite.service import wait_until
 from tests.kit.lines import read_line
+from tests.kit.waiting import eventually
 
 WORKERS = 8
 LINES = 20
@@ -58,7 +58,7 @@ class Talk:
     async def said(self, lines: int) -> None:
         """Wait until that many more lines have been logged."""
         wanted = self.lines + lines
-        await asyncio.to_thread(wait_until, lambda: self.lines >= wanted, f"{wanted} lines")
+        await eventually(lambda: self.lines >= wanted, f"{wanted} lines")
 
     @asynccontextmanager
     async def going_on(self, clients: int = 24) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,13 @@ class Container:
         if self.service.process.poll() is None:
             os.kill(self.init, signal.SIGKILL)
         self.service.close()
+
+
+@pytest.fixture
+def service_config_yaml(service_config_yaml: Any) -> Any:
+    # The control socket is where it belongs in a container: in the runtime folder.
+    del service_config_yaml["components_manager"]["components"]["server"]["control-socket"]
+    return service_config_yaml
 
 
 @pytest.fixture

@@ -99,9 +99,9 @@ def test_the_kernel_holds_little_of_a_client_that_is_not_read() -> None:
     listeners = Listeners(plan(), 1)
     assert unread(listeners.sockets[0]) < 512 * 1024
     listeners.close()
-    # As much as it grows to without.
+    # As much as it grows to without; on a busy machine the kernel does not let every window grow.
     with socket.create_server(("127.0.0.1", 0)) as other:
-        assert unread(other) > 512 * 1024
+        assert any(unread(other) > 512 * 1024 for _ in range(10))
 
 
 def unread(listening: socket.socket) -> int:

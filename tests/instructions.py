@@ -73,8 +73,8 @@ class _Transport(asyncio.Transport):
 
 async def _echo(payload: int, at_once: int, count: int) -> None:
     """Echo messages, so many of which come in one read."""
+    from tests.kit.frames import FINAL, TEXT, frame
     from tests.unit.websocket.rig import Worker, echo
-    from tests.unit.websocket.streams import FINAL, TEXT, frame
 
     worker, transport = Worker(), _Transport()
     protocol = worker.serve(transport, echo)

@@ -22,19 +22,13 @@ from typing import cast
 
 import uvloop
 
+from tests.kit.frames import frame
+
 ADDRESS = "127.0.0.2"
 """Where they come from, so that limits for an address tell them from others."""
 _MASK = bytes(4)
 _TICK = 0.05
 _CHUNK = 32 * 1024
-
-
-def frame(first: int, payload: bytes) -> bytes:
-    """Return a client's frame, masked with zeros."""
-    size = len(payload)
-    if size < 126:
-        return bytes((first, 0x80 | size)) + _MASK + payload
-    return bytes((first, 0xFE)) + size.to_bytes(2, "big") + _MASK + payload
 
 
 _BEGUN = b"\x82\xfe\xea\x60" + _MASK

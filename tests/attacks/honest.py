@@ -16,7 +16,7 @@ from typing import cast
 
 import uvloop
 
-from tests.attacks.attackers import frame
+from tests.kit.frames import frame
 
 _MESSAGE = b"an honest message of 32 bytes..."
 _SENT = frame(0x82, _MESSAGE)

@@ -14,8 +14,8 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from mpchat.testsuite.clients import WebsocketClient
 from tests.functional.conftest import Serve
+from tests.kit.frames import BINARY, CONT, FINAL, PING, TEXT, frame
 from tests.kit.raw import handshake
-from tests.unit.websocket.streams import BINARY, CONT, FINAL, PING, TEXT, frame
 
 pytestmark = pytest.mark.shared_service
 

@@ -12,21 +12,21 @@ from websockets.exceptions import ConnectionClosedOK
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from tests.functional.conftest import Serve
 from tests.kit.control import Control
+from tests.kit.frames import ANY_MASK, BINARY, CONT, FINAL, PING, PONG, frame
 from tests.kit.raw import raw_connect
 from tests.kit.waiting import eventually
 
-MASK = bytes(4)
-PING = b"\x89\x80" + MASK
-PONG = b"\x8a\x80" + MASK
-FRAGMENT = b"\x02\x80" + MASK
-CONTINUATION = b"\x00\x80" + MASK
-FRAGMENT_OF_ONE = b"\x02\x81" + MASK + b"x"
-CONTINUATION_OF_ONE = b"\x00\x81" + MASK + b"x"
+EMPTY_PING = frame(FINAL | PING, b"")
+EMPTY_PONG = frame(FINAL | PONG, b"")
+FRAGMENT = frame(BINARY, b"")
+CONTINUATION = frame(CONT, b"")
+FRAGMENT_OF_ONE = frame(BINARY, b"x")
+CONTINUATION_OF_ONE = frame(CONT, b"x")
 
 
 def message(size: int) -> bytes:
-    """A binary message of up to 125 bytes."""
-    return b"\x82" + bytes([0x80 | size]) + MASK + bytes(size)
+    """A binary message."""
+    return frame(FINAL | BINARY, bytes(size))
 
 
 async def closing_code(port: int, *sent: bytes, pause: float = 0.0, path: str = "/chat") -> int:
@@ -83,12 +83,12 @@ for option in {[*OPTIONS]}:
         ("max-messages-per-second", message(1) * 11, 1008),
         ("max-messages-per-second", FRAGMENT_OF_ONE + CONTINUATION_OF_ONE * 20, 1008),
         ("max-bytes-per-second", message(100) * 11, 1008),
-        ("max-control-frames-per-second", PING * 11, 1008),
-        ("max-control-frames-per-second", PONG * 11, 1008),
+        ("max-control-frames-per-second", EMPTY_PING * 11, 1008),
+        ("max-control-frames-per-second", EMPTY_PONG * 11, 1008),
         ("max-control-frames-per-second", FRAGMENT + CONTINUATION * 10, 1008),
         ("message-timeout", message(100)[:50], 1008),
         ("message-timeout", FRAGMENT_OF_ONE, 1008),
-        ("idle-timeout", PING, 1001),
+        ("idle-timeout", EMPTY_PING, 1001),
     ],
 )
 async def test_a_limit_ends_and_counts_who_goes_beyond_it(
@@ -105,7 +105,7 @@ async def test_a_limit_ends_and_counts_who_goes_beyond_it(
 async def test_control_frames_have_a_limit_by_default(serve: Serve, control: Control) -> None:
     # Of 100; these are in the midst of a message.
     with serve({}) as service:
-        assert await closing_code(service.port, FRAGMENT + PING * 200) == 1008
+        assert await closing_code(service.port, FRAGMENT + EMPTY_PING * 200) == 1008
         assert control.limits() == {"max-control-frames-per-second": 1}
 
 
@@ -149,7 +149,7 @@ async def test_a_message_that_drips_ends_though_something_comes(
 ) -> None:
     with serve({"websocket-handler.message-timeout": "300ms"}) as service:
         whole = message(3)
-        drips = [whole, b"\x82\xfe\xff\xff" + MASK, *([b"x"] * 1000)]
+        drips = [whole, b"\x82\xfe\xff\xff" + ANY_MASK, *([b"x"] * 1000)]
         assert await closing_code(service.port, *drips, pause=0.02) == 1008
         assert control.limits() == {"message-timeout": 1}
 
@@ -162,7 +162,7 @@ async def test_who_pings_and_never_reads_is_cut_off(serve: Serve, control: Contr
     }
     with serve(changes) as service:
         _reader, writer = await raw_connect(service.port, "/chat")
-        ping = b"\x89\xfd" + MASK + bytes(125)
+        ping = frame(FINAL | PING, bytes(125))
         with pytest.raises(ConnectionError):
             while True:
                 writer.write(ping * 1000)

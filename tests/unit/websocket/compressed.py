@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from random import Random
 
-from tests.unit.websocket.streams import BINARY, CONT, FINAL, PING, PONG, TEXT, Stream, frame
+from tests.kit.frames import BINARY, CONT, FINAL, PING, PONG, TEXT, frame
+from tests.unit.websocket.streams import Stream
 
 RSV1, RSV2, RSV3 = 0x40, 0x20, 0x10
 BITS = 10

@@ -19,8 +19,9 @@ from random import Random
 
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import CONT, CONTROL, FINAL, frame
 from tests.unit.websocket.outcomes import Outcome, Scan, reference
-from tests.unit.websocket.streams import CONT, CONTROL, FINAL, Stream, frame, frames
+from tests.unit.websocket.streams import Stream, frames
 
 _ALL_CUTS_UP_TO = 200
 _PROTOCOL_ERROR, _INVALID_DATA, _TOO_BIG = 1002, 1007, 1009

@@ -24,9 +24,10 @@ from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import CLOSE, PONG
 from tests.kit.raw import handshake
 from tests.unit.websocket.compressed import BITS
-from tests.unit.websocket.streams import CLOSE, PONG, Stream, frames
+from tests.unit.websocket.streams import Stream, frames
 
 NO_CODE = 1005
 _SILENT = logging.getLogger("tests.reference")

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-FINAL, CONTROL = 0x80, 0x08
-ANY_MASK = b"\xa5\x01\xfe\x3c"
+from tests.kit.frames import BINARY, CLOSE, CONT, FINAL, PING, PONG, TEXT, frame
 
 
 @dataclass(frozen=True)
@@ -25,27 +23,6 @@ class Stream:
     limit: int
     takeover: bool | None = None
     """Whether its compressed messages may refer to earlier ones; None without compression"""
-
-
-def masked(payload: bytes, mask: bytes) -> bytes:
-    """Return the payload under a mask of four bytes (RFC 6455, section 5.3)."""
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
-
-
-def frame(
-    first: int, payload: bytes, mask: bytes = ANY_MASK, *, width: int = 0, length: int | None = None
-) -> bytes:
-    """Return a masked frame; its length in the fewest bytes, or in ``width``, and true or not."""
-    length = len(payload) if length is None else length
-    if length < 126 and width == 0:
-        header = bytes((first, 0x80 | length))
-    elif length < 1 << 16 and width <= 2:
-        header = bytes((first, 0x80 | 126)) + length.to_bytes(2)
-    else:
-        header = bytes((first, 0x80 | 127)) + length.to_bytes(8)
-    return header + mask + masked(payload, mask)
 
 
 @dataclass(frozen=True)

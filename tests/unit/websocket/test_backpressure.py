@@ -17,8 +17,8 @@ import pytest
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import BINARY, FINAL, PING, frame
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, FINAL, PING, frame
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -10,8 +10,9 @@ from random import Random
 from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.phases import Phase
+from tests.kit.frames import BINARY, CLOSE, FINAL, PING, PONG, TEXT, frame
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, PONG, TEXT, frame, frames
+from tests.unit.websocket.streams import frames
 
 KIB = 1024
 SIZES = (0, 5, 125, 4000, 16 * KIB, 64 * KIB, 130_000, 256 * KIB, 1000 * KIB)

@@ -12,8 +12,8 @@ from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.frames import close_frame
 from mpchat.websocket.phases import Action, Phase
 from mpchat.websocket.protocol import WebSocketProtocol
+from tests.kit.frames import BINARY, CLOSE, FINAL, PONG, frame
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PONG, frame
 
 WRONG = frame(FINAL | BINARY | 0x40, b"a reserved bit")
 DATA = frame(FINAL | BINARY, bytes(1000)) * 100

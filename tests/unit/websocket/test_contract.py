@@ -28,8 +28,8 @@ from websockets.exceptions import (
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
+from tests.kit.frames import BINARY, CLOSE, FINAL, TEXT, frame
 from tests.unit.websocket.rig import Worker, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, TEXT, frame
 
 T = TypeVar("T")
 Chat = WebSocketConnection
@@ -195,7 +195,7 @@ async def test_a_send_that_waits_and_is_cancelled_sends_nothing(worker: Worker) 
                 await chat.send(large)
 
         filling = asyncio.create_task(fill())
-        await until(lambda: chat_is_full(chat))
+        await until(lambda: sends_no_more(chat))
         waiting = asyncio.create_task(chat.send("never"))
         await settle()
         for task in (waiting, filling):
@@ -213,8 +213,8 @@ async def test_a_send_that_waits_and_is_cancelled_sends_nothing(worker: Worker) 
     assert b"never" not in received
 
 
-def chat_is_full(chat: Chat) -> bool:
-    """Return whether ``send`` has to wait: by what an author sees, it takes no further step."""
+def sends_no_more(chat: Chat) -> bool:
+    """Send an empty message if there is room for it, and return whether there was none."""
     step = chat.send("")
     try:
         step.send(None)
@@ -508,7 +508,7 @@ def test_an_exception_thrown_into_a_send_or_a_close_comes_out(error: type[BaseEx
     async def check(worker: Worker) -> None:
         async def handle(chat: Chat) -> None:
             large = bytes(1 << 20)
-            while not chat_is_full(chat):
+            while not sends_no_more(chat):
                 await chat.send(large)
             for step in (chat.send("never"), chat.close()):
                 step.send(None)

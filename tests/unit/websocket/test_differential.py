@@ -19,12 +19,13 @@ from websockets.asyncio.server import ServerConnection, unix_serve
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import CONT, FINAL, TEXT, frame
 from tests.kit.raw import handshake
 from tests.mutants import Mutation, mutated
 from tests.unit.websocket.compressed import CompressedSource
 from tests.unit.websocket.differences import Difference, check_cuts, compare
 from tests.unit.websocket.outcomes import Outcome, Scan, answered, record, reference
-from tests.unit.websocket.streams import CONT, FINAL, TEXT, Source, Stream, frame, frames
+from tests.unit.websocket.streams import Source, Stream, frames
 
 PARSER = "mpchat.websocket.parser"
 PARTIAL = "mpchat.websocket.partial"

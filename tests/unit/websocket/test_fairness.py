@@ -18,8 +18,8 @@ import pytest
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import BINARY, FINAL, frame
 from tests.unit.websocket.rig import Growth, Turns, Worker, echo, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, FINAL, frame
 
 HONEST = 100
 ROUNDS = 10

@@ -17,7 +17,7 @@ from mpchat.websocket.budget import FRAME, Budget
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
-from tests.unit.websocket import streams
+from tests.kit import frames
 
 MASK = b"\x01\x02\x03\x04"
 
@@ -145,7 +145,7 @@ def test_a_frame_is_refused_at_its_second_byte(opening: bytes) -> None:
 def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
     good = "päivää ✓".encode()
     for bad in (b"\xff", b"\xc3\x28", b"\xf4\x90"):
-        stream = streams.frame(0x81, good + bad + b"more")
+        stream = frames.frame(0x81, good + bad + b"more")
         parser = Parser(1000, Counters(), Budget(Thresholds()))
         over = []
         for place in range(len(stream) - 1):
@@ -203,7 +203,7 @@ def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
     budget = Budget(Thresholds())
     parser = Parser(limit, Counters(), budget, agreement)
     messages: list[Message] = []
-    bombs = streams.frame(COMPRESSED, deflated(bytes(limit))) * count
+    bombs = frames.frame(COMPRESSED, deflated(bytes(limit))) * count
     assert len(bombs) < 10_000
     more = parser.feed(bombs, messages, 1_000)
     taken = 0
@@ -217,7 +217,7 @@ def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
     # So it is if they come one by one to a handler that does not come back.
     messages.clear()
     budget.renew()
-    bomb = streams.frame(COMPRESSED, deflated(bytes(limit)))
+    bomb = frames.frame(COMPRESSED, deflated(bytes(limit)))
     assert [parser.feed(bomb, messages, 1_000) for _ in range(5)] == [False] * 4 + [True]
 
 
@@ -225,10 +225,10 @@ def test_what_nobody_wants_any_more_is_not_inflated() -> None:
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
     budget = Budget(Thresholds())
     parser = Parser(1_000, Counters(), budget, agreement)
-    first = streams.frame(0x41, deflated("päivää".encode())[:5])
-    parser.drop(streams.frame(COMPRESSED, b"no data") + first, 10)
+    first = frames.frame(0x41, deflated("päivää".encode())[:5])
+    parser.drop(frames.frame(COMPRESSED, b"no data") + first, 10)
     assert not parser.is_over
-    parser.drop(streams.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"), 10)
+    parser.drop(frames.frame(0x80, b"") + frame(Opcode.CLOSE, b"\x03\xe8"), 10)
     assert parser.failure is None
     assert parser.closed is not None
     assert parser.received == 0

@@ -7,8 +7,8 @@ import socket
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
+from tests.kit.frames import BINARY, FINAL, PONG, frame
 from tests.unit.websocket.rig import Worker, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, FINAL, PONG, frame
 
 MESSAGE = frame(FINAL | BINARY, b"m")
 ANSWER = frame(FINAL | PONG, b"p")

@@ -27,8 +27,8 @@ from mpchat.websocket.pings import Pings
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.state import State
 from mpchat.websocket.thresholds import Thresholds
+from tests.kit.frames import BINARY, CLOSE, CONT, FINAL, PING, PONG, TEXT, frame
 from tests.unit.websocket.rig import Kept, Worker, echo, in_callback, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, CLOSE, CONT, FINAL, PING, PONG, TEXT, frame
 
 RSV1 = 0x40
 LIMIT = 100_000

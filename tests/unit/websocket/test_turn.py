@@ -23,8 +23,8 @@ from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.parser import Parser
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Line, Turn
+from tests.kit.frames import BINARY, CLOSE, FINAL, PING, frame
 from tests.unit.websocket.rig import Turns, Worker, echo, on_uvloop, until
-from tests.unit.websocket.streams import BINARY, CLOSE, FINAL, PING, frame
 
 MANY = 200
 THRESHOLDS = Thresholds()

@@ -9,8 +9,8 @@ import pytest
 
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.protocol import WebSocketProtocol
+from tests.kit.frames import CLOSE, FINAL, PING, TEXT, frame
 from tests.unit.websocket.rig import Kept, Worker, echo, in_callback, on_uvloop
-from tests.unit.websocket.streams import CLOSE, FINAL, PING, TEXT, frame
 
 A, B, C = (frame(FINAL | TEXT, letter) for letter in (b"a", b"b", b"c"))
 KIB = 1024

@@ -178,7 +178,7 @@ class Exchange:
             handler.logger.exception("handle_handshake took longer than handshake-timeout")
             text = "the service took too long to decide\n"
             self._respond(handler, response(HTTPStatus.GATEWAY_TIMEOUT, text), keep=False)
-        except BaseException as error:  # noqa: BLE001 an author's code may end with anything
+        except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
         finally:
             if not upgraded:

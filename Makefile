@@ -1,8 +1,11 @@
-# Every target does its own set-up: a machine needs python3 (with venv and pip) and make, no more; the
-# benchmark a C compiler, too.
+# Every target does its own set-up: a machine needs python3 (with venv and pip) and make. With a C compiler and Python.h
+# the hot path is compiled; the benchmark needs a C compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the compiled hot path is made from: when it changes, it is compiled again.
+TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
+HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
 .PHONY: serve test quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick instructions clean
 
@@ -117,26 +120,26 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist mpchat/_compiled *.egg-info
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/.serve: pyproject.toml | $(VENV)/.venv
+$(VENV)/.serve: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/.venv
+$(VENV)/.test: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance]'
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/.load: pyproject.toml | $(VENV)/.venv
+$(VENV)/.load: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[load]'
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/.venv
+$(VENV)/.bench: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.serve
 

@@ -7,7 +7,10 @@ package imports these names.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+from mpchat.compiled import use_compiled
 
 if TYPE_CHECKING:
     from websockets.exceptions import ConcurrencyError as ConcurrencyError
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from mpchat.websocket.handler import WebsocketHandlerBase as WebsocketHandlerBase
 
 __version__ = "0.1.0"
+FORM = use_compiled(os.path.dirname(__file__), os.environ)
+"""How the hot path runs in this process."""
 
 _HOMES = {
     "Component": "mpchat.components.component",

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from mpchat import FORM, __version__
 from mpchat.cli.tables import connection_lines, serves, status_lines
 from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
@@ -94,7 +95,7 @@ def _operator_options(function: _Function) -> _Function:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="mpchat", message="mpchat %(version)s")
+@click.version_option(__version__, message=f"mpchat %(version)s, {FORM}")
 def commands() -> None:
     """Serve WebSockets from Python on every core of a machine."""
 

@@ -19,7 +19,14 @@ from tests.docs.pages import ROOT, blocks
 from tests.docs.terminal import Terminal
 
 README = (ROOT / "README.md").read_text()
-SHIPPED = ("mpchat", "Makefile", "README.md", "pyproject.toml", "dynamic_config_fallback.json")
+SHIPPED = (
+    "mpchat",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "hatch_build.py",
+    "dynamic_config_fallback.json",
+)
 
 
 @pytest.fixture

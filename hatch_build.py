@@ -1,0 +1,147 @@
+"""Compiles the hot path when the package is built: into the wheel, or the checkout if that is editable.
+
+Rules. mpchat/compiled.py says what is compiled and where it goes. Without a C compiler the package is
+built all the same, and runs interpreted. Environment variable MPCHAT_COMPILE: 1 makes that an error, 0
+compiles nothing. What is compiled is kept in build/compiled by the digest of all that it is made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+DIRECTIVES = ("language_level=3", "binding=True", "annotation_typing=False")
+"""Types come from the .pxd alone. Bounds are checked but where a source says otherwise."""
+FLAGS = ("-O3", "-DNDEBUG", "-fwrapv", "-fPIC", "-shared", "-fvisibility=hidden")
+
+
+class CompileError(Exception):
+    """The modules cannot be compiled; the text says why."""
+
+
+class CompileHook(BuildHookInterface[Any]):
+    """Adds the compiled form to a wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """As hatchling says; ``version`` is "standard" or "editable"."""
+        mode = os.environ.get("MPCHAT_COMPILE", "")
+        if mode not in {"", "0", "1"}:
+            raise ValueError(f"MPCHAT_COMPILE={mode}: expected 0, 1 or nothing")
+        build = Build(Path(self.root))
+        failure = "MPCHAT_COMPILE was 0" if mode == "0" else build.compile()
+        if failure and mode == "1":
+            raise RuntimeError(f"MPCHAT_COMPILE=1, but {failure}")
+        if failure and mode != "0":
+            self.app.display_warning(f"mpchat will run interpreted, much slower: {failure}")
+        files = build.finish(failure)
+        if version == "editable":
+            _install(files, Path(self.root))
+        else:
+            build_data["force_include"].update({str(made): to for to, made in files.items()})
+            build_data["pure_python"] = bool(failure)
+            build_data["infer_tag"] = not failure
+
+
+class Build:
+    """One compilation of all modules, for the Python that runs it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._facts = runpy.run_path(str(root / "mpchat" / "compiled.py"))
+        self._package = root / "mpchat"
+        self._kept = root / "build" / "compiled"
+        self._kept.mkdir(parents=True, exist_ok=True)
+        self._made: dict[str, Path] = {}
+
+    def compile(self) -> str:
+        """Compile what has changed; return why that is impossible, or nothing."""
+        names = self._facts["MODULES"]
+        try:
+            compiler = _compiler()
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                made = pool.map(lambda name: self._module(name, compiler), names)
+                self._made = dict(zip(names, made, strict=True))
+        except CompileError as error:
+            return str(error)
+        return ""
+
+    def finish(self, failure: str) -> dict[str, Path]:
+        """Write the manifest; return all files by their place below the top folder."""
+        manifest = self._kept / self._facts["MANIFEST"]
+        manifest.write_text(f"{self._facts['digest'](str(self._package))}\n{failure}\n")
+        folder = f"mpchat/{self._facts['FOLDER']}"
+        files = {f"{folder}/{name}{self._facts['SUFFIX']}": x for name, x in self._made.items()}
+        # The last: who finds it finds the modules.
+        return files | {f"{folder}/{manifest.name}": manifest}
+
+    def _module(self, name: str, compiler: list[str]) -> Path:
+        """Return the compiled module, made now or before."""
+        stem = self._root.joinpath(*name.split("."))
+        source = stem.with_suffix(".pyx")
+        if not source.exists():
+            source = stem.with_suffix(".py")
+        made = self._kept / f"{name}.{self._digest(source, compiler)}{self._facts['SUFFIX']}"
+        if made.exists():
+            return made
+        for old in self._kept.glob(f"{name}.*{self._facts['SUFFIX']}"):
+            old.unlink()
+        c_file, partial = self._kept / f"{name}.c", made.with_suffix(".partial")
+        directives = [f"--directive={directive}" for directive in DIRECTIVES]
+        # As a path of the top folder: tracebacks and the names of types come from it.
+        relative = str(source.relative_to(self._root))
+        cython = [sys.executable, "-m", "cython", *directives]
+        _run([*cython, "-o", str(c_file), relative], self._root)
+        _run([*compiler, str(c_file), "-o", str(partial)], self._root)
+        partial.rename(made)
+        return made
+
+    def _digest(self, source: Path, compiler: list[str]) -> str:
+        """All that goes into a module: its source, everybody's types, the compilers."""
+        types = sorted(self._package.rglob("*.pxd"))
+        parts = [file.read_bytes() for file in (source, *types, Path(__file__))]
+        parts += [shlex.join(compiler).encode(), importlib.metadata.version("Cython").encode()]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _install(files: dict[str, Path], root: Path) -> None:
+    """Put them into the checkout. Running processes keep the files that they have loaded."""
+    targets = {root / place: made for place, made in files.items()}
+    *_modules, manifest = targets
+    manifest.parent.mkdir(exist_ok=True)
+    manifest.unlink(missing_ok=True)
+    for old in manifest.parent.glob(f"*.{manifest.name.partition('.')[2]}.*"):
+        old.unlink()
+    for target, made in targets.items():
+        shutil.copyfile(made, target)
+
+
+def _compiler() -> list[str]:
+    """Return the C compiler with its flags; CC and CFLAGS add to them as everywhere."""
+    command = shlex.split(os.environ.get("CC", "") or sysconfig.get_config_var("CC") or "cc")
+    if shutil.which(command[0]) is None:
+        if os.environ.get("CC") or shutil.which("cc") is None:
+            raise CompileError(f"there is no C compiler ({command[0]})")
+        command = ["cc"]
+    include = sysconfig.get_path("include")
+    if not Path(include, "Python.h").exists():
+        raise CompileError(f"there is no Python.h in {include}")
+    return [*command, *FLAGS, f"-I{include}", *shlex.split(os.environ.get("CFLAGS", ""))]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = f"{done.stdout}{done.stderr}".strip()
+        raise CompileError(f"{shlex.join(command)}: exit code {done.returncode}\n{said}")

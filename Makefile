@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick instructions clean
+.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -19,6 +19,13 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore tests/chaos --ignore tests/injection tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos
 	$(BIN)/python -m pytest -q tests/injection
+
+# The same hot path as Python: all that decides, and a part of what serves. Tests that change its code run here only.
+INTERPRETED := tests/unit $(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
+	test_compression.py test_hangs.py test_limits.py test_slow_clients.py test_slow_websockets.py) \
+	tests/functional/test_restart.py::test_new_code_comes_slot_by_slot_and_everything_is_new
+test-interpreted: $(VENV)/.test
+	MPCHAT_COMPILED=0 $(BIN)/python -m pytest -q -n 4 --dist worksteal $(INTERPRETED)
 
 # While you work: the parsers, tables and parts by themselves, and each kind of process once; under a minute.
 quick: $(VENV)/.test

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from mpchat import FORM
 
 pytest_plugins = ["mpchat.testsuite", "pytester"]
 
@@ -16,3 +19,11 @@ settings.load_profile("untimed")
 # Each service and each worker of pytest would compile all modules anew: a third of a start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a compiled hot path does not allow; ``make test-interpreted`` runs it."""
+    if FORM.compiled:
+        left_out = [item for item in items if item.get_closest_marker("interpreted")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

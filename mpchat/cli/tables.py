@@ -15,6 +15,7 @@ _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
 _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
 _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
 _CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
+_NOT_BEGUN = ("starting", "down", "away")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -23,7 +24,9 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield (
         f"mpchat {answer['version']} pid {answer['pid']}: {answer['address']}, "
         f"up {_duration(answer['uptime_seconds'])}, "
-        f"dynamic config generation {answer['generation']}" + _silence(answer["silent_seconds"])
+        f"dynamic config generation {answer['generation']}"
+        + _form(answer["workers"])
+        + _silence(answer["silent_seconds"])
     )
     yield ""
     header = (*_WORKER_COLUMNS, *_COUNTER_COLUMNS, *_PROCESS_COLUMNS)
@@ -48,6 +51,16 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
     hit = [f"{name} {count}" for name, count in answer["limits"].items() if count]
     if hit:
         yield f"limits: {', '.join(hit)}"
+
+
+def _form(workers: Sequence[dict[str, Any]]) -> str:
+    """Return how the hot path of those that have begun to serve runs."""
+    forms = [worker["compiled"] for worker in workers if worker["state"] not in _NOT_BEGUN]
+    if not forms:
+        return ""
+    if len(set(forms)) == 1:
+        return ", compiled" if forms[0] else ", interpreted"
+    return f", {sum(forms)} of {len(forms)} workers compiled"
 
 
 def connection_lines(answer: dict[str, Any]) -> Iterator[str]:

@@ -120,6 +120,7 @@ class Status:
             "restarts": board.slot(slot, "restarts"),
             "helper": self._helper(slot),
             "generation": board.read(slot, row, "generation"),
+            "compiled": bool(board.read(slot, row, "compiled")),
             "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
             "silent_seconds": _since(beat_at, now),
             "cpu_seconds": cpu_seconds(pid),

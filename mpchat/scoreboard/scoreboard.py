@@ -21,7 +21,7 @@ from mpchat.scoreboard.addresses import ITEMS, AddressTable
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
 from mpchat.scoreboard.seconds import count_in, pack
 
-MAGIC = 0x6D70_6368_6174_0008
+MAGIC = 0x6D70_6368_6174_0009
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -46,6 +46,7 @@ WORKER_STATES = ("none", "starting", "ready", "retiring", "stopping", "stuck")
 """Meaning of state_0 and state_1, by number."""
 STATE_NAMES = (
     "pid",
+    "compiled",  # 1 if its hot path is compiled
     "heartbeat",  # beats of its loop
     "beat_at",  # time of the last beat
     "accepting",  # 1 while it takes connections for its slot

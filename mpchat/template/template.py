@@ -8,16 +8,18 @@ kernel kills it when the supervisor dies.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import NoReturn
 
 import setproctitle
 
+from mpchat import FORM, __version__
+from mpchat.compiled import Form
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
@@ -39,6 +41,8 @@ from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
+
+log = logging.getLogger("mpchat.template")
 
 _COLLECT = (700, 10, 50)
 """Thresholds of the garbage collector: Python's own, except that of full collections. With 10,000
@@ -103,6 +107,7 @@ class _Template:
         except Exception as error:  # noqa: BLE001 - the author's modules may raise anything
             text = f"{describe_exception(error)}mpchat: the service could not be loaded"
             self._fail(ExitCode.SOFTWARE, text)
+        log_form(FORM)
         messages.send(self.channel, _plan(service, limit, warnings), answers)
         fds.close_all(answers)
         self.service = service
@@ -193,6 +198,12 @@ class _Template:
         fds.close(memfd)
 
 
+def log_form(form: Form) -> None:
+    """Log how the workers' hot path will run; they are forked from this process."""
+    level = logging.INFO if form.compiled or form.wanted else logging.WARNING
+    log.log(level, "the hot path is %s", form)
+
+
 def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
     loaded = load_dynamic(service)
     drain = Snapshot(0, loaded.values, service.keys)[DRAIN]
@@ -220,7 +231,7 @@ def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
         stop_limit=limit,
         hang_timeout=service.server.worker_hang_timeout,
         max_lifetime=service.server.worker_max_lifetime,
-        version=version("mpchat"),
+        version=__version__,
         control_socket=service.server.control_socket,
         warnings=warnings,
     )

@@ -25,6 +25,7 @@ from types import FrameType
 import uvloop
 from websockets.frames import CloseCode
 
+from mpchat import FORM
 from mpchat.components.component import START_LIMIT, Components
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
@@ -169,6 +170,7 @@ class _Worker:
     ) -> None:
         service = self.service
         self.row.set("pid", os.getpid())
+        self.row.set("compiled", FORM.compiled)
         self._follow_config()
         self.loop.add_reader(self.channel.fileno(), self._read)
         self.loop.add_signal_handler(signal.SIGTERM, self._retire)

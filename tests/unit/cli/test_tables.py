@@ -15,6 +15,7 @@ WORKER: dict[str, Any] = {
     "age_seconds": 93_784.0,
     "restarts": 2,
     "generation": 4,
+    "compiled": True,
     "loop_lag_ms": 1.25,
     "silent_seconds": 0.1,
     "cpu_percent": 12.5,
@@ -50,7 +51,7 @@ def test_status_tells_of_faults_only_if_there_are_any() -> None:
 def test_status() -> None:
     lines = list(status_lines(STATUS))
     assert lines[0] == (
-        "mpchat 1.2 pid 6: ws://localhost:80/chat, up 1m01s, dynamic config generation 4"
+        "mpchat 1.2 pid 6: ws://localhost:80/chat, up 1m01s, dynamic config generation 4, compiled"
     )
     rows = [line.split() for line in lines[2:6]]
     assert len({len(row) for row in rows}) == 1
@@ -62,6 +63,19 @@ def test_status() -> None:
     assert lines[-1] == "limits: max-remote-payload 40, write-timeout 2"
     calm = STATUS | {"limits": dict.fromkeys(LIMITS, 0)}
     assert list(status_lines(calm)) == lines[:-1]
+
+
+def test_status_says_how_the_hot_path_runs() -> None:
+    def form(*workers: dict[str, Any]) -> str:
+        return next(status_lines(STATUS | {"workers": workers})).rpartition(", ")[2]
+
+    interpreted = WORKER | {"compiled": False}
+    # Before it has begun, the row still has what its predecessor said.
+    waiting = interpreted | {"state": "starting"}
+    assert form(WORKER, waiting) == "compiled"
+    assert form(interpreted) == "interpreted"
+    assert form(WORKER, interpreted, WORKER) == "2 of 3 workers compiled"
+    assert form(waiting) == "dynamic config generation 4"
 
 
 def test_slots_that_are_scaled_away_are_counted() -> None:

@@ -1,13 +1,15 @@
 # Every target does its own set-up: a machine needs python3 (with venv and pip) and make. With a C compiler and Python.h
-# the hot path is compiled; the benchmark needs a C compiler.
+# the hot path is compiled; the benchmark needs a C compiler,
+# and zlib.h for its rows of compressed messages.
 PYTHON ?= python3
+DISTRIBUTION ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the compiled hot path is made from: when it changes, it is compiled again.
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-quick instructions clean
+.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -110,9 +112,18 @@ conformance: $(VENV)/.test
 loadtest: $(VENV)/.load
 	$(BIN)/python loadtests/run.py
 
-# Half an hour on a quiet machine; writes docs/benchmark.md, .json and .svg.
+# Most of an hour on a quiet machine; writes docs/benchmark.md, .json and .svg, and README's paragraph on them.
 bench: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench --write ../docs
+	@if [ -x $(DISTRIBUTION) ] && [ "$$($(DISTRIBUTION) -VV)" != "$$($(BIN)/python -VV)" ]; then \
+	$(MAKE) bench-distribution; fi
+
+# A short table by the distribution's Python, in the same pages; ten minutes.
+bench-distribution: $(VENV)/.bench
+	$(DISTRIBUTION) -m venv build/distribution
+	build/distribution/bin/python -m pip install --quiet --editable '.[bench]'
+	cd loadtests && ../$(BIN)/python -m bench --quick --rounds 7 --seconds 0.8 --servers mpchat picows \
+		--python ../build/distribution/bin/python --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench
@@ -127,7 +138,7 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist mpchat/_compiled *.egg-info
+	rm -rf $(VENV) build dist loadtests/bench/peers/node_modules mpchat/_compiled *.egg-info
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)

@@ -7,24 +7,49 @@ import dataclasses
 import datetime
 import json
 import os
+import platform
 import resource
 import shlex
 import sys
 import tempfile
+import time
 import timeit
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from . import report
-from .load import SOURCE, LoadFailed, compile_client, compile_command
-from .measuring import Client, Sample, cpu_sample, memory_sample, worker_samples
+from . import environment, node
+from .load import ZLIB, LoadFailed, compile_client
+from .measuring import (
+    Client,
+    Sample,
+    cpu_sample,
+    memory_sample,
+    rest_samples,
+    worker_samples,
+)
+from .page import page, with_paragraph
 from .plot import plot
-from .report import OURS
+from .report import tables
+from .results import Document, Run, merged
 from .rows import ROWS, Row
-from .servers import BASE, LARGE_MESSAGES, MPCHAT_CONFIG, SERVERS, Server, running
+from .servers import (
+    BASE,
+    DEFLATE,
+    LARGE_MESSAGES,
+    MPCHAT_CONFIG,
+    NODE,
+    OURS,
+    SERVERS,
+    UPPER,
+    Place,
+    Running,
+    Server,
+    running,
+)
 
+BENCH = Path(__file__).parent
 MAX_CONNECTIONS = max(row.connections for row in ROWS)
 
 
@@ -36,51 +61,87 @@ def main() -> int:
     parser.add_argument("--servers", nargs="*", help="servers, likewise; uvloop TCP is always in")
     parser.add_argument("--rounds", type=int, help="default 7, quick 5; for memory 3 and 1")
     parser.add_argument("--seconds", type=float, help="of load in a round; default 0.8, quick 0.4")
+    parser.add_argument("--python", default=sys.executable, help="the servers' interpreter")
     parser.add_argument("--write", type=Path, help="folder for benchmark.md, .json and .svg")
-    parser.add_argument("--again", type=Path, help="report that benchmark.json, measure nothing")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what that machine's other rows had"
+    )
+    parser.add_argument("--again", action="store_true", help="write the pages, measure nothing")
     options = parser.parse_args()
-    try:
-        document = json.loads(options.again.read_text()) if options.again else measure(options)
-    except LoadFailed as error:
-        raise SystemExit(str(error)) from error
-    print(f"\n{report.tables(document)}")
+    options.python = os.path.abspath(options.python)  # a link of a venv stays one
+    if not options.again:
+        try:
+            run = measure(options)
+        except LoadFailed as error:
+            raise SystemExit(str(error)) from error
+        print(f"\n{tables(run)}")
     if options.write:
-        (options.write / "benchmark.json").write_text(json.dumps(document, indent=1) + "\n")
-        (options.write / "benchmark.md").write_text(report.page(document))
-        (options.write / "benchmark.svg").write_text(plot(document))
+        source = options.write / "benchmark.json"
+        document: Document = json.loads(source.read_text())
+        write(options.write, document if options.again else merged(document, run, add=options.add))
     return 0
 
 
-def measure(options: argparse.Namespace) -> report.Document:
+def write(folder: Path, document: Document) -> None:
+    """Write the pages, and the paragraph of the README beside their folder."""
+    (folder / "benchmark.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "benchmark.md").write_text(page(document))
+    (folder / "benchmark.svg").write_text(plot(document))
+    readme = folder.resolve().parent / "README.md"
+    readme.write_text(with_paragraph(readme.read_text(), document))
+
+
+def measure(options: argparse.Namespace) -> Run:
     """Measure what the options ask for."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("the benchmark needs two CPUs, one for a server and one for its load")
     allow_open_files(2 * MAX_CONNECTIONS)
+    found = environment.found(options.python)
     rows = chosen(ROWS, options.rows, options.quick)
     servers = chosen(SERVERS, options.servers, options.quick)
     servers = [BASE, *(server for server in servers if server is not BASE)]
-    fit = {row: [server for server in servers if row.suits(server)] for row in rows}
+    missing: dict[str, str] = {}
+    if found["mpchat"] == "interpreted":
+        servers = [server for server in servers if not server.interpreted]
+    if NODE in servers and (why := node.missing()):
+        servers.remove(NODE)
+        missing[NODE.name] = why
     samples: list[Sample] = []
+    place = Place(options.python, str(cores[0]))
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        compile_client(Path(name) / "client")
+        compiled_by = compile_client(Path(name) / "client")
+        if not set(ZLIB) <= set(compiled_by):
+            print("zlib's headers are not here: no rows of compressed messages", file=sys.stderr)
+            rows = [row for row in rows if row.setting != "deflate"]
+        fit = {row: [server for server in servers if row.suits(server)] for row in rows}
         client = Client(f"{name}/client", cores[1])
         for row in rows:
+            begun = time.monotonic()
             print(row.name, end=" ", file=sys.stderr, flush=True)
             folder = Path(name) / row.name
-            measure_row = memory_row if row.memory else cpu_row
-            samples += measure_row(row, fit[row], folder, client, cores[0], options)
-            print(file=sys.stderr)
+            measure_row = memory_row if row.memory else rest_row if row.kind == "rest" else cpu_row
+            samples += measure_row(row, fit[row], folder, client, place, options)
+            print(f" {time.monotonic() - begun:.0f} s", file=sys.stderr)
         if not options.quick and not options.rows:
+            both = Place(options.python, f"{cores[0]},{cores[1]}")
             for number in range(options.rounds or 3):
-                samples += worker_samples(OURS, Path(name), f"{cores[0]},{cores[1]}", number)
+                samples += worker_samples(OURS, Path(name), both, number)
     return {
+        "cpu": environment.cpu(),
+        "kernel": f"Linux {platform.release()}",
+        **found,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": report.machine(),
-        "versions": report.versions(),
-        "compiler": shlex.join([*compile_command(Path("client"))[:-1], SOURCE.name]),
-        "servers": {server.name: server.shown for server in servers},
-        "static_config.yaml": MPCHAT_CONFIG + "            # above 64 KiB:\n" + LARGE_MESSAGES,
+        "versions": {**found["versions"], **(node.versions() if NODE in servers else {})},
+        "missing": missing,
+        "compiler": shlex.join(word.removeprefix(f"{BENCH}/") for word in compiled_by),
+        "servers": {
+            setting: {s.name: s.shown(setting) for s in servers if s.has(setting)}
+            for setting in dict.fromkeys(row.setting for row in rows)
+        },
+        "static_config.yaml": MPCHAT_CONFIG
+        + f"            # above 64 KiB:\n{LARGE_MESSAGES}"
+        + f"            # in rows of compressed messages:\n{DEFLATE}",
         "loads": {
             row.name: {
                 server.name: shlex.join(["client", *row.arguments(server), "PORT"])
@@ -88,7 +149,7 @@ def measure(options: argparse.Namespace) -> report.Document:
             }
             for row in rows
         },
-        "upper_us": {row.name: upper_us(row.size) for row in rows if row.text},
+        "upper_us": {row.name: upper_us(row.size) for row in rows if row.suits(UPPER)},
         "samples": [dataclasses.asdict(sample) for sample in samples],
     }
 
@@ -98,7 +159,7 @@ def cpu_row(
     servers: list[Server],
     folder: Path,
     client: Client,
-    core: int,
+    place: Place,
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
     """Measure CPU time: all servers run, and take turns in every round."""
@@ -106,12 +167,32 @@ def cpu_row(
     with ExitStack() as stack:
         up = []
         for server in servers:
-            place = new_folder(folder, server.name)
-            up.append(stack.enter_context(running(server, place, str(core), large=row.large)))
+            own = new_folder(folder, server.name)
+            up.append(stack.enter_context(row_server(row, server, own, place)))
         for number in range(options.rounds or (5 if options.quick else 7)):
             print(".", end="", file=sys.stderr, flush=True)
             for target in up:
                 yield cpu_sample(row, target, client, number, seconds)
+
+
+def rest_row(
+    row: Row,
+    servers: list[Server],
+    folder: Path,
+    client: Client,
+    place: Place,
+    options: argparse.Namespace,
+) -> Iterator[Sample]:
+    """Measure CPU time at rest: all servers run, and rest at once."""
+    with ExitStack() as stack:
+        up = []
+        for server in servers:
+            own = new_folder(folder, server.name)
+            up.append(stack.enter_context(row_server(row, server, own, place)))
+        for sample in rest_samples(row, up, client, options.rounds or 7):
+            if sample.server == servers[0].name:
+                print(".", end="", file=sys.stderr, flush=True)
+            yield sample
 
 
 def memory_row(
@@ -119,16 +200,23 @@ def memory_row(
     servers: list[Server],
     folder: Path,
     client: Client,
-    core: int,
+    place: Place,
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
     """Measure memory: a server is started for each sample."""
     for number in range(options.rounds or (1 if options.quick else 3)):
         print(".", end="", file=sys.stderr, flush=True)
         for server in servers:
-            place = new_folder(folder, f"{server.name} {number}")
-            with running(server, place, str(core), large=row.large) as target:
+            own = new_folder(folder, f"{server.name} {number}")
+            with row_server(row, server, own, place) as target:
                 yield memory_sample(row, target, client, number)
+
+
+def row_server(
+    row: Row, server: Server, folder: Path, place: Place
+) -> AbstractContextManager[Running]:
+    """Run a server as a row wants it."""
+    return running(server, folder, place, setting=row.setting, large=row.large)
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -1,29 +1,28 @@
 /* The load client of the benchmark: one thread on epoll. Passing bytes to and from the kernel is nearly all
  * that it does, so it costs about what a bare TCP echo costs, and less than any WebSocket server.
  *
- * Rules. Every byte that comes back is compared with what was sent. All frames are built and masked once,
- * into a ring that each connection sends from its own place, so an answer in the wrong order, or of another
- * connection, is a mismatch. The first mistake, of a server or of a socket, ends the program with a line on
- * stderr that says what was wrong. Pings are answered whenever the program reads. Where many messages are
- * in flight it does not wait, but naps and looks again: a server that writes to a client which waits has to
- * wake it, and the kernel charges that to the server.
+ * Rules. Every byte that comes back is compared with what was sent (ring.h). The first mistake, of a server or
+ * of a socket, ends the program with a line on stderr that says what was wrong. Pings are answered whenever the
+ * program reads. Where many messages are in flight it does not wait, but naps and looks again: a server that
+ * writes to a client which waits has to wake it, and the kernel charges that to the server.
  *
  * Connects and says "ready"; for each line on stdin, a number of seconds, works that long and prints one
  * line of JSON; at the end of stdin closes every connection in order and leaves. In between everything rests,
  * and the caller reads /proc.
  *
- *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw]
- *               [--handshakes | --in-turn | --never-read | --flood]
+ *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw] [--deflate]
+ *               [--handshakes | --in-turn | --never-read | --flood | --rest SECONDS]
  *
  * --raw        the server is a bare TCP echo: the same frames, expected back as they went
+ * --deflate    JSON text, compressed by permessage-deflate, to which the server must agree; needs zlib
  * --upper      text, expected back in capitals
  * --handshakes connect, upgrade, close, and again; no messages
  * --in-turn    one message on each connection, one connection after the other
  * --never-read sends and sends, and never reads
  * --flood      the first connection sends as much as its socket takes; only the others are counted
+ * --rest       no messages: connects evenly over so many seconds, then counts the pings that it answers
  */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
@@ -41,16 +40,20 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
+#include "ring.h"
+
+enum { BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
 enum { WAIT_MS = 1000 };
 enum { NAP_NS = 20000, NAP_FROM = 64 }; /* with so many in flight no server runs out of work meanwhile */
-enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
-/* The key of RFC 6455's example, and the answer that it must get. */
-static const char REQUEST[] =
-    "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/* The key of RFC 6455's example, and the answer that it must get; the offer is that of browsers. */
+#define REQUEST_BEGIN \
+    "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+static const char PLAIN[] = REQUEST_BEGIN "\r\n";
+static const char OFFER[] =
+    REQUEST_BEGIN "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 struct connection {
@@ -59,12 +62,15 @@ struct connection {
     bool wants_out;         /* registered for EPOLLOUT */
     bool floods;            /* its messages are compared, and not counted */
     uint64_t first;         /* the ring's message that this connection begins with */
-    uint64_t sent, allowed; /* bytes of frames: written, and to be written */
-    uint64_t received;      /* bytes of the expected answer that came */
+    uint64_t sent, allowed; /* messages: written, and to be written */
+    uint64_t part;          /* bytes of the next one's frame that are written */
+    uint64_t received;      /* answers that came whole */
+    uint64_t got;           /* bytes of the next one that came */
     uint64_t left;          /* bytes of the current frame's payload still to come */
-    uint64_t message_end;   /* where in `received` the current message must end */
+    uint64_t message_end;   /* what `received` must be when the current message ends */
     unsigned opcode;
-    bool final, in_message;
+    bool final, in_message, deflated;
+    struct inflater *inflater;
     uint64_t *since;        /* when each message in flight was sent, ns */
     size_t pong_length;     /* the frame in `pong` waits for the end of the frame being sent */
     unsigned char pong[131];
@@ -74,72 +80,28 @@ struct connection {
 
 static struct {
     int port, connections, in_flight;
-    size_t size;
-    bool text, upper, raw, handshakes, in_turn, never_read, flood;
-} options = {.connections = 1, .in_flight = 1, .size = 32};
+    struct message_kind kind;
+    bool handshakes, in_turn, never_read, flood;
+    double rest;
+} options = {.connections = 1, .in_flight = 1, .kind.size = 32};
 
 static int poller;
 static struct connection *all;
 static int upgraded, closed, turn; /* connections so far; whose turn it is */
 static bool stopping;              /* nothing further begins */
-static uint64_t messages, reads;   /* messages of this run; reads so far, to see progress */
-static unsigned char *frames, *answers; /* the ring: what is sent, what must come back */
-static uint64_t ring, frame_size, answer_size;
+static uint64_t messages, pings;   /* of this run */
+static uint64_t wire_bytes;        /* payload of data frames that came in this run */
+static uint64_t reads;             /* so far, to see progress */
+static const char *request = PLAIN;
+static struct ring ring;
 static uint32_t *latencies;
 static size_t latency_room;
 static unsigned char buffer[BUFFER];
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("client: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
 
 static uint64_t now(clockid_t clock) {
     struct timespec time;
     clock_gettime(clock, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/* ---- frames ---- */
-
-static size_t put_header(unsigned char *out, unsigned opcode, uint64_t size) {
-    size_t length = size < 126 ? 2 : size < 65536 ? 4 : 10;
-    out[0] = (unsigned char)(0x80 | opcode);
-    out[1] = (unsigned char)(0x80 | (length == 2 ? size : length == 4 ? 126 : 127));
-    for (size_t index = length - 1; index > 1; index--, size >>= 8) out[index] = (unsigned char)size;
-    return length;
-}
-
-static size_t put_frame(unsigned char *out, unsigned opcode, const unsigned char *data, size_t size) {
-    size_t length = put_header(out, opcode, size);
-    for (size_t index = 0; index < 4; index++) out[length + index] = (unsigned char)rand();
-    for (size_t index = 0; index < size; index++)
-        out[length + 4 + index] = data[index] ^ out[length + (index & 3)];
-    return length + 4 + size;
-}
-
-static void build_ring(void) {
-    unsigned char *payload = malloc(options.size), *scratch = malloc(options.size + 14);
-    ring = RING_BYTES / options.size;
-    ring = ring > RING_MESSAGES ? RING_MESSAGES : ring < 3 ? 3 : ring;
-    frame_size = put_header(scratch, BINARY, options.size) + 4 + options.size;
-    answer_size = options.raw ? frame_size : options.size;
-    frames = malloc(ring * frame_size);
-    answers = options.raw ? frames : malloc(ring * answer_size);
-    for (uint64_t message = 0; message < ring; message++) {
-        for (size_t index = 0; index < options.size; index++)
-            payload[index] = (unsigned char)(options.text ? 'a' + rand() % 26 : rand());
-        put_frame(frames + message * frame_size, options.text ? TEXT : BINARY, payload, options.size);
-        for (size_t index = 0; !options.raw && index < options.size; index++)
-            answers[message * answer_size + index] =
-                options.upper ? (unsigned char)toupper(payload[index]) : payload[index];
-    }
-    free(payload);
-    free(scratch);
 }
 
 /* ---- sending ---- */
@@ -151,22 +113,32 @@ static void watch(struct connection *self, bool out) {
     self->wants_out = out;
 }
 
+/* Notes that so many bytes of frames are written. */
+static void advance(struct connection *self, uint64_t count) {
+    for (self->part += count;; self->sent++) {
+        const uint64_t *frame = ring.frame_starts + (self->first + self->sent) % ring.count;
+        if (self->part < frame[1] - frame[0]) break;
+        self->part -= frame[1] - frame[0];
+    }
+}
+
 /* Writes as much as the socket takes. A pong goes between two frames. */
 static void push(struct connection *self) {
     bool blocked = false;
-    uint64_t most = self->floods ? self->sent + FLOOD_BYTES : UINT64_MAX;
+    int64_t room = self->floods ? FLOOD_BYTES : INT64_MAX;
     while (!blocked) {
-        bool between = self->sent % frame_size == 0, pong = self->pong_length && between;
-        uint64_t place = (self->first * frame_size + self->sent) % (ring * frame_size);
-        uint64_t size = self->allowed - self->sent, to_end = ring * frame_size - place;
-        if (self->pong_length) size = pong ? self->pong_length : frame_size - self->sent % frame_size;
-        else if (size > to_end) size = to_end;
+        bool pong = self->pong_length && !self->part;
+        uint64_t index = (self->first + self->sent) % ring.count, left = self->allowed - self->sent;
+        if (self->pong_length && left) left = 1;
+        uint64_t end = left < ring.count - index ? index + left : ring.count;
+        uint64_t place = ring.frame_starts[index] + self->part;
+        uint64_t size = pong ? self->pong_length : ring.frame_starts[end] - place;
         if (!size) break;
-        ssize_t count = send(self->fd, pong ? self->pong : frames + place, size, MSG_DONTWAIT);
+        ssize_t count = send(self->fd, pong ? self->pong : ring.frames + place, size, MSG_DONTWAIT);
         if (count < 0 && errno != EAGAIN) fail("send: %m");
         blocked = count < (ssize_t)size;
-        if (!pong && count > 0) self->sent += (uint64_t)count;
-        if (self->sent >= most) blocked = true;
+        if (!pong && count > 0) advance(self, (uint64_t)count), room -= count;
+        if (room <= 0) blocked = true;
         else if (pong && !blocked) self->pong_length = 0;
         else if (pong && count > 0) fail("a pong was cut short");
     }
@@ -174,8 +146,7 @@ static void push(struct connection *self) {
 }
 
 static void send_more(struct connection *self, int count, uint64_t time) {
-    for (; count > 0; count--, self->allowed += frame_size)
-        self->since[self->allowed / frame_size % (uint64_t)options.in_flight] = time;
+    for (; count > 0; count--, self->allowed++) self->since[self->allowed % (uint64_t)options.in_flight] = time;
     push(self);
 }
 
@@ -187,18 +158,18 @@ static void start_handshake(struct connection *self) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     uint64_t *since = self->since ? self->since : calloc((size_t)options.in_flight, sizeof *since);
     *self = (struct connection){.fd = fd, .state = UPGRADING, .since = since};
-    self->first = (uint64_t)(self - all) % ring;
-    if (send(fd, REQUEST, sizeof REQUEST - 1, 0) != sizeof REQUEST - 1) fail("send: %m");
+    self->first = (uint64_t)(self - all) % ring.count;
+    if (send(fd, request, strlen(request), 0) != (ssize_t)strlen(request)) fail("send: %m");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = self};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl: %m");
 }
 
 static void start_close(struct connection *self) {
     static const unsigned char normal[] = {1000 >> 8, 1000 & 255};
-    unsigned char frame[8];
-    size_t size = put_frame(frame, CLOSE, normal, sizeof normal);
+    unsigned char frame[16];
+    size_t size = put_frame(frame, CLOSE, 0, normal, sizeof normal);
     self->state = CLOSING;
-    if (options.raw) shutdown(self->fd, SHUT_WR);
+    if (options.kind.raw) shutdown(self->fd, SHUT_WR);
     else if (send(self->fd, frame, size, 0) != (ssize_t)size) fail("send of Close: %m");
 }
 
@@ -212,6 +183,14 @@ static void upgrade_done(struct connection *self) {
     else if (options.never_read) watch(self, false);
 }
 
+static bool accepted(const char *head) {
+    static const char bits[] = "client_max_window_bits=";
+    const char *limit = strstr(head, bits);
+    if (strncmp(head, "HTTP/1.1 101 ", 13) != 0 || !strstr(head, ACCEPT)) return false;
+    if (limit && atoi(limit + strlen(bits)) < DEFLATE_BITS) return false;
+    return !strstr(head, "permessage-deflate") != options.kind.deflate;
+}
+
 /* Returns how many bytes of `data` belonged to the response head. */
 static size_t take_head(struct connection *self, const unsigned char *data, size_t size) {
     size_t used = 0;
@@ -219,12 +198,10 @@ static size_t take_head(struct connection *self, const unsigned char *data, size
         if (self->have == sizeof self->head - 1) fail("the response head is too long");
         self->head[self->have++] = data[used++];
         self->head[self->have] = 0;
-        if (options.raw ? self->have < sizeof REQUEST - 1
-                        : self->have < 4 || memcmp(self->head + self->have - 4, "\r\n\r\n", 4))
+        if (options.kind.raw ? self->have < strlen(request)
+                             : self->have < 4 || memcmp(self->head + self->have - 4, "\r\n\r\n", 4))
             continue;
-        if (options.raw ? memcmp(self->head, REQUEST, self->have) != 0
-                        : strncmp((char *)self->head, "HTTP/1.1 101 ", 13) != 0
-                              || !strstr((char *)self->head, ACCEPT))
+        if (options.kind.raw ? memcmp(self->head, request, self->have) != 0 : !accepted((char *)self->head))
             fail("the handshake was answered with:\n%s", self->head);
         upgrade_done(self);
         break;
@@ -245,25 +222,41 @@ static void note_latency(uint64_t time) {
 static int take_payload(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
     int completed = 0;
     while (size) {
-        uint64_t place = (self->first * answer_size + self->received) % (ring * answer_size);
-        uint64_t part = answer_size - place % answer_size;
+        const uint64_t *answer = ring.answer_starts + (self->first + self->received) % ring.count;
+        uint64_t place = answer[0] + self->got, part = answer[1] - place;
         if (part > size) part = size;
-        if (self->received / answer_size >= self->allowed / frame_size) fail("an answer to nothing");
-        if (memcmp(answers + place, data, part)) fail("an answer differs from what was sent");
-        self->received += part;
+        if (self->received >= self->allowed) fail("an answer to nothing");
+        if (memcmp(ring.answers + place, data, part)) fail("an answer differs from what was sent");
         data += part;
         size -= part;
-        if (self->received % answer_size || self->floods) continue;
-        uint64_t index = self->received / answer_size - 1;
+        if (place + part < answer[1]) {
+            self->got += part;
+            continue;
+        }
+        self->got = 0;
+        uint64_t index = self->received++;
+        if (self->floods) continue;
         note_latency(time - self->since[index % (uint64_t)options.in_flight]);
         completed++;
     }
     return completed;
 }
 
+struct inflating {
+    struct connection *connection;
+    uint64_t time;
+    int completed;
+};
+
+static void take_inflated(void *context, const unsigned char *data, size_t size) {
+    struct inflating *self = context;
+    self->completed += take_payload(self->connection, data, size, self->time);
+}
+
 static void take_control(struct connection *self, const unsigned char *payload, size_t size) {
     if (self->opcode == PING && self->state == OPEN) {
-        self->pong_length = put_frame(self->pong, PONG, payload, size);
+        pings++;
+        self->pong_length = put_frame(self->pong, PONG, 0, payload, size);
         push(self);
     } else if (self->opcode == CLOSE && self->state != CLOSING) {
         unsigned code = size < 2 ? 1005 : (unsigned)payload[0] << 8 | payload[1];
@@ -272,20 +265,33 @@ static void take_control(struct connection *self, const unsigned char *payload, 
 }
 
 static void begin_frame(struct connection *self, unsigned first) {
+    bool deflated = first & 0x40;
     self->opcode = first & 15;
     self->final = first & 0x80;
-    if (first & 0x70) fail("a reserved bit is set");
+    if (first & 0x30 || (deflated && (!options.kind.deflate || self->opcode >= CLOSE || self->in_message)))
+        fail("a reserved bit is set");
     if (self->opcode >= CLOSE) return;
-    unsigned wanted = self->in_message ? CONTINUATION : options.text ? TEXT : BINARY;
+    unsigned wanted = self->in_message ? CONTINUATION : options.kind.text ? TEXT : BINARY;
     if (self->opcode != wanted) fail("opcode %u instead of %u", self->opcode, wanted);
-    if (!self->in_message) self->message_end = self->received + answer_size;
+    if (!self->in_message) self->message_end = self->received + 1, self->deflated = deflated;
     self->in_message = true;
 }
 
-static void end_data_frame(struct connection *self) {
-    if (!self->final) return;
+static int take_data(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
+    wire_bytes += size;
+    if (!self->deflated) return take_payload(self, data, size, time);
+    struct inflating inflating = {self, time, 0};
+    inflate_piece(&self->inflater, data, size, take_inflated, &inflating);
+    return inflating.completed;
+}
+
+static int end_data_frame(struct connection *self, uint64_t time) {
+    if (!self->final) return 0;
+    struct inflating inflating = {self, time, 0};
+    if (self->deflated) inflate_end(&self->inflater, take_inflated, &inflating);
     self->in_message = false;
-    if (self->received != self->message_end) fail("an answer of another length");
+    if (self->received != self->message_end || self->got) fail("an answer of another length");
+    return inflating.completed;
 }
 
 static int take_frames(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
@@ -293,10 +299,10 @@ static int take_frames(struct connection *self, const unsigned char *data, size_
     while (size) {
         if (self->left) { /* inside the payload of a data frame */
             size_t part = self->left < size ? self->left : size;
-            completed += take_payload(self, data, part, time);
+            completed += take_data(self, data, part, time);
             data += part;
             size -= part;
-            if (!(self->left -= part)) end_data_frame(self);
+            if (!(self->left -= part)) completed += end_data_frame(self, time);
             continue;
         }
         self->head[self->have++] = *data++;
@@ -315,7 +321,7 @@ static int take_frames(struct connection *self, const unsigned char *data, size_
             self->left = short_size < 126 ? short_size : 0;
             for (size_t index = 2; index < header; index++)
                 self->left = self->left << 8 | self->head[index];
-            if (!self->left) end_data_frame(self);
+            if (!self->left) completed += end_data_frame(self, time);
         }
         self->have = 0;
     }
@@ -325,6 +331,8 @@ static int take_frames(struct connection *self, const unsigned char *data, size_
 static void gone(struct connection *self) {
     if (self->state != CLOSING) fail("the server ended the connection");
     close(self->fd);
+    free_inflater(self->inflater);
+    self->inflater = NULL;
     self->state = ABSENT;
     closed++;
     if (!stopping) start_handshake(self);
@@ -341,8 +349,8 @@ static void readable(struct connection *self) {
     }
     size_t used = self->state == UPGRADING ? take_head(self, buffer, (size_t)count) : 0;
     uint64_t time = now(CLOCK_MONOTONIC);
-    int completed = options.raw ? take_payload(self, buffer + used, (size_t)count - used, time)
-                                : take_frames(self, buffer + used, (size_t)count - used, time);
+    int completed = options.kind.raw ? take_payload(self, buffer + used, (size_t)count - used, time)
+                                     : take_frames(self, buffer + used, (size_t)count - used, time);
     if (!completed || stopping) return;
     if (!options.in_turn) send_more(self, completed, time);
     else if (++turn < options.connections) send_more(&all[turn], 1, time);
@@ -368,7 +376,7 @@ static void step_or_fail(const char *what, int milliseconds) {
     static uint64_t seen, when;
     uint64_t time = now(CLOCK_MONOTONIC);
     if (reads != seen || !when) seen = reads, when = time;
-    if (time - when > 20u * 1000000000u) fail("no progress for 20 s: %s", what);
+    if (time - when > UINT64_C(20000000000)) fail("no progress for 20 s: %s", what);
     step(milliseconds);
 }
 
@@ -391,23 +399,29 @@ static double wait_for_caller(void) {
 
 static void connect_all(void) {
     int begun = 0;
+    uint64_t begin = now(CLOCK_MONOTONIC), gap = (uint64_t)(options.rest * 1e9) / (uint64_t)options.connections;
     while (upgraded < options.connections) {
-        while (begun < options.connections && begun - upgraded < HANDSHAKES_AT_ONCE)
+        while (begun < options.connections && begun - upgraded < HANDSHAKES_AT_ONCE
+               && now(CLOCK_MONOTONIC) - begin >= gap * (uint64_t)begun)
             start_handshake(&all[begun++]);
+        if (begun == upgraded) { /* the next one's time has not come */
+            step(1);
+            continue;
+        }
         step_or_fail("handshakes", WAIT_MS);
     }
 }
 
 static void start_flood(struct connection *self) {
     self->floods = true;
-    self->allowed = UINT64_MAX / 2 / frame_size * frame_size;
+    self->allowed = UINT64_MAX / 2;
     push(self);
 }
 
 /* It ends with the frame that it is at, and has all its answers. */
 static void end_flood(struct connection *self) {
-    self->allowed = (self->sent + frame_size - 1) / frame_size * frame_size;
-    while (self->received / answer_size < self->allowed / frame_size) step_or_fail("the flood", WAIT_MS);
+    self->allowed = self->sent + (self->part > 0);
+    while (self->received < self->allowed) step_or_fail("the flood", WAIT_MS);
     self->floods = false;
 }
 
@@ -422,7 +436,7 @@ static void echo(uint64_t begin, uint64_t end) {
     uint64_t before = 0, expected = 0;
     if (options.flood) start_flood(&all[0]);
     for (int index = first; index < options.connections; index++)
-        before += all[index].allowed / frame_size;
+        before += all[index].allowed;
     for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
     while (options.in_turn ? turn < options.connections : now(CLOCK_MONOTONIC) < end) {
@@ -431,7 +445,7 @@ static void echo(uint64_t begin, uint64_t end) {
     }
     stopping = true;
     for (int index = first; index < options.connections; index++)
-        expected += all[index].allowed / frame_size;
+        expected += all[index].allowed;
     while (messages < expected - before) step_or_fail("the last echoes", WAIT_MS);
     if (options.flood) end_flood(&all[0]);
 }
@@ -454,7 +468,12 @@ static uint64_t flood(uint64_t end) {
     }
     while (now(CLOCK_MONOTONIC) < end) step(100);
     for (int index = 0; index < options.connections; index++) sent += all[index].sent;
-    return sent / frame_size;
+    return sent;
+}
+
+static uint64_t rest(uint64_t end) {
+    for (uint64_t time; (time = now(CLOCK_MONOTONIC)) < end;) step((int)((end - time) / 1000000) + 1);
+    return pings;
 }
 
 static void close_all(void) {
@@ -476,17 +495,18 @@ static void run(double seconds) {
     uint64_t begin = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID), done = 0;
     uint64_t end = begin + (uint64_t)(seconds * 1e9);
     stopping = false;
-    messages = 0;
+    messages = pings = wire_bytes = 0;
     turn = 0;
     if (options.handshakes) done = shake_hands(end);
     else if (options.never_read) done = flood(end);
+    else if (options.rest > 0) done = rest(end);
     else echo(begin, end), done = messages;
     seconds = (double)(now(CLOCK_MONOTONIC) - begin) / 1e9;
     double cpu_us = (double)(now(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e3;
     if (messages) qsort(latencies, messages, sizeof *latencies, compare);
     printf("{\"done\": %lu, \"seconds\": %.6f, \"client_cpu_us\": %.3f, \"p50_us\": %.1f, "
-           "\"p99_us\": %.1f}\n", done, seconds, done ? cpu_us / (double)done : 0,
-           percentile_us(0.50), percentile_us(0.99));
+           "\"p99_us\": %.1f, \"wire_bytes\": %.0f}\n", done, seconds, done ? cpu_us / (double)done : 0,
+           percentile_us(0.50), percentile_us(0.99), done ? (double)wire_bytes / (double)done : 0);
     fflush(stdout);
 }
 
@@ -495,23 +515,26 @@ static void parse(int count, char **words) {
         {"connections", 1, 0, 'c'}, {"in-flight", 1, 0, 'k'}, {"size", 1, 0, 's'},
         {"text", 0, 0, 'x'},        {"upper", 0, 0, 'u'},     {"raw", 0, 0, 'r'},
         {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'},
-        {"flood", 0, 0, 'f'},       {0}};
+        {"flood", 0, 0, 'f'},       {"deflate", 0, 0, 'd'},  {"rest", 1, 0, 'w'},
+        {0}};
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) switch (option) {
         case 'c': options.connections = atoi(optarg); break;
         case 'k': options.in_flight = atoi(optarg); break;
-        case 's': options.size = (size_t)atoll(optarg); break;
-        case 'x': options.text = true; break;
-        case 'u': options.upper = options.text = true; break;
-        case 'r': options.raw = true; break;
+        case 's': options.kind.size = (size_t)atoll(optarg); break;
+        case 'x': options.kind.text = true; break;
+        case 'u': options.kind.upper = options.kind.text = true; break;
+        case 'd': options.kind.deflate = options.kind.text = true; request = OFFER; break;
+        case 'r': options.kind.raw = true; break;
         case 'h': options.handshakes = true; break;
         case 'o': options.in_turn = true; break;
         case 'n': options.never_read = true; break;
         case 'f': options.flood = true; break;
+        case 'w': options.rest = atof(optarg); break;
         default: exit(64);
     }
     if (optind != count - 1) fail("one port is needed");
     options.port = atoi(words[optind]);
-    if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.size < 1)
+    if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.kind.size < 1)
         fail("numbers must be positive");
     if (options.flood && options.connections < 2) fail("a flood needs others beside it");
 }
@@ -523,7 +546,7 @@ int main(int count, char **words) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1); /* else a nap takes 50 us more */
-    build_ring();
+    build_ring(&ring, options.kind);
     all = calloc((size_t)options.connections, sizeof *all);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0) fail("epoll_create1: %m");

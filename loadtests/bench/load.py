@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-SOURCE = Path(__file__).with_name("client.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("client.c", "ring.c")]
+ZLIB = ["-DDEFLATE", "-lz"]
 
 
 class LoadFailed(Exception):
@@ -19,32 +20,47 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of the client saw; latencies, and its own CPU time for each message, in µs."""
+    """What one run of the client saw.
+
+    Attributes:
+        done: Messages answered, handshakes, or pings at rest.
+        seconds: How long it took.
+        client_cpu_us: The client's own CPU time for each of them.
+        p50_us: Median time from sending a message to its answer.
+        p99_us: The 99th percentile of that.
+        wire_bytes: Payload of an answer, as it came: compressed where it was compressed.
+    """
 
     done: int
     seconds: float
     client_cpu_us: float
     p50_us: float
     p99_us: float
+    wire_bytes: float
 
 
-def compile_command(program: Path) -> list[str]:
-    """Return the command line that makes ``program`` of client.c."""
-    return [os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(SOURCE)]
+def compile_command(program: Path, flags: list[str]) -> list[str]:
+    """Return the command line that makes ``program``; flags go last, for the sake of libraries."""
+    compiler = os.environ.get("CC", "cc")
+    return [compiler, "-O2", "-o", str(program), *map(str, SOURCES), *flags]
 
 
-def compile_client(program: Path) -> None:
-    """Make ``program`` of client.c."""
+def compile_client(program: Path) -> list[str]:
+    """Make ``program``, with permessage-deflate where zlib is; return the command line."""
+    with_zlib, without = compile_command(program, ZLIB), compile_command(program, [])
     try:
-        subprocess.run(compile_command(program), check=True)
+        if subprocess.run(with_zlib, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return with_zlib
+        subprocess.run(without, check=True)
     except FileNotFoundError as error:
         raise SystemExit(
             f"{error.filename}: no such C compiler; the load client needs one, named in CC"
         ) from error
+    return without
 
 
 class Load:
-    """One client process: connected when its ``with`` block begins, closed in order at the end."""
+    """One client process: it connects when its ``with`` block begins, and closes in order at the end."""
 
     def __init__(self, server: str, command: list[str], core: int) -> None:
         self._server = server
@@ -54,14 +70,25 @@ class Load:
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._line()
         return self
 
-    def run(self, seconds: float) -> Outcome:
-        """Let it work; everything is at rest before and after."""
+    def wait_connected(self) -> None:
+        """Wait until all its connections are open."""
+        self._line()
+
+    def begin(self, seconds: float) -> None:
+        """Let it work."""
         self._stdin.write(f"{seconds:g}\n")
         self._stdin.flush()
+
+    def end(self) -> Outcome:
+        """Wait for the end of its work; then everything is at rest, as it was before."""
         return Outcome(**json.loads(self._line()))
+
+    def run(self, seconds: float) -> Outcome:
+        """Let it work, and wait."""
+        self.begin(seconds)
+        return self.end()
 
     def __exit__(
         self,
@@ -88,7 +115,7 @@ class Load:
         return self._process.stdin
 
     def _line(self) -> str:
-        """Return its next line; the first one only says that it is connected."""
+        """Return its next line; the first one says that it is connected."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

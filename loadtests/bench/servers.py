@@ -1,8 +1,9 @@
 """The servers: what they are called, and their command lines, as their authors give them.
 
-Rules. One worker process each. Shipped defaults, except what is said here: uvloop, no compression (the
-client does not offer it either), no access log, log level warning; and for messages beyond 64 KiB two
-limits of mpchat are raised.
+Rules. One worker process each. Shipped defaults, except what is said here: uvloop where the server is
+in Python, no compression but in its rows (the client offers it there alone), no access log, log level
+warning; for messages beyond 64 KiB two limits of mpchat are raised; and at rest each pings as often as
+mpchat.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from . import processes
+from . import node, processes
 
 PEERS = Path(__file__).with_name("peers")
 DEADLINE = 30.0
+PING_SECONDS = 20  # the default of most; the peers that have another, or none, are told so
+
+Setting = Literal["plain", "deflate", "pings"]
 
 MPCHAT_CONFIG = """\
 components_manager:
@@ -49,6 +53,9 @@ LARGE_MESSAGES = """\
             max-remote-payload: 2097152
             fragment-size: 2097152
 """
+DEFLATE = """\
+            permessage-deflate: true
+"""
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,29 @@ class Server:
 
     Attributes:
         name: As it is printed.
-        command: The words after ``python``; PORT stands for the port, PEERS for that folder.
+        command: The words after ``python`` or ``node``; PORT stands for the port, PEERS for that
+            folder.
         package: The distribution whose version is reported.
-        coroutine: Whether the author writes a coroutine for each connection.
+        plain: Further words, for all rows but these two.
+        deflate: Further words that turn permessage-deflate on; None where there is none.
+        pings: Further words that have it ping every connection; None where it cannot.
         raw: Whether it echoes TCP instead of speaking WebSocket.
         upper: Whether it answers in capitals.
+        interpreted: Whether it is mpchat without its compiled modules.
+        on_node: Whether it runs on Node.js.
         quick: Whether ``make bench-quick`` has it.
     """
 
     name: str
     command: str
     package: str
-    coroutine: bool = True
+    plain: str = ""
+    deflate: str | None = None
+    pings: str | None = None
     raw: bool = False
     upper: bool = False
+    interpreted: bool = False
+    on_node: bool = False
     quick: bool = False
 
     @property
@@ -79,20 +95,43 @@ class Server:
         return self.package == "mpchat"
 
     @property
-    def shown(self) -> str:
-        """Its command line as it would be typed in a checkout."""
-        setting = "PYTHONPATH=PEERS " if self.upper else ""
-        return f"{setting}python {self.command}".replace("PEERS", "loadtests/bench/peers")
+    def environment(self) -> dict[str, str]:
+        """What its environment has beyond that of the benchmark."""
+        path = {"PYTHONPATH": str(PEERS)} if self.upper else {}
+        return path | ({"MPCHAT_COMPILED": "0"} if self.interpreted else {})
 
-    def command_line(self, port: int) -> list[str]:
+    def has(self, setting: Setting) -> bool:
+        """Tell whether it can run so."""
+        return self._further(setting) is not None
+
+    def shown(self, setting: Setting) -> str:
+        """Return its command line as it would be typed in a checkout."""
+        words = [f"{name}={value}" for name, value in self.environment.items()]
+        words += ["node" if self.on_node else "python", *self._words(setting)]
+        return (
+            " ".join(words).replace(str(PEERS), "PEERS").replace("PEERS", "loadtests/bench/peers")
+        )
+
+    def command_line(self, python: str, port: int, setting: Setting) -> list[str]:
         """Return its command line for a port."""
-        words = self.command.replace("PORT", str(port)).split()
-        return [sys.executable, *(word.replace("PEERS", str(PEERS)) for word in words)]
+        words = [word.replace("PEERS", str(PEERS)) for word in self._words(setting)]
+        program = node.program() if self.on_node else python
+        return [program, *(word.replace("PORT", str(port)) for word in words)]
+
+    def _words(self, setting: Setting) -> list[str]:
+        return self.command.split() + (self._further(setting) or "").split()
+
+    def _further(self, setting: Setting) -> str | None:
+        return {"plain": self.plain, "deflate": self.deflate, "pings": self.pings}[setting]
 
 
 UVICORN = (
     "-m uvicorn --app-dir PEERS asgi_echo:app --port PORT --loop uvloop --http httptools"
-    " --ws websockets-sansio --ws-per-message-deflate false --log-level warning"
+    " --ws websockets-sansio --log-level warning --ws-per-message-deflate"
+)
+GUNICORN = (
+    "-m gunicorn --pythonpath PEERS asgi_echo:app --bind 127.0.0.1:PORT --worker-class asgi"
+    " --workers 1 --asgi-loop uvloop --log-level warning"
 )
 GRANIAN = (
     "-m granian --interface rsgi --working-dir PEERS rsgi_echo:app --port PORT --loop uvloop"
@@ -100,19 +139,54 @@ GRANIAN = (
 )
 MPCHAT = "-m mpchat serve -c static_config.yaml"
 
-BASE = Server(
-    "uvloop TCP", "PEERS/tcp_echo.py PORT", "uvloop", coroutine=False, raw=True, quick=True
+BASE = Server("uvloop TCP", "PEERS/tcp_echo.py PORT", "uvloop", deflate="", raw=True, quick=True)
+OURS = Server("mpchat", MPCHAT, "mpchat", deflate="", pings="", quick=True)
+INTERPRETED = Server(
+    "mpchat, interpreted", MPCHAT, "mpchat", deflate="", pings="", interpreted=True
+)
+UPPER = Server("mpchat, upper", f"{MPCHAT} --app mpchat_upper:components", "mpchat", upper=True)
+NODE = Server(
+    "ws on Node.js",
+    "PEERS/ws_echo.mjs PORT",
+    "ws",
+    deflate="deflate",
+    pings=f"pings {PING_SECONDS}",
+    on_node=True,
 )
 SERVERS = (
     BASE,
-    Server("mpchat", MPCHAT, "mpchat", quick=True),
-    Server("mpchat, upper", f"{MPCHAT} --app mpchat_upper:components", "mpchat", upper=True),
-    Server("picows callbacks", "PEERS/picows_callbacks_echo.py PORT", "picows", False, quick=True),
-    Server("picows.websockets", "PEERS/picows_websockets_echo.py PORT", "picows", quick=True),
-    Server("aiohttp", "PEERS/aiohttp_echo.py PORT", "aiohttp"),
-    Server("websockets", "PEERS/websockets_echo.py PORT", "websockets"),
-    Server("uvicorn", UVICORN, "uvicorn"),
+    OURS,
+    INTERPRETED,
+    UPPER,
+    Server(
+        "picows callbacks",
+        "PEERS/picows_callbacks_echo.py PORT",
+        "picows",
+        pings=f"pings {PING_SECONDS}",
+        quick=True,
+    ),
+    Server(
+        "picows.websockets",
+        "PEERS/picows_websockets_echo.py PORT",
+        "picows",
+        deflate="deflate",
+        pings="",
+        quick=True,
+    ),
+    Server(
+        "aiohttp",
+        "PEERS/aiohttp_echo.py PORT",
+        "aiohttp",
+        deflate="deflate",
+        pings=f"pings {PING_SECONDS}",
+    ),
+    Server(
+        "websockets", "PEERS/websockets_echo.py PORT", "websockets", deflate="deflate", pings=""
+    ),
+    Server("uvicorn", UVICORN, "uvicorn", plain="false", deflate="true", pings="false"),
+    Server("gunicorn", GUNICORN, "gunicorn"),
     Server("granian", GRANIAN, "granian"),
+    NODE,
 )
 
 
@@ -134,30 +208,46 @@ class Running:
         return processes.pss_kib(processes.tree(self._pid))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where servers run: the interpreter of those in Python, and the CPUs, as taskset takes them."""
+
+    python: str
+    cores: str
+
+
 @contextmanager
 def running(
-    server: Server, folder: Path, cores: str, *, large: bool = False, workers: int = 1
+    server: Server,
+    folder: Path,
+    place: Place,
+    *,
+    setting: Setting = "plain",
+    large: bool = False,
+    workers: int = 1,
 ) -> Iterator[Running]:
     """Run a server until the end of the ``with`` block.
 
     Args:
         server: Which.
         folder: An empty folder for its config and its log.
-        cores: The only CPUs that it may use, as taskset takes them.
+        place: Where.
+        setting: How.
         large: Whether messages exceed mpchat's default limits.
         workers: The worker processes of mpchat.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    config = MPCHAT_CONFIG.format(port=port, workers=workers) + (LARGE_MESSAGES if large else "")
+    config = MPCHAT_CONFIG.format(port=port, workers=workers)
+    config += (LARGE_MESSAGES if large else "") + (DEFLATE if setting == "deflate" else "")
     (folder / "static_config.yaml").write_text(config)
     log = folder / "log"
     begun = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", cores, *server.command_line(port)],
+            ["taskset", "-c", place.cores, *server.command_line(place.python, port, setting)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PEERS)},
+            env={**os.environ, **server.environment},
             stdout=output,
             stderr=output,
         )

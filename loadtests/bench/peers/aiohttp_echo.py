@@ -1,4 +1,4 @@
-"""An aiohttp WebSocket handler, on uvloop, without compression and access log."""
+"""An aiohttp WebSocket handler, on uvloop, without access log."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import sys
 import uvloop
 from aiohttp import WSMsgType, web
 
+PORT, *WORDS = sys.argv[1:]
+HEARTBEAT = float(WORDS[-1]) if "pings" in WORDS else None
+
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    websocket = web.WebSocketResponse(compress=False)
+    websocket = web.WebSocketResponse(compress="deflate" in WORDS, heartbeat=HEARTBEAT)
     await websocket.prepare(request)
     async for message in websocket:
         if message.type is WSMsgType.TEXT:
@@ -24,7 +27,7 @@ app.router.add_get("/chat", echo)
 web.run_app(
     app,
     host="127.0.0.1",
-    port=int(sys.argv[1]),
+    port=int(PORT),
     access_log=None,
     print=None,
     loop=uvloop.new_event_loop(),

@@ -1,4 +1,4 @@
-"""An echo in ASGI, for uvicorn."""
+"""An echo in ASGI, for uvicorn and gunicorn."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import uvloop
 from picows import (
@@ -29,7 +30,11 @@ def listener(_request: WSUpgradeRequest) -> WSListener:
 
 
 async def main() -> None:
-    server = await ws_create_server(listener, "127.0.0.1", int(sys.argv[1]))
+    port, *words = sys.argv[1:]
+    pings: dict[str, Any] = {}
+    if "pings" in words:
+        pings = {"enable_auto_ping": True, "auto_ping_idle_timeout": float(words[-1])}
+    server = await ws_create_server(listener, "127.0.0.1", int(port), **pings)
     await server.serve_forever()
 
 

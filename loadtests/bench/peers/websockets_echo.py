@@ -1,4 +1,4 @@
-"""The echo of websockets' documentation, on uvloop, without compression."""
+"""The echo of websockets' documentation, on uvloop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ async def echo(websocket: ServerConnection) -> None:
 
 
 async def main() -> None:
-    async with serve(echo, "127.0.0.1", int(sys.argv[1]), compression=None) as server:
+    port, *words = sys.argv[1:]
+    compression = "deflate" if "deflate" in words else None
+    async with serve(echo, "127.0.0.1", int(port), compression=compression) as server:
         await server.serve_forever()
 
 

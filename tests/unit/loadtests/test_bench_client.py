@@ -12,7 +12,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from bench.load import Load, LoadFailed, compile_client
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 Answer = Callable[[Frame], list[bytes]]
@@ -24,10 +29,22 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> str:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
     program = tmp_path_factory.mktemp("client") / "client"
-    compile_client(program)
-    return str(program)
+    return str(program), compile_client(program)
+
+
+@pytest.fixture(scope="module")
+def client(compiled: tuple[str, list[str]]) -> str:
+    return compiled[0]
+
+
+@pytest.fixture(scope="module")
+def deflating(compiled: tuple[str, list[str]]) -> str:
+    program, command = compiled
+    if "-lz" not in command and "CI" not in os.environ:
+        pytest.skip("zlib's headers are not here")
+    return program
 
 
 def frame(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
@@ -39,14 +56,17 @@ def echo(received: Frame) -> list[bytes]:
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[int]:
-    """Serve each connection in a thread; every data frame is answered as ``answer`` says."""
+def serving(answer: Answer, client_bits: int | None = None) -> Iterator[int]:
+    """Serve each connection in a thread; every data frame is answered as ``answer`` says.
+
+    With ``client_bits`` the server agrees to permessage-deflate, with a window of so many for the client.
+    """
     served: list[Future[None]] = []
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
 
         def serve_one(connection: socket.socket) -> None:
             with connection, suppress(BrokenPipeError, ConnectionResetError):
-                converse(connection, answer)
+                converse(connection, answer, client_bits)
 
         def serve() -> None:
             while True:
@@ -65,8 +85,9 @@ def serving(answer: Answer) -> Iterator[int]:
         one.result()
 
 
-def converse(connection: socket.socket, answer: Answer) -> None:
-    protocol = ServerProtocol(max_size=None)
+def converse(connection: socket.socket, answer: Answer, client_bits: int | None) -> None:
+    agreed = [ServerPerMessageDeflateFactory(client_max_window_bits=client_bits)]
+    protocol = ServerProtocol(max_size=None, extensions=agreed if client_bits else None)
     while data := connection.recv(65536):
         protocol.receive_data(data)
         for event in protocol.events_received():
@@ -81,10 +102,11 @@ def converse(connection: socket.socket, answer: Answer) -> None:
             return
 
 
-def run(client: str, port: int, *arguments: str) -> int:
+def run(client: str, port: int, *arguments: str, seconds: float = 0.05) -> int:
     core = min(os.sched_getaffinity(0))
     with Load("a test's server", [client, *arguments, str(port)], core) as load:
-        return load.run(0.05).done
+        load.wait_connected()
+        return load.run(seconds).done
 
 
 @pytest.mark.parametrize("size", ["1", "125", "126", "65535", "65536", "300000"])
@@ -250,3 +272,110 @@ def test_a_raw_echo(client: str) -> None:
         thread.start()
         assert run(client, listening.getsockname()[1], "--raw") > 0
         thread.join()
+
+
+def compressed(serialized: bytes) -> bytes:
+    return bytes([serialized[0] | 0x40]) + serialized[1:]
+
+
+class Compressing:
+    """Compresses each answer, without reference to those before."""
+
+    def __init__(self, change: Callable[[Frame], Frame] = lambda received: received) -> None:
+        self._change = change
+
+    def __call__(self, received: Frame) -> list[bytes]:
+        deflate = PerMessageDeflate(True, True, 15, 15)
+        answer = self._change(Frame(received.opcode, bytes(received.data)))
+        packed = deflate.encode(answer)
+        half = len(packed.data) // 2
+        begin = frame(packed.opcode, bytes(packed.data[:half]), fin=False)
+        return [compressed(begin), frame(Opcode.CONT, bytes(packed.data[half:]))]
+
+
+def another_letter(received: Frame) -> Frame:
+    return Frame(received.opcode, bytes(received.data)[:-1] + b"~")
+
+
+def one_letter_less(received: Frame) -> Frame:
+    return Frame(received.opcode, bytes(received.data)[:-1])
+
+
+def no_deflate(received: Frame) -> list[bytes]:
+    return [compressed(frame(received.opcode, b"\xff" * 40))]
+
+
+@pytest.mark.parametrize("size", ["200", "1024", "65536", "300000"])
+@pytest.mark.parametrize("answer", [Compressing(), echo])
+def test_an_honest_compressed_echo(deflating: str, size: str, answer: Answer) -> None:
+    with serving(answer, 12) as port:
+        assert run(deflating, port, "--deflate", "--size", size) > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (Compressing(another_letter), "an answer differs from what was sent"),
+        (Compressing(one_letter_less), "an answer of another length"),
+        (no_deflate, "an answer cannot be inflated"),
+    ],
+)
+def test_a_wrong_compressed_answer_is_found(
+    deflating: str, answer: Answer, complaint: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(answer, 12) as port, pytest.raises(LoadFailed):
+        run(deflating, port, "--deflate", "--size", "1024")
+    assert complaint in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("bits", [None, 11])
+def test_a_server_that_does_not_take_what_is_sent_is_found(
+    deflating: str, bits: int | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(echo, bits) as port, pytest.raises(LoadFailed):
+        run(deflating, port, "--deflate")
+    assert "the handshake was answered with" in capfd.readouterr().err
+
+
+def test_what_is_compressed_is_counted_as_it_came(deflating: str) -> None:
+    core = min(os.sched_getaffinity(0))
+    with serving(Compressing(), 12) as port:
+        command = [deflating, "--deflate", "--size", "65536", str(port)]
+        with Load("a test's server", command, core) as load:
+            load.wait_connected()
+            assert 5_000 < load.run(0.05).wire_bytes < 30_000
+
+
+def test_pings_at_rest_are_answered_and_counted(client: str) -> None:
+    pongs = []
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        protocol = ServerProtocol(max_size=None)
+        with connection:
+            connection.settimeout(0.01)
+            while not protocol.close_expected():
+                try:
+                    data = connection.recv(65536)
+                except TimeoutError:
+                    data = b""
+                    if protocol.state is State.OPEN:
+                        protocol.send_ping(b"there?")
+                else:
+                    if not data:
+                        return
+                protocol.receive_data(data)
+                for event in protocol.events_received():
+                    if not isinstance(event, Frame):
+                        protocol.send_response(protocol.accept(event))  # type: ignore[arg-type]
+                    elif event.opcode is Opcode.PONG:
+                        pongs.append(bytes(event.data))
+                for part in protocol.data_to_send():
+                    connection.sendall(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+        served = threads.submit(serve, listening)
+        counted = run(client, listening.getsockname()[1], "--rest", "0.1", seconds=0.3)
+        served.result()
+    assert set(pongs) == {b"there?"}
+    assert 0 < counted <= len(pongs)

@@ -8,11 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from bench import report
+from bench import environment, report
+from bench.page import in_short, page, with_paragraph
 from bench.plot import PANELS, plot
-from bench.report import OURS, UPPER, Results
+from bench.results import Document, Results, Run, merged
 from bench.rows import EACH_READY, ROWS
-from bench.servers import BASE, SERVERS
+from bench.servers import BASE, INTERPRETED, OURS, SERVERS, UPPER
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROW = "32 B, 64 connections"
@@ -28,15 +29,25 @@ def sample(row: str, server: str, number: int, value: float, **more: float) -> d
     return {"row": row, "server": server, "round": number, "value": value, **fields}
 
 
-def document(*samples: dict[str, Any], **more: Any) -> report.Document:
+def run(*samples: dict[str, Any], **more: Any) -> Run:
     return {
         "date": "2030-01-02",
-        "machine": "Z80 <fast> & old",
-        "versions": {"Python": "3.99", "mpchat": "7.8.9"},
+        "cpu": "Z80 <fast> & old",
+        "kernel": "Linux 99",
+        "python": "CPython 3.99 with PGO, abacus",
+        "mpchat": "compiled",
+        "versions": {"mpchat": "7.8.9"},
+        "missing": {},
+        "servers": {},
+        "loads": {},
         "upper_us": {},
         "samples": list(samples),
         **more,
     }
+
+
+def document(*samples: dict[str, Any], **more: Any) -> Document:
+    return {"runs": [run(*samples, **more)]}
 
 
 def rounds(row: str, server: str, *values: float) -> list[dict[str, Any]]:
@@ -44,7 +55,7 @@ def rounds(row: str, server: str, *values: float) -> list[dict[str, Any]]:
 
 
 def test_the_median_of_the_rounds() -> None:
-    results = Results(document(*rounds(ROW, "mpchat", 9, 1, 2)))
+    results = Results(run(*rounds(ROW, "mpchat", 9, 1, 2)))
     assert results.median(ROW, OURS) == 2
     assert results.median(ROW, BASE) is None
 
@@ -53,7 +64,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     # The second round was three times slower for both: the ratio of the medians would be 1.5.
     base = rounds(ROW, BASE.name, 10, 30, 20)
     ours = rounds(ROW, "mpchat", 20, 60, 30)
-    results = Results(document(*base, *ours))
+    results = Results(run(*base, *ours))
     assert results.ratio(ROW, OURS) == 2
     assert results.ratio(ROW, BASE) == 1
     assert results.ratio(ROW, PICOWS) is None
@@ -61,14 +72,14 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_a_round_without_its_pair_does_not_count() -> None:
     samples = [sample(ROW, BASE.name, 0, 10), sample(ROW, "mpchat", 0, 20)]
-    results = Results(document(*samples, sample(ROW, "mpchat", 1, 1000)))
+    results = Results(run(*samples, sample(ROW, "mpchat", 1, 1000)))
     assert results.ratio(ROW, OURS) == 2
 
 
 def test_what_an_outside_handler_costs_beyond_upper() -> None:
     echo = rounds(TEXT, OURS.name, 10, 20, 10)
     upper = rounds(TEXT, UPPER.name, 13, 24, 13)
-    text = report.tables(document(*echo, *upper, upper_us={TEXT: 2.0}))
+    text = report.tables(run(*echo, *upper, upper_us={TEXT: 2.0}))
     line = next(line for line in text.splitlines() if TEXT in line and "2.00" in line)
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
         TEXT,
@@ -88,10 +99,10 @@ def test_who_is_ahead() -> None:
         sample(ROW, AIOHTTP.name, 0, 11),
     ]
     row = next(row for row in ROWS if row.name == ROW)
-    assert Results(document(*samples)).ahead(row) == {CALLBACKS: 0.8, PICOWS: 0.9}
-    last = report.page(document(*samples)).splitlines()[-1]
+    assert Results(run(*samples)).ahead(row) == {CALLBACKS: 0.8, PICOWS: 0.9}
+    last = page(document(*samples)).splitlines()[-1]
     assert last == f"- {ROW}: picows callbacks 0.80, picows.websockets 0.90"
-    assert "Nowhere in this run." in report.page(document(*samples[:2]))
+    assert "Nowhere in this run." in page(document(*samples[:2]))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +131,7 @@ def test_a_table_is_aligned() -> None:
 
 
 def test_the_page_has_what_was_measured() -> None:
-    page = report.page(
+    text = page(
         document(
             *rounds(ROW, BASE.name, 10),
             *rounds(ROW, "mpchat", 25),
@@ -129,18 +140,25 @@ def test_the_page_has_what_was_measured() -> None:
             sample(EACH_READY, "mpchat", 0, 15.5),
         )
     )
-    for text in (
+    told = " ".join(text.split())
+    for wanted in (
         "2030-01-02",
         "Z80",
-        "Python 3.99",
+        "CPython 3.99 with PGO, abacus",
         "mpchat 7.8.9",
+        "mpchat is compiled",
         "2.50",
         "6.50",
         "51 / 100",
         "15.5",
     ):
-        assert text in page
-    assert "granian" not in page
+        assert wanted in told
+    assert "granian 1" not in told
+
+
+def test_a_server_that_could_not_run_is_told_with_its_reason() -> None:
+    text = page(document(*rounds(ROW, OURS.name, 1), missing={"ws on Node.js": "npm: no network"}))
+    assert "ws on Node.js is not here. npm: no network" in " ".join(text.split())
 
 
 def test_the_plot_is_svg_with_a_bar_for_each_server() -> None:
@@ -166,9 +184,12 @@ def test_the_plot_is_svg_with_a_bar_for_each_server() -> None:
 
 def test_the_pages_in_docs_are_printed_from_their_json() -> None:
     measured = json.loads((DOCS / "benchmark.json").read_text())
-    hint = "cd loadtests && ../.venv/bin/python -m bench --again ../docs/benchmark.json --write ../docs"
-    assert (DOCS / "benchmark.md").read_text() == report.page(measured), hint
+    readme = (DOCS.parent / "README.md").read_text()
+    hint = "cd loadtests && ../.venv/bin/python -m bench --again --write ../docs"
+    assert (DOCS / "benchmark.md").read_text() == page(measured), hint
     assert (DOCS / "benchmark.svg").read_text() == plot(measured), hint
+    assert in_short(measured) in readme, hint
+    assert with_paragraph(readme, measured) == readme, hint
 
 
 def test_the_panels_are_rows() -> None:
@@ -177,7 +198,110 @@ def test_the_panels_are_rows() -> None:
 
 def test_a_flood_is_told_as_latency_and_not_as_cost() -> None:
     row = "32 B, 100 connections beside one that floods"
-    tables = report.tables(document(sample(row, "mpchat", 0, 2200, p50_us=1100, p99_us=2200)))
+    tables = report.tables(run(sample(row, "mpchat", 0, 2200, p50_us=1100, p99_us=2200)))
     assert "Latency" in tables
     assert "1100 / 2200" in tables
     assert "CPU" not in tables
+
+
+def test_a_run_takes_the_place_of_that_machine_and_interpreter() -> None:
+    old = run(*rounds(ROW, OURS.name, 1), *rounds(IDLE, OURS.name, 5))
+    new = run(*rounds(ROW, OURS.name, 2), date="2031-01-01")
+    others = [run(python="CPython 3.98 without PGO, abacus"), run(cpu="Z81")]
+    replaced = merged({"runs": [others[0], old, others[1]]}, new, add=False)
+    assert replaced == {"runs": [others[0], new, others[1]]}
+    assert merged({"runs": others}, new, add=False) == {"runs": [*others, new]}
+
+
+def test_rows_are_added_to_those_of_the_same_machine() -> None:
+    old = run(*rounds(ROW, OURS.name, 1, 1), *rounds(IDLE, OURS.name, 5), upper_us={TEXT: 2.0})
+    new = run(*rounds(ROW, OURS.name, 2), date="2031-01-01")
+    (both,) = merged({"runs": [old]}, new, add=True)["runs"]
+    assert both["samples"] == [*rounds(IDLE, OURS.name, 5), *rounds(ROW, OURS.name, 2)]
+    assert both["upper_us"] == {TEXT: 2.0}
+    assert both["date"] == "2031-01-01"
+
+
+def test_the_paragraph_holds_for_the_worst_machine() -> None:
+    slow = run(
+        *rounds(ROW, BASE.name, 10), *rounds(ROW, OURS.name, 30), *rounds(ROW, PICOWS.name, 40)
+    )
+    fast = run(
+        *rounds(ROW, BASE.name, 10), *rounds(ROW, OURS.name, 15), *rounds(ROW, AIOHTTP.name, 14)
+    )
+    for runs in ([slow, fast], [fast, slow]):
+        text = " ".join(in_short({"runs": runs}).split())
+        assert "costs at most 3.00 (there picows.websockets 4.00) times" in text
+        assert f"Of 1 rows, others still cost less somewhere: aiohttp in 1 ({ROW})." in text
+
+
+def test_nobody_is_ahead() -> None:
+    samples = [*rounds(ROW, OURS.name, 1), *rounds(ROW, PICOWS.name, 2)]
+    assert "No other server costs less" in " ".join(in_short(document(*samples)).split())
+
+
+def test_the_plot_is_of_the_machine_that_costs_most() -> None:
+    def whole(cpu: str, ours: float) -> Run:
+        values = {BASE.name: 1.0, OURS.name: ours}
+        samples = [sample(name, s, 0, value) for name in PANELS for s, value in values.items()]
+        return run(*samples, cpu=cpu)
+
+    short = run(sample(ROW, BASE.name, 0, 1), sample(ROW, OURS.name, 0, 9), cpu="in short")
+    svg = plot({"runs": [whole("good", 1.5), short, whole("bad", 2.5)]})
+    assert "bad" in svg
+    assert "good" not in svg
+    assert "in short" not in svg
+
+
+def test_rest_and_compression_have_tables_of_their_own() -> None:
+    rest = "An hour of a connection at rest, of 5,000"
+    packed = "1 KiB of JSON, compressed, 64 connections"
+    text = report.tables(
+        run(
+            sample(rest, OURS.name, 0, 4.25),
+            sample(packed, BASE.name, 0, 10),
+            sample(packed, OURS.name, 0, 40, wire_bytes=286.0),
+        )
+    )
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert "4.25" in lines[rest]
+    assert "286" in lines[packed]
+    assert "CPU, ms" in lines
+    assert "Bytes of an answer" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "debian", "told"),
+    [
+        ("'--enable-shared'", None, "CPython 3.11.7 without PGO, GCC 12"),
+        ("'--enable-optimizations' '--with-lto'", None, "CPython 3.11.7 with PGO and LTO, GCC 12"),
+        ("'--enable-shared'", "Debian 12", "CPython 3.11.7 of Debian 12 with PGO and LTO, GCC 12"),
+    ],
+)
+def test_how_an_interpreter_was_built(arguments: str, debian: str | None, told: str) -> None:
+    assert environment.build("3.11.7", arguments, "GCC 12", debian) == told
+
+
+def test_who_takes_part_in_which_row() -> None:
+    def names(row: str) -> set[str]:
+        found = next(each for each in ROWS if each.name == row)
+        return {server.name for server in SERVERS if found.suits(server)}
+
+    everyone = {server.name for server in SERVERS}
+    assert names(ROW) == everyone - {UPPER.name}
+    assert names(TEXT) == everyone
+    assert names(IDLE) == everyone - {UPPER.name, INTERPRETED.name}
+    without = {UPPER.name, CALLBACKS.name, "gunicorn", "granian"}
+    assert names("64 KiB of JSON, compressed, 64 connections") == everyone - without
+    silent = {UPPER.name, BASE.name, "gunicorn", "granian"}
+    assert names("An hour of a connection at rest, of 5,000") == everyone - silent
+
+
+def test_the_form_and_the_compression_of_a_server_are_in_its_command_line() -> None:
+    assert INTERPRETED.shown("plain").startswith("MPCHAT_COMPILED=0 python -m mpchat serve")
+    assert UPPER.shown("plain").startswith("PYTHONPATH=loadtests/bench/peers python -m mpchat")
+    uvicorn = next(server for server in SERVERS if server.name == "uvicorn")
+    words = uvicorn.command_line("/usr/bin/python3", 8080, "deflate")
+    assert words[0] == "/usr/bin/python3"
+    assert words[-2:] == ["--ws-per-message-deflate", "true"]
+    assert "8080" in words

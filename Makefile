@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-quick instructions clean
+.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -124,6 +124,12 @@ bench-distribution: $(VENV)/.bench
 	build/distribution/bin/python -m pip install --quiet --editable '.[bench]'
 	cd loadtests && ../$(BIN)/python -m bench --quick --rounds 7 --seconds 0.8 --servers mpchat picows \
 		--python ../build/distribution/bin/python --write ../docs
+
+# As many connections at rest as the machine takes, up to MOST, by default a million; writes docs/benchmark-idle.md and
+# .json. A million takes an hour on two cores, and nearly all of 24 GiB: FLOOR of them, by default 3, stay available.
+bench-idle: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench.idle --most $(or $(MOST),1000000) --floor $(or $(FLOOR),3) \
+		--seconds 75 --settle 30 --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

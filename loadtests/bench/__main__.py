@@ -33,7 +33,7 @@ from .page import page, with_paragraph
 from .plot import plot
 from .report import tables
 from .results import Document, Run, merged
-from .rows import ROWS, Row
+from .rows import OF_WORKERS, ROWS, Row
 from .servers import (
     BASE,
     DEFLATE,
@@ -112,8 +112,10 @@ def measure(options: argparse.Namespace) -> Run:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         compiled_by = compile_client(Path(name) / "client")
         if not set(ZLIB) <= set(compiled_by):
-            print("zlib's headers are not here: no rows of compressed messages", file=sys.stderr)
+            missing["compressed messages"] = "zlib.h was not there for the client"
             rows = [row for row in rows if row.setting != "deflate"]
+        for what, why in missing.items():
+            print(f"Not measured: {what} ({why})", file=sys.stderr)
         fit = {row: [server for server in servers if row.suits(server)] for row in rows}
         client = Client(f"{name}/client", cores[1])
         for row in rows:
@@ -123,7 +125,7 @@ def measure(options: argparse.Namespace) -> Run:
             measure_row = memory_row if row.memory else rest_row if row.kind == "rest" else cpu_row
             samples += measure_row(row, fit[row], folder, client, place, options)
             print(f" {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        if not options.quick and not options.rows:
+        if workers_wanted(options.rows, options.quick):
             both = Place(options.python, f"{cores[0]},{cores[1]}")
             for number in range(options.rounds or 3):
                 samples += worker_samples(OURS, Path(name), both, number)
@@ -237,6 +239,13 @@ def chosen(everything: Iterable[Choice], wanted: list[str] | None, quick: bool) 
     if not found:
         raise SystemExit(f"nothing is called {wanted}; there are {[i.name for i in everything]}")
     return found
+
+
+def workers_wanted(wanted: list[str] | None, quick: bool) -> bool:
+    """Tell whether to measure what a worker takes, likewise."""
+    if wanted is None:
+        return not quick
+    return any(part in name for part in wanted for name in OF_WORKERS)
 
 
 def upper_us(size: int) -> float:

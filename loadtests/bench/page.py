@@ -40,24 +40,26 @@ def with_paragraph(readme: str, document: Document) -> str:
 def in_short(document: Document) -> str:
     """Return what holds on every machine of the document, in a few sentences."""
     runs = document["runs"]
-    small, many, idle = (_worst(runs, row) for row in (SMALL, MANY, IDLE))
+    small, small_peers = _worst(runs, SMALL)
+    many, many_peers = _worst(runs, MANY)
+    idle, idle_peers = _worst(runs, IDLE)
     parts = [
-        f"On every machine measured, an echo of 32 bytes on 64 connections costs at most {small}"
-        f" times one of bare TCP; with 16 messages in flight on each, {many}. An idle connection"
-        f" takes at most {idle} KiB.",
+        f"On every machine measured, an echo of 32 bytes on 64 connections costs at most {small} times"
+        f" one of bare TCP{small_peers}; with 16 messages in flight on each, {many} times"
+        f"{many_peers}. An idle connection takes at most {idle} KiB{idle_peers}.",
         _who_is_ahead(runs),
     ]
     return textwrap.fill(" ".join(parts), WIDTH, break_on_hyphens=False)
 
 
-def _worst(runs: list[Run], row: Row) -> str:
-    """Return our number where it is highest, with the three cheapest peers there."""
+def _worst(runs: list[Run], row: Row) -> tuple[str, str]:
+    """Return our number where it is highest, and the three cheapest peers there."""
     known = [results for results in map(Results, runs) if _value(results, row, OURS) is not None]
     if not known:
-        return "-"
+        return "-", ""
     worst = max(known, key=lambda results: _value(results, row, OURS) or 0)
     peers = [f"{s.name} {number(_value(worst, row, s))}" for s in worst.peers(row)[:3]]
-    return f"{number(_value(worst, row, OURS))} (there {', '.join(peers)})"
+    return number(_value(worst, row, OURS)), f" (there {', '.join(peers)})" if peers else ""
 
 
 def _value(results: Results, row: Row, server: Server) -> float | None:
@@ -88,7 +90,7 @@ def _side_by_side(runs: list[Run]) -> str:
     for row in ROWS:
         cells = [_beside(results, row) for results in all_results]
         if any(cell != "-" for cell in cells):
-            unit = "" if row.cpu else f", {row.unit}"
+            unit = "" if row.cpu else f", {'p99 in ' if row.kind == 'flood' else ''}{row.unit}"
             lines.append([f"{row.name}{unit}", *cells])
     return table(["mpchat (the cheapest other)", *map(name, runs)], lines)
 
@@ -112,7 +114,7 @@ def _section(run: Run) -> str:
         f"Measured on {run['date']}, on {run['cpu']}, {run['kernel']}, with {run['python']}."
         f" mpchat is {run['mpchat']}. {versions}."
     ]
-    told += [f"{server} is not here. {why}" for server, why in run["missing"].items()]
+    told += [f"Not measured: {what} ({why})." for what, why in run["missing"].items()]
     return "\n\n".join(
         [
             f"## {name(run)}",

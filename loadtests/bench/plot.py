@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from xml.sax.saxutils import escape
 
 from .report import number
@@ -20,8 +21,9 @@ PANELS = (
     "Held after an echo of 1 MiB, of 500",
 )
 COLUMNS = 2
-WIDTH, TOP, PAD = 960, 84, 24
-BAR, NAMES, VALUES = 18, 120, 90
+WIDTH, TOP, PAD = 960, 100, 24
+BAR, NAMES, VALUES = 18, 132, 90
+VERSIONS = 130  # characters of small print in a line
 COLOURS = {BASE: "#d0d7de", OURS: "#1f6feb", INTERPRETED: "#79b0f5"}
 PEER = "#8c959f"
 
@@ -38,7 +40,8 @@ def plot(document: Document) -> str:
     most = max((len(_bars(results, row)) for row in rows), default=0)
     panel_height = PAD + most * BAR + PAD
     height = TOP + -(-len(rows) // COLUMNS) * panel_height
-    told = [f"{name} {version}" for name, version in sorted(run["versions"].items())]
+    told = ", ".join(f"{name} {version}" for name, version in sorted(run["versions"].items()))
+    small = textwrap.wrap(told, VERSIONS)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
         f' height="{height}" font-family="system-ui, sans-serif" font-size="12" fill="#1f2328">',
@@ -49,8 +52,15 @@ def plot(document: Document) -> str:
             "Cost of an echo on one core: shorter is better (in brackets: times uvloop TCP)",
             'font-size="17"',
         ),
-        _text(PAD, 50, f"{run['date']}, {run['cpu']}, {run['kernel']}, {run['python']}"),
-        _text(PAD, 68, ", ".join(told), 'font-size="11" fill="#59636e"'),
+        _text(
+            PAD,
+            50,
+            f"{run['date']}, {run['cpu']}, {run['kernel']}, {run['python']}; mpchat {run['mpchat']}",
+        ),
+        *(
+            _text(PAD, 68 + 16 * index, line, 'font-size="11" fill="#59636e"')
+            for index, line in enumerate(small)
+        ),
     ]
     panel_width = (WIDTH - PAD) // COLUMNS
     for index, row in enumerate(rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from .results import Results, Run
-from .rows import EACH_READY, EACH_SIZE, ONE_READY, ONE_SIZE, Row
+from .rows import OF_WORKERS, Row
 from .servers import OURS, UPPER, Server
 
 Cell = Callable[[Row, Server], str]
@@ -68,7 +68,7 @@ def tables(run: Run) -> str:
     parts.append(_outside(results, run["upper_us"]))
     service = [
         [name, number(value)]
-        for name in (ONE_READY, EACH_READY, ONE_SIZE, EACH_SIZE)
+        for name in OF_WORKERS
         if (value := results.median(name, OURS)) is not None
     ]
     if service:

@@ -1,9 +1,9 @@
 """What was measured, as docs/benchmark.json has it, seen as medians.
 
 A document has ``runs``, one for each machine and interpreter. What is read of a run: ``cpu``,
-``kernel``, ``python``, ``date``, ``mpchat`` (compiled or interpreted), ``versions``, ``missing`` (servers
-that could not run, and why), ``samples``, and ``upper_us``: what ``.upper()`` takes by itself, by row of
-text. The rest tells how to measure again.
+``kernel``, ``python``, ``date``, ``mpchat`` (compiled or interpreted), ``versions``, ``missing`` (what
+could not be measured, and why), ``samples``, and ``upper_us`` (what ``.upper()`` takes by itself, by row
+of text). The rest tells how to measure again.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ ONE_READY = "Time to READY with one worker, ms"
 EACH_READY = "Time to READY, each further worker, ms"
 ONE_SIZE = "Memory with one worker, MiB"
 EACH_SIZE = "Memory, each further worker, MiB"
+OF_WORKERS = (ONE_READY, EACH_READY, ONE_SIZE, EACH_SIZE)
 
 
 @dataclass(frozen=True)

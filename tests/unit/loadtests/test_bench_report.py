@@ -158,7 +158,7 @@ def test_the_page_has_what_was_measured() -> None:
 
 def test_a_server_that_could_not_run_is_told_with_its_reason() -> None:
     text = page(document(*rounds(ROW, OURS.name, 1), missing={"ws on Node.js": "npm: no network"}))
-    assert "ws on Node.js is not here. npm: no network" in " ".join(text.split())
+    assert "Not measured: ws on Node.js (npm: no network)." in " ".join(text.split())
 
 
 def test_the_plot_is_svg_with_a_bar_for_each_server() -> None:
@@ -231,7 +231,7 @@ def test_the_paragraph_holds_for_the_worst_machine() -> None:
     )
     for runs in ([slow, fast], [fast, slow]):
         text = " ".join(in_short({"runs": runs}).split())
-        assert "costs at most 3.00 (there picows.websockets 4.00) times" in text
+        assert "costs at most 3.00 times one of bare TCP (there picows.websockets 4.00);" in text
         assert f"Of 1 rows, others still cost less somewhere: aiohttp in 1 ({ROW})." in text
 
 

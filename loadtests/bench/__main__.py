@@ -32,7 +32,7 @@ from .measuring import (
 from .page import page, with_paragraph
 from .plot import plot
 from .report import tables
-from .results import Document, Run, merged
+from .results import Document, Run, dumped, merged
 from .rows import OF_WORKERS, ROWS, Row
 from .servers import (
     BASE,
@@ -84,7 +84,7 @@ def main() -> int:
 
 def write(folder: Path, document: Document) -> None:
     """Write the pages, and the paragraph of the README beside their folder."""
-    (folder / "benchmark.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "benchmark.json").write_text(dumped(document))
     (folder / "benchmark.md").write_text(page(document))
     (folder / "benchmark.svg").write_text(plot(document))
     readme = folder.resolve().parent / "README.md"

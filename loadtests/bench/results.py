@@ -8,6 +8,8 @@ of text). The rest tells how to measure again.
 
 from __future__ import annotations
 
+import json
+import re
 from statistics import median
 from typing import Any
 
@@ -33,6 +35,19 @@ def merged(document: Document, run: Run, *, add: bool) -> Document:
         return {"runs": [*runs, run]}
     runs[place] = _together(runs[place], run) if add else run
     return {"runs": runs}
+
+
+def dumped(document: Document) -> str:
+    """Return a document as JSON, with a line for each sample."""
+    text = json.dumps(document, indent=1)
+    return (
+        re.sub(r"\{\s*(\"row\": [^{}]*)\}", lambda found: f"{{{_in_a_line(found[1])}}}", text)
+        + "\n"
+    )
+
+
+def _in_a_line(text: str) -> str:
+    return re.sub(r"\n\s*", " ", text).strip()
 
 
 def key(run: Run) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from bench import environment, report
 from bench.page import in_short, page, with_paragraph
 from bench.plot import PANELS, plot
-from bench.results import Document, Results, Run, merged
+from bench.results import Document, Results, Run, dumped, merged
 from bench.rows import EACH_READY, ROWS
 from bench.servers import BASE, INTERPRETED, OURS, SERVERS, UPPER
 
@@ -220,6 +220,13 @@ def test_rows_are_added_to_those_of_the_same_machine() -> None:
     assert both["samples"] == [*rounds(IDLE, OURS.name, 5), *rounds(ROW, OURS.name, 2)]
     assert both["upper_us"] == {TEXT: 2.0}
     assert both["date"] == "2031-01-01"
+
+
+def test_each_sample_is_a_line_of_json() -> None:
+    whole = document(*rounds(ROW, OURS.name, 1, 2), upper_us={TEXT: 2.0})
+    text = dumped(whole)
+    assert json.loads(text) == whole
+    assert sum('"round"' in line and '"value"' in line for line in text.splitlines()) == 2
 
 
 def test_the_paragraph_holds_for_the_worst_machine() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.dynamic_config.variables import KEEPALIVE
 from mpchat.http.head import HeadLimits
 from mpchat.http.responses import Dates
 from mpchat.http.target import shown_target
@@ -92,6 +93,7 @@ class Server:
         )
         shared.turn.on_full = self.registry.stop_reading
         self._balance = balance
+        self._keepalive = snapshot()[KEEPALIVE]
         self._adopting: set[asyncio.Task[None]] = set()
         backlog = options.listener.backlog
         self.drain = Drain(loop, self._acceptor, self.registry, self._wait_adopted, backlog)
@@ -109,9 +111,16 @@ class Server:
         self._acceptor.leave()
 
     def config_changed(self) -> None:
-        """Let open connections follow a new dynamic config."""
-        for protocol in self.registry.connections:
-            protocol.follow_config()
+        """Let open connections follow a new dynamic config.
+
+        Another keepalive begins for all of them at once; their pings are spread over its interval.
+        """
+        before, self._keepalive = self._keepalive, self.services.snapshot()[KEEPALIVE]
+        if self._keepalive == before:
+            return
+        connections = self.registry.connections
+        for number, protocol in enumerate(connections, 1):
+            protocol.follow_keepalive(number / len(connections))
 
     def connections_now(self) -> list[dict[str, Any]]:
         """Return a row for operators for each open WebSocket connection."""

@@ -114,10 +114,13 @@ class TimedLife(Life):
         else:
             self.shared.wheel.discard(self)
 
-    def follow_config(self) -> None:
-        """Take over what a new dynamic config says of keepalive."""
+    def follow_keepalive(self, part: float) -> None:
+        """Take over another keepalive; the next ping comes after this part of its interval."""
         if self.phase < OWED:
             self._begin_keepalive()
+            seconds = self.shared.keepalive.interval(self.options)
+            if seconds:
+                self.shared.wheel.set(self, part * seconds)
 
     def _expect_pong(self) -> None:
         """Send a ping, or judge a client that has not answered one."""

@@ -176,6 +176,23 @@ async def test_keepalive_pings_and_ends_a_dead_peer(
     await writer.wait_closed()
 
 
+async def test_reloads_of_other_variables_put_no_ping_off(
+    service_port: int, dynamic_config: DynamicConfig
+) -> None:
+    reader, writer = await raw_connect(service_port, "/chat")
+    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 2000})
+    ping = asyncio.ensure_future(reader.readexactly(2))
+    most = 1000
+    deadline = time.monotonic() + 30
+    while not ping.done():
+        assert time.monotonic() < deadline
+        most += 1
+        await set_values(dynamic_config, MPCHAT_LIMITS={"max_connections": most})
+    assert await ping == b"\x89\x00"
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_keepalive_blames_no_client_for_a_frozen_worker(
     service_port: int, supervisor: Service, control: Control, dynamic_config: DynamicConfig
 ) -> None:

@@ -39,5 +39,7 @@ def unread(transport: asyncio.Transport, unsent: int) -> int:
     if client is None:
         # A transport without a socket.
         return unsent
-    queued = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4))
+    # Half the time of an ioctl with bytes, which tries a writable buffer first.
+    queued = bytearray(4)
+    fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, queued)
     return unsent + int.from_bytes(queued, sys.byteorder)

@@ -9,29 +9,26 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from websockets.datastructures import Headers
-
 from mpchat.http.errors import HttpError, bad_request
+from mpchat.http.fields import Fields, split_list
 
-MAX_ELEMENTS = 100
-"""Elements and parameters in all header lines of one name."""
 _DIGITS = re.compile("[0-9]+")
 
 
-def body_length(headers: Headers, version: str, most: int) -> int:
+def body_length(fields: Fields, version: str, most: int) -> int:
     """Return the bytes of the body.
 
     Raises:
         HttpError: 400; 411 for a chunked body; 413; 501 for an unknown coding.
     """
-    lengths = headers.get_all("Content-Length")
-    if "Transfer-Encoding" in headers:
-        codings = split_list(headers.get_all("Transfer-Encoding"))
+    lengths = fields.get("content-length")
+    if "transfer-encoding" in fields:
+        codings = split_list(fields["transfer-encoding"])
         # 6.1: faulty with HTTP/1.0, doubtful with a length, and chunked comes once and last.
         if (
             version == "HTTP/1.0"
             or lengths
-            or codings[-1:] != ["chunked"]
+            or codings[-1:] != ("chunked",)
             or "chunked" in codings[:-1]
         ):
             raise bad_request("the end of the body is ambiguous")
@@ -49,27 +46,15 @@ def body_length(headers: Headers, version: str, most: int) -> int:
     return int(digits)
 
 
-def expects_continue(headers: Headers, version: str) -> bool:
+def expects_continue(fields: Fields, version: str) -> bool:
     """Return whether the client waits for 100 before it sends the body (RFC 9110, 10.1.1).
 
     Raises:
         HttpError: 417 for any other expectation.
     """
-    expected = split_list(headers.get_all("Expect"))
+    if "expect" not in fields:
+        return False
+    expected = split_list(fields["expect"])
     if any(item != "100-continue" for item in expected):
         raise HttpError(HTTPStatus.EXPECTATION_FAILED, "this expectation is unknown")
     return bool(expected) and version != "HTTP/1.0"
-
-
-def split_list(values: list[str]) -> list[str]:
-    """Return the elements of a header's lines, which form one list, in lower case (RFC 9110, 5.6.1).
-
-    Raises:
-        HttpError: 431 for more elements and parameters than any client needs, since each costs time
-            wherever the list is read.
-    """
-    if sum(value.count(",") + value.count(";") for value in values) >= MAX_ELEMENTS:
-        text = "too many elements in a header"
-        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
-    elements = [item.strip(" \t").lower() for value in values for item in value.split(",")]
-    return [item for item in elements if item]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from mpchat.http.authority import split_authority
 from mpchat.http.errors import HttpError, bad_request
-from mpchat.http.framing import body_length, expects_continue, split_list
+from mpchat.http.fields import Fields, parse_fields, split_list
+from mpchat.http.framing import body_length, expects_continue
 from mpchat.http.grammar import TCHAR, TOKEN
 
 MAX_HEADERS = 100
@@ -38,8 +40,7 @@ class HeadLimits:
     body: int
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """A parsed request head.
 
     Attributes:
@@ -47,11 +48,18 @@ class Head:
     """
 
     raw: bytes
-    request: Request
+    method: str
+    target: str
+    fields: Fields
     body_length: int
     keep_alive: bool
     upgrade: bool
     expects_continue: bool
+
+    @property
+    def request(self) -> Request:
+        """The request as handlers see it, made anew each time."""
+        return parse_request(self.raw)
 
 
 def find_end(data: bytes | bytearray, limits: HeadLimits, seen: int = 0) -> int:
@@ -83,46 +91,41 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     """
     data = data[_skip_empty_lines(data) :]
     # One character for each byte: bytes beyond ASCII are opaque (RFC 9110, 5.5).
-    line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
+    line, _, lines = data[:-2].decode("latin-1").partition("\r\n")
     method, target, version = _request_line(line, limits)
     if _TO_ENCODE.search(target) is not None:
         raw_target, target = target, _encode_query(target)
         data = data.replace(raw_target.encode("latin-1"), target.encode(), 1)
-    if _FIELDS.fullmatch(fields) is None:
+    if _FIELDS.fullmatch(lines) is None:
         raise bad_request("malformed header line")
-    if fields.count("\n") > MAX_HEADERS:
+    if lines.count("\n") > MAX_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
-    headers = _split(fields)
-    hosts = headers.get_all("Host")
+    fields = parse_fields(lines)
+    hosts = fields.get("host", ())
     # 3.2: at most one in any version; old clients of HTTP/1.0 send none.
     if len(hosts) != 1 and (hosts or version != "HTTP/1.0"):
         raise bad_request("a request needs exactly one Host header")
     if hosts and split_authority(hosts[0]) is None:
         raise bad_request("malformed Host")
     # RFC 9110, 7.8: HTTP/1.0 has no upgrade.
-    upgrade = "Upgrade" in headers and version != "HTTP/1.0"
-    if upgrade and "websocket" in split_list(headers.get_all("Upgrade")):
-        _refuse_body(headers)
-    length = body_length(headers, version, limits.body)
-    keep_alive = version != "HTTP/1.0" and "close" not in split_list(headers.get_all("Connection"))
-    expects = expects_continue(headers, version)
-    request = Request(target, headers, method, version)
-    return Head(data, request, length, keep_alive, upgrade, expects)
+    upgrade = "upgrade" in fields and version != "HTTP/1.0"
+    if upgrade and "websocket" in split_list(fields["upgrade"]):
+        _refuse_body(fields)
+    length = body_length(fields, version, limits.body)
+    keep_alive = version != "HTTP/1.0" and "close" not in split_list(fields.get("connection", []))
+    expects = expects_continue(fields, version)
+    return Head(data, method, target, fields, length, keep_alive, upgrade, expects)
 
 
 def parse_request(data: bytes) -> Request:
     """Return the request of a head that ``parse_head`` has accepted."""
-    line, _, fields = data[:-2].decode("latin-1").partition("\r\n")
-    method, target, _version = line.split(" ")
-    return Request(target, _split(fields), method)
-
-
-def _split(fields: str) -> Headers:
+    line, _, lines = data[:-2].decode("latin-1").partition("\r\n")
+    method, target, version = line.split(" ")
     headers = Headers()
-    for line in fields.split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
+    for field in lines.split("\r\n")[:-1]:
+        name, _, value = field.partition(":")
         headers[name] = value.strip(" \t")
-    return headers
+    return Request(target, headers, method, _known(version))
 
 
 def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
@@ -138,9 +141,12 @@ def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
         raise bad_request("malformed request line")
     if not version.startswith("HTTP/1."):
         raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-    # RFC 9110, 6.2: an unknown minor version counts as the highest known one.
-    known = "HTTP/1.0" if version == "HTTP/1.0" else "HTTP/1.1"
-    return method, target, known
+    return method, target, _known(version)
+
+
+def _known(version: str) -> str:
+    """Return the version that applies: for an unknown minor one the highest known (RFC 9110, 6.2)."""
+    return "HTTP/1.0" if version == "HTTP/1.0" else "HTTP/1.1"
 
 
 def _encode_query(target: str) -> str:
@@ -149,10 +155,10 @@ def _encode_query(target: str) -> str:
     return path + mark + _TO_ENCODE.sub(lambda found: f"%{ord(found[0]):02X}", query)
 
 
-def _refuse_body(headers: Headers) -> None:
+def _refuse_body(fields: Fields) -> None:
     """Refuse a handshake with a body (RFC 6455, 4.1)."""
-    lengths = headers.get_all("Content-Length")
-    if "Transfer-Encoding" in headers or any(length.strip("0") for length in lengths):
+    lengths = fields.get("content-length", ())
+    if "transfer-encoding" in fields or any(length.strip("0") for length in lengths):
         raise bad_request("a WebSocket handshake has no body")
 
 
@@ -174,5 +180,7 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
 
 def _skip_empty_lines(data: bytes | bytearray) -> int:
     """Return the start of the request line; a few empty lines before it are tolerated (2.2)."""
+    if not data.startswith(b"\r\n"):
+        return 0
     found = _EMPTY_LINES.match(data)
     return found.end() if found is not None else 0

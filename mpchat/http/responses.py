@@ -11,7 +11,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from mpchat.http.errors import HttpError
-from mpchat.http.framing import split_list
+from mpchat.http.fields import split_list
 
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 

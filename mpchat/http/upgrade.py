@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from websockets.datastructures import Headers
-
 from mpchat.http.errors import HttpError, bad_request
-from mpchat.http.framing import split_list
+from mpchat.http.fields import Fields, split_list
 from mpchat.http.grammar import TCHAR, TOKEN
 
 UPGRADE_TO_WEBSOCKET = {
@@ -44,40 +42,41 @@ def check_size(head: bytes, limit: int) -> None:
         raise HttpError(status, f"the headers of a handshake may have at most {limit} bytes")
 
 
-def check_handshake(method: str, headers: Headers) -> None:
+def check_handshake(method: str, fields: Fields) -> None:
     """Check a request that has Upgrade.
 
     Raises:
         HttpError: 400, 405 or 426.
     """
     # The client may offer other protocols, too (RFC 9110, 7.8).
-    if "websocket" not in _elements(headers, "Upgrade", _PROTOCOL):
+    if "websocket" not in _elements(fields, "Upgrade", _PROTOCOL):
         raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
-    if "upgrade" not in _elements(headers, "Connection", TOKEN):
+    if "upgrade" not in _elements(fields, "Connection", TOKEN):
         raise _upgrade_required("Connection must list Upgrade")
     if method != "GET":
         # Even if the handler allows other methods for plain requests.
         text = "a WebSocket handshake is a GET request"
         raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": "GET"})
     # Before the key, since other versions may define it differently.
-    if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
+    if fields.get("sec-websocket-version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
     for name, item in OFFERS.items():
         # 4.3: at least one element.
-        if name in headers and not _elements(headers, name, item):
+        if name.lower() in fields and not _elements(fields, name, item):
             raise bad_request(f"empty {name}")
-    if len(headers.get_all("Origin")) > 1:
+    if len(fields.get("origin", ())) > 1:
         # RFC 6454, 7.3.
         raise bad_request("more than one Origin")
-    keys = headers.get_all("Sec-WebSocket-Key")
+    keys = fields.get("sec-websocket-key", ())
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise bad_request("expected one Sec-WebSocket-Key of 16 bytes in base64")
 
 
-def _elements(headers: Headers, name: str, item: re.Pattern[str]) -> list[str]:
-    elements = split_list(headers.get_all(name))
-    if not all(item.fullmatch(element) for element in elements):
-        raise bad_request(f"malformed {name}")
+def _elements(fields: Fields, name: str, item: re.Pattern[str]) -> tuple[str, ...]:
+    elements = split_list(fields.get(name.lower(), []))
+    for element in elements:
+        if item.fullmatch(element) is None:
+            raise bad_request(f"malformed {name}")
     return elements
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from websockets.http11 import Request
-
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import (
@@ -23,6 +21,7 @@ from mpchat.dynamic_config.variables import (
     NO_LOG_SPANS,
 )
 from mpchat.http.errors import HttpError
+from mpchat.http.head import Head
 from mpchat.http.target import shown_target
 from mpchat.logs.levels import find_logger
 from mpchat.websocket.client import Client
@@ -40,7 +39,7 @@ class AccessLog:
     def request(
         self,
         handler: HandlerBase | None,
-        request: Request,
+        head: Head,
         status: int,
         client: Client,
         reason: str = "",
@@ -53,14 +52,14 @@ class AccessLog:
         logger = self._logger(snapshot, handler)
         if logger is None:
             return
-        text = f"{request.method} {shown_target(request.path)} {status} from {client}"
+        text = f"{head.method} {shown_target(head.target)} {status} from {client}"
         if reason:
             text += f": {reason}"
         if snapshot[LOG_REQUEST_HEADERS]:
             shown = {name.lower() for name in snapshot[LOG_REQUEST_HEADERS_WHITELIST]}
             headers = (
                 f"{name}: {value if name.lower() in shown else '***'}"
-                for name, value in request.headers.raw_items()
+                for name, value in head.request.headers.raw_items()
             )
             text += "; " + ", ".join(headers)
         logger.info("%s", text)

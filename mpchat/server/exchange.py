@@ -17,7 +17,7 @@ from websockets.http11 import Response
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
 from mpchat.http.errors import HttpError
-from mpchat.http.framing import split_list
+from mpchat.http.fields import split_list
 from mpchat.http.head import Head
 from mpchat.http.responses import refusal, response, serialise, switching
 from mpchat.http.upgrade import check_handshake, check_size
@@ -80,22 +80,21 @@ class Exchange:
     def begin(self, body: bytes) -> Work | None:
         """Answer at once, or return the work for a task that does."""
         services, head = self._services, self._head
-        request = head.request
         context = Context(next(services.ids), services.stopping, services.snapshot, body)
         # The task inherits it, since it is made from here. uvloop calls the protocol in a context of
         # this connection.
         CONNECTION.set(context.id)
         handler: HandlerBase | None = None
         try:
-            route = services.routes.find(request.method, request.path)
+            route = services.routes.find(head.method, head.target)
             handler = route.handler
             context.path_params = route.params
             self._check_admission()
             if head.upgrade and isinstance(handler, WebsocketHandlerBase):
                 check_size(head.raw, handler.options.max_headers_size)
-                check_handshake(request.method, request.headers)
-                authority = route.authority or request.headers["Host"]
-                check_origin(request.headers, authority, handler.options.allowed_origins)
+                check_handshake(head.method, head.fields)
+                authority = route.authority or head.fields["host"][0]
+                check_origin(head.fields, authority, handler.options.allowed_origins)
                 return self._upgrade(handler, context)
         except HttpError as error:
             keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
@@ -135,12 +134,12 @@ class Exchange:
             answer,
             services.dates.now(),
             close=close,
-            head_only=head.request.method == "HEAD",
+            head_only=head.method == "HEAD",
             more=services.stop_headers(refusing=registry.refusing),
         )
         services.shared.counters.requests += 1
         client = self._requester.client
-        services.access.request(handler, head.request, answer.status_code, client, reason)
+        services.access.request(handler, head, answer.status_code, client, reason)
         self._requester.respond(data, close=close)
 
     def _check_admission(self) -> None:
@@ -152,7 +151,7 @@ class Exchange:
         """Answer a valid handshake, after the handler's hook if it has one."""
         services = self._services
         services.shared.turn.charge(HANDSHAKE)
-        agreed = agree(services.negotiators[handler.name], self._head.request.headers)
+        agreed = agree(services.negotiators[handler.name], self._head.fields)
         reason = services.admission.admit(handler, self._requester.client)
         if reason is not None:
             services.shared.counters.refused += 1
@@ -193,7 +192,7 @@ class Exchange:
         more = [*context.response_headers, *services.stop_headers(refusing=registry.refusing)]
         data = switching(services.dates.now(), agreed.headers, more)
         status = HTTPStatus.SWITCHING_PROTOCOLS
-        services.access.request(handler, self._head.request, status, requester.client)
+        services.access.request(handler, self._head, status, requester.client)
         transport, rest, has_ended = requester.release()
         protocol = WebSocketProtocol(
             transport,

@@ -27,6 +27,7 @@ from websockets.utils import accept_key
 
 from mpchat.config.types import OptionsModel
 from mpchat.http.errors import bad_request
+from mpchat.http.fields import Fields
 from mpchat.http.upgrade import OFFERS
 from mpchat.websocket.deflate import Agreement
 
@@ -156,7 +157,7 @@ def make_negotiator(
     return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
 
 
-def agree(negotiator: ServerProtocol, headers: Headers) -> Agreed:
+def agree(negotiator: ServerProtocol, fields: Fields) -> Agreed:
     """Return the result of a handshake that has been checked.
 
     Raises:
@@ -164,7 +165,10 @@ def agree(negotiator: ServerProtocol, headers: Headers) -> Agreed:
     """
     # Lines without an element are ignored here, and errors to ``websockets``.
     offers = Headers(
-        (name, value) for name in OFFERS for value in headers.get_all(name) if value.strip(", \t")
+        (name, value)
+        for name in OFFERS
+        for value in fields.get(name.lower(), ())
+        if value.strip(", \t")
     )
     try:
         extensions, agreed = negotiator.process_extensions(offers)
@@ -172,7 +176,7 @@ def agree(negotiator: ServerProtocol, headers: Headers) -> Agreed:
     except InvalidHandshake as error:
         text = f"failed to open a WebSocket connection: {error}"
         raise bad_request(text) from error
-    accepting = [("Sec-WebSocket-Accept", accept_key(headers["Sec-WebSocket-Key"]))]
+    accepting = [("Sec-WebSocket-Accept", accept_key(fields["sec-websocket-key"][0]))]
     if extensions is not None:
         accepting.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:

@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
-from websockets.datastructures import Headers
 
 from mpchat.http.authority import split_authority
 from mpchat.http.errors import HttpError
+from mpchat.http.fields import Fields
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21-\x7e]*)")
@@ -85,21 +85,20 @@ AllowedOrigin = Annotated[Origin, BeforeValidator(_parse_allowed, json_schema_in
 
 
 def refusal(
-    headers: Headers, authority: str | None, allowed: tuple[Origin, ...] | None
+    fields: Fields, authority: str | None, allowed: tuple[Origin, ...] | None
 ) -> str | None:
     """Return why a handshake is refused for its origin, or None.
 
-    ``headers`` have Origin at most once; ``authority`` is the host and port that the request is for.
+    ``fields`` have Origin at most once; ``authority`` is the host and port that the request is for.
     """
-    value = headers.get("Origin")
-    if value is None:
+    if "origin" not in fields:
         return None
-    origin = parse_origin(value)
+    origin = parse_origin(fields["origin"][0])
     if allowed is not None:
         if origin is not None and any(entry.matches(origin) for entry in allowed):
             return None
         return "this origin is not among the allowed ones"
-    if "Cookie" not in headers and "Authorization" not in headers:
+    if "cookie" not in fields and "authorization" not in fields:
         return None
     if origin is not None and origin.scheme in _DEFAULT_PORTS and authority is not None:
         here = split_authority(authority)
@@ -111,12 +110,12 @@ def refusal(
     return "a request with credentials from another origin"
 
 
-def check_origin(headers: Headers, authority: str, allowed: tuple[Origin, ...] | None) -> None:
+def check_origin(fields: Fields, authority: str, allowed: tuple[Origin, ...] | None) -> None:
     """Check that the page behind a handshake for ``authority`` may connect.
 
     Raises:
         HttpError: 403.
     """
-    reason = refusal(headers, authority, allowed)
+    reason = refusal(fields, authority, allowed)
     if reason is not None:
         raise HttpError(HTTPStatus.FORBIDDEN, reason)

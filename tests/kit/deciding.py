@@ -46,16 +46,15 @@ def status_of(data: bytes) -> int | None:
     if end < 0:
         return None
     head = parse_head(data[:end], LIMITS)
-    request = head.request
-    route = ROUTES.find(request.method, request.path)
+    route = ROUTES.find(head.method, head.target)
     if not isinstance(route.handler, WebsocketHandlerBase):
         return 200
     if not head.upgrade:
         # What a handler answers to plain requests by default.
         return 426
-    check_handshake(request.method, request.headers)
-    check_origin(request.headers, route.authority or request.headers["Host"], None)
-    agree(make_negotiator((), None), request.headers)
+    check_handshake(head.method, head.fields)
+    check_origin(head.fields, route.authority or head.fields["host"][0], None)
+    agree(make_negotiator((), None), head.fields)
     return 101
 
 

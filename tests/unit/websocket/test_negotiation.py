@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from websockets.datastructures import Headers
 
 from mpchat.http.errors import HttpError
+from mpchat.http.fields import Fields, parse_fields
 from mpchat.http.upgrade import check_handshake
 from mpchat.websocket.negotiation import DeflateOptions, agree, make_negotiator
 from tests.kit.requests import FIELDS
 
 NEGOTIATOR = make_negotiator(("b", "a"), DeflateOptions())
 DEFLATE = "permessage-deflate; client_max_window_bits=12"
+
+
+def asked(*lines: str) -> Fields:
+    usual = "".join(f"{name}: {value}\r\n" for name, value in FIELDS.items())
+    return parse_fields(usual + "".join(f"Sec-WebSocket-{line}\r\n" for line in lines))
 
 
 @pytest.mark.parametrize(
@@ -38,19 +43,15 @@ DEFLATE = "permessage-deflate; client_max_window_bits=12"
     ],
 )
 def test_what_both_sides_speak_is_chosen(lines: list[str], answer: dict[str, str]) -> None:
-    pairs = [line.partition(":") for line in lines]
-    headers = Headers(
-        [*FIELDS.items(), *((f"Sec-WebSocket-{name}", value.strip()) for name, _, value in pairs)]
-    )
-    check_handshake("GET", headers)
-    agreed = agree(NEGOTIATOR, headers)
+    fields = asked(*lines)
+    check_handshake("GET", fields)
+    agreed = agree(NEGOTIATOR, fields)
     found = {name.removeprefix("Sec-WebSocket-"): value for name, value in agreed.headers}
     assert found == {"Accept": found["Accept"], **answer}
     assert agreed.subprotocol == answer["Protocol"]
 
 
 def test_without_a_common_subprotocol_it_is_refused() -> None:
-    headers = Headers([*FIELDS.items(), ("Sec-WebSocket-Protocol", "A, c")])
     with pytest.raises(HttpError) as caught:
-        agree(NEGOTIATOR, headers)
+        agree(NEGOTIATOR, asked("Protocol: A, c"))
     assert caught.value.status == 400

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from websockets.datastructures import Headers
 
 from mpchat.http.authority import split_authority
+from mpchat.http.fields import Fields
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.origins import parse_origin, refusal
 
@@ -20,8 +20,12 @@ def allowed(*entries: Any) -> Any:
     return options.allowed_origins
 
 
+def fields(**lines: str) -> Fields:
+    return {name: [value] for name, value in lines.items()}
+
+
 def admits(origin: str, entries: Any, authority: str = "chat.example.com", **more: str) -> bool:
-    return refusal(Headers(Origin=origin, **more), authority, entries) is None
+    return refusal(fields(origin=origin, **more), authority, entries) is None
 
 
 EXACT = allowed("https://example.com", "http://Localhost:3000", "https://[2001:db8:0::1]:444")
@@ -78,7 +82,7 @@ BELOW = allowed("https://*.example.com", "https://*.example.com:8443")
 def test_the_list_decides(origin: str, entries: Any, admitted: bool) -> None:
     assert admits(origin, entries) is admitted
     # With cookies and without.
-    assert admits(origin, entries, Cookie="a=b") is admitted
+    assert admits(origin, entries, cookie="a=b") is admitted
 
 
 @pytest.mark.parametrize(
@@ -107,18 +111,18 @@ def test_the_list_decides(origin: str, entries: Any, admitted: bool) -> None:
 def test_without_a_list_credentials_are_for_the_same_host(
     origin: str, authority: str, admitted: bool
 ) -> None:
-    assert admits(origin, None, authority, Cookie="a=b") is admitted
-    assert admits(origin, None, authority, Authorization="Basic eDp5") is admitted
+    assert admits(origin, None, authority, cookie="a=b") is admitted
+    assert admits(origin, None, authority, authorization="Basic eDp5") is admitted
     assert admits(origin, None, authority)
 
 
 def test_whoever_sends_no_origin_is_no_browser() -> None:
-    assert refusal(Headers(Cookie="a=b"), "a", None) is None
-    assert refusal(Headers(Cookie="a=b"), "a", EXACT) is None
+    assert refusal(fields(cookie="a=b"), "a", None) is None
+    assert refusal(fields(cookie="a=b"), "a", EXACT) is None
 
 
 def test_nothing_is_the_same_as_an_unknown_host() -> None:
-    assert refusal(Headers(Cookie="a=b", Origin="http://a"), None, None) is not None
+    assert refusal(fields(cookie="a=b", origin="http://a"), None, None) is not None
 
 
 @pytest.mark.parametrize(

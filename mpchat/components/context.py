@@ -62,6 +62,10 @@ class Context:
             self._response_headers = []
         return self._response_headers
 
+    def added_headers(self) -> list[tuple[str, str]]:
+        """Return what ``response_headers`` has: most connections add none, and keep no list for it."""
+        return [] if self._response_headers is None else self._response_headers
+
     @property
     def config(self) -> Snapshot:
         """The current dynamic config: read it once per operation, and keep no value of it."""

@@ -137,6 +137,8 @@ def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
         raise bad_request("malformed request line")
     if len(target) > limits.target:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
+    if version == "HTTP/1.1":
+        return method, target, version
     if not _VERSION.fullmatch(version):
         raise bad_request("malformed request line")
     if not version.startswith("HTTP/1."):

@@ -8,8 +8,8 @@ do not encode are accepted, though RFC 3986 requires it; characters that neither
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from mpchat.http.authority import split_authority
 from mpchat.http.errors import HttpError, bad_request
@@ -23,8 +23,7 @@ _BEHIND_PATH = re.compile("[?#]")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A target in parts: the path in its normal form, or ``*``; the authority of the absolute form."""
 
     path: str

@@ -69,6 +69,8 @@ class Requester(Waiting, Protocol):
 class Exchange:
     """One request of a client."""
 
+    __slots__ = ("_head", "_registry", "_requester", "_services")
+
     def __init__(
         self, services: ClientServices, registry: Registry, requester: Requester, head: Head
     ) -> None:
@@ -171,7 +173,7 @@ class Exchange:
             if answer is None:
                 upgraded = self._switch(handler, context, agreed)
             else:
-                answer.headers.update(context.response_headers)
+                answer.headers.update(context.added_headers())
                 self._respond(handler, answer, keep=False)
         except TimeoutError:
             handler.logger.exception("handle_handshake took longer than handshake-timeout")
@@ -189,7 +191,7 @@ class Exchange:
         services, registry, requester = self._services, self._registry, self._requester
         if requester.is_closing:
             return False
-        more = [*context.response_headers, *services.stop_headers(refusing=registry.refusing)]
+        more = [*context.added_headers(), *services.stop_headers(refusing=registry.refusing)]
         data = switching(services.dates.now(), agreed.headers, more)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         services.access.request(handler, self._head, status, requester.client)
@@ -212,7 +214,7 @@ class Exchange:
         protocol.outgoing.gather(data)
         start(protocol, handler, rest)
         # After the first step of the handler's task: when the client gets the 101, handle has begun.
-        asyncio.get_running_loop().call_soon(protocol.write_handshake)
+        services.loop.call_soon(protocol.write_handshake)
         if has_ended:
             protocol.eof_received()
         if registry.ending is not None:

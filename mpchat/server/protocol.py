@@ -101,6 +101,7 @@ class HttpProtocol(asyncio.Protocol):
         name = self._accepted_from or transport.get_extra_info("peername")
         self.client = client_of(name, services.options.listener.ipv6_prefix)
         self._waits = Waits(
+            services.loop,
             self._transport,
             services.shared,
             services.options,
@@ -253,7 +254,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer a request: in a task if the handler's code must run, else at once."""
         work = Exchange(self._services, self._registry, self, head).begin(body)
         if work is not None:
-            self._task = asyncio.get_running_loop().create_task(work)
+            self._task = self._services.loop.create_task(work)
 
     def _go_on(self) -> bool:
         """Serve, and read on unless a request is left: reading must not overtake answering."""

@@ -7,9 +7,10 @@ has and the RFCs do not define is not implemented (501) rather than not allowed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from mpchat.components.handler_base import HandlerBase
@@ -20,15 +21,15 @@ _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 _KNOWN_METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
 )
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A handler found for a request."""
 
     handler: HandlerBase
     methods: frozenset[str]
-    params: dict[str, str]
+    params: Mapping[str, str]
     authority: str | None
     """The target's own; None if the target is a path, so that Host applies"""
 
@@ -73,7 +74,7 @@ class Routes:
         found = self._exact.get(path)
         if found is None and path.endswith("/") and path[:-1] in self._either:
             found = self._exact.get(path[:-1])
-        params: dict[str, str] = {}
+        params = _NO_PARAMS
         if found is None:
             for pattern, handler, methods in self._patterns:
                 match = pattern.fullmatch(path)

@@ -64,6 +64,7 @@ class Server:
         prefix = f"{os.getpid():x}"
         self.registry = Registry(shared, admission, access)
         self.services = ClientServices(
+            loop=loop,
             options=options,
             routes=Routes(handlers),
             head_limits=HeadLimits(

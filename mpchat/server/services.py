@@ -24,15 +24,17 @@ class ClientServices:
     """The parts of a worker's server that answer clients.
 
     Attributes:
-        negotiators: For each WebSocket handler, by name, what agrees on subprotocol and extensions.
+        negotiators: For each WebSocket handler, by name, what agrees on subprotocol and extensions;
+            None if it has neither.
         stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
         ids: Names for connections, unique among the living workers.
     """
 
+    loop: asyncio.AbstractEventLoop
     options: ServerOptions
     routes: Routes
     head_limits: HeadLimits
-    negotiators: Mapping[str, ServerProtocol]
+    negotiators: Mapping[str, ServerProtocol | None]
     admission: Admission
     access: AccessLog
     dates: Dates

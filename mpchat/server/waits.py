@@ -47,6 +47,7 @@ class Waits:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         shared: Shared,
         options: ServerOptions,
@@ -54,7 +55,7 @@ class Waits:
         *,
         admitted: bool,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._transport = transport
         self._shared = shared
         self._looks = shared.thresholds.uptake_looks

@@ -150,19 +150,27 @@ class Agreed:
 
 def make_negotiator(
     subprotocols: Sequence[str], compression: DeflateOptions | None
-) -> ServerProtocol:
-    """Return the object that negotiates subprotocols and extensions in all handshakes of one handler."""
+) -> ServerProtocol | None:
+    """Return the object that negotiates subprotocols and extensions in all handshakes of one handler.
+
+    None if the handler has neither.
+    """
+    if not subprotocols and compression is None:
+        return None
     names = [Subprotocol(name) for name in subprotocols]
     extensions = factories(compression)
     return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
 
 
-def agree(negotiator: ServerProtocol, fields: Fields) -> Agreed:
+def agree(negotiator: ServerProtocol | None, fields: Fields) -> Agreed:
     """Return the result of a handshake that has been checked.
 
     Raises:
         HttpError: 400, the two sides have no subprotocol in common.
     """
+    accepting = [("Sec-WebSocket-Accept", accept_key(fields["sec-websocket-key"][0]))]
+    if negotiator is None:
+        return Agreed(accepting, None, None)
     # Lines without an element are ignored here, and errors to ``websockets``.
     offers = Headers(
         (name, value)
@@ -176,7 +184,6 @@ def agree(negotiator: ServerProtocol, fields: Fields) -> Agreed:
     except InvalidHandshake as error:
         text = f"failed to open a WebSocket connection: {error}"
         raise bad_request(text) from error
-    accepting = [("Sec-WebSocket-Accept", accept_key(fields["sec-websocket-key"][0]))]
     if extensions is not None:
         accepting.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from websockets.server import ServerProtocol
 
 from mpchat.http.errors import HttpError
 from mpchat.http.fields import Fields, parse_fields
@@ -49,6 +50,15 @@ def test_what_both_sides_speak_is_chosen(lines: list[str], answer: dict[str, str
     found = {name.removeprefix("Sec-WebSocket-"): value for name, value in agreed.headers}
     assert found == {"Accept": found["Accept"], **answer}
     assert agreed.subprotocol == answer["Protocol"]
+
+
+@pytest.mark.parametrize("offers", [(), ("Protocol: a, b",), (f"Extensions: {DEFLATE}",)])
+def test_a_handler_with_neither_agrees_on_nothing(offers: tuple[str, ...]) -> None:
+    fields = asked(*offers)
+    asked_for_nothing = ServerProtocol(subprotocols=None, extensions=None)
+    negotiator = make_negotiator((), None)
+    assert negotiator is None
+    assert agree(negotiator, fields) == agree(asked_for_nothing, fields)
 
 
 def test_without_a_common_subprotocol_it_is_refused() -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpchat.linux.descriptors import Spare
+from mpchat.server.accepted import Accepted
 from mpchat.websocket.budget import ACCEPT
 from mpchat.websocket.turn import Turn
 
@@ -29,6 +30,11 @@ _PAUSE = 0.1
 """Seconds without accepting after a refusal of the system."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _DESCRIPTOR_BYTES = array.array("i").itemsize
+
+_Accept = Callable[[], tuple[int, Any]]
+"""Returns a descriptor and the address"""
+_Take = Callable[[], tuple[Accepted | None, Any]]
+"""Returns the next client with its address; None if there can be no other"""
 
 log = logging.getLogger("mpchat.server")
 
@@ -44,14 +50,14 @@ class Acceptor:
         self,
         loop: asyncio.AbstractEventLoop,
         turn: Turn,
-        on_socket: Callable[[socket.socket, Any], None],
+        on_socket: Callable[[Accepted, Any], None],
         on_pause: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._turn = turn
         self._on_socket = on_socket
         self._on_pause = on_pause
-        self._sources: list[socket.socket] = []
+        self._sources: dict[socket.socket, _Take] = {}
         self._spare = Spare()
         self._exhausted = False
 
@@ -59,12 +65,12 @@ class Acceptor:
         """Also take clients from these listening sockets and inboxes."""
         for source in sources:
             source.setblocking(False)
-            self._sources.append(source)
+            self._sources[source] = self._take_from(source)
             self._loop.add_reader(source.fileno(), self._on_readable, source)
 
     def remove(self, source: socket.socket) -> None:
         """Stop taking clients from this queue, and close our descriptor; its clients stay queued."""
-        self._sources.remove(source)
+        del self._sources[source]
         self._loop.remove_reader(source.fileno())
         source.close()
 
@@ -100,12 +106,11 @@ class Acceptor:
             self._accept(source, _PER_TURN)
 
     def _accept(self, source: socket.socket, most: int) -> int:
+        take = self._sources[source]
         for count in range(most):
             try:
                 # The client's socket still blocks; connect_accepted_socket changes that.
-                client, address = (
-                    (self._receive(source), None) if _is_inbox(source) else source.accept()
-                )
+                client, address = take()
             except (BlockingIOError, InterruptedError):
                 return count
             except ConnectionAbortedError:
@@ -125,7 +130,21 @@ class Acceptor:
             self._on_socket(client, address)
         return most
 
-    def _receive(self, inbox: socket.socket) -> socket.socket | None:
+    def _take_from(self, source: socket.socket) -> _Take:
+        """Return what takes the next client from this queue."""
+        if _is_inbox(source):
+            return lambda: (self._receive(source), None)
+        # What accept() calls before it makes a socket.
+        accept: _Accept = source._accept  # type: ignore[attr-defined]
+        family = int(source.family)
+
+        def take() -> tuple[Accepted, Any]:
+            descriptor, address = accept()
+            return Accepted(descriptor, family), address
+
+        return take
+
+    def _receive(self, inbox: socket.socket) -> Accepted | None:
         """Return the next client in an inbox, None if no process can put in another."""
         if not self._spare.is_available():
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -135,7 +154,7 @@ class Acceptor:
         if not content:
             return None
         [(_level, _kind, rights)] = ancillary
-        return socket.socket(fileno=array.array("i", rights)[0])
+        return Accepted.of_any_family(array.array("i", rights)[0])
 
     def _pause(self, source: socket.socket, error: OSError) -> None:
         self._on_pause()

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 from mpchat.scoreboard.scoreboard import ROWS
+from mpchat.server.accepted import Accepted
 from mpchat.server.board import ServiceBoard
 
 _LOOK_SECONDS = 0.05
@@ -60,7 +61,7 @@ class Balance:
         """Return the sockets through which clients are passed on."""
         return list(self._outboxes.values())
 
-    def pass_on(self, client: socket.socket, own: int) -> bool:
+    def pass_on(self, client: Accepted, own: int) -> bool:
         """Pass an accepted socket to another slot if this worker has enough, and then close it here.
 
         ``own`` is this worker's number of sockets without it.
@@ -121,7 +122,7 @@ class Balance:
         return int.from_bytes(size, sys.byteorder) // self._packet_bytes
 
     @staticmethod
-    def _send(outbox: socket.socket, client: socket.socket) -> bool:
+    def _send(outbox: socket.socket, client: Accepted) -> bool:
         rights = array.array("i", [client.fileno()])
         try:
             outbox.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])

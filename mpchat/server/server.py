@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +15,11 @@ from mpchat.dynamic_config.variables import KEEPALIVE
 from mpchat.http.head import HeadLimits
 from mpchat.http.responses import Dates
 from mpchat.http.target import shown_target
+from mpchat.server.accepted import Accepted
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
+from mpchat.server.adopting import Adopting
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.drain import Drain
@@ -34,8 +35,6 @@ from mpchat.websocket.shared import Shared
 
 _SHOWN_PATH = 256
 """Characters of a path that operators see."""
-
-log = logging.getLogger("mpchat.server")
 
 
 class Server:
@@ -85,7 +84,6 @@ class Server:
             stopping=stopping,
             ids=(f"{prefix}-{number:x}" for number in itertools.count(1)),
         )
-        self._loop = loop
         self._clock = shared.clock
         self._counters = shared.counters
         self._turn = shared.turn
@@ -95,9 +93,9 @@ class Server:
         shared.turn.on_full = self.registry.stop_reading
         self._balance = balance
         self._keepalive = snapshot()[KEEPALIVE]
-        self._adopting: set[asyncio.Task[None]] = set()
+        self._adopting = Adopting(loop)
         backlog = options.listener.backlog
-        self.drain = Drain(loop, self._acceptor, self.registry, self._wait_adopted, backlog)
+        self.drain = Drain(loop, self._acceptor, self.registry, self._adopting.wait, backlog)
 
     def accept_from(self, sockets: Iterable[socket.socket]) -> None:
         """Start accepting from these listening sockets and inboxes."""
@@ -128,30 +126,15 @@ class Server:
         now = self._clock()
         return [describe_connection(protocol, now) for protocol in self.registry.connections]
 
-    def _on_socket(self, sock: socket.socket, address: Any) -> None:
+    def _on_socket(self, accepted: Accepted, address: Any) -> None:
         if address is not None:
             self._counters.accepted += 1
-            if self._balance.pass_on(sock, self._counters.sockets):
+            if self._balance.pass_on(accepted, self._counters.sockets):
                 self._counters.passed_on += 1
                 self._turn.touch()
                 return
         client = HttpProtocol(self.services, self.registry, address)
-        task = self._loop.create_task(self._adopt(sock, client))
-        self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
-
-    async def _adopt(self, sock: socket.socket, client: HttpProtocol) -> None:
-        try:
-            await self._loop.connect_accepted_socket(lambda: client, sock)
-        except OSError as error:
-            # The client has already gone.
-            log.debug("a client left while it was accepted: %s", error)
-            self.registry.leave(client)
-            sock.close()
-
-    async def _wait_adopted(self) -> None:
-        if self._adopting:
-            await asyncio.wait(list(self._adopting))
+        self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
 
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import socket
 
 import pytest
 
+from mpchat.server.accepted import Accepted
 from mpchat.server.accepting import Acceptor
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
@@ -20,25 +21,26 @@ class Listening(socket.socket):
 
     errors: list[int]
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         if self.errors:
             number = self.errors.pop()
             raise OSError(number, os.strerror(number))
-        return super().accept()
+        descriptor, address = super()._accept()  # type: ignore[misc]
+        return descriptor, address
 
 
 class Flooded(socket.socket):
     """One whose queue is never empty."""
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         near, far = socket.socketpair()
         far.close()
-        return near, ("192.0.2.1", 1)
+        return near.detach(), ("192.0.2.1", 1)
 
 
 async def test_a_flood_cannot_keep_a_worker_from_ending() -> None:
     loop = asyncio.get_running_loop()
-    served: list[socket.socket] = []
+    served: list[Accepted] = []
     turn = Turn(loop, lambda: None, lambda: None, Thresholds())
     acceptor = Acceptor(loop, turn, lambda client, _address: served.append(client), lambda: None)
     with Flooded(socket.AF_INET) as listening:
@@ -57,11 +59,11 @@ async def test_a_pause_and_then_everybody_is_served(
 ) -> None:
     caplog.set_level(logging.WARNING, "mpchat.server")
     loop = asyncio.get_running_loop()
-    served: list[socket.socket] = []
+    served: list[Accepted] = []
     pauses: list[None] = []
     everybody = asyncio.Event()
 
-    def on_socket(client: socket.socket, _address: object) -> None:
+    def on_socket(client: Accepted, _address: object) -> None:
         served.append(client)
         if len(served) == 3:
             everybody.set()
@@ -77,7 +79,9 @@ async def test_a_pause_and_then_everybody_is_served(
         async with asyncio.timeout(30):
             await everybody.wait()
         acceptor.finish(3)
-    for sock in (*served, *clients):
+    for client in served:
+        client.close()
+    for sock in clients:
         sock.close()
     assert len(pauses) == 2
     assert caplog.messages == [

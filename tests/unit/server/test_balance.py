@@ -11,6 +11,7 @@ import pytest
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.server.accepted import Accepted
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.supervisor.inboxes import Inboxes
@@ -42,10 +43,11 @@ class Pool:
 
     def accept(self, own: int) -> bool:
         near, far = socket.socketpair()
+        client = Accepted(near.detach(), socket.AF_UNIX)
         with far:
-            passed_on = self.balance.pass_on(near, own)
-            assert (near.fileno() == -1) == passed_on
-            near.close()
+            passed_on = self.balance.pass_on(client, own)
+            assert (client.fileno() == -1) == passed_on
+            client.close()
         return passed_on
 
     def received(self, slot: int) -> int:

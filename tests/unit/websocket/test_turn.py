@@ -16,6 +16,7 @@ from dataclasses import replace
 import pytest
 
 from mpchat.scoreboard.counters import Counters
+from mpchat.server.accepted import Accepted
 from mpchat.server.accepting import Acceptor
 from mpchat.websocket.budget import FRAME, INFLATED_BYTE, Budget
 from mpchat.websocket.connection import WebSocketConnection
@@ -305,10 +306,10 @@ async def test_what_is_read_and_not_parsed_has_a_limit_in_a_worker(
 
 async def test_clients_are_accepted_within_the_budget() -> None:
     turn = made_turn()
-    accepted: list[socket.socket] = []
+    accepted: list[Accepted] = []
     left: list[int] = []
 
-    def on_socket(client: socket.socket, _address: object) -> None:
+    def on_socket(client: Accepted, _address: object) -> None:
         accepted.append(client)
         left.append(turn.left)
 
@@ -326,5 +327,7 @@ async def test_clients_are_accepted_within_the_budget() -> None:
         others.again = None
         acceptor.leave()
     assert min(left) > 0
-    for client in (*clients, *accepted):
+    for ours in accepted:
+        ours.close()
+    for client in clients:
         client.close()

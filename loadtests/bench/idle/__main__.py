@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..load import LoadFailed
@@ -37,27 +38,51 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="folder for benchmark-idle.md and .json")
     parser.add_argument("--again", type=Path, help="report that .json, measure nothing")
     options = parser.parse_args()
-    # As Ctrl-C does: what was started here is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What was started here is ended, also where a shell has this ignored.
+        signal.signal(number, signal.default_int_handler)
     try:
-        document = json.loads(options.again.read_text()) if options.again else run(options)
+        if options.again:
+            _report(json.loads(options.again.read_text()), options.write)
+        else:
+            for document in run(options):
+                # After each row: the next one may take half an hour.
+                _report(document, options.write)
     except LoadFailed as error:
         raise SystemExit(str(error)) from error
-    print(report.page(document))
-    if options.write:
-        (options.write / "benchmark-idle.json").write_text(json.dumps(document, indent=1) + "\n")
-        (options.write / "benchmark-idle.md").write_text(report.page(document))
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def run(options: argparse.Namespace) -> report.Document:
-    """Measure the rows that are asked for."""
+def _report(document: report.Document, folder: Path | None) -> None:
+    print(report.results(document), flush=True)
+    if folder is not None:
+        (folder / "benchmark-idle.json").write_text(json.dumps(document, indent=1) + "\n")
+        (folder / "benchmark-idle.md").write_text(report.page(document))
+
+
+def run(options: argparse.Namespace) -> Iterator[report.Document]:
+    """Measure the rows that are asked for; yield what is known after each."""
     _soft, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Services and clients inherit it.
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     cores = len(os.sched_getaffinity(0))
     plans = {"most": plan(options.most, files), "cores": plan(options.most, files, cores)}
-    rows = []
+    rows: list[report.Row] = []
+    document = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **report.surroundings(),
+        "files": files,
+        "cores": cores,
+        "memory_kib": readings.fields(Path("/proc/meminfo").read_text())["MemTotal"],
+        "most": options.most,
+        "floor": options.floor,
+        "warm": WARM_PER_WORKER,
+        "closes_per_second": CLOSES_PER_SECOND,
+        "ping_interval": options.ping_interval,
+        "rows": rows,
+    }
     with tempfile.TemporaryDirectory(prefix="bench-idle-") as name:
         program = Path(name) / "client"
         compile_client(program)
@@ -73,19 +98,7 @@ def run(options: argparse.Namespace) -> report.Document:
                 options.ping_interval,
             )
             rows.append(measure(row, plans[row], how))
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **report.surroundings(),
-        "files": files,
-        "cores": cores,
-        "memory_kib": readings.fields(Path("/proc/meminfo").read_text())["MemTotal"],
-        "most": options.most,
-        "floor": options.floor,
-        "warm": WARM_PER_WORKER,
-        "closes_per_second": CLOSES_PER_SECOND,
-        "ping_interval": options.ping_interval,
-        "rows": rows,
-    }
+            yield document
 
 
 if __name__ == "__main__":

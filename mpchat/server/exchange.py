@@ -206,7 +206,7 @@ class Exchange:
             agreed.subprotocol,
             agreed.compression,
             requester.client,
-            registry.ended,
+            registry.on_end,
         )
         registry.upgrade(requester, protocol)
         transport.set_protocol(protocol)

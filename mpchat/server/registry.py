@@ -30,6 +30,7 @@ class Registry:
     Attributes:
         refusing: Whether new requests get 503.
         ending: The close code for connections, once the worker ends them.
+        on_end: Counts out and logs a WebSocket connection that has ended; each keeps it.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Registry:
         self._admission = admission
         self._access = access
         self._one_left = asyncio.Event()
+        # Bound once, and not for each connection.
+        self.on_end = self._ended
 
     def enter(self, client: Waiting) -> bool:
         """Count in a socket that was accepted; return whether the listener's limits admit it."""
@@ -72,7 +75,7 @@ class Registry:
         self.connections.add(protocol)
         self._show_waiting()
 
-    def ended(self, protocol: WebSocketProtocol) -> None:
+    def _ended(self, protocol: WebSocketProtocol) -> None:
         """Count out and log a WebSocket connection that has ended, and its handler with it."""
         if protocol not in self.connections:
             return

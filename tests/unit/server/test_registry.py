@@ -82,7 +82,7 @@ def test_a_socket_that_becomes_a_websocket_stays_one(board: Board, registry: Reg
     registry.leave(client)
     assert board.counts() == (1, 0)
     for _ in range(2):
-        registry.ended(protocol)
+        registry.on_end(protocol)
     assert board.counts() == (0, 0)
     ends = [("release", "chat", "::1"), ("closed", "chat", 1000, 2.5, "a-1")]
     assert board.told == [(1, 1), 0, *ends]

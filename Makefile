@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
+.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -61,20 +61,36 @@ attack: $(VENV)/.test
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz --seconds 300 $(if $(SEED),--seed $(SEED))
 
-# What depends on the Python, by 3.12 to 3.15: those of this machine, and others from Debian's sid, which needs root
-# and mmdebstrap. For some: .venv/bin/python -m tests.pythons 3.13
+# What depends on the Python, by 3.12 to 3.15, compiled by each: those of this machine, and others from Debian's sid,
+# which needs root and mmdebstrap. For some: .venv/bin/python -m tests.pythons 3.13
 test-pythons: wheel
 	$(BIN)/python -m tests.pythons
 
-# The functional tests against the built wheel in an environment of its own, beside a copy of the tests, examples and
-# configs alone: the package can only come from the wheel. For some: make test-wheel TESTS=tests/functional/test_kit.py
+# The functional tests against the built wheel, compiled, in an environment of its own, beside a copy of the tests,
+# examples and configs alone: the package can only come from the wheel. For some: make test-wheel TESTS=tests/functional/test_kit.py
 test-wheel: wheel
 	rm -rf build/wheel && mkdir -p build/wheel
 	cp -r tests docs static_config.yaml dynamic_config_fallback.json pyproject.toml build/wheel/
 	$(PYTHON) -m venv build/wheel/.venv
 	build/wheel/.venv/bin/python -m pip install --quiet "$$(ls -t dist/mpchat-*.whl | head -1)[test]"
 	cd build/wheel && .venv/bin/mpchat check -c static_config.yaml
-	cd build/wheel && .venv/bin/python -m pytest -q -n 4 --dist worksteal $(or $(TESTS),tests/functional)
+	cd build/wheel && MPCHAT_COMPILED=1 .venv/bin/python -m pytest -q -n 4 --dist worksteal $(or $(TESTS),tests/functional)
+
+# The package as it is installed: from its distributions, with and without a C compiler, after an edit, and deploy/Dockerfile
+# step by step in minimal Debians, which needs root and mmdebstrap.
+test-install: wheel
+	$(BIN)/python -m pytest -x -v --durations=5 tests/install/checks.py
+
+# What the compiled code does to memory: the WebSocket's unit tests, the differential one among them, by gcc's
+# AddressSanitizer and UndefinedBehaviorSanitizer. For some: make sanitize TESTS=tests/unit/websocket/test_parser.py
+SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+sanitize: $(VENV)/.test
+	rm -rf build/sanitize && mkdir -p build/sanitize
+	cp -r tests docs static_config.yaml dynamic_config_fallback.json pyproject.toml build/sanitize/
+	MPCHAT_COMPILE=1 CC=gcc CFLAGS="$(SANITIZERS)" $(BIN)/python -m pip install --quiet --no-deps --target build/sanitize .
+	cd build/sanitize && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantine_size_mb=32 PYTHONMALLOC=malloc MPCHAT_COMPILED=1 \
+		../../$(BIN)/python -m pytest -q -n 2 -p no:cacheprovider $(or $(TESTS),tests/unit/websocket)
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel
@@ -140,8 +156,9 @@ bench-quick: $(VENV)/.bench
 instructions: $(VENV)/.test
 	$(BIN)/python -m tests.instructions
 
+# The compiled wheel for this Python, and the source distribution, from which others are built.
 wheel: $(VENV)/.dev
-	$(BIN)/python -m build --wheel --outdir dist .
+	MPCHAT_COMPILE=1 $(BIN)/python -m build --sdist --wheel --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist loadtests/bench/peers/node_modules mpchat/_compiled *.egg-info

@@ -27,8 +27,8 @@ DIRECTIVES = ("language_level=3", "binding=True", "annotation_typing=False")
 FLAGS = ("-O3", "-DNDEBUG", "-fwrapv", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
-class CompileError(Exception):
-    """The modules cannot be compiled; the text says why."""
+class NoCompiler(Exception):
+    """Nothing can be compiled here; the text says why."""
 
 
 class CompileHook(BuildHookInterface[Any]):
@@ -62,23 +62,30 @@ class Build:
         self._facts = runpy.run_path(str(root / "mpchat" / "compiled.py"))
         self._package = root / "mpchat"
         self._kept = root / "build" / "compiled"
-        self._kept.mkdir(parents=True, exist_ok=True)
         self._made: dict[str, Path] = {}
 
     def compile(self) -> str:
-        """Compile what has changed; return why that is impossible, or nothing."""
+        """Compile what has changed; return why that is impossible here, or nothing.
+
+        Raises:
+            RuntimeError: A source does not compile.
+        """
         names = self._facts["MODULES"]
         try:
             compiler = _compiler()
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                made = pool.map(lambda name: self._module(name, compiler), names)
-                self._made = dict(zip(names, made, strict=True))
-        except CompileError as error:
+        except NoCompiler as error:
             return str(error)
+        # Each Python and each set of flags keeps its own.
+        self._kept /= _digest([shlex.join(compiler).encode()])
+        self._kept.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = pool.map(lambda name: self._module(name, compiler), names)
+            self._made = dict(zip(names, made, strict=True))
         return ""
 
     def finish(self, failure: str) -> dict[str, Path]:
         """Write the manifest; return all files by their place below the top folder."""
+        self._kept.mkdir(parents=True, exist_ok=True)
         manifest = self._kept / self._facts["MANIFEST"]
         manifest.write_text(f"{self._facts['digest'](str(self._package))}\n{failure}\n")
         folder = f"mpchat/{self._facts['FOLDER']}"
@@ -92,7 +99,7 @@ class Build:
         source = stem.with_suffix(".pyx")
         if not source.exists():
             source = stem.with_suffix(".py")
-        made = self._kept / f"{name}.{self._digest(source, compiler)}{self._facts['SUFFIX']}"
+        made = self._kept / f"{name}.{self._made_from(source)}{self._facts['SUFFIX']}"
         if made.exists():
             return made
         for old in self._kept.glob(f"{name}.*{self._facts['SUFFIX']}"):
@@ -107,12 +114,15 @@ class Build:
         partial.rename(made)
         return made
 
-    def _digest(self, source: Path, compiler: list[str]) -> str:
-        """All that goes into a module: its source, everybody's types, the compilers."""
+    def _made_from(self, source: Path) -> str:
+        """Return the digest of a module's source, of everybody's types, and of how it is compiled."""
         types = sorted(self._package.rglob("*.pxd"))
         parts = [file.read_bytes() for file in (source, *types, Path(__file__))]
-        parts += [shlex.join(compiler).encode(), importlib.metadata.version("Cython").encode()]
-        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+        return _digest([*parts, importlib.metadata.version("Cython").encode()])
+
+
+def _digest(parts: list[bytes]) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def _install(files: dict[str, Path], root: Path) -> None:
@@ -128,15 +138,19 @@ def _install(files: dict[str, Path], root: Path) -> None:
 
 
 def _compiler() -> list[str]:
-    """Return the C compiler with its flags; CC and CFLAGS add to them as everywhere."""
+    """Return the C compiler with its flags.
+
+    Raises:
+        NoCompiler: It is missing, or what Python needs for it.
+    """
     command = shlex.split(os.environ.get("CC", "") or sysconfig.get_config_var("CC") or "cc")
     if shutil.which(command[0]) is None:
         if os.environ.get("CC") or shutil.which("cc") is None:
-            raise CompileError(f"there is no C compiler ({command[0]})")
+            raise NoCompiler(f"there is no C compiler ({command[0]})")
         command = ["cc"]
     include = sysconfig.get_path("include")
     if not Path(include, "Python.h").exists():
-        raise CompileError(f"there is no Python.h in {include}")
+        raise NoCompiler(f"there is no Python.h in {include}")
     return [*command, *FLAGS, f"-I{include}", *shlex.split(os.environ.get("CFLAGS", ""))]
 
 
@@ -144,4 +158,5 @@ def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = f"{done.stdout}{done.stderr}".strip()
-        raise CompileError(f"{shlex.join(command)}: exit code {done.returncode}\n{said}")
+        way_out = "MPCHAT_COMPILE=0 installs mpchat without compiling it"
+        raise RuntimeError(f"{shlex.join(command)}: exit code {done.returncode}\n{said}\n{way_out}")

@@ -1,8 +1,9 @@
 """A part of the tests with each version of Python that is promised: ``make test-pythons``.
 
 Rules. A version that this machine has (on the path, or of pyenv) is taken as it is; the others come from
-Debian's sid, into memory, which needs root and mmdebstrap. None is skipped. The package is the built
-wheel, in an environment of its own, with the tests beside it.
+Debian's sid, into memory, which needs root and mmdebstrap. None is skipped. Each version compiles a wheel
+of its own from the source distribution; it is installed in an environment of its own, with the tests
+beside it. What ``recv`` and ``send`` promise is tested in both forms.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,8 @@ PART = (
 
 A test that starts a service takes seconds: there is one of each kind.
 """
+BOTH_FORMS = ("tests/unit/websocket/test_contract.py", "tests/unit/websocket/test_state.py")
+"""Also interpreted."""
 _MAX_SECONDS = 600
 """For the tests of one version: one that hangs fails."""
 _CHECKOUT = (
@@ -75,10 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("versions", nargs="*", default=VERSIONS, help="by default all")
     versions = parser.parse_args().versions
-    wheels = sorted((ROOT / "dist").glob("mpchat-*.whl"), key=lambda path: path.stat().st_mtime)
-    if not wheels:
-        parser.exit(1, "no wheel in dist (make wheel)\n")
-    wheel = wheels[-1]
+    found = sorted((ROOT / "dist").glob("mpchat-*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        parser.exit(1, "no source distribution in dist (make wheel)\n")
+    package = found[-1]
     with tempfile.TemporaryDirectory(prefix="mpchat-pythons-") as name:
         folder = Path(name)
         here = {version: python for version in versions if (python := _find(version))}
@@ -86,26 +90,28 @@ def main() -> None:
         if here:
             _copy_checkout(folder / "checkout")
         for version, python in here.items():
-            script = _script(python, folder / version, wheel, folder / "checkout")
+            script = _script(python, folder / version, package, folder / "checkout")
             if not _passes(version, _run, script):
                 failed.append(version)
         others = [version for version in versions if version not in here]
         if others:
-            failed += _in_debian(folder, others, wheel)
+            failed += _in_debian(folder, others, package)
     if failed:
         sys.exit(f"tests failed with Python {', '.join(failed)}")
 
 
-def _in_debian(folder: Path, versions: list[str], wheel: Path) -> list[str]:
+def _in_debian(folder: Path, versions: list[str], package: Path) -> list[str]:
     """Return the versions with which tests failed."""
     debian = Debian(folder)
     try:
-        debian.make([f"python{version}-venv" for version in versions], "sid")
+        pythons = [f"python{version}-{part}" for version in versions for part in ("venv", "dev")]
+        debian.make(["gcc", "libc6-dev", *pythons], "sid")
         _copy_checkout(debian.path(SOURCE))
         failed = []
         for version in versions:
-            debian.add_wheels(version, f"{wheel}[test]")
-            inside = Path(WHEELS, wheel.name)
+            debian.add_wheels(version, *_requirements())
+            inside = Path(WHEELS, package.name)
+            shutil.copy(package, debian.path(WHEELS))
             script = _script(f"python{version}", Path("/opt", version), inside, Path(SOURCE))
             if not _passes(version, debian.show, script):
                 failed.append(version)
@@ -136,12 +142,27 @@ def _copy_checkout(target: Path) -> None:
             shutil.copy(source, target)
 
 
-def _script(python: str, environment: Path, wheel: Path, checkout: Path) -> str:
+def _requirements() -> list[str]:
+    """Return what the package needs to be built, to run and to be tested."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needs = project["project"]
+    extra: list[str] = needs["optional-dependencies"]["test"]
+    return [*project["build-system"]["requires"], *needs["dependencies"], *extra]
+
+
+def _script(python: str, environment: Path, package: Path, checkout: Path) -> str:
+    wheels, pytest = (
+        environment / "wheels",
+        f"{environment}/bin/python -m pytest -q -p no:cacheprovider",
+    )
     return f"""
 {shlex.quote(python)} -m venv {environment}
-{environment}/bin/python -m pip install --quiet '{wheel}[test]'
+export MPCHAT_COMPILE=1
+{environment}/bin/python -m pip wheel --quiet --no-deps --wheel-dir {wheels} {package}
+{environment}/bin/python -m pip install --quiet "$(ls {wheels}/mpchat-*.whl)[test]"
 cd {checkout}
-timeout {_MAX_SECONDS} {environment}/bin/python -m pytest -q -n 4 -p no:cacheprovider {" ".join(PART)}
+MPCHAT_COMPILED=1 timeout {_MAX_SECONDS} {pytest} -n 4 {" ".join(PART)}
+MPCHAT_COMPILED=0 timeout {_MAX_SECONDS} {pytest} {" ".join(BOTH_FORMS)}
 """
 
 

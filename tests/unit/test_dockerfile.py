@@ -1,6 +1,7 @@
-"""deploy/Dockerfile, as far as it can be judged without an engine: its lines fit files and command line.
+"""deploy/Dockerfile: its lines fit files and command line.
 
-That the service can be what the image makes it, PID 1 without rights, is tests/functional/test_pid1.py.
+That they run is tests/install/image.py, and that the service can be what the image makes it, PID 1
+without rights, tests/functional/test_pid1.py.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         ]
         assert verdicts == [True, False], source
     # Whatever the build of the package reads.
-    assert copied >= {"pyproject.toml", "README.md", "mpchat"}
+    assert copied >= {"pyproject.toml", "README.md", "hatch_build.py", "mpchat"}
 
 
 def test_what_is_installed_is_one_release_of_everything_needed() -> None:
@@ -96,8 +97,8 @@ def test_the_health_check_asks_the_control_socket() -> None:
 
 
 def test_what_is_built_runs_on_the_python_that_built_it() -> None:
-    images = {rest.partition(" AS ")[0] for name, rest in instructions() if name == "FROM"}
-    (image,) = images
+    build, image = (rest.partition(" AS ")[0] for name, rest in instructions() if name == "FROM")
     found = re.fullmatch(r"python:3\.(\d+)-slim", image)
     assert found is not None
     assert int(found[1]) >= 11
+    assert f"{build}-slim" == image

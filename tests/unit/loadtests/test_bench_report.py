@@ -229,6 +229,15 @@ def test_each_sample_is_a_line_of_json() -> None:
     assert sum('"round"' in line and '"value"' in line for line in text.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    "other", [{"mpchat": "interpreted"}, {"versions": {"mpchat": "7.8.8", "picows": "1"}}]
+)
+def test_rows_of_another_form_or_release_are_not_kept(other: dict[str, Any]) -> None:
+    old = run(*rounds(IDLE, OURS.name, 5), **other)
+    new = run(*rounds(ROW, OURS.name, 2))
+    assert merged({"runs": [old]}, new, add=True) == {"runs": [new]}
+
+
 def test_the_paragraph_holds_for_the_worst_machine() -> None:
     slow = run(
         *rounds(ROW, BASE.name, 10), *rounds(ROW, OURS.name, 30), *rounds(ROW, PICOWS.name, 40)

@@ -138,7 +138,7 @@ bench: $(VENV)/.bench
 bench-distribution: $(VENV)/.bench
 	$(DISTRIBUTION) -m venv build/distribution
 	build/distribution/bin/python -m pip install --quiet --editable '.[bench]'
-	cd loadtests && ../$(BIN)/python -m bench --quick --rounds 7 --seconds 0.8 --servers mpchat picows \
+	cd loadtests && ../$(BIN)/python -m bench --quick --rounds 7 --seconds 0.6 --servers mpchat picows \
 		--python ../build/distribution/bin/python --write ../docs
 
 # As many connections at rest as the machine takes, up to MOST, by default a million; writes docs/benchmark-idle.md and

@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--rows", nargs="*", help="rows whose name contains one of these")
     parser.add_argument("--servers", nargs="*", help="servers, likewise; uvloop TCP is always in")
     parser.add_argument("--rounds", type=int, help="default 7, quick 5; for memory 3 and 1")
-    parser.add_argument("--seconds", type=float, help="of load in a round; default 0.8, quick 0.4")
+    parser.add_argument("--seconds", type=float, help="of load in a round; default 0.6, quick 0.4")
     parser.add_argument("--python", default=sys.executable, help="the servers' interpreter")
     parser.add_argument("--write", type=Path, help="folder for benchmark.md, .json and .svg")
     parser.add_argument(
@@ -167,7 +167,7 @@ def cpu_row(
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
     """Measure CPU time: all servers run, and take turns in every round."""
-    seconds = options.seconds or (0.4 if options.quick else 0.8)
+    seconds = options.seconds or (0.4 if options.quick else 0.6)
     with ExitStack() as stack:
         up = []
         for server in servers:

@@ -47,7 +47,7 @@ log = logging.getLogger("mpchat.template")
 _COLLECT = (700, 10, 50)
 """Thresholds of the garbage collector: Python's own, except that of full collections. With 10,000
 connections a full collection takes a tenth of a second, and would run while they connect. Here it runs
-after 350,000 new objects; a connection has about 25, and leaves no garbage."""
+after 350,000 new objects, in some workers later; a connection has about 25, and leaves no garbage."""
 
 
 def run_template(

@@ -53,6 +53,7 @@ from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 from mpchat.worker.forked import prepare_forks
+from mpchat.worker.garbage import spread_collections
 from mpchat.worker.reporting import report_connections
 from mpchat.worker.service import Service
 from mpchat.worker.watch import Watch, stack_of_this_thread
@@ -93,6 +94,7 @@ def run_worker(
     grow_descriptor_table(descriptors.scoreboard)
     allocator = Allocator()
     allocator.keep_freed_memory()
+    spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
     fds.close(descriptors.generation)
     own = [descriptors.channel, descriptors.scoreboard, descriptors.fault]

@@ -45,6 +45,7 @@
 enum { BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
 enum { WAIT_MS = 1000 };
+static const uint64_t PATIENCE_NS = UINT64_C(60000000000);
 enum { NAP_NS = 20000, NAP_FROM = 64 }; /* with so many in flight no server runs out of work meanwhile */
 
 /* The key of RFC 6455's example, and the answer that it must get; the offer is that of browsers. */
@@ -376,7 +377,7 @@ static void step_or_fail(const char *what, int milliseconds) {
     static uint64_t seen, when;
     uint64_t time = now(CLOCK_MONOTONIC);
     if (reads != seen || !when) seen = reads, when = time;
-    if (time - when > UINT64_C(20000000000)) fail("no progress for 20 s: %s", what);
+    if (time - when > PATIENCE_NS) fail("no progress for 60 s: %s", what);
     step(milliseconds);
 }
 

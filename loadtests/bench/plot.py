@@ -23,6 +23,7 @@ PANELS = (
 COLUMNS = 2
 WIDTH, TOP, PAD = 960, 100, 24
 BAR, NAMES, VALUES = 18, 132, 90
+FAR = 8  # times the second
 VERSIONS = 130  # characters of small print in a line
 COLOURS = {BASE: "#d0d7de", OURS: "#1f6feb", INTERPRETED: "#79b0f5"}
 PEER = "#8c959f"
@@ -80,11 +81,11 @@ def _panel(results: Results, row: Row, x: int, y: int, width: int) -> list[str]:
     title = f"{row.name}: {'memory' if row.memory else 'CPU'} in {row.unit}"
     lines = [_text(x, y + PAD, title, 'font-weight="600"')]
     bars = _bars(results, row)
-    longest = max(cost for _, cost in bars)
+    longest = _longest([cost for _, cost in bars])
     room = width - NAMES - VALUES
     for index, (server, cost) in enumerate(bars):
         top = y + PAD + 8 + index * BAR
-        length = max(1.0, room * cost / longest)
+        length = max(1.0, room * min(cost, longest) / longest)
         ratio = None if row.memory else results.ratio(row.name, server)
         told = number(cost) + ("" if ratio is None else f" ({number(ratio)})")
         lines += [
@@ -93,7 +94,18 @@ def _panel(results: Results, row: Row, x: int, y: int, width: int) -> list[str]:
             f' fill="{COLOURS.get(server, PEER)}"/>',
             _text(x + NAMES + length + 5, top + 13, told),
         ]
+        if cost > longest:
+            at = x + NAMES + length - 14
+            lines.append(
+                f'<path d="M{at:.1f} {top + BAR - 1} l6 {-BAR}" stroke="#ffffff" stroke-width="3"/>'
+            )
     return lines
+
+
+def _longest(costs: list[float]) -> float:
+    """Return the cost of the longest bar: one that is far beyond all others is cut."""
+    *others, most = costs
+    return 1.2 * others[-1] if others and most > FAR * others[-1] else most
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:

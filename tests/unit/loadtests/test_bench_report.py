@@ -269,6 +269,23 @@ def test_the_plot_is_of_the_machine_that_costs_most() -> None:
     assert "in short" not in svg
 
 
+def test_a_bar_that_is_far_beyond_all_others_is_cut() -> None:
+    def widths(most: float) -> list[float]:
+        costs = {BASE: 10, OURS: 15, AIOHTTP: 20, PICOWS: most}
+        svg = plot(document(*(sample(ROW, s.name, 0, cost) for s, cost in costs.items())))
+        root = ElementTree.fromstring(svg)
+        space = "{http://www.w3.org/2000/svg}"
+        assert len(root.findall(f"{space}path")) == (most > 160)
+        assert any((text.text or "").startswith(report.number(most)) for text in root.iter())
+        return [float(bar.attrib["width"]) for bar in root.findall(f"{space}rect")[1:]]
+
+    base, _ours, aiohttp, longest = widths(160)
+    assert longest == pytest.approx(8 * aiohttp, rel=0.01)
+    base, _ours, aiohttp, longest = widths(2_000)
+    assert aiohttp == pytest.approx(2 * base, rel=0.01)
+    assert longest == pytest.approx(1.2 * aiohttp, rel=0.01)
+
+
 def test_rest_and_compression_have_tables_of_their_own() -> None:
     rest = "An hour of a connection at rest, of 5,000"
     packed = "1 KiB of JSON, compressed, 64 connections"

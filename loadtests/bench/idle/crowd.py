@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -81,8 +81,10 @@ class Holder:
     def tell(self, order: str) -> None:
         """Give an order; ``answer`` is to be called before the next one."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{order}\n")
-        self._process.stdin.flush()
+        # Of one that has ended ``answer`` tells.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{order}\n")
+            self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
         """Wait for the order's end, and return what it says.
@@ -107,7 +109,8 @@ class Holder:
         self._process.terminate()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):
+                pipe.close()
         return self._process.wait()
 
 

@@ -80,11 +80,11 @@ class _Row:
         base, slabs = self._read(), readings.read_slabs()
         found: dict[str, Any] = {"base": dataclasses.asdict(base)}
         found |= self._connect(warm, plan.connections - asked)
-        reached = found["reached"] = found.pop("open") + asked
-        _say(
-            f"{reached:,} connections in {found['connect_seconds']:.0f} s, then {found['stopped']}"
-        )
         time.sleep(self._how.settle)
+        count = self._count()
+        reached = found["reached"] = count.open
+        found["lost"] = dict(count.codes)
+        _say(f"{reached:,} connections in {found['connect_seconds']:.0f} s: {found['stopped']}")
         full = self._read()
         found["full"] = dataclasses.asdict(full)
         found["added"] = reached - warm - asked
@@ -121,7 +121,6 @@ class _Row:
                         f" {number - before:,} took {this_step.seconds:.0f} s"
                     )
         return {
-            "open": number,
             "stopped": trouble or "all were there",
             "connect_seconds": watch.seconds,
         }
@@ -139,13 +138,15 @@ class _Row:
             processes.cpu_ns(self._crowd.pids) - clients,
         )
         machine = readings.machine_seconds() - machine
+        count = self._count()
         return {
             "seconds": seconds,
             "cores": round(ours / seconds / 1e9, 3),
             "client_cores": round(clients / seconds / 1e9, 3),
             "machine_cores": round(machine / seconds, 3),
-            "pings_per_second": round(self._count().pings / seconds),
+            "pings_per_second": round(count.pings / seconds),
             "pings_due": round(reached / self._how.ping_interval),
+            "lost": dict(count.codes),
         }
 
     def _restart(self, reached: int) -> dict[str, Any]:

@@ -87,6 +87,7 @@ LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ),
     ("All memory per connection, without its client's, KiB", lambda row: number(all_kib(row))),
     ("**CPU at rest, cores**", lambda row: number(row["rest"]["cores"])),
+    ("... closed meanwhile", lambda row: _codes(row["rest"]["lost"])),
     ("Pings answered per second, of those due", _pings),
     ("CPU of ours for each, µs", _ping_us),
     ("CPU of the clients at rest, cores", lambda row: number(row["rest"]["client_cores"])),
@@ -94,6 +95,7 @@ LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("Answer to a client's ping, p50 / p99 / max, ms", lambda row: _answers(row["ping"])),
     ("Echo on 100 of them, p50 / p99 / max, ms", lambda row: _answers(row["echo"])),
     ("Time to connect all, s", lambda row: number(row["connect_seconds"])),
+    ("... closed meanwhile", lambda row: _codes(row["lost"])),
     (
         "Rolling restart: until the verb returns, s",
         lambda row: number(row["restart"]["verb_seconds"]),

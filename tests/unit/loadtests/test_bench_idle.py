@@ -114,6 +114,7 @@ def row() -> dict[str, Any]:
         "stopped": "RLIMIT_NOFILE",
         "slabs": {"TCP": 1000},
         "connect_seconds": 2.5,
+        "lost": {},
         "rest": {
             "seconds": 75,
             "cores": 0.5,
@@ -121,6 +122,7 @@ def row() -> dict[str, Any]:
             "machine_cores": 0.7,
             "pings_per_second": 10_000,
             "pings_due": 11_000,
+            "lost": {"1011": 3},
         },
         "ping": {"answers": 1, "p50_ms": 1, "p99_ms": 2, "max_ms": 3},
         "echo": {"answers": 1, "p50_ms": 4, "p99_ms": 5, "max_ms": 6},
@@ -163,6 +165,7 @@ def test_the_page() -> None:
         ["All memory per connection, without its client's, KiB", "7.50"],
         ["Pings answered per second, of those due", "10,000 of 11,000"],
         ["CPU of ours for each, µs", "50.0"],
+        ["... closed meanwhile", "3 with 1011"],
         ["... closed", "1,099 with 1012, 1 with 1006"],
     ):
         line = next(line for line in page.splitlines() if cells[0] in line and cells[1] in line)

@@ -23,6 +23,7 @@ def test_all_connect_rest_come_back_and_are_drained(tmp_path: Path) -> None:
     how = How(program, folder, floor_kib=0, seconds=1.0, settle=0.1, ping_interval=0.5)
     found = measure("most", plan(300, 1_000, workers=2), how)
     assert (found["reached"], found["stopped"]) == (300, "all were there")
+    assert (found["lost"], found["rest"]["lost"]) == ({}, {})
     assert found["added"] == 300 - 100 - 2 * 20
     assert found["rest"]["pings_per_second"] > 0
     assert found["ping"]["answers"] > 0

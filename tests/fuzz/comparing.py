@@ -99,6 +99,9 @@ LAXER: Differences = {
     "9112 2.2: h11 takes no empty line before a request": lambda seen: seen.data.startswith(
         b"\r\n"
     ),
+    "3986 2.1: h11 takes no bytes beyond ASCII in a query": lambda seen: bool(
+        re.search(rb"\?[^ ]*[\x80-\xff]", seen.lines[0])
+    ),
     "9110 7.8: wsproto takes no list of protocols": lambda seen: (
         len(seen.values("upgrade")) > 1 or b"," in b"".join(seen.values("upgrade"))
     ),

@@ -30,6 +30,7 @@ EXAMPLES = {
     "6455 4.1: wsproto reads bodies": shake(CHAT, "Content-Length: 1"),
     "9110 10.1.1: h11 ignores other expectations": shake(CHAT, "Expect: x"),
     "9112 2.2: h11 takes no empty line before a request": b"\r\n" + shake(),
+    "3986 2.1: h11 takes no bytes beyond ASCII in a query": handshake_for("/chat?a=\xe9"),
     "9110 7.8: wsproto takes no list of protocols": shake(upgrade="h2c, websocket"),
     "9110 5.3: wsproto looks at the last line of Connection": shake(CHAT, "Connection: keep-alive"),
     "9110 7.2: wsproto decodes Host as IDNA": shake(host="xn--a"),

@@ -44,11 +44,14 @@ class Environment:
             raise RuntimeError(done.stdout)
         return done.stdout
 
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs where no checkout is in its way, and return what it says."""
+        command = [str(self.folder / "bin" / program), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+
     def form(self) -> str:
         """Return what the command says of its form."""
-        command = [str(self.folder / "bin" / "mpchat"), "--version"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-        return done.stdout.strip().partition(", ")[2]
+        return self.run("mpchat", "--version").strip().partition(", ")[2]
 
     async def assert_serves(self, folder: Path, form: str) -> None:
         """Have it echo a message, and say its form."""
@@ -166,10 +169,11 @@ def test_only_what_was_edited_is_compiled_again(environment: Environment, checko
     assert [key for key in after if key not in before or after[key] != before[key]] == [
         key for key in after if key.startswith(f"{name}.")
     ]
-    python = str(environment.folder / "bin" / "python")
     code = f"import {name} as m; print(m.answer(), m.__file__)"
-    shown = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.split() == ["42", str(checkout / "mpchat" / FOLDER / f"{name}{SUFFIX}")]
+    assert environment.run("python", "-c", code).split() == [
+        "42",
+        str(checkout / "mpchat" / FOLDER / f"{name}{SUFFIX}"),
+    ]
 
 
 def test_a_source_that_does_not_compile_is_an_error(

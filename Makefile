@@ -184,6 +184,6 @@ $(VENV)/.bench: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.venv
+$(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,dev]'
 	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench

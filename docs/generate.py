@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+import mpchat
+from mpchat.compiled import SWITCH
 from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
@@ -313,11 +316,16 @@ def handlers() -> str:
         if inspect.isfunction(item):
             lines += [f"## `{_signature(item)}`", "", *_docstring(item)]
             continue
-        bases = [base.__name__ for base in item.__bases__ if base.__module__.startswith("mpchat.")]
+        own = [base for base in item.__bases__ if base.__module__.startswith("mpchat.")]
+        told = [part for part, _internal in REFERENCE]
+        bases = [base.__name__ for base in own if base in told]
+        # Authors see the members of a base that has no section as those of the class.
+        parts = [base for base in own if base not in told]
         lines += [f"## `{item.__name__}`", ""]
         lines += [f"Derived from {', '.join(f'`{base}`' for base in bases)}.", ""] if bases else []
         lines += _docstring(item)
-        for name, member in vars(item).items():
+        members = [found for part in (*parts, item) for found in vars(part).items()]
+        for name, member in members:
             function = member.fget if isinstance(member, property) else member
             if name in internal or not inspect.isfunction(function):
                 continue
@@ -407,6 +415,9 @@ PAGES = {
 
 def main() -> int:
     """Write the pages or, with --check, compare them with the files."""
+    if mpchat.FORM.compiled:
+        # Signatures and docstrings are those of the Python source.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, SWITCH: "0"})
     stale = []
     for name, page in PAGES.items():
         path = FOLDER / name

@@ -16,8 +16,21 @@ from importlib.util import source_hash, spec_from_file_location
 from types import ModuleType
 from typing import NamedTuple
 
-MODULES = ("mpchat.websocket.budget",)
-"""Each has a .pxd with its types beside it, or is a .pyx."""
+MODULES = (
+    "mpchat.scoreboard.traffic",
+    "mpchat.websocket.budget",
+    "mpchat.websocket.incoming",
+    "mpchat.websocket.life",
+    "mpchat.websocket.outgoing",
+    "mpchat.websocket.parser",
+    "mpchat.websocket.payload",
+    "mpchat.websocket.protocol",
+    "mpchat.websocket.timers",
+    "mpchat.websocket.turn",
+)
+"""Each has a .pxd with its types beside it. A .pyx is compiled in place of the .py that does the same."""
+TYPES: tuple[str, ...] = ()
+"""Other .pxd that they use."""
 FOLDER = "_compiled"
 SWITCH = "MPCHAT_COMPILED"
 """Environment variable: 0 has everything interpreted; with 1 it is an error if it is not compiled."""
@@ -107,6 +120,6 @@ def digest(package: str) -> str:
 
 def sources(package: str) -> list[str]:
     """Return the files that the modules are made from."""
-    stems = [os.path.join(package, *name.split(".")[1:]) for name in MODULES]
+    stems = [os.path.join(package, *name.split(".")[1:]) for name in (*MODULES, *TYPES)]
     files = [stem + kind for stem in stems for kind in _KINDS]
     return [file for file in files if os.path.exists(file)]

@@ -43,7 +43,7 @@ def mutated(*mutations: Mutation, users: Sequence[str] = ()) -> dict[str, Module
     modules: dict[str, ModuleType] = {}
     for name in dict.fromkeys((*(mutation.module for mutation in mutations), *users)):
         imported = importlib.import_module(name)
-        path = str(imported.__file__)
+        path = _source(name)
         code = _compiled(Path(path).read_text(), path, _of(name, mutations))
         modules[name] = ModuleType(name)
         # Dataclasses look their module up.
@@ -93,6 +93,14 @@ def _loader(name: str, path: str, mutations: Sequence[Mutation]) -> Loader:
     loader = _MutatingLoader(name, path)
     loader.mutations = mutations
     return loader
+
+
+def _source(name: str) -> str:
+    """Return the path of a module's Python source, whichever form of it is imported."""
+    package = importlib.import_module(name.rpartition(".")[0])
+    spec = PathFinder.find_spec(name, package.__path__)
+    assert spec is not None
+    return str(spec.origin)
 
 
 def _of(module: str, mutations: Sequence[Mutation]) -> list[Mutation]:

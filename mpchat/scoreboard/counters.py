@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
+from mpchat.scoreboard.traffic import Traffic
+
 Kind: TypeAlias = Literal["counter", "gauge"]
 
 
@@ -25,17 +27,12 @@ class Metric:
     """Its meaning, for operators"""
 
 
-def _count(kind: Kind, unit: str, text: str, *, with_messages: bool = False) -> Any:
-    metadata = {"kind": kind, "unit": unit, "help": text, "with_messages": with_messages}
-    return field(default=0, metadata=metadata)
+def _count(kind: Kind, unit: str, text: str) -> Any:
+    return field(default=0, metadata={"kind": kind, "unit": unit, "help": text})
 
 
 def _total(unit: str, text: str) -> Any:
     return _count("counter", unit, text)
-
-
-def _traffic(unit: str, text: str) -> Any:
-    return _count("counter", unit, text, with_messages=True)
 
 
 def _gauge(unit: str, text: str) -> Any:
@@ -43,7 +40,7 @@ def _gauge(unit: str, text: str) -> Any:
 
 
 @dataclass(slots=True)
-class Counters:
+class Counters(Traffic):
     """The numbers of one worker process: plain integers, changed only by the thread of its loop."""
 
     accepted: int = _total("sockets", "Sockets taken from a listening socket")
@@ -53,19 +50,24 @@ class Counters:
     handshakes: int = _total("connections", "WebSocket connections opened")
     closed: int = _total("connections", "WebSocket connections ended, in whatever way")
     log_lines_dropped: int = _total("lines", "Lines that the log did not take")
-    messages_received: int = _traffic("messages", "Messages received from clients")
-    messages_sent: int = _traffic("messages", "Messages sent to clients")
-    bytes_received: int = _traffic("bytes", "Payload bytes of the messages received")
-    bytes_sent: int = _traffic("bytes", "Payload bytes of the messages sent")
     sockets: int = _gauge("sockets", "Open sockets of clients")
     waiting: int = _gauge("sockets", "Open sockets that are not WebSockets, or not yet")
     connections: int = _gauge("connections", "Open WebSocket connections")
+
+    def __post_init__(self) -> None:
+        Traffic.__init__(self)
 
 
 def _limit(name: str, unit: str, text: str) -> Metric:
     return Metric(name, "counter", unit, text)
 
 
+_TRAFFIC = (
+    Metric("messages_received", "counter", "messages", "Messages received from clients"),
+    Metric("messages_sent", "counter", "messages", "Messages sent to clients"),
+    Metric("bytes_received", "counter", "bytes", "Payload bytes of the messages received"),
+    Metric("bytes_sent", "counter", "bytes", "Payload bytes of the messages sent"),
+)
 _COUNTED = tuple(
     Metric(item.name, item.metadata["kind"], item.metadata["unit"], item.metadata["help"])
     for item in fields(Counters)
@@ -96,9 +98,9 @@ _LIMITED = (
 """Refusals and ends by a limit, under the name of its option. They are rare, so each is written to the
 scoreboard at once and costs frequent events nothing."""
 
-TABLE = _COUNTED + _LIMITED
-TOTALS = tuple(metric.name for metric in _COUNTED if metric.kind == "counter")
+TRAFFIC = tuple(metric.name for metric in _TRAFFIC)
+TOTALS = (*(metric.name for metric in _COUNTED if metric.kind == "counter"), *TRAFFIC)
 GAUGES = tuple(metric.name for metric in _COUNTED if metric.kind == "gauge")
 LIMITS = tuple(metric.name for metric in _LIMITED)
-TRAFFIC = tuple(item.name for item in fields(Counters) if item.metadata["with_messages"])
-"""The last of TOTALS, which change with every message."""
+_BY_NAME = {metric.name: metric for metric in (*_COUNTED, *_TRAFFIC, *_LIMITED)}
+TABLE = tuple(_BY_NAME[name] for name in (*TOTALS, *GAUGES, *LIMITS))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from websockets.http11 import Response
 
@@ -209,7 +209,8 @@ class Exchange:
             registry.on_end,
         )
         registry.upgrade(requester, protocol)
-        transport.set_protocol(protocol)
+        # It has the methods; in its compiled form it cannot have a base class of Python.
+        transport.set_protocol(cast(asyncio.Protocol, protocol))
         transport.resume_reading()
         protocol.outgoing.gather(data)
         start(protocol, handler, rest)

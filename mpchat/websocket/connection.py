@@ -1,26 +1,24 @@
 """What a handler sees of a connection: the names that users of ``websockets`` know.
 
-Rules. ``recv`` and ``send`` are the hot path: one call each into the protocol, no allocation that an
-idle connection would keep. Only one ``recv`` at a time; ``send`` may come from several tasks.
+``messages`` has the half that every message passes.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
-from typing import Any, Self
+from typing import Any
 
-from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 from websockets.http11 import Request
 
 from mpchat.http.head import parse_request
 from mpchat.websocket.assembly import Message
-from mpchat.websocket.frames import BINARY, MAX_CONTROL, TEXT
-from mpchat.websocket.phases import CLOSING, OPEN
+from mpchat.websocket.frames import MAX_CONTROL
+from mpchat.websocket.messages import Messages
+from mpchat.websocket.phases import CLOSING
 from mpchat.websocket.protocol import WebSocketProtocol
 
 
-class WebSocketConnection:
+class WebSocketConnection(Messages):
     """One connection; ``handle`` is given it as ``chat``.
 
     One task at a time may receive; any number may send. Cancelling any of its methods loses no message,
@@ -31,59 +29,14 @@ class WebSocketConnection:
         path_params: Values of ``{name}`` parts of the path, percent-decoded.
     """
 
-    __slots__ = (
-        "_incoming",
-        "_max_taken",
-        "_messages",
-        "_outgoing",
-        "_protocol",
-        "_request",
-        "_taken",
-        "id",
-        "path_params",
-    )
+    __slots__ = ("_request", "id", "path_params")
 
     def __init__(self, protocol: WebSocketProtocol) -> None:
+        super().__init__(protocol)
         self.id = protocol.context.id
         self.path_params = protocol.context.path_params
         # Most handlers never look; the bytes of the head take a tenth of its memory.
         self._request: Request | None = None
-        self._protocol = protocol
-        self._incoming = protocol.incoming
-        # The same list, which a message then finds in one step.
-        self._messages = protocol.incoming.messages
-        self._outgoing = protocol.outgoing
-        self._taken = 0
-        self._max_taken = protocol.shared.thresholds.max_taken
-
-    async def recv(self) -> Message:
-        """Return the next message, waiting for it if need be: str for text, bytes for binary.
-
-        To wait is also to say that all messages so far are answered: the answer to a client's Close or
-        mistake is held back until then (for ``close-timeout`` at the longest), and so is our Close at a
-        worker's end.
-
-        Raises:
-            ConnectionClosed: The connection has ended and all its messages were taken:
-                ConnectionClosedOK with 1000, 1001 or no code, else ConnectionClosedError.
-            ConcurrencyError: Another ``recv`` is waiting.
-        """
-        messages = self._messages
-        if messages:
-            self._taken += 1
-            if self._taken >= self._max_taken:
-                self._taken = 0
-                await asyncio.sleep(0)
-            return messages.pop(0)
-        self._taken = 0
-        incoming = self._incoming
-        while not messages:
-            if incoming.attention or incoming.callback is not None:
-                self._look()
-                if messages:
-                    break
-            await incoming
-        return messages.pop(0)
 
     def try_recv(self) -> Message | None:
         """Return a message that has arrived already, or None; never waits.
@@ -103,39 +56,6 @@ class WebSocketConnection:
         if protocol.is_finished:
             raise protocol.closed_error()
         return None
-
-    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
-        """Send a text (str) or binary message.
-
-        Waits, before it takes the message, while more than ``write-limit`` bytes are unsent because the
-        client reads slowly; cancelled meanwhile, it sends nothing. A client that takes nothing for
-        ``write-timeout`` is cut off. A message longer than ``fragment-size`` goes out in fragments.
-
-        Once the client has sent its Close, only answers still go out: as many messages as came before it
-        and were not answered yet.
-
-        Raises:
-            ConnectionClosed: The connection has ended.
-            TypeError: The message is of another type.
-        """
-        protocol, outgoing = self._protocol, self._outgoing
-        if outgoing.paused:
-            await outgoing.wait_writable()
-        if protocol.phase is not OPEN and not protocol.may_send():
-            await protocol.wait_finished()
-            raise protocol.closed_error()
-        if isinstance(message, str):
-            opcode, payload = TEXT, message.encode()
-        elif isinstance(message, bytes):
-            opcode, payload = BINARY, message
-        elif isinstance(message, (bytearray, memoryview)):
-            opcode, payload = BINARY, bytes(message)
-        else:
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        if not outgoing.send_message(opcode, payload, not (self._messages or self._incoming.more)):
-            protocol.join_turn()
-        elif not protocol.turn.will_publish:
-            protocol.turn.publish_soon()
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; the result, awaited, is the time in seconds until the client's answer.
@@ -167,16 +87,6 @@ class WebSocketConnection:
         """
         self._protocol.close(code, reason)
         await self._protocol.wait_finished()
-
-    def __aiter__(self) -> Self:
-        """Iterate over messages; ends on a normal close (1000, 1001), raises on another."""
-        return self
-
-    async def __anext__(self) -> Message:
-        try:
-            return await self.recv()
-        except ConnectionClosedOK:
-            raise StopAsyncIteration from None
 
     @property
     def request(self) -> Request:
@@ -220,17 +130,3 @@ class WebSocketConnection:
         own pings do not count.
         """
         return self._protocol.unanswered_pings
-
-    def _look(self) -> None:
-        """Before a wait: take what is there already, or say that all is answered."""
-        incoming = self._incoming
-        if incoming.callback is not None:
-            raise ConcurrencyError("another recv is waiting on this connection")
-        protocol = self._protocol
-        protocol.pull()
-        if not incoming.messages:
-            incoming.answered(protocol.parser.received)
-            protocol.caught_up()
-            if protocol.is_finished:
-                raise protocol.closed_error()
-            incoming.attention = incoming.has_unparsed

@@ -11,13 +11,14 @@ from websockets.frames import Close
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 CONTROL = 0x8
 """Set in the opcodes of control frames."""
+FINAL = 0x80
+"""Set in the last frame of a message."""
 RSV1 = 0x40
 """Set in the first frame of a compressed message (RFC 7692, section 6)."""
 MAX_CONTROL = 125
 """Bytes of payload that a control frame may have."""
 
-pack_medium = struct.Struct(">BBH").pack
-"""Returns a header with 16 bits of length: of its first byte, 126, and the length."""
+_pack_medium = struct.Struct(">BBH").pack
 _pack_long = struct.Struct(">BBQ").pack
 
 
@@ -31,11 +32,11 @@ class Ending:
 
 def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
     """Return the header of an unmasked frame (RFC 6455, section 5.2)."""
-    first = opcode | 0x80 if final else opcode
+    first = opcode | FINAL if final else opcode
     if length < 126:
         return bytes((first, length))
     if length < 65536:
-        return pack_medium(first, 126, length)
+        return _pack_medium(first, 126, length)
     return _pack_long(first, 127, length)
 
 

@@ -15,12 +15,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
+from typing import Protocol
 
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.thresholds import Thresholds
 
 _NOBODY = Context()
 """In place of the context of a task, before one has waited"""
+
+
+class Stepped(Protocol):
+    """A task's coroutine that can go on without the task."""
+
+    def step(self) -> None:
+        """Go on, now that a message has come."""
 
 
 class Incoming:
@@ -30,32 +38,36 @@ class Incoming:
         messages: In order; always this list. The parser adds, ``recv`` takes; both do so without a call.
         more: Bytes were read that the parser has not come to.
         kept: Bytes that were read when the turn's budget was spent, for the parser as well.
-        callback: Goes on with the task that waits; None while no task does.
+        callback: Goes on with the task that waits, in ``context``; None while no task does.
         attention: A ``recv`` that is about to wait has to ask the protocol first: for messages that are
             not parsed yet, or for the end.
         is_paused: Too much has arrived; nothing is read until the handler asks for more.
+        stepped: Goes on in the stead of the task that waits, without waking it: see ``stepping``.
+        was_cancelled: The task was cancelled since ``stepped`` cleared this.
     """
 
     __slots__ = (
         "_asyncio_future_blocking",
         "_behind",
-        "_context",
         "_loop",
         "_polled",
         "_thresholds",
         "attention",
         "callback",
+        "context",
         "is_paused",
         "kept",
         "messages",
         "more",
+        "stepped",
+        "was_cancelled",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thresholds: Thresholds) -> None:
         # asyncio takes this attribute for want of a method get_loop, and compares it with its own.
         self._loop = loop
         self._asyncio_future_blocking = False
-        self._context = _NOBODY
+        self.context = _NOBODY
         self._thresholds = thresholds
         self.messages: list[Message] = []
         self.more = False
@@ -63,6 +75,8 @@ class Incoming:
         self.callback: Callable[[Incoming], object] | None = None
         self.attention = False
         self.is_paused = False
+        self.stepped: Stepped | None = None
+        self.was_cancelled = False
         # Bytes that were read while messages waited: an estimate from above of what they hold.
         self._behind = 0
         # How many messages had been taken when the handler last found that there were no more.
@@ -72,14 +86,17 @@ class Incoming:
 
     def resume(self, callback: Callable[[Incoming], object]) -> None:
         """Run the task that waits, up to its next wait: for callbacks of the loop alone."""
+        if self.stepped is not None:
+            self.stepped.step()
+            return
         self.callback = None
-        self._context.run(callback, self)
+        self.context.run(callback, self)
 
     def wake(self) -> None:
         """Let the task that waits, if there is one, look again in the loop's next turn."""
-        callback, self.callback = self.callback, None
+        callback, self.callback, self.stepped = self.callback, None, None
         if callback is not None:
-            self._loop.call_soon(callback, self, context=self._context)
+            self._loop.call_soon(callback, self, context=self.context)
 
     def is_full(self, size: int) -> bool:
         """Whether reading has to pause, after a read of ``size`` bytes."""
@@ -140,7 +157,7 @@ class Incoming:
     ) -> None:
         """A task begins to wait."""
         self.callback = callback
-        self._context = context
+        self.context = context
 
     # The task calls this before it continues, for an error to raise, and drops what it returns. There is
     # no error, so any cheap call will do.
@@ -148,5 +165,6 @@ class Incoming:
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task, which raises CancelledError since this was not cancelled in its stead."""
+        self.was_cancelled = True
         self.wake()
         return False

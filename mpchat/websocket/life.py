@@ -44,7 +44,7 @@ _CAUGHT_UP, _CLOSE = Event.CAUGHT_UP, Event.CLOSE
 _NO_CLOSE = int(CloseCode.ABNORMAL_CLOSURE)
 
 
-class Life(asyncio.Protocol):
+class Life:
     """One connection, whatever it is read from and written to.
 
     Attributes:

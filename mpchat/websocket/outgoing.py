@@ -15,16 +15,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mpchat.linux.buffers import UNSENT
-from mpchat.scoreboard.counters import Counters
+from mpchat.scoreboard.traffic import Traffic
 from mpchat.websocket.deflate import Agreement, Deflater
-from mpchat.websocket.frames import BINARY, RSV1, TEXT, frame_header, pack_medium
+from mpchat.websocket.frames import FINAL, RSV1, frame_header
+from mpchat.websocket.payload import framed
 from mpchat.websocket.state import State
 from mpchat.websocket.thresholds import Thresholds
-
-_SHORT = {
-    opcode: [frame_header(opcode, length) for length in range(126)]
-    for opcode in (TEXT, BINARY, TEXT | RSV1, BINARY | RSV1)
-}
 
 
 class Outlet(Protocol):
@@ -65,7 +61,7 @@ class Outgoing:
     )
 
     def __init__(
-        self, outlet: Outlet, counters: Counters, thresholds: Thresholds, fragment_size: int
+        self, outlet: Outlet, counters: Traffic, thresholds: Thresholds, fragment_size: int
     ) -> None:
         self._outlet = outlet
         self.paused = False
@@ -90,10 +86,7 @@ class Outgoing:
         """
         length = len(payload)
         if length <= self._max_joined:
-            header = (
-                _SHORT[opcode][length] if length < 126 else pack_medium(opcode | 0x80, 126, length)
-            )
-            frame = header + payload
+            frame = framed(opcode | FINAL, payload)
             if at_once and not self._gathered:
                 # As _count does: a call would cost as much as the counting.
                 self.sent += 1
@@ -205,7 +198,7 @@ class DeflatingOutgoing(Outgoing):
     def __init__(
         self,
         outlet: Outlet,
-        counters: Counters,
+        counters: Traffic,
         thresholds: Thresholds,
         fragment_size: int,
         deflater: Deflater,
@@ -217,12 +210,12 @@ class DeflatingOutgoing(Outgoing):
         """Send or gather one message, compressed unless it is small or does not shrink."""
         deflated = self._deflater.deflate(payload)
         if deflated is None:
-            return super().send_message(opcode, payload, at_once)
+            return Outgoing.send_message(self, opcode, payload, at_once)
         # What it saves is counted at once, the rest when it is written: bytes are those of messages.
         saved = len(payload) - len(deflated)
         self.sent_bytes += saved
         self._counters.bytes_sent += saved
-        return super().send_message(opcode | RSV1, deflated, at_once)
+        return Outgoing.send_message(self, opcode | RSV1, deflated, at_once)
 
     def to_state(self) -> State:
         """Return the same, and the window."""
@@ -236,7 +229,7 @@ class DeflatingOutgoing(Outgoing):
 
 def make_outgoing(
     outlet: Outlet,
-    counters: Counters,
+    counters: Traffic,
     thresholds: Thresholds,
     fragment_size: int,
     agreement: Agreement | None,

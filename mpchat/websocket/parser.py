@@ -16,7 +16,7 @@ from __future__ import annotations
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
-from mpchat.scoreboard.counters import Counters
+from mpchat.scoreboard.traffic import Traffic
 from mpchat.websocket.assembly import Assembly, Message, Refused
 from mpchat.websocket.budget import FRAME, INFLATED_BYTE, INFLATED_FRAME, Budget
 from mpchat.websocket.deflate import Agreement, Inflater
@@ -32,13 +32,14 @@ from mpchat.websocket.frames import (
     frame_header,
 )
 from mpchat.websocket.headers import check_header, check_opening
-from mpchat.websocket.masking import apply_mask
 from mpchat.websocket.partial import Partial
+from mpchat.websocket.payload import unmask, unmask_text
 from mpchat.websocket.state import State
 
 _FINAL_TEXT, _FINAL_BINARY = 0x81, 0x82
-_PLAIN = frozenset((_FINAL_TEXT, _FINAL_BINARY))
-
+_LONGEST_HEADER = 14
+# What sums of lengths may not exceed in C; no message may have as much.
+_TOO_LONG = 1 << 62
 
 Pongs = tuple[tuple[int, bytes], ...]
 """Pongs that have arrived, in order: how many messages came before each, and its payload"""
@@ -66,6 +67,7 @@ class Parser:
         "_assembly",
         "_backlog",
         "_budget",
+        "_bulk",
         "_counters",
         "_inflater",
         "_is_dropping",
@@ -92,7 +94,7 @@ class Parser:
     def __init__(
         self,
         max_size: int,
-        counters: Counters,
+        counters: Traffic,
         budget: Budget,
         agreement: Agreement | None = None,
     ) -> None:
@@ -100,6 +102,7 @@ class Parser:
         self._thresholds = budget.thresholds
         # Asked for with every frame.
         self._large = budget.thresholds.large_payload
+        self._bulk = budget.thresholds.buffered_payload
         self._budget = budget
         self._inflater = Inflater(agreement, budget.thresholds) if agreement is not None else None
         self._counters = counters
@@ -140,38 +143,14 @@ class Parser:
         """
         if self.is_over:
             return False
-        size = len(data)
         if (
-            6 <= size < self._large
-            and data[0] in _PLAIN
+            isinstance(data, bytes)
             and not self._backlog
             and self._partial is None
             and self._assembly is None
+            and self._take_whole(data, messages)
         ):
-            # One small, final, masked frame, as nearly all reads are. The loop below does the same, for
-            # 4 % more CPU per echo.
-            second = data[1]
-            if second < 0xFE:
-                start = 6 if second - 0x80 == size - 6 else 0
-            else:
-                start = 8 if second == 0xFE and data[2] << 8 | data[3] == size - 8 else 0
-            length = size - start
-            if start and length <= self._max_size:
-                payload = apply_mask(data[start:], data[start - 4 : start])
-                if data[0] == _FINAL_TEXT:
-                    try:
-                        messages.append(payload.decode())
-                    except UnicodeDecodeError:
-                        self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
-                        return False
-                else:
-                    messages.append(payload)
-                self.received += 1
-                self.received_bytes += length
-                counters = self._counters
-                counters.messages_received += 1
-                counters.bytes_received += length
-                return False
+            return False
         if self._partial is not None:
             whole = self._partial.add(data)
             if whole is None:
@@ -191,7 +170,7 @@ class Parser:
             return False
         position = 0
         end = len(data)
-        max_size, thresholds, large = self._max_size, self._thresholds, self._large
+        max_size = self._max_size
         received = received_bytes = 0
         # At least one, so that every call gets on.
         left = most = max(min(most, self._budget.left // FRAME), 1)
@@ -201,8 +180,11 @@ class Parser:
                     self._backlog = bytes(data[position:])
                     return True
                 left -= 1
-                first = data[position]
-                second = data[position + 1]
+                if isinstance(data, bytes):
+                    head, at = data, position
+                else:
+                    head, at = bytes(data[position : position + _LONGEST_HEADER]), 0
+                first, second = head[at], head[at + 1]
                 length = second & 0x7F
                 start = position + 6
                 if length >= 126:
@@ -213,8 +195,10 @@ class Parser:
                             self._fail(CloseCode.PROTOCOL_ERROR, opening)
                             return False
                         break
-                    length = int.from_bytes(data[position + 2 : start - 4], "big")
-                plain = first in _PLAIN and self._assembly is None
+                    length = head[at + 2] << 8 | head[at + 3]
+                    if second & 0x7F == 127:
+                        length = min(int.from_bytes(head[at + 2 : at + 10], "big"), _TOO_LONG)
+                plain = first in (_FINAL_TEXT, _FINAL_BINARY) and self._assembly is None
                 if not plain or second < 0x80 or length > max_size:
                     wrong = check_header(
                         first, second, length, self._assembly, max_size, self._inflater is not None
@@ -223,40 +207,28 @@ class Parser:
                         self._fail(*wrong)
                         return False
                 stop = start + length
+                if length >= self._bulk and not self.is_bulk:
+                    self.is_bulk = self.has_control = True
                 if stop > end:
                     # Between the header and its end: wait for exactly what is missing.
-                    if length >= thresholds.buffered_payload and not self.is_bulk:
-                        self.is_bulk = self.has_control = True
                     text_from = start - position if first & 0x7F == TEXT else 0
                     begun, size = data[position:], stop - position
-                    self._partial = Partial(begun, size, text_from, self.has_buffers, thresholds)
+                    self._partial = Partial(
+                        begun, size, text_from, self.has_buffers, self._thresholds
+                    )
                     self._check_partial()
                     return False
-                masked: bytes | memoryview
-                if length >= large:
-                    masked = memoryview(data)[start:stop]
-                    if length >= thresholds.buffered_payload and not self.is_bulk:
-                        self.is_bulk = self.has_control = True
-                else:
-                    masked = data[start:stop]
-                payload = apply_mask(masked, data[start - 4 : start])
                 if not plain:
+                    payload = unmask(data, start, length)
                     if self._uncommon(first, payload, received, messages, least):
                         # Others come first.
                         self._backlog = bytes(data[stop:])
                         return True
                     if self.is_over:
                         return False
-                elif first == _FINAL_TEXT:
-                    try:
-                        messages.append(payload.decode())
-                    except UnicodeDecodeError:
-                        self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
-                        return False
-                    received += 1
-                    received_bytes += length
                 else:
-                    messages.append(payload)
+                    if not self._add(first, data, start, length, messages):
+                        return False
                     received += 1
                     received_bytes += length
                 position = stop
@@ -265,11 +237,55 @@ class Parser:
             return False
         finally:
             self._budget.left -= (most - left) * FRAME
-            self.received += received
-            self.received_bytes += received_bytes
-            counters = self._counters
-            counters.messages_received += received
-            counters.bytes_received += received_bytes
+            self._count(received, received_bytes)
+
+    def _take_whole(self, data: bytes, messages: list[Message]) -> bool:
+        """Take a read that is one small message, as nearly all reads are; return whether it was.
+
+        ``feed`` does the same with it, in more steps.
+        """
+        size = len(data)
+        if not 6 <= size < self._large:
+            return False
+        first, second = data[0], data[1]
+        if second < 0xFE:
+            start, length = 6, second - 0x80
+        elif second == 0xFE:
+            start, length = 8, data[2] << 8 | data[3]
+        else:
+            return False
+        is_plain = first in (_FINAL_TEXT, _FINAL_BINARY)
+        if not is_plain or length != size - start or length > self._max_size:
+            return False
+        if self._add(first, data, start, length, messages):
+            self._count(1, length)
+        return True
+
+    def _add(
+        self,
+        first: int,
+        data: bytes | memoryview,
+        start: int,
+        length: int,
+        messages: list[Message],
+    ) -> bool:
+        """Add the message of one frame; return whether the client has made no mistake."""
+        if first == _FINAL_BINARY:
+            messages.append(unmask(data, start, length))
+            return True
+        try:
+            messages.append(unmask_text(data, start, length))
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+            return False
+        return True
+
+    def _count(self, messages: int, size: int) -> None:
+        self.received += messages
+        self.received_bytes += size
+        counters = self._counters
+        counters.messages_received += messages
+        counters.bytes_received += size
 
     @property
     def rest(self) -> memoryview | None:
@@ -371,10 +387,7 @@ class Parser:
     def _completed(self, message: Message, size: int, messages: list[Message]) -> bool:
         """Count and hand over a message; return whether enough wait to be taken."""
         messages.append(message)
-        self.received += 1
-        self.received_bytes += size
-        self._counters.messages_received += 1
-        self._counters.bytes_received += size
+        self._count(1, size)
         thresholds = self._thresholds
         is_large = len(message) >= thresholds.large_payload
         return is_large and sum(map(len, messages)) >= thresholds.max_uncommon

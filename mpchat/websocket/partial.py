@@ -10,8 +10,8 @@ from __future__ import annotations
 import codecs
 import ctypes
 
-from mpchat.websocket.masking import apply_mask
 from mpchat.websocket.parts import Parts
+from mpchat.websocket.payload import unmask
 from mpchat.websocket.thresholds import Thresholds
 
 
@@ -85,7 +85,7 @@ class Partial:
             self._text_from = 0
         if len(data) <= start:
             return False
-        beginning = apply_mask(data[start : start + checked], data[start - 4 : start])
+        beginning = unmask(data, start, min(len(data) - start, checked))
         try:
             codecs.utf_8_decode(beginning, "strict", False)
         except UnicodeDecodeError:

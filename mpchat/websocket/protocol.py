@@ -16,12 +16,15 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from websockets.exceptions import ConcurrencyError
+
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
 from mpchat.websocket.budget import CLOSE, READ
 from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.client import Client
 from mpchat.websocket.deflate import Agreement
+from mpchat.websocket.frames import BINARY, TEXT
 from mpchat.websocket.incoming import Incoming
 from mpchat.websocket.options import WebsocketOptions
 from mpchat.websocket.outgoing import let_through, make_outgoing
@@ -35,11 +38,7 @@ _SOCKET_LOST = Event.LOST
 
 
 class WebSocketProtocol(TimedLife):
-    """One connection from the 101 response to the end of its socket.
-
-    Attributes:
-        is_reading: Whether the socket is read.
-    """
+    """One connection from the 101 response to the end of its socket, for asyncio a ``Protocol``."""
 
     __slots__ = (
         "_has_eof",
@@ -49,7 +48,6 @@ class WebSocketProtocol(TimedLife):
         "_on_end",
         "client",
         "head",
-        "is_reading",
         "subprotocol",
         "turn",
     )
@@ -87,7 +85,6 @@ class WebSocketProtocol(TimedLife):
         self.client = client
         # A read at least as large is followed by others in bulk.
         self._large_read = thresholds.large_read
-        self.is_reading = True
         self._in_turn = self._in_line = self._has_eof = False
         self._on_end = on_end
 
@@ -120,7 +117,8 @@ class WebSocketProtocol(TimedLife):
         if turn.left <= 0 or (self.phase is not OPEN and self.phase >= CLOSING):
             self._keep_or_drop(data)
             return
-        turn.left -= READ + len(data)
+        size = len(data)
+        turn.left -= READ + size
         if self._awaited_pong is not None:
             self._begin_keepalive()
         parser, incoming = self.parser, self.incoming
@@ -135,8 +133,8 @@ class WebSocketProtocol(TimedLife):
                 incoming.resume(callback)
         elif parser.is_within_message:
             self._ensure_limits().message_begun(parser.received)
-        if messages or incoming.more or len(data) >= self._large_read:
-            self._limit_reading(len(data))
+        if messages or incoming.more or size >= self._large_read:
+            self._limit_reading(size)
         if turn.left < turn.mark:
             turn.look()
 
@@ -260,6 +258,55 @@ class WebSocketProtocol(TimedLife):
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
+
+    # What a handler awaits, see messages
+
+    def look(self) -> None:
+        """Before a handler waits for a message: see what is there already, or take all as answered.
+
+        Raises:
+            ConcurrencyError: Another task is waiting.
+            ConnectionClosed: The connection has ended.
+        """
+        incoming = self.incoming
+        if incoming.callback is not None:
+            raise ConcurrencyError("another recv is waiting on this connection")
+        self.pull()
+        if not incoming.messages:
+            incoming.answered(self.parser.received)
+            self.caught_up()
+            if self.is_finished:
+                raise self.closed_error()
+            incoming.attention = incoming.has_unparsed
+
+    def send_now(self, message: str | bytes | bytearray | memoryview) -> bool:
+        """Send a message; False if ``wait_to_send`` comes first."""
+        outgoing, incoming = self.outgoing, self.incoming
+        if outgoing.paused or (self.phase is not OPEN and not self.may_send()):
+            return False
+        if isinstance(message, str):
+            opcode, payload = TEXT, str.encode(message)
+        elif isinstance(message, (bytes, bytearray, memoryview)):
+            opcode, payload = BINARY, bytes(message)
+        else:
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        if not outgoing.send_message(opcode, payload, not (incoming.messages or incoming.more)):
+            self.join_turn()
+        elif not self.turn.will_publish:
+            self.turn.publish_soon()
+        return True
+
+    async def wait_to_send(self) -> None:
+        """Wait until there is room for a message.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+        """
+        if self.outgoing.paused:
+            await self.outgoing.wait_writable()
+            return
+        await self.wait_finished()
+        raise self.closed_error()
 
     # Writing
 

@@ -36,12 +36,12 @@ class TimedLife(Life):
         "_awaited_pong",
         "_limits",
         "_uptake",
+        "is_reading",
         "options",
         "since",
         "transport",
         "wheel_tick",
     )
-    is_reading: bool
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class TimedLife(Life):
         self.options = options
         self.since = shared.clock()
         self.wheel_tick = 0
+        self.is_reading = True
         # A ping of ours that is not answered.
         self._awaited_pong: AwaitedPong | None = None
         # What the client has taken since our Close.

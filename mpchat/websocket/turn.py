@@ -107,7 +107,7 @@ class Turn(Budget):
 
     def renew(self) -> None:
         """A new turn begins."""
-        super().renew()
+        Budget.renew(self)
         if not self.will_publish:
             self.mark = _ALWAYS
 
@@ -115,7 +115,7 @@ class Turn(Budget):
         """Look at the clock, and see to it that the turn ends and its counters are published."""
         self.publish_soon()
         if self.left < self._look_at:
-            super().look()
+            Budget.look(self)
             self._schedule()
         self.mark = self._look_at
 

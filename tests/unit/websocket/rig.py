@@ -13,7 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import uvloop
 
@@ -28,6 +28,7 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.state import State
+from mpchat.websocket.stepping import create_task
 from mpchat.websocket.task import run_handler, start
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
@@ -136,7 +137,7 @@ class Worker:
         """Go on with a connection of this state on this transport."""
         protocol, handler = self._made(transport, handle, options)
         running = run_handler(protocol, handler, WebSocketConnection(protocol))
-        protocol.continue_from(state, self.loop.create_task(running))
+        protocol.continue_from(state, create_task(running, protocol.incoming))
         return protocol
 
     def _made(
@@ -156,7 +157,7 @@ class Worker:
             self._protocols.discard,
         )
         self._protocols.add(protocol)
-        transport.set_protocol(protocol)
+        transport.set_protocol(cast(asyncio.Protocol, protocol))
         return protocol, handler
 
     async def connect(

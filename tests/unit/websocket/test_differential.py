@@ -107,7 +107,7 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
 IN_BULK = Thresholds(buffered_payload=1, large_payload=1, buffer_slack=9)
 """Make every frame a large one; the rest of it is then read into a buffer of its own."""
 MASK_IN_PYTHON = Mutation(
-    "mpchat.websocket.masking", "", "from websockets import speedups", "raise ImportError"
+    "mpchat.websocket.payload", "", "from websockets import speedups", "raise ImportError"
 )
 
 
@@ -165,35 +165,37 @@ async def test_planted_mistakes_with_buffers_are_found(
     ("function", "right", "wrong"),
     [
         pytest.param(
-            "Parser.feed",
-            "apply_mask(masked, data[start - 4 : start])",
-            "apply_mask(masked, data[start - 3 : start] + data[start - 4 : start - 3])",
-            id="wrong mask phase",
+            "Parser._add",
+            "unmask_text(data, start, length)",
+            "unmask_text(turned(data, start), start, length)",
+            id="wrong mask phase of text",
+        ),
+        pytest.param(
+            "Parser._add",
+            "unmask(data, start, length)",
+            "unmask(turned(data, start), start, length)",
+            id="wrong mask phase of bytes",
         ),
         pytest.param(
             "Parser.feed",
-            "apply_mask(data[start:], data[start - 4 : start])",
-            "apply_mask(data[start:], data[start - 3 : start] + data[start - 4 : start - 3])",
-            id="wrong mask phase in a read that is one frame",
-        ),
-        pytest.param(
-            "Parser.feed",
-            """6 <= size < self._large and data[0] in _PLAIN
-            and not self._backlog and self._partial is None and self._assembly is None""",
-            """6 <= size < self._large and data[0] in _PLAIN
-            and not self._backlog and self._partial is None""",
+            """isinstance(data, bytes)
+            and not self._backlog and self._partial is None and self._assembly is None
+            and self._take_whole(data, messages)""",
+            """isinstance(data, bytes)
+            and not self._backlog and self._partial is None
+            and self._take_whole(data, messages)""",
             id="a message within a fragmented one",
         ),
         pytest.param(
-            "Parser.feed",
-            "second - 0x80 == size - 6",
-            "second & 0x7F == size - 6",
+            "Parser._take_whole",
+            "second - 0x80",
+            "second & 0x7F",
             id="a missed lack of the mask",
         ),
         pytest.param(
-            "Parser.feed",
-            "start and length <= self._max_size",
-            "start",
+            "Parser._take_whole",
+            "not is_plain or length != size - start or length > self._max_size",
+            "not is_plain or length != size - start",
             id="a message beyond the limit",
         ),
         pytest.param(
@@ -225,8 +227,15 @@ async def test_planted_mistakes_are_found(function: str, right: str, wrong: str)
             await compare(changed, source.draw(), random)
 
 
+def turned(data: bytes | memoryview, start: int) -> bytes:
+    """Return a frame whose mask begins with its second byte."""
+    mask = bytes(data[start - 4 : start])
+    return bytes(data[: start - 4]) + mask[1:] + mask[:1] + bytes(data[start:])
+
+
 def planted(*mutations: Mutation) -> type[Parser]:
     """Return the parser with these mistakes."""
     module: Any = mutated(*mutations, users=(PARTIAL, PARSER))[PARSER]
+    module.turned = turned
     parser_class: type[Parser] = module.Parser
     return parser_class

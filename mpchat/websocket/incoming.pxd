@@ -1,0 +1,16 @@
+cimport cython
+
+cdef class Incoming:
+    cdef public object _asyncio_future_blocking, _loop
+    cdef object _thresholds
+    cdef public list messages
+    cdef public object callback, context, kept, stepped
+    cdef public bint attention, is_paused, more, was_cancelled
+    cdef long long _behind, _polled
+
+    cpdef resume(self, callback)
+    @cython.locals(waiting=Py_ssize_t)
+    cpdef bint is_full(self, long long size) except -1
+    cpdef pause(self)
+    cpdef unpause(self)
+    cpdef answered(self, long long received)

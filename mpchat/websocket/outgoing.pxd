@@ -1,0 +1,25 @@
+cimport cython
+
+from mpchat.scoreboard.traffic cimport Traffic
+from mpchat.websocket.payload cimport framed
+
+cdef class Outgoing:
+    cdef Traffic _counters
+    cdef Py_ssize_t _fragment_size, _max_gathered, _max_joined, _payload_bytes, _uncounted
+    cdef list _gathered, _waiters
+    cdef object _outlet, _thresholds
+    cdef public bint paused
+    cdef public long long sent, sent_bytes
+
+    @cython.locals(length=Py_ssize_t, frame=bytes)
+    cpdef bint send_message(self, int opcode, bytes payload, bint at_once) except -1
+    @cython.locals(counters=Traffic)
+    cpdef _count(self, Py_ssize_t messages, Py_ssize_t payload_bytes)
+    cpdef gather(self, data)
+    @cython.locals(gathered=list)
+    cpdef flush(self)
+
+cdef class DeflatingOutgoing(Outgoing):
+    cdef object _deflater
+
+    cpdef bint send_message(self, int opcode, bytes payload, bint at_once) except -1

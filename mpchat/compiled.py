@@ -21,15 +21,17 @@ MODULES = (
     "mpchat.websocket.budget",
     "mpchat.websocket.incoming",
     "mpchat.websocket.life",
+    "mpchat.websocket.messages",
     "mpchat.websocket.outgoing",
     "mpchat.websocket.parser",
     "mpchat.websocket.payload",
     "mpchat.websocket.protocol",
+    "mpchat.websocket.stepping",
     "mpchat.websocket.timers",
     "mpchat.websocket.turn",
 )
 """Each has a .pxd with its types beside it. A .pyx is compiled in place of the .py that does the same."""
-TYPES: tuple[str, ...] = ()
+TYPES = ("mpchat.websocket.awaitables",)
 """Other .pxd that they use."""
 FOLDER = "_compiled"
 SWITCH = "MPCHAT_COMPILED"

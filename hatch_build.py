@@ -166,7 +166,7 @@ def _translate(source: Path, c_file: Path, name: str) -> None:
         RuntimeError: The source does not compile; Cython has written why to stderr.
     """
     with _CYTHON:
-        done = Main.compile(  # type: ignore[no-untyped-call]
+        done = Main.compile(
             str(source),
             full_module_name=name,
             output_file=str(c_file),

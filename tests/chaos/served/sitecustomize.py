@@ -22,7 +22,7 @@ for source in sources:
         own.listen(4096)
         source = own
     source.setblocking(False)
-    self._sources.append(source)
+    self._sources[source] = self._take_from(source)
     self._loop.add_reader(source.fileno(), self._on_readable, source)
 """
 # The descriptors that come with the bytes are left behind by not asking for them.
@@ -70,7 +70,7 @@ MEASURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             """
 for source in sources:
     source.setblocking(False)
-    self._sources.append(source)
+    self._sources[source] = self._take_from(source)
     self._loop.add_reader(source.fileno(), self._on_readable, source)
 """,
             _OWN_SOCKETS,

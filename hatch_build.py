@@ -30,6 +30,7 @@ FLAGS = ("-O1", "-DNDEBUG", "-fwrapv", "-fPIC", "-shared", "-fvisibility=hidden"
 """-O3 takes twice as long, and saves 3 % of the instructions. The loops of payload.pyx ask for it."""
 
 
+WAY_OUT = "MPCHAT_COMPILE=0 installs mpchat without compiling it"
 _CYTHON = threading.Lock()
 """Cython itself keeps state for its process."""
 
@@ -173,12 +174,11 @@ def _translate(source: Path, c_file: Path, name: str) -> None:
             compiler_directives=DIRECTIVES,
         )
     if done.num_errors:
-        raise RuntimeError(f"{source} does not compile")
+        raise RuntimeError(f"{source} does not compile\n{WAY_OUT}")
 
 
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = f"{done.stdout}{done.stderr}".strip()
-        way_out = "MPCHAT_COMPILE=0 installs mpchat without compiling it"
-        raise RuntimeError(f"{shlex.join(command)}: exit code {done.returncode}\n{said}\n{way_out}")
+        raise RuntimeError(f"{shlex.join(command)}: exit code {done.returncode}\n{said}\n{WAY_OUT}")

@@ -22,7 +22,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos
 	$(BIN)/python -m pytest -q tests/injection
 
-# The same hot path as Python: all that decides, and a part of what serves. Tests that change its code run here only.
+# The same hot path as Python: all that decides, and a part of what serves.
 INTERPRETED := tests/unit $(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
 	test_compression.py test_hangs.py test_limits.py test_slow_clients.py test_slow_websockets.py) \
 	tests/functional/test_restart.py::test_new_code_comes_slot_by_slot_and_everything_is_new

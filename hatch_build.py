@@ -29,10 +29,7 @@ DIRECTIVES = {"language_level": 3, "binding": True, "annotation_typing": False}
 FLAGS = ("-O1", "-DNDEBUG", "-fwrapv", "-fPIC", "-shared", "-fvisibility=hidden")
 """-O3 takes twice as long, and saves 3 % of the instructions. The loops of payload.pyx ask for it."""
 
-
 WAY_OUT = "MPCHAT_COMPILE=0 installs mpchat without compiling it"
-_CYTHON = threading.Lock()
-"""Cython itself keeps state for its process."""
 
 
 class NoCompiler(Exception):
@@ -71,6 +68,8 @@ class Build:
         self._package = root / "mpchat"
         self._kept = root / "build" / "compiled"
         self._made: dict[str, Path] = {}
+        # Cython keeps state for its process.
+        self._cython = threading.Lock()
 
     def compile(self) -> str:
         """Compile what has changed; return why that is impossible here, or nothing.
@@ -115,7 +114,8 @@ class Build:
             old.unlink()
         c_file, partial = self._kept / f"{name}.c", made.with_suffix(".partial")
         # As a path of the top folder: tracebacks and the names of types come from it.
-        _translate(source.relative_to(self._root), c_file, name)
+        with self._cython:
+            _translate(source.relative_to(self._root), c_file, name)
         _run([*compiler, str(c_file), "-o", str(partial)], self._root)
         partial.rename(made)
         return made
@@ -166,13 +166,12 @@ def _translate(source: Path, c_file: Path, name: str) -> None:
     Raises:
         RuntimeError: The source does not compile; Cython has written why to stderr.
     """
-    with _CYTHON:
-        done = Main.compile(
-            str(source),
-            full_module_name=name,
-            output_file=str(c_file),
-            compiler_directives=DIRECTIVES,
-        )
+    done = Main.compile(
+        str(source),
+        full_module_name=name,
+        output_file=str(c_file),
+        compiler_directives=DIRECTIVES,
+    )
     if done.num_errors:
         raise RuntimeError(f"{source} does not compile\n{WAY_OUT}")
 

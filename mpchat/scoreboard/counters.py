@@ -1,8 +1,9 @@
 """The numbers that a service publishes: one table of name, kind, unit and meaning.
 
 Rules. A counter is added here and counted where it happens; the scoreboard, ``mpchat status`` and
-docs/control-socket.md take it from the table. Counters only grow; gauges rise and fall, and end with
-their worker. The order of the table is the order of the items in a scoreboard row.
+docs/control-socket.md take it from the table. One that changes with every message has its field in
+``traffic``. Counters only grow; gauges rise and fall, and end with their worker. The order of the table
+is the order of the items in a scoreboard row.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ _LIMITED = (
 scoreboard at once and costs frequent events nothing."""
 
 TRAFFIC = tuple(metric.name for metric in _TRAFFIC)
+"""They change with every message."""
 TOTALS = (*(metric.name for metric in _COUNTED if metric.kind == "counter"), *TRAFFIC)
 GAUGES = tuple(metric.name for metric in _COUNTED if metric.kind == "gauge")
 LIMITS = tuple(metric.name for metric in _LIMITED)

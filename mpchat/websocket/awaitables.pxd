@@ -2,6 +2,7 @@
 
 Rules. ``step`` goes on to the next wait or to the end, as a coroutine's ``send`` does, and returns which
 of the two it was; no StopIteration is made for it. It is put into the two slots that ``await`` looks at.
+Each class repeats a few short methods: objects of a derived class would not come from a free list.
 """
 
 from cpython.object cimport PyObject, PyTypeObject

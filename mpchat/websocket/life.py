@@ -5,7 +5,8 @@ Rules.
   the phase and has the actions done.
 - ``Life`` does the actions that write a Close, and those that tell the tasks that wait for the end. It
   knows neither a timer nor a socket: ``timers`` and ``protocol`` derive from it and do the other actions.
-- Each of these three classes sets its own fields only.
+- Each of these three classes sets its own fields only. ``is_reading`` is the exception: ``protocol``
+  keeps it for ``timers`` to read.
 """
 
 from __future__ import annotations

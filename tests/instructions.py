@@ -132,13 +132,13 @@ def _made_server() -> Any:
     scoreboard = Scoreboard.create()
     scoreboard.set_service("slots", 1)
     board = ServiceBoard(scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0))
-    worker = Worker()
+    worker, snapshot = Worker(), Snapshot(1, {}, ())
     return Server(
         worker.loop,
         ServerOptions.model_validate({"listener": {"port": 0}}),
         [made_handler(echo)],
         worker.shared,
-        lambda: Snapshot(1, {}, ()),
+        lambda: snapshot,
         board,
         asyncio.Event(),
         Balance(board, 0),

@@ -84,8 +84,11 @@ def made_handler(handle: Handle, **options: Any) -> WebsocketHandlerBase:
     return _Handler(handle, options)
 
 
+_SNAPSHOT = Snapshot(1, {}, ())
+
+
 def _snapshot() -> Snapshot:
-    return Snapshot(1, {}, ())
+    return _SNAPSHOT
 
 
 class Worker:

@@ -7,7 +7,7 @@ import re
 
 # RFC 3986, 3.2.2: reg-name (which an IPv4 address is, too) or an IPv6 address in brackets.
 _AUTHORITY = re.compile(
-    r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
+    r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
 )
 
 

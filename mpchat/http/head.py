@@ -19,7 +19,7 @@ from mpchat.http.grammar import TCHAR, TOKEN
 MAX_HEADERS = 100
 
 # RFC 9112, 5.1, 5.2: no space before the colon, no folded lines, no bare CR or LF in values.
-_FIELDS = re.compile(rf"(?:{TCHAR}+:[\x09\x20-\x7e\x80-\xff]*\r\n)*")
+_FIELDS = re.compile(rf"(?:{TCHAR}++:[\x09\x20-\x7e\x80-\xff]*+\r\n)*")
 # Many clients send a query unencoded; it means the same as encoded by a browser.
 _TARGET = re.compile(r"[\x21-\x3e\x40-\x7e]+(?:\?[\x21-\x7e\x80-\xff]*)?")
 _TO_ENCODE = re.compile(r"[\"<>\x80-\xff]")
@@ -70,7 +70,7 @@ def find_end(data: bytes | bytearray, limits: HeadLimits, seen: int = 0) -> int:
     Raises:
         HttpError: The head is too large (431, or 414 if the target alone is), or malformed.
     """
-    begin = _skip_empty_lines(data)
+    begin = _skip_empty_lines(data) if data.startswith(b"\r\n") else 0
     end = data.find(b"\r\n\r\n", max(begin, seen - 3))
     if (end < 0 and len(data) > limits.head) or end > limits.head:
         line = data.find(b"\r\n", begin)
@@ -89,7 +89,8 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     Raises:
         HttpError: The head breaks a rule of RFC 9112.
     """
-    data = data[_skip_empty_lines(data) :]
+    if data.startswith(b"\r\n"):
+        data = data[_skip_empty_lines(data) :]
     # One character for each byte: bytes beyond ASCII are opaque (RFC 9110, 5.5).
     line, _, lines = data[:-2].decode("latin-1").partition("\r\n")
     method, target, version = _request_line(line, limits)
@@ -133,7 +134,7 @@ def _request_line(line: str, limits: HeadLimits) -> tuple[str, str, str]:
     if len(parts) != 3:
         raise bad_request("malformed request line")
     method, target, version = parts
-    if not TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+    if (method != "GET" and not TOKEN.fullmatch(method)) or not _TARGET.fullmatch(target):
         raise bad_request("malformed request line")
     if len(target) > limits.target:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request target is too long")
@@ -182,7 +183,5 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
 
 def _skip_empty_lines(data: bytes | bytearray) -> int:
     """Return the start of the request line; a few empty lines before it are tolerated (2.2)."""
-    if not data.startswith(b"\r\n"):
-        return 0
     found = _EMPTY_LINES.match(data)
     return found.end() if found is not None else 0

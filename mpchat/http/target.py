@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mpchat.http.authority import split_authority
 from mpchat.http.errors import HttpError, bad_request
 
-_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/|\[\]-]++|%(?!00)[0-9A-Fa-f]{2})*")
 # A percent sign need not encode anything here: the handler interprets the query.
 _QUERY = re.compile(r"[^#\"<>]*")
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([^?]*)(.*)")

@@ -29,6 +29,8 @@ _PROTOCOL = re.compile(f"{TCHAR}+(?:/{TCHAR}+)?")
 _VALUE = rf'(?:{TCHAR}+|"(?:{TCHAR}|\\{TCHAR})+")'
 _EXTENSION = re.compile(rf"{TCHAR}+(?:[ \t]*;[ \t]*{TCHAR}+(?:[ \t]*=[ \t]*{_VALUE})?)*")
 OFFERS = {"Sec-WebSocket-Protocol": TOKEN, "Sec-WebSocket-Extensions": _EXTENSION}
+_TOKENS = frozenset(("websocket", "upgrade", "keep-alive"))
+"""Elements that need no look at their grammar."""
 
 
 def check_size(head: bytes, limit: int) -> None:
@@ -49,9 +51,9 @@ def check_handshake(method: str, fields: Fields) -> None:
         HttpError: 400, 405 or 426.
     """
     # The client may offer other protocols, too (RFC 9110, 7.8).
-    if "websocket" not in _elements(fields, "Upgrade", _PROTOCOL):
+    if "websocket" not in _elements(fields["upgrade"], "Upgrade", _PROTOCOL):
         raise _upgrade_required("this path speaks WebSocket: ask for Upgrade: websocket")
-    if "upgrade" not in _elements(fields, "Connection", TOKEN):
+    if "upgrade" not in _elements(fields.get("connection", []), "Connection", TOKEN):
         raise _upgrade_required("Connection must list Upgrade")
     if method != "GET":
         # Even if the handler allows other methods for plain requests.
@@ -61,8 +63,9 @@ def check_handshake(method: str, fields: Fields) -> None:
     if fields.get("sec-websocket-version") != [VERSION]:
         raise _upgrade_required(f"this server speaks version {VERSION} of the protocol")
     for name, item in OFFERS.items():
+        key = name.lower()
         # 4.3: at least one element.
-        if name.lower() in fields and not _elements(fields, name, item):
+        if key in fields and not _elements(fields[key], name, item):
             raise bad_request(f"empty {name}")
     if len(fields.get("origin", ())) > 1:
         # RFC 6454, 7.3.
@@ -72,10 +75,10 @@ def check_handshake(method: str, fields: Fields) -> None:
         raise bad_request("expected one Sec-WebSocket-Key of 16 bytes in base64")
 
 
-def _elements(fields: Fields, name: str, item: re.Pattern[str]) -> tuple[str, ...]:
-    elements = split_list(fields.get(name.lower(), []))
+def _elements(values: list[str], name: str, item: re.Pattern[str]) -> tuple[str, ...]:
+    elements = split_list(values)
     for element in elements:
-        if item.fullmatch(element) is None:
+        if element not in _TOKENS and item.fullmatch(element) is None:
             raise bad_request(f"malformed {name}")
     return elements
 

@@ -83,10 +83,8 @@ class AccessLog:
 
     def _logger(self, snapshot: Snapshot, handler: HandlerBase | None) -> logging.Logger | None:
         """Return the logger for a line, or None if the line is left out."""
-        if not snapshot[LOG_REQUEST]:
-            return None
         logger = handler.logger if handler is not None else _nowhere
-        if not logger.isEnabledFor(logging.INFO):
+        if not (logger.isEnabledFor(logging.INFO) and snapshot[LOG_REQUEST]):
             return None
         if handler is not None:
             span = f"http/{handler.name}"

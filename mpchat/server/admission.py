@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
-from mpchat.scoreboard.addresses import hash_address
 from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
-from mpchat.websocket.client import Client
+from mpchat.websocket.client import Client, client_of
 
 _REFUSALS = {
     "MPCHAT_LIMITS.max_connections": "too many connections to the service",
@@ -27,6 +27,15 @@ _REFUSALS = {
     "max_requests_per_second": "too many handshakes per second",
 }
 """The reason for refusing a handshake, by the limit that it exceeds."""
+
+
+class _Limited(NamedTuple):
+    """A handler, as its limits see it."""
+
+    number: int
+    """Its place in the scoreboard"""
+    max_in_flight: int | None
+    max_per_second: int | None
 
 
 class Admission:
@@ -41,86 +50,92 @@ class Admission:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._board = board
-        self._options = options
+        # Options are models of pydantic, which take long to find an attribute.
+        self._ipv6_prefix = options.ipv6_prefix
+        self._max_connections = options.max_connections
+        self._max_of_worker = options.max_connections_per_worker
+        self._max_waiting = options.max_handshakes
         self._snapshot = snapshot
         self._clock = clock
         self._key = board.scoreboard.address_key
-        self._indexes = {handler.name: index for index, handler in enumerate(handlers)}
+        # Both are this worker's own.
+        self._row, self._addresses = board.row, board.own_addresses
+        self._limited = {
+            handler.name: _Limited(
+                number,
+                handler.options.max_requests_in_flight,
+                handler.options.max_requests_per_second,
+            )
+            for number, handler in enumerate(handlers)
+        }
 
     def admits_socket(self, own: int, waiting: int) -> bool:
         """Return whether the listener admits a new socket, which ``own`` and ``waiting`` include."""
-        board = self._board
-        board.row.set("sockets", own)
+        self._row.set("sockets", own)
         self.show_waiting(waiting)
         name = self._socket_limit(own)
         if name is not None:
-            board.row.count_limit(name)
+            self._row.count_limit(name)
         return name is None
 
     def show_waiting(self, waiting: int) -> None:
         """Publish at once how many sockets wait here: each may make other workers refuse one."""
-        self._board.row.set("waiting", waiting)
+        self._row.set("waiting", waiting)
 
     def admit(self, handler: HandlerBase, client: Client) -> str | None:
         """Count a handshake and return None, or return why it is refused; ``release`` uncounts it."""
         second = int(self._clock())
-        index = self._indexes[handler.name]
-        self._count(index, client.key, 1)
-        self._board.row.count_handshake(index, second, 1)
-        name = self._handshake_limit(handler, client.key, second)
+        limited = self._limited[handler.name]
+        self._count(limited.number, client, 1)
+        self._row.count_handshake(limited.number, second, 1)
+        name = self._handshake_limit(limited, client, second)
         if name is None:
             return None
-        self._board.row.count_handshake(index, second, -1)
-        self._count(index, client.key, -1)
-        self._board.row.count_limit(name)
+        self._row.count_handshake(limited.number, second, -1)
+        self._count(limited.number, client, -1)
+        self._row.count_limit(name)
         return _REFUSALS[name]
 
     def release(self, handler: HandlerBase, client: Client) -> None:
         """Uncount a connection that has ended, or a handshake that failed."""
-        self._count(self._indexes[handler.name], client.key, -1)
+        self._count(self._limited[handler.name].number, client, -1)
+
+    def client(self, name: Any) -> Client:
+        """Return the client with this name, which is what ``getpeername`` returns."""
+        return client_of(name, self._ipv6_prefix, self._key)
 
     def _socket_limit(self, own: int) -> str | None:
         """Return the limit, one of LIMITS, that the newest socket exceeds."""
-        board, slots, options = self._board.scoreboard, self._board.slots, self._options
-        if board.total("sockets", slots) > options.max_connections:
+        board = self._board
+        if board.total("sockets") > self._max_connections:
             return "listener.max_connections"
-        if _over(options.max_connections_per_worker, lambda: own):
+        if self._max_of_worker is not None and own > self._max_of_worker:
             return "listener.max_connections_per_worker"
-        if _over(options.max_handshakes, lambda: board.total("waiting", slots)):
+        if self._max_waiting is not None and board.total("waiting") > self._max_waiting:
             return "listener.max_handshakes"
         return None
 
-    def _handshake_limit(self, handler: HandlerBase, key: bytes | None, second: int) -> str | None:
-        """Return the limit, one of LIMITS, that a handshake exceeds."""
-        board, slots, limits = self._board.scoreboard, self._board.slots, self._snapshot()[LIMITS]
-        index, options = self._indexes[handler.name], handler.options
-        if _over(limits.max_connections, lambda: board.total("admitted", slots)):
+    def _handshake_limit(self, handler: _Limited, client: Client, second: int) -> str | None:
+        """Return the limit, one of LIMITS, that a handshake exceeds; it is counted already."""
+        board, limits = self._board, self._snapshot()[LIMITS]
+        most = limits.max_connections
+        if most is not None and board.total("admitted") > most:
             return "MPCHAT_LIMITS.max_connections"
-        if key is not None and _over(
-            limits.max_connections_per_address, lambda: self._board.connections_of(self._hash(key))
-        ):
+        most, hashed = limits.max_connections_per_address, client.hashed
+        if most is not None and hashed is not None and board.connections_of(hashed) > most:
             return "MPCHAT_LIMITS.max_connections_per_address"
         most = limits.max_messages_per_second
-        if most is not None and board.in_second("messages_in_second", slots, second) >= most:
+        if most is not None and board.messages_in(second) >= most:
             return "MPCHAT_LIMITS.max_messages_per_second"
-        if _over(options.max_requests_in_flight, lambda: board.handler_connections(index, slots)):
+        most = handler.max_in_flight
+        if most is not None and board.handler_connections(handler.number) > most:
             return "max_requests_in_flight"
-        if _over(
-            options.max_requests_per_second,
-            lambda: board.handler_handshakes(index, slots, second),
-        ):
+        most = handler.max_per_second
+        if most is not None and board.handler_handshakes(handler.number, second) > most:
             return "max_requests_per_second"
         return None
 
-    def _count(self, index: int, key: bytes | None, change: int) -> None:
-        self._board.row.count_connection(index, change)
-        if key is not None:
-            self._board.own_addresses.add(self._hash(key), change)
-
-    def _hash(self, key: bytes) -> int:
-        return hash_address(key, self._key)
-
-
-def _over(limit: int | None, used: Callable[[], int]) -> bool:
-    """Return whether the newest one, which ``used`` includes, exceeds a limit."""
-    return limit is not None and used() > limit
+    def _count(self, number: int, client: Client, change: int) -> None:
+        self._row.count_connection(number, change)
+        if client.hashed is not None:
+            self._addresses.add(client.hashed, change)

@@ -22,6 +22,22 @@ class ServiceBoard:
         """Number of slots, including those scaled away; it only grows."""
         return self.scoreboard.service("slots")
 
+    def total(self, name: str) -> int:
+        """Return the sum of one counter or gauge over all slots."""
+        return self.scoreboard.total(name, self.slots)
+
+    def messages_in(self, second: int) -> int:
+        """Return the messages that the service has received within that second."""
+        return self.scoreboard.in_second("messages_in_second", self.slots, second)
+
+    def handler_connections(self, handler: int) -> int:
+        """Return a handler's number of connections, including accepted handshakes."""
+        return self.scoreboard.handler_connections(handler, self.slots)
+
+    def handler_handshakes(self, handler: int, second: int) -> int:
+        """Return the number of a handler's accepted handshakes within that second."""
+        return self.scoreboard.handler_handshakes(handler, self.slots, second)
+
     def connections_of(self, hashed: int) -> int:
         """Return the number of connections of an address."""
         for slot in range(len(self._tables) // ROWS, self.slots):

@@ -32,6 +32,7 @@ from mpchat.websocket.origins import check_origin
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.task import start
 
+_SWITCHING = int(HTTPStatus.SWITCHING_PROTOCOLS)
 Work = Coroutine[Any, Any, None]
 
 
@@ -191,10 +192,11 @@ class Exchange:
         services, registry, requester = self._services, self._registry, self._requester
         if requester.is_closing:
             return False
-        more = [*context.added_headers(), *services.stop_headers(refusing=registry.refusing)]
+        more = context.added_headers()
+        if registry.refusing:
+            more = [*more, *services.stop_headers(refusing=True)]
         data = switching(services.dates.now(), agreed.headers, more)
-        status = HTTPStatus.SWITCHING_PROTOCOLS
-        services.access.request(handler, self._head, status, requester.client)
+        services.access.request(handler, self._head, _SWITCHING, requester.client)
         transport, rest, has_ended = requester.release()
         protocol = WebSocketProtocol(
             transport,

@@ -63,11 +63,12 @@ class Intake:
             # A request without a body gets 100 only before 101 (RFC 9110, 7.8 and 10.1.1).
             if head.expects_continue and (head.body_length or head.upgrade):
                 send_continue()
-        length = head.body_length
-        if len(data) < length:
-            return None
-        body = bytes(data[:length])
-        del data[:length]
+        length, body = head.body_length, b""
+        if length:
+            if len(data) < length:
+                return None
+            body = bytes(data[:length])
+            del data[:length]
         self._head = None
         return head, body
 

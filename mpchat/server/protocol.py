@@ -38,7 +38,6 @@ from mpchat.server.stages import (
 )
 from mpchat.server.waits import Waits
 from mpchat.websocket.budget import READ, REQUEST
-from mpchat.websocket.client import client_of
 
 _PER_TURN = 16
 """Requests of one client that are answered in a row."""
@@ -99,12 +98,12 @@ class HttpProtocol(asyncio.Protocol):
         services = self._services
         # Read now, since a closed socket has no name.
         name = self._accepted_from or transport.get_extra_info("peername")
-        self.client = client_of(name, services.options.listener.ipv6_prefix)
+        self.client = services.admission.client(name)
         self._waits = Waits(
             services.loop,
             self._transport,
             services.shared,
-            services.options,
+            services.times,
             self._too_late,
             admitted=self.admitted,
         )

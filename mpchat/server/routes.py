@@ -6,6 +6,7 @@ has and the RFCs do not define is not implemented (501) rather than not allowed 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -57,6 +58,13 @@ class Routes:
                 self._patterns.append((re.compile(pattern), handler, methods))
             else:
                 self._exact[path] = (handler, methods)
+        # What most requests ask for, letter by letter: found without a look at its grammar.
+        self._usual: dict[tuple[str, str], Route] = {}
+        for path, (_handler, methods) in self._exact.items():
+            for method in methods:
+                # A path of the config may have what no target may.
+                with contextlib.suppress(HttpError):
+                    self._usual[method, path] = self._find(method, path)
 
     def find(self, method: str, target: str) -> Route:
         """Return the handler for a request.
@@ -64,6 +72,10 @@ class Routes:
         Raises:
             HttpError: 404, or 405 if the path exists; 501 for an unknown method, 400 for a bad target.
         """
+        route = self._usual.get((method, target))
+        return self._find(method, target) if route is None else route
+
+    def _find(self, method: str, target: str) -> Route:
         parsed = parse_target(method, target)
         path = parsed.path
         if method not in _KNOWN_METHODS and method not in self._methods:

@@ -28,6 +28,7 @@ from mpchat.server.protocol import HttpProtocol
 from mpchat.server.registry import Registry
 from mpchat.server.routes import Routes
 from mpchat.server.services import ClientServices
+from mpchat.server.waits import Times
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import make_negotiator
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -64,7 +65,7 @@ class Server:
         self.registry = Registry(shared, admission, access)
         self.services = ClientServices(
             loop=loop,
-            options=options,
+            times=Times(options),
             routes=Routes(handlers),
             head_limits=HeadLimits(
                 limits.max_url_size, limits.max_headers_size, limits.max_request_size

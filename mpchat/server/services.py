@@ -14,8 +14,8 @@ from mpchat.http.head import HeadLimits
 from mpchat.http.responses import Dates
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
-from mpchat.server.options import ServerOptions
 from mpchat.server.routes import Routes
+from mpchat.server.waits import Times
 from mpchat.websocket.shared import Shared
 
 
@@ -31,7 +31,7 @@ class ClientServices:
     """
 
     loop: asyncio.AbstractEventLoop
-    options: ServerOptions
+    times: Times
     routes: Routes
     head_limits: HeadLimits
     negotiators: Mapping[str, ServerProtocol | None]

@@ -22,6 +22,20 @@ _REFUSED_SECONDS = 1.0
 _AFTER_ANSWERS = frozenset((IDLE, LINGERING))
 
 
+class Times:
+    """The times of all waits, as the options of the server have them.
+
+    Attributes:
+        seconds: For the client's next step, by stage.
+        write_timeout: For a client that reads nothing; 0 for none.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        # Options are models of pydantic, which take long to find an attribute.
+        self.seconds = {stage: timeout.seconds(options) for stage, timeout in TIMEOUTS.items()}
+        self.write_timeout = options.write_timeout
+
+
 class Waits:
     """The waits for one client.
 
@@ -35,9 +49,9 @@ class Waits:
         "_is_refused",
         "_looks",
         "_loop",
-        "_options",
         "_seconds",
         "_shared",
+        "_times",
         "_too_late",
         "_transport",
         "_uptake",
@@ -50,7 +64,7 @@ class Waits:
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         shared: Shared,
-        options: ServerOptions,
+        times: Times,
         too_late: Callable[[Stage], None],
         *,
         admitted: bool,
@@ -60,7 +74,7 @@ class Waits:
         self._shared = shared
         self._looks = shared.thresholds.uptake_looks
         self._too_late = too_late
-        self._options = options
+        self._times = times
         self._uptake: Uptake | None = None
         self._begun_at = self._due = self._seconds = 0.0
         self.stage: Stage | None = None
@@ -74,7 +88,7 @@ class Waits:
         if self._is_refused:
             return
         self.stage = stage
-        self._seconds = TIMEOUTS[stage].seconds(self._options) if seconds is None else seconds
+        self._seconds = self._times.seconds[stage] if seconds is None else seconds
         self._begun_at = self._loop.time()
         self._due = self._begun_at + self._seconds
         self._uptake = None
@@ -118,7 +132,7 @@ class Waits:
             self._too_late(stage)
 
     def _is_reading(self, left: int, now: float) -> bool:
-        timeout = self._options.write_timeout
+        timeout = self._times.write_timeout
         if not timeout:
             return True
         if self._uptake is None:
@@ -127,7 +141,8 @@ class Waits:
         return self._uptake.wait(left, now, timeout) > 0
 
     def _look_in(self, seconds: float) -> None:
-        if self._options.write_timeout:
-            seconds = min(seconds, self._options.write_timeout / self._looks)
+        timeout = self._times.write_timeout
+        if timeout:
+            seconds = min(seconds, timeout / self._looks)
         if seconds < math.inf:
             self._shared.wheel.set(self, seconds)

@@ -11,6 +11,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from mpchat.scoreboard.addresses import hash_address
+
 _MAPPED = bytes(10) + b"\xff\xff"
 """The prefix of an IPv4 address that is written as IPv6 (RFC 4291, 2.5.5.2)."""
 
@@ -22,12 +24,12 @@ class Client:
     Attributes:
         address: ``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6, as sockets
             have them; None on a Unix socket.
-        key: What limits per address count as one client: the packed IPv4 address, or the IPv6 network;
-            None on a Unix socket.
+        hashed: What limits per address count as one client: the hash of the packed IPv4 address, or of
+            the IPv6 network; None on a Unix socket.
     """
 
     address: tuple[Any, ...] | None
-    key: bytes | None
+    hashed: int | None
 
     def __str__(self) -> str:
         """Return the address for a reader."""
@@ -37,20 +39,22 @@ class Client:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def client_of(name: Any, ipv6_prefix: int) -> Client:
+def client_of(name: Any, ipv6_prefix: int, key: bytes) -> Client:
     """Return the client with this name, which is what ``getpeername`` returns.
 
-    ``ipv6_prefix`` is the length of an IPv6 network that counts as one client, in bits.
+    ``ipv6_prefix`` is the length of an IPv6 network that counts as one client, in bits; ``key`` is the
+    secret with which the service hashes addresses.
     """
     if not isinstance(name, tuple):
         return Client(None, None)
     host, port = name[:2]
     if ":" not in host:
-        return Client((host, port), socket.inet_aton(host))
+        return Client((host, port), hash_address(socket.inet_aton(host), key))
     packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     if packed.startswith(_MAPPED):
         packed = packed[len(_MAPPED) :]
-        return Client((socket.inet_ntop(socket.AF_INET, packed), port), packed)
+        host = socket.inet_ntop(socket.AF_INET, packed)
+        return Client((host, port), hash_address(packed, key))
     rest = 128 - ipv6_prefix
     network = int.from_bytes(packed, "big") >> rest << rest
-    return Client(tuple(name), network.to_bytes(16, "big"))
+    return Client(tuple(name), hash_address(network.to_bytes(16, "big"), key))

@@ -38,8 +38,9 @@ class Wheel:
 
     def set(self, member: Member, delay: float) -> None:
         """Have ``member.expire`` called once, no earlier than in ``delay`` seconds."""
-        self.discard(member)
-        tick = math.floor((self._loop.time() + delay) / self._tick) + 1
+        if member.wheel_tick:
+            self.discard(member)
+        tick = int((self._loop.time() + delay) / self._tick) + 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
@@ -51,10 +52,10 @@ class Wheel:
 
     def discard(self, member: Member) -> None:
         """Forget the member, if it waits."""
-        bucket = self._buckets.get(member.wheel_tick)
-        if bucket is not None:
-            bucket.discard(member)
-        member.wheel_tick = 0
+        tick = member.wheel_tick
+        if tick:
+            member.wheel_tick = 0
+            self._buckets[tick].discard(member)
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -27,15 +27,16 @@ def admission(handler: Any, **limits: int) -> Admission:
 
 
 def at(host: str, **listener: Any) -> Client:
-    return client_of((host, 1000, 0, 0), ListenerOptions(port=1, **listener).ipv6_prefix)
+    prefix = ListenerOptions(port=1, **listener).ipv6_prefix
+    return client_of((host, 1000, 0, 0), prefix, bytes(32))
 
 
 @pytest.mark.covers("ListenerOptions.ipv6_prefix")
 def test_an_option_says_how_long_the_prefix_of_a_network_is() -> None:
     one, neighbour, stranger = "2001:db8:0:1::1", "2001:db8:0:ff::1", "2001:db8:0:100::1"
-    assert at(one).key != at(neighbour).key
-    assert at(one, ipv6_prefix=56).key == at(neighbour, ipv6_prefix=56).key
-    assert at(one, ipv6_prefix=56).key != at(stranger, ipv6_prefix=56).key
+    assert at(one).hashed != at(neighbour).hashed
+    assert at(one, ipv6_prefix=56).hashed == at(neighbour, ipv6_prefix=56).hashed
+    assert at(one, ipv6_prefix=56).hashed != at(stranger, ipv6_prefix=56).hashed
 
 
 def test_an_ipv6_network_is_one_client() -> None:

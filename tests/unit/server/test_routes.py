@@ -59,3 +59,11 @@ def test_methods() -> None:
     with pytest.raises(HttpError) as caught:
         ROUTES.find("DELETE", "/rooms/blue")
     assert caught.value.headers["Allow"] == "GET, HEAD, PUT"
+
+
+def test_what_a_target_may_not_have_is_refused_on_a_path_of_that_name() -> None:
+    routes = Routes([handler("/a^b"), handler("/ab")])
+    assert routes.find("GET", "/ab").params == {}
+    with pytest.raises(HttpError) as caught:
+        routes.find("GET", "/a^b")
+    assert caught.value.status == 400

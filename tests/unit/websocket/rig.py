@@ -112,6 +112,7 @@ class Worker:
         self.turn = Turn(self.loop, lambda: None, lambda: None, thresholds, lambda: 0.0)
         keepalive = Keepalive(_snapshot, thresholds)
         self.shared = Shared(
+            self.loop,
             thresholds,
             self.counters,
             self.turn,

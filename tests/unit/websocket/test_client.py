@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpchat.scoreboard.addresses import hash_address
 from mpchat.websocket.client import Client, client_of
 
+KEY = bytes(range(32))
 PORTS = st.integers(0, 65535)
 V4, V6 = st.ip_addresses(v=4), st.ip_addresses(v=6)
 PREFIXES = st.integers(1, 128)
@@ -19,32 +21,32 @@ PREFIXES = st.integers(1, 128)
 def test_an_ipv4_client_is_the_same_on_both_kinds_of_socket(
     address: ipaddress.IPv4Address, port: int, prefix: int
 ) -> None:
-    own = client_of((str(address), port), prefix)
-    mapped = client_of((f"::ffff:{address}", port, 0, 0), prefix)
-    assert own == mapped == Client((str(address), port), address.packed)
+    own = client_of((str(address), port), prefix, KEY)
+    mapped = client_of((f"::ffff:{address}", port, 0, 0), prefix, KEY)
+    assert own == mapped == Client((str(address), port), hash_address(address.packed, KEY))
     assert str(own) == f"{address}:{port}"
 
 
 @given(V6, V6, PORTS, PREFIXES)
-def test_ipv6_addresses_have_one_key_in_one_network(
+def test_ipv6_addresses_have_one_hash_in_one_network(
     one: ipaddress.IPv6Address, other: ipaddress.IPv6Address, port: int, prefix: int
 ) -> None:
     if one.ipv4_mapped or other.ipv4_mapped:
         return
-    first, second = (client_of((str(address), port, 0, 0), prefix) for address in (one, other))
+    first, second = (client_of((str(address), port, 0, 0), prefix, KEY) for address in (one, other))
     network = ipaddress.IPv6Network((one, prefix), strict=False)
-    assert (first.key == second.key) == (other in network)
+    assert (first.hashed == second.hashed) == (other in network)
     assert first.address == (str(one), port, 0, 0)
     assert str(first) == f"[{one}]:{port}"
 
 
-def test_a_scope_belongs_to_the_address_and_not_to_the_key() -> None:
-    client = client_of(("fe80::1%lo", 7, 0, 1), 64)
+def test_a_scope_belongs_to_the_address_and_not_to_what_is_counted() -> None:
+    client = client_of(("fe80::1%lo", 7, 0, 1), 64, KEY)
     assert client.address == ("fe80::1%lo", 7, 0, 1)
-    assert client.key == client_of(("fe80::2", 8, 0, 2), 64).key
+    assert client.hashed == client_of(("fe80::2", 8, 0, 2), 64, KEY).hashed
 
 
 @pytest.mark.parametrize("name", ["", None, "/run/client.sock", b"\0abstract"])
 def test_a_unix_socket_has_no_address(name: object) -> None:
-    client = client_of(name, 64)
-    assert (client.address, client.key, str(client)) == (None, None, "unix socket")
+    client = client_of(name, 64, KEY)
+    assert (client.address, client.hashed, str(client)) == (None, None, "unix socket")

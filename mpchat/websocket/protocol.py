@@ -72,7 +72,7 @@ class WebSocketProtocol(TimedLife):
             handler,
             context,
             Parser(options.max_remote_payload, counters, turn, compression),
-            Incoming(asyncio.get_running_loop(), thresholds),
+            Incoming(shared.loop, thresholds),
             make_outgoing(transport, counters, thresholds, fragment_size, compression),
             transport,
             options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mpchat.websocket.wheel import Wheel
 class Shared:
     """One for each worker."""
 
+    loop: asyncio.AbstractEventLoop
     thresholds: Thresholds
     counters: Counters
     turn: Turn

@@ -151,16 +151,19 @@ class TimedLife(Life):
 
     def _begin_close_timeout(self) -> None:
         """Wait until the client has taken nothing, and not ended its side, for that time."""
-        looks = self.shared.thresholds.uptake_looks
-        self._uptake = Uptake(self._unread(), looks, self.shared.clock())
-        self._awaited_pong = None
-        self.shared.wheel.set(self, self.options.close_timeout / looks)
+        self._uptake = self._awaited_pong = None
+        # The first look is at the next tick, since to look asks the system: most clients have ended then.
+        self.shared.wheel.set(self, 0)
 
     def _expect_end(self) -> None:
         """Look whether the client has taken anything since we have closed."""
-        assert self._uptake is not None
-        shared = self.shared
-        wait = self._uptake.wait(self._unread(), shared.clock(), self.options.close_timeout)
+        shared, timeout = self.shared, self.options.close_timeout
+        if self._uptake is None:
+            looks = shared.thresholds.uptake_looks
+            self._uptake = Uptake(self._unread(), looks, shared.clock())
+            wait = timeout / looks
+        else:
+            wait = self._uptake.wait(self._unread(), shared.clock(), timeout)
         if wait > 0:
             shared.wheel.set(self, wait)
         else:

@@ -188,7 +188,7 @@ class _Worker:
         )
         wheel = Wheel(self.loop, thresholds)
         keepalive = Keepalive(lambda: self.snapshot, thresholds)
-        shared = Shared(thresholds, counters, turn, wheel, keepalive, row.count_limit)
+        shared = Shared(self.loop, thresholds, counters, turn, wheel, keepalive, row.count_limit)
         # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
         components = Components(service.components, lambda: self.snapshot, self._reload)

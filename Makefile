@@ -168,8 +168,9 @@ $(VENV)/.venv:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
+# To be served soon: Python writes the bytecode of what it imports, pip would write that of everything.
 $(VENV)/.serve: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(HOT) | $(VENV)/.venv

@@ -1,10 +1,14 @@
 cimport cython
 
+cdef class Continuation:
+    cdef step(self)
+
 cdef class Incoming:
     cdef public object _asyncio_future_blocking, _loop
     cdef object _thresholds
     cdef public list messages
-    cdef public object callback, context, kept, stepped
+    cdef public object callback, context, kept
+    cdef public Continuation stepped
     cdef public bint attention, is_paused, more, was_cancelled
     cdef long long _behind, _polled
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Protocol
 
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.thresholds import Thresholds
@@ -24,11 +23,14 @@ _NOBODY = Context()
 """In place of the context of a task, before one has waited"""
 
 
-class Stepped(Protocol):
-    """A task's coroutine that can go on without the task."""
+class Continuation:
+    """Goes on in the stead of a task that waits, see ``stepping``."""
+
+    __slots__ = ()
 
     def step(self) -> None:
         """Go on, now that a message has come."""
+        raise NotImplementedError
 
 
 class Incoming:
@@ -42,7 +44,7 @@ class Incoming:
         attention: A ``recv`` that is about to wait has to ask the protocol first: for messages that are
             not parsed yet, or for the end.
         is_paused: Too much has arrived; nothing is read until the handler asks for more.
-        stepped: Goes on in the stead of the task that waits, without waking it: see ``stepping``.
+        stepped: Goes on in the stead of the task that waits, without waking it.
         was_cancelled: The task was cancelled since ``stepped`` cleared this.
     """
 
@@ -75,7 +77,7 @@ class Incoming:
         self.callback: Callable[[Incoming], object] | None = None
         self.attention = False
         self.is_paused = False
-        self.stepped: Stepped | None = None
+        self.stepped: Continuation | None = None
         self.was_cancelled = False
         # Bytes that were read while messages waited: an estimate from above of what they hold.
         self._behind = 0

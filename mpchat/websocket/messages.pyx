@@ -116,6 +116,24 @@ cdef class Sending:
             warn_never_awaited(b"send")
 
 
+cdef extern from *:
+    """
+    /* A list that gives its only item away, and keeps its room for the next: nothing is allocated. */
+    static PyObject *mpchat_only(PyObject *list) {
+        PyObject *item = PyList_GET_ITEM(list, 0);
+        Py_SET_SIZE((PyVarObject *)list, 0);
+        return item;
+    }
+    """
+    # The reference is the caller's, as Cython has it of what returns an object.
+    object only "mpchat_only"(list items)
+
+
+cdef inline object first(list messages):
+    """Take the first; most of the time it is the only one."""
+    return only(messages) if len(messages) == 1 else messages.pop(0)
+
+
 cdef warn_never_awaited(const char *name):
     PyErr_WarnFormat(
         RuntimeWarning, 1, b"coroutine 'WebSocketConnection.%s' was never awaited", name
@@ -147,7 +165,7 @@ cdef PySendResult receive(PyObject *me, PyObject *value, PyObject **result) exce
                 raise StopAsyncIteration from None
             raise
     if chat._messages:
-        return gives(PYGEN_RETURN, chat._messages.pop(0), result)
+        return gives(PYGEN_RETURN, first(chat._messages), result)
     self.state = WAITING
     incoming._asyncio_future_blocking = True
     return gives(PYGEN_NEXT, incoming, result)

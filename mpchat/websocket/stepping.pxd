@@ -1,8 +1,8 @@
-from mpchat.websocket.incoming cimport Incoming
+from mpchat.websocket.incoming cimport Continuation, Incoming
 
-cdef class Stepped:
+cdef class Stepped(Continuation):
     cdef object _coroutine, _pending, _failure
     cdef Incoming _incoming
     cdef bint _is_pending
 
-    cpdef step(self)
+    cdef step(self)

@@ -1,10 +1,10 @@
-"""The task of a handler, which goes on within the callback that has read a message.
+"""A handler's coroutine, which goes on within the callback that has read a message.
 
-Rules. To its task, a handler's coroutine is what ``Stepped`` passes on: each step that the task asks for,
-each exception that it throws. While the coroutine waits for the next message of its own connection, the
-task does not have to know that one has come: ``step`` goes on in its stead, in its name and its context,
-and the task still waits. Anything else that comes of a step (another wait, the end, an exception) is put
-aside, and the task is woken to get it.
+Rules. To the task that awaits it, the coroutine is what ``Stepped`` passes on: each step that the task
+asks for, each exception that it throws. While the coroutine waits for the next message of its own
+connection, the task does not have to know that one has come: ``step`` goes on in its stead, in its name
+and its context, and the task still waits. Anything else that comes of a step (another wait, the end, an
+exception) is put aside, and the task is woken to get it.
 
 Theory of operation. A task that wakes asks its future for a result, enters itself, steps its coroutine,
 looks at what kind of future comes back, and adds its callback to that: a third of an echo, to arrive
@@ -12,6 +12,7 @@ where it was.
 """
 
 from asyncio import CancelledError, Task, _enter_task, _leave_task
+from types import CoroutineType
 
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF
@@ -26,34 +27,18 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
 
 
-cdef class Stepped:
-    """A handler's coroutine, for its task to run."""
+cdef class Stepped(Continuation):
+    """A handler's coroutine, for its task to await."""
 
     def __cinit__(self, coroutine, Incoming incoming):
         self._coroutine = coroutine
         self._incoming = incoming
 
-    # As asyncio shows a coroutine
-
-    @property
-    def __name__(self):
-        return self._coroutine.__name__
-
-    @property
-    def __qualname__(self):
-        return self._coroutine.__qualname__
-
-    @property
-    def cr_code(self):
-        return self._coroutine.cr_code
+    # For those who follow a task down to what it waits for
 
     @property
     def cr_frame(self):
         return self._coroutine.cr_frame
-
-    @property
-    def cr_running(self):
-        return self._coroutine.cr_running
 
     @property
     def cr_await(self):
@@ -99,7 +84,7 @@ cdef class Stepped:
 
     # For Incoming
 
-    cpdef step(self):
+    cdef step(self):
         """Go on with a coroutine that waits for a message which has come."""
         cdef Incoming incoming = self._incoming
         cdef PyObject *result = NULL
@@ -166,6 +151,9 @@ cdef PyObject *run_next(PyObject *me) except? NULL:
 set_slots(<PyTypeObject *> Stepped, run, run_next)
 
 
-def create_task(running, Incoming incoming):
-    """Run a handler's coroutine, which waits for these messages most of the time."""
-    return incoming._loop.create_task(Stepped(running, incoming))
+def stepped(running, Incoming incoming):
+    """Return what a task awaits to run a handler, which waits for these messages most of the time."""
+    if type(running) is not CoroutineType:
+        # Whatever else may be awaited looks after itself.
+        return running
+    return Stepped(running, incoming)

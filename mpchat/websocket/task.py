@@ -10,7 +10,7 @@ from websockets.frames import CloseCode
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.protocol import WebSocketProtocol
-from mpchat.websocket.stepping import create_task
+from mpchat.websocket.stepping import stepped
 
 # Each connection begins with the one and ends with the other. Python 3.11 takes long to find a member of
 # an enum.
@@ -21,7 +21,7 @@ def start(protocol: WebSocketProtocol, handler: WebsocketHandlerBase, leftover: 
     """Run ``handle`` as a task of its own; ``leftover`` is what was read behind the handshake."""
     chat = WebSocketConnection(protocol)
     running = run_handler(protocol, handler, chat)
-    protocol.start(create_task(running, protocol.incoming), leftover)
+    protocol.start(asyncio.get_running_loop().create_task(running), leftover)
 
 
 async def run_handler(
@@ -35,7 +35,7 @@ async def run_handler(
     """
     code = _FAILED
     try:
-        await handler.handle(chat, protocol.context)
+        await stepped(handler.handle(chat, protocol.context), protocol.incoming)
         code = _DONE
     except BaseException as error:
         if protocol.is_cancelled and isinstance(error, asyncio.CancelledError):

@@ -28,7 +28,6 @@ from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.state import State
-from mpchat.websocket.stepping import create_task
 from mpchat.websocket.task import run_handler, start
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
@@ -141,7 +140,7 @@ class Worker:
         """Go on with a connection of this state on this transport."""
         protocol, handler = self._made(transport, handle, options)
         running = run_handler(protocol, handler, WebSocketConnection(protocol))
-        protocol.continue_from(state, create_task(running, protocol.incoming))
+        protocol.continue_from(state, self.loop.create_task(running))
         return protocol
 
     def _made(

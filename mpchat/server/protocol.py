@@ -67,6 +67,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def __init__(self, services: ClientServices, registry: Registry, address: Any) -> None:
         self.stage: Stage = ACCEPTED
+        self._turn = services.shared.turn
         self._services = services
         self._registry = registry
         self._accepted_from = address
@@ -121,7 +122,7 @@ class HttpProtocol(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        turn = self._services.shared.turn
+        turn = self._turn
         is_spent = turn.left <= 0
         turn.charge(READ + len(data))
         if self.stage >= LINGERING:
@@ -182,14 +183,14 @@ class HttpProtocol(asyncio.Protocol):
         if is_overdue and not is_answered and self._waits.stage is HEAD:
             # Its time ran out in the line, and the head is still not whole.
             self._too_late(HEAD)
-        if self._services.shared.turn.is_full:
+        if self._turn.is_full:
             self._wait_in_line()
 
     def respond(self, data: bytes, *, close: bool) -> None:
         """Send an answer, and close our side if it is the last one."""
         if self._transport.is_closing():
             return
-        self._services.shared.turn.touch()
+        self._turn.touch()
         self._transport.write(data)
         if close:
             self._half_close()
@@ -216,7 +217,7 @@ class HttpProtocol(asyncio.Protocol):
 
         Returns whether a whole request was found.
         """
-        turn = self._services.shared.turn
+        turn = self._turn
         is_found = False
         for _ in range(_PER_TURN):
             if self._task is not None or self.stage >= LINGERING or self._is_full:
@@ -301,7 +302,7 @@ class HttpProtocol(asyncio.Protocol):
         self._line = _WAITING
         if not self._transport.is_closing():
             self._transport.pause_reading()
-        turn = self._services.shared.turn
+        turn = self._turn
         turn.line_up(turn.new_line, self, len(self._intake))
 
     def _send_continue(self) -> None:

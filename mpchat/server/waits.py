@@ -55,6 +55,7 @@ class Waits:
         "_too_late",
         "_transport",
         "_uptake",
+        "_wheel",
         "stage",
         "wheel_tick",
     )
@@ -72,6 +73,7 @@ class Waits:
         self._loop = loop
         self._transport = transport
         self._shared = shared
+        self._wheel = shared.wheel
         self._looks = shared.thresholds.uptake_looks
         self._too_late = too_late
         self._times = times
@@ -81,7 +83,7 @@ class Waits:
         self.wheel_tick = 0
         self._is_refused = not admitted
         if not admitted:
-            shared.wheel.set(self, _REFUSED_SECONDS)
+            self._wheel.set(self, _REFUSED_SECONDS)
 
     def begin(self, stage: Stage, seconds: float | None = None) -> None:
         """Start the wait of a stage, by default with its usual time."""
@@ -102,11 +104,11 @@ class Waits:
         """End the wait."""
         if not self._is_refused:
             self.stage = None
-            self._shared.wheel.discard(self)
+            self._wheel.discard(self)
 
     def forget(self) -> None:
         """Release all references: the socket is gone, or is a WebSocket now."""
-        self._shared.wheel.discard(self)
+        self._wheel.discard(self)
         del self._too_late
 
     def expire(self) -> None:
@@ -145,4 +147,4 @@ class Waits:
         if timeout:
             seconds = min(seconds, timeout / self._looks)
         if seconds < math.inf:
-            self._shared.wheel.set(self, seconds)
+            self._wheel.set(self, seconds)

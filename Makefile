@@ -57,7 +57,8 @@ chaos-all: $(VENV)/.test
 attack: $(VENV)/.test
 	$(BIN)/python -m tests.attacks --write docs/attacks.md
 
-# Five minutes of random handshakes, compared with h11 and wsproto. A failure names its seed: SEED=1 make fuzz
+# Five minutes of random handshakes, compared with h11 and wsproto, and of frames, with websockets. A failure names its
+# seed: SEED=1 make fuzz
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz --seconds 300 $(if $(SEED),--seed $(SEED))
 
@@ -81,16 +82,18 @@ test-wheel: wheel
 test-install: wheel
 	$(BIN)/python -m pytest -x -v --durations=5 tests/install/checks.py
 
-# What the compiled code does to memory: the WebSocket's unit tests, the differential one among them, by gcc's
-# AddressSanitizer and UndefinedBehaviorSanitizer. For some: make sanitize TESTS=tests/unit/websocket/test_parser.py
+# What the compiled code does to memory: the WebSocket's unit tests, the differential one among them, and FUZZ seconds of
+# random frames, by gcc's AddressSanitizer and UndefinedBehaviorSanitizer. For some:
+# make sanitize TESTS=tests/unit/websocket/test_parser.py
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: $(VENV)/.test
 	rm -rf build/sanitize && mkdir -p build/sanitize
 	cp -r tests docs static_config.yaml dynamic_config_fallback.json pyproject.toml build/sanitize/
 	MPCHAT_COMPILE=1 CC=gcc CFLAGS="$(SANITIZERS)" $(BIN)/python -m pip install --quiet --no-deps --target build/sanitize .
-	cd build/sanitize && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantine_size_mb=32 PYTHONMALLOC=malloc MPCHAT_COMPILED=1 \
-		../../$(BIN)/python -m pytest -q -n 2 -p no:cacheprovider $(or $(TESTS),tests/unit/websocket)
+	cd build/sanitize && export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:malloc_context_size=4:quarantine_size_mb=32 PYTHONMALLOC=malloc MPCHAT_COMPILED=1 && \
+		../../$(BIN)/python -m pytest -q -n 2 -p no:cacheprovider $(or $(TESTS),tests/unit/websocket) && \
+		../../$(BIN)/python -m tests.fuzz --only frames --seconds $(or $(FUZZ),60) $(if $(SEED),--seed $(SEED))
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
 systemd-test: wheel

@@ -1,1 +1,1 @@
-"""Random handshakes, decided by us, by a model and by h11 with wsproto: ``python -m tests.fuzz``."""
+"""Random handshakes and frames, decided by us and by other libraries: ``python -m tests.fuzz``."""

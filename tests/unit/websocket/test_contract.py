@@ -151,6 +151,8 @@ async def test_a_recv_cancelled_with_its_message_on_the_way_loses_nothing(worker
 
 @on_uvloop
 async def test_the_handler_itself_may_be_cancelled_and_go_on(worker: Worker) -> None:
+    was_cancelled = asyncio.Event()
+
     async def handle(chat: Chat) -> object:
         task = asyncio.current_task()
         assert task is not None
@@ -158,10 +160,11 @@ async def test_the_handler_itself_may_be_cancelled_and_go_on(worker: Worker) -> 
         with pytest.raises(asyncio.CancelledError, match="for a reason"):
             await chat.recv()
         task.uncancel()
+        was_cancelled.set()
         return await chat.recv()
 
     client = await talk(worker, handle)
-    await until(lambda: client.chat is not None)
+    await was_cancelled.wait()
     await client.send("later")
     assert await client.ended == "later"
 

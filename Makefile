@@ -106,8 +106,7 @@ proxies: $(VENV)/.test
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python & $(BIN)/mypy; code=$$?; wait $$! && exit $$code
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/linux/test_seam.py
 

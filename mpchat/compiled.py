@@ -19,6 +19,7 @@ from typing import NamedTuple
 MODULES = (
     "mpchat.scoreboard.traffic",
     "mpchat.websocket.budget",
+    "mpchat.websocket.direct",
     "mpchat.websocket.incoming",
     "mpchat.websocket.life",
     "mpchat.websocket.messages",

@@ -110,7 +110,7 @@ async def _handshakes(count: int) -> None:
     server = _made_server()
     for number in range(count // _FEWER):
         transport = _Transport()
-        first = HttpProtocol(server.services, server.registry, ("127.0.0.1", number))
+        first = HttpProtocol(server.services, server.registry, ("127.0.0.1", number), -1)
         first.connection_made(transport)
         first.data_received(_HANDSHAKE)
         for _ in range(_TURNS_OF_HANDSHAKE):

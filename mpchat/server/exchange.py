@@ -43,6 +43,9 @@ class Requester(Waiting, Protocol):
     def client(self) -> Client: ...
 
     @property
+    def descriptor(self) -> int: ...
+
+    @property
     def admitted(self) -> bool:
         """Whether the listener's limits admit the socket; otherwise it is open only to be refused."""
 
@@ -200,6 +203,7 @@ class Exchange:
         transport, rest, has_ended = requester.release()
         protocol = WebSocketProtocol(
             transport,
+            requester.descriptor,
             services.shared,
             handler,
             handler.options,

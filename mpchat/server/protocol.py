@@ -62,15 +62,19 @@ class HttpProtocol(asyncio.Protocol):
     Attributes:
         admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
         client: The peer, known from FRESH on.
+        descriptor: Of the socket, which its transport will close.
         stage: What the socket is doing.
     """
 
-    def __init__(self, services: ClientServices, registry: Registry, address: Any) -> None:
+    def __init__(
+        self, services: ClientServices, registry: Registry, address: Any, descriptor: int
+    ) -> None:
         self.stage: Stage = ACCEPTED
         self._turn = services.shared.turn
         self._services = services
         self._registry = registry
         self._accepted_from = address
+        self.descriptor = descriptor
         self._intake = Intake(services.head_limits)
         self._task: asyncio.Task[None] | None = None
         self._line: _Line = _OUT

@@ -134,7 +134,7 @@ class Server:
                 self._counters.passed_on += 1
                 self._turn.touch()
                 return
-        client = HttpProtocol(self.services, self.registry, address)
+        client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
         self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
 
 

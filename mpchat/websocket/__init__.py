@@ -3,7 +3,7 @@
 A message passes through these files in this order: ``protocol``, or ``bulk`` if it is large; ``parser``,
 with ``payload``, ``headers``, ``partial``, ``assembly``, ``parts`` and ``deflate``; ``incoming``;
 ``messages`` and ``connection``, which are all that a handler sees; ``outgoing``, with ``payload``,
-``deflate`` and ``frames``. ``task`` and ``stepping`` run the handler.
+``deflate``, ``frames`` and ``direct``. ``task`` and ``stepping`` run the handler.
 
 Modules with a .pxd beside them are compiled where the package is built (mpchat/compiled.py).
 

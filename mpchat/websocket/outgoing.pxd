@@ -1,11 +1,14 @@
 cimport cython
 
 from mpchat.scoreboard.traffic cimport Traffic
+from mpchat.websocket.direct cimport write
 from mpchat.websocket.payload cimport framed
 
 cdef class Outgoing:
     cdef Traffic _counters
     cdef Py_ssize_t _fragment_size, _max_gathered, _max_joined, _payload_bytes, _uncounted
+    cdef bint _is_behind
+    cdef int _descriptor
     cdef list _gathered, _waiters
     cdef object _outlet, _thresholds
     cdef public bint paused
@@ -16,6 +19,8 @@ cdef class Outgoing:
     @cython.locals(counters=Traffic)
     cpdef _count(self, Py_ssize_t messages, Py_ssize_t payload_bytes)
     cpdef gather(self, data)
+    @cython.locals(taken=Py_ssize_t)
+    cdef _write(self, bytes data)
     @cython.locals(gathered=list)
     cpdef flush(self)
 

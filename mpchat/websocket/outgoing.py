@@ -3,7 +3,8 @@
 Rules. A reply with no further input queued is written at once; with input queued it is gathered, and
 one write at the end of the loop's turn takes all. Control frames go behind the data that was gathered
 before them. While the client reads slowly ``send`` waits, so what is buffered stays within write-limit.
-Bytes that were written belong to the outlet, alone, until the system has taken them.
+Bytes that the system does not take at once belong to the outlet, alone, until it does. While the outlet
+has none, they are written to the socket past it, which saves a tenth of an echo.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 from mpchat.linux.buffers import UNSENT
 from mpchat.scoreboard.traffic import Traffic
 from mpchat.websocket.deflate import Agreement, Deflater
+from mpchat.websocket.direct import write
 from mpchat.websocket.frames import FINAL, RSV1, frame_header
 from mpchat.websocket.payload import framed
 from mpchat.websocket.state import State
@@ -46,8 +48,10 @@ class Outgoing:
 
     __slots__ = (
         "_counters",
+        "_descriptor",
         "_fragment_size",
         "_gathered",
+        "_is_behind",
         "_max_gathered",
         "_max_joined",
         "_outlet",
@@ -61,9 +65,17 @@ class Outgoing:
     )
 
     def __init__(
-        self, outlet: Outlet, counters: Traffic, thresholds: Thresholds, fragment_size: int
+        self,
+        outlet: Outlet,
+        descriptor: int,
+        counters: Traffic,
+        thresholds: Thresholds,
+        fragment_size: int,
     ) -> None:
         self._outlet = outlet
+        self._descriptor = descriptor
+        # The outlet may have bytes; one without a socket always gets them all.
+        self._is_behind = True
         self.paused = False
         self.sent = 0
         self.sent_bytes = 0
@@ -94,7 +106,7 @@ class Outgoing:
                 counters = self._counters
                 counters.messages_sent += 1
                 counters.bytes_sent += length
-                self._outlet.write(frame)
+                self._write(frame)
                 return True
             self._gathered.append(frame)
         else:
@@ -150,9 +162,23 @@ class Outgoing:
             self._count(self._uncounted, size)
         self._gathered, self._payload_bytes, self._uncounted = [], 0, 0
         if size < self._thresholds.separate_payload or len(gathered) > self._thresholds.max_parts:
-            self._outlet.write(b"".join(gathered))
+            self._write(b"".join(gathered))
         else:
+            self._is_behind = True
             self._outlet.writelines(gathered)
+
+    def _write(self, data: bytes) -> None:
+        """Give bytes to the system, and to the outlet what is not taken at once."""
+        if self._is_behind:
+            self._is_behind = self._descriptor < 0 or self.unsent() > 0
+        taken = 0 if self._is_behind else write(self._descriptor, data)
+        if taken < len(data):
+            self._is_behind = True
+            self._outlet.write(data[taken:])
+
+    def forget_socket(self) -> None:
+        """The socket is about to be closed: its descriptor may soon be another's."""
+        self._descriptor, self._is_behind = -1, True
 
     async def wait_writable(self) -> None:
         """Wait until the client has read enough of what was sent, or is gone."""
@@ -198,12 +224,13 @@ class DeflatingOutgoing(Outgoing):
     def __init__(
         self,
         outlet: Outlet,
+        descriptor: int,
         counters: Traffic,
         thresholds: Thresholds,
         fragment_size: int,
         deflater: Deflater,
     ) -> None:
-        super().__init__(outlet, counters, thresholds, fragment_size)
+        super().__init__(outlet, descriptor, counters, thresholds, fragment_size)
         self._deflater = deflater
 
     def send_message(self, opcode: int, payload: bytes, at_once: bool) -> bool:
@@ -229,16 +256,20 @@ class DeflatingOutgoing(Outgoing):
 
 def make_outgoing(
     outlet: Outlet,
+    descriptor: int,
     counters: Traffic,
     thresholds: Thresholds,
     fragment_size: int,
     agreement: Agreement | None,
 ) -> Outgoing:
-    """Return the writing half for what the handshake has agreed on."""
+    """Return the writing half for what the handshake has agreed on.
+
+    ``descriptor`` is that of the outlet's socket, -1 if it has none.
+    """
     if agreement is None:
-        return Outgoing(outlet, counters, thresholds, fragment_size)
+        return Outgoing(outlet, descriptor, counters, thresholds, fragment_size)
     deflater = Deflater(agreement, thresholds)
-    return DeflatingOutgoing(outlet, counters, thresholds, fragment_size, deflater)
+    return DeflatingOutgoing(outlet, descriptor, counters, thresholds, fragment_size, deflater)
 
 
 def let_through(transport: asyncio.Transport, fragment_size: int, limit: int) -> None:

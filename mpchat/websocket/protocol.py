@@ -55,6 +55,7 @@ class WebSocketProtocol(TimedLife):
     def __init__(
         self,
         transport: asyncio.Transport,
+        descriptor: int,
         shared: Shared,
         handler: HandlerBase,
         options: WebsocketOptions,
@@ -73,7 +74,7 @@ class WebSocketProtocol(TimedLife):
             context,
             Parser(options.max_remote_payload, counters, turn, compression),
             Incoming(shared.loop, thresholds),
-            make_outgoing(transport, counters, thresholds, fragment_size, compression),
+            make_outgoing(transport, descriptor, counters, thresholds, fragment_size, compression),
             transport,
             options,
         )
@@ -376,6 +377,7 @@ class WebSocketProtocol(TimedLife):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_timers()
+        self.outgoing.forget_socket()
         self.incoming.kept = b""
         self._on(_SOCKET_LOST)
 

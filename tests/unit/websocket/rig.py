@@ -147,8 +147,10 @@ class Worker:
         self, transport: asyncio.Transport, handle: Handle, options: dict[str, Any]
     ) -> tuple[WebSocketProtocol, WebsocketHandlerBase]:
         handler = made_handler(handle, **options)
+        client: socket.socket | None = transport.get_extra_info("socket")
         protocol = WebSocketProtocol(
             transport,
+            -1 if client is None else client.fileno(),
             self.shared,
             handler,
             handler.options,

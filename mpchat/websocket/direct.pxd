@@ -1,0 +1,1 @@
+cpdef Py_ssize_t write(int descriptor, bytes data) except -1

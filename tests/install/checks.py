@@ -22,9 +22,9 @@ from tests.install.image import build, make_context
 class Environment:
     """A virtual environment without the package."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder = folder
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([python, "-m", "venv", str(folder)], check=True)
         self.path = os.environ["PATH"]
         """Where its pip looks for a compiler"""
 
@@ -145,6 +145,29 @@ def test_without_a_compiler_it_is_not_installed_where_it_must_be_compiled(
     said = environment.pip("install", "--no-deps", sdist, check=False, MPCHAT_COMPILE="1")
     assert "MPCHAT_COMPILE=1, but there is no C compiler" in said
     assert "mpchat" not in environment.pip("list")
+
+
+@pytest.fixture
+def without_headers(tmp_path: Path) -> Environment:
+    """An environment of a Python that was installed without its headers."""
+    base = tmp_path / "python"
+    (base / "bin").mkdir(parents=True)
+    program = base / "bin" / "python3"
+    shutil.copy(Path(sys.base_prefix, "bin", "python3").resolve(), program)
+    (base / "lib").symlink_to(Path(sys.base_prefix, "lib"))
+    return Environment(tmp_path / "venv", str(program))
+
+
+def test_without_pythons_headers_it_is_installed_as_python_and_says_why(
+    without_headers: Environment, sdist: str, tmp_path: Path
+) -> None:
+    said = without_headers.pip("install", "--verbose", sdist)
+    include = tmp_path / "python" / "include" / f"python3.{sys.version_info.minor}"
+    why = f"there is no Python.h in {include}"
+    assert f"mpchat will run interpreted, much slower: {why}" in said
+    assert without_headers.form() == f"interpreted: it was not compiled: {why}"
+    said = without_headers.pip("install", "--no-deps", sdist, check=False, MPCHAT_COMPILE="1")
+    assert f"MPCHAT_COMPILE=1, but {why}" in said
 
 
 def test_only_what_was_edited_is_compiled_again(environment: Environment, checkout: Path) -> None:

@@ -83,6 +83,7 @@ def test_the_documented_installation_runs_and_is_enabled(box: Box) -> None:
     assert unit.show("ActiveState") == "active"
     assert unit.show("UnitFileState") == "enabled"
     assert len(unit.workers()) == 4
+    assert all(worker["compiled"] for worker in unit.status()["workers"])
     pids = [unit.show("MainPID"), *map(str, unit.workers())]
     users = box.run("stat", "-c", "%U", *(f"/proc/{pid}" for pid in pids)).stdout
     assert set(users.split()) == {"mpchat"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 from websockets.server import ServerProtocol
 
+DOCS = Path(__file__).parents[3] / "docs"
 files_of_a_process = st.integers(min_value=1_000, max_value=1_000_000)
 
 
@@ -173,6 +175,12 @@ def test_the_page() -> None:
     assert "1,100 of 1,000,000; RLIMIT_NOFILE" in page
     assert "12 lines, the first: `a callback`" in page
     assert "{" not in page
+
+
+def test_the_page_in_docs_is_printed_from_its_json() -> None:
+    measured = json.loads((DOCS / "benchmark-idle.json").read_text())
+    hint = "in loadtests: python -m bench.idle --again ../docs/benchmark-idle.json --write ../docs"
+    assert (DOCS / "benchmark-idle.md").read_text() == report.page(measured), hint
 
 
 # The client, in front of servers that are written by hand

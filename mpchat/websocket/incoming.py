@@ -24,7 +24,10 @@ _NOBODY = Context()
 
 
 class Continuation:
-    """Goes on in the stead of a task that waits, see ``stepping``."""
+    """Goes on in the stead of a task that waits, see ``stepping``.
+
+    Only compiled code has one. It is a class, not a protocol, since a method in C is found by class.
+    """
 
     __slots__ = ()
 

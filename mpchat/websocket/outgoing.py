@@ -4,7 +4,7 @@ Rules. A reply with no further input queued is written at once; with input queue
 one write at the end of the loop's turn takes all. Control frames go behind the data that was gathered
 before them. While the client reads slowly ``send`` waits, so what is buffered stays within write-limit.
 Bytes that the system does not take at once belong to the outlet, alone, until it does. While the outlet
-has none, they are written to the socket past it, which saves a tenth of an echo.
+has none, they are written to the socket past it, which saves up to a tenth of an echo.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Outgoing:
         taken = 0 if self._is_behind else write(self._descriptor, data)
         if taken < len(data):
             self._is_behind = True
-            self._outlet.write(data[taken:])
+            self._outlet.write(data[taken:] if taken else data)
 
     def forget_socket(self) -> None:
         """The socket is about to be closed: its descriptor may soon be another's."""

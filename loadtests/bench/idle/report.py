@@ -136,7 +136,7 @@ def page(document: Document) -> str:
     )
     lines = sum(row["logged"]["lines"] for row in rows)
     shown = [line for row in rows for line in row["logged"]["first"]][:1]
-    logged = f"{lines:,} lines, the first: `{shown[0][:300]}`" if shown else "nothing"
+    logged = f"{lines:,} lines, the first: `{shown[0]}`" if shown else "nothing"
     return TEMPLATE.read_text().format_map(
         document
         | {

@@ -137,9 +137,13 @@ class Service:
                 self._process.wait()
 
     def warnings(self) -> list[str]:
-        """Return what it has logged beside the line that says that it is ready."""
+        """Return the texts, without stacks, of what it has logged beside how it started."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if ": ws://" not in line and "runs as root" not in line]
+        return [
+            line.rpartition("\ttext=")[2].partition("\\n")[0]
+            for line in lines
+            if ": ws://" not in line and "runs as root" not in line
+        ]
 
     @staticmethod
     def _command(verb: str) -> list[str]:

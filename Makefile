@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint userver-names docs lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
+.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
@@ -118,6 +118,13 @@ userver-names: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py
 
+# The documentation site, in build/site. A link that leads nowhere is an error, and so is a page that is not in
+# docs/README.md. Always whole: each page shows the list of all others.
+site: $(VENV)/.docs
+	rm -rf build/site
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs/site -d build/doctrees -E . build/site
+	@echo 'The site is in build/site/index.html.'
+
 # Takes today's releases of the dependencies into what deployments install.
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -187,6 +194,10 @@ $(VENV)/.bench: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.docs: pyproject.toml $(HOT) | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.serve
+
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,dev]'
-	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,docs,dev]'
+	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench $(VENV)/.docs

@@ -34,7 +34,7 @@ html_extra_path = ["index.html"]
 html_copy_source = False
 html_show_sphinx = False
 
-_PART = re.compile(r"^## (?P<title>.+)\n(?P<lines>(?:[^#].*\n|\n)*)", re.M)
+_PART = re.compile(r"^## (?P<title>.+)\n(?P<lines>(?:[^#\n].*\n|\n)*)", re.M)
 _PAGE = re.compile(r"^- \[[^\]]+\]\((?P<path>[\w./-]+)\.md\)", re.M)
 
 

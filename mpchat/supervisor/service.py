@@ -123,7 +123,7 @@ class Service:
             self._log.warning(warning)
         if os.geteuid() == 0:
             self._log.warning(
-                "the service runs as root: give it a user of its own (docs/deploy.md)"
+                "the service runs as root: give it a user of its own (docs/systemd.md)"
             )
         self._pool.start(now)
 

@@ -31,7 +31,8 @@ RUN_BY = {
     "docs/testing.md": ("docs/test_testing.py", {"python", "ini"}),
     "docs/coming-from-userver.md": ("docs/test_pages.py", {"python"}),
     "docs/coming-from-websockets.md": ("docs/test_pages.py", {"python"}),
-    "docs/deploy.md": ("systemd/unit.py", {"sh"}),
+    "docs/compression.md": ("functional/test_compression.py", {"python"}),
+    "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml"}),
 }
 """For each page the test that runs its blocks, and their languages."""
@@ -63,7 +64,7 @@ LISTED = {
     '$ echo \'{"verb": "reload"}\'': "tests/functional/test_control.py sends it",
     "[Service]\nExecStart=": "tests/systemd/checks.py does it with a service of its own",
     "[Service]\nWorkingDirectory=": "tests/functional/test_deploy.py does it without systemd",
-    "docker build": "needs an engine; tests/install/checks.py carries out the steps",
+    "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
     # By people
     "make loadtest": "takes minutes",
     "make quick ": "takes hours; CI runs most of it",
@@ -99,13 +100,19 @@ def code() -> Iterator[Code]:
 
 
 CODE = [*code()]
-FRAGMENTS = [block for block in CODE if block.language == "yaml" and block.page not in RUN_BY]
+
+
+def runs_on_its_page(block: Code) -> bool:
+    _test, languages = RUN_BY.get(block.page, ("", set()))
+    return block.language in languages
+
+
+FRAGMENTS = [block for block in CODE if block.language == "yaml" and not runs_on_its_page(block)]
 """Of a static config."""
 
 
 def is_run(block: Code) -> bool:
-    _test, languages = RUN_BY.get(block.page, ("", set()))
-    return block.language in languages or block in FRAGMENTS or is_included(block)
+    return runs_on_its_page(block) or block in FRAGMENTS or is_included(block)
 
 
 def is_included(block: Code) -> bool:

@@ -20,8 +20,8 @@ _DROP_INS = "/etc/systemd/system/mpchat.service.d"
 
 
 def install(box: Box) -> None:
-    """Do what docs/deploy.md tells to do; the unit is then running."""
-    page = (ROOT / "docs" / "deploy.md").read_text()
+    """Do what docs/systemd.md tells to do; the unit is then running."""
+    page = (ROOT / "docs" / "systemd.md").read_text()
     (steps,) = [block.text for block in blocks(page) if block.language == "sh"]
     box.run("sh", "-euc", f"cd {SOURCE}\n{steps}")
 

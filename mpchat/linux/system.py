@@ -40,6 +40,7 @@ getcwd = os.getcwd
 chdir = os.chdir
 pipe2 = os.pipe2
 set_inheritable = os.set_inheritable
+isatty = os.isatty
 memfd_create = os.memfd_create
 fcntl = _fcntl.fcntl
 flock = _fcntl.flock

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from mpchat.errors import describe_os_error
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
-from mpchat.loglines.line import FORMATS, Fields, to_line
+from mpchat.loglines.line import Fields, to_line
+from mpchat.loglines.readable import encoder
 
 NOT_TAKEN = "the log took no more"
 """The reason for losing a line that would have had to wait."""
@@ -214,23 +215,23 @@ class DirectLog:
     def __init__(self, path: str, log_format: str) -> None:
         self.file = LogFile(path)
         self._losses = Losses()
-        self._encode = FORMATS[log_format]
+        self._encode = encoder(log_format, path)
 
-    def write(self, fields: Fields, text: str) -> None:
+    def write(self, fields: Fields, text: str, traceback: str = "") -> None:
         """Write one line if the file takes it without waiting."""
         lost = self._losses.text()
-        if lost is not None and self._refusal({**fields, "level": "WARNING"}, lost) is None:
+        if lost is not None and self._refusal({**fields, "level": "WARNING"}, lost, "") is None:
             self._losses.reported()
-        refusal = self._refusal(fields, text)
+        refusal = self._refusal(fields, text, traceback)
         if refusal is not None:
             self._losses.add(1, refusal)
 
-    def _refusal(self, fields: Fields, text: str) -> str | None:
+    def _refusal(self, fields: Fields, text: str, traceback: str) -> str | None:
         """Write a line and return None, or return why it was not written."""
         try:
             if not self.file.ready():
                 return NOT_TAKEN
-            self.file.write(to_line(self._encode, fields, text))
+            self.file.write(to_line(self._encode, fields, text, traceback))
         except BlockingIOError:
             return NOT_TAKEN
         except OSError as error:

@@ -17,8 +17,11 @@ class LoggerOptions(OptionsModel):
     file_path: Annotated[str, Field(description="@stderr, @stdout, @null, or a file")]
     level: Annotated[Level, Field(description="Lines below this level are left out")] = "info"
     format: Annotated[
-        Literal["tskv", "ltsv", "json", "raw"],
-        Field(description="Format of a line; raw: only its text"),
+        Literal["tskv", "ltsv", "json", "raw", "text"],
+        Field(
+            description="Format of a line. raw: only its text. text: for people; the default where "
+            "@stderr or @stdout is a terminal"
+        ),
     ] = "tskv"
     flush_level: Annotated[
         Level,

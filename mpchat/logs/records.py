@@ -1,8 +1,7 @@
 """From records of ``logging`` to the fields and the text of a line.
 
 Rules. A logging call never raises: if its message cannot be formatted, the line gives the place of the
-call. The traceback is part of the text. The connection is that of the record (``extra``), else that of
-the task.
+call. The connection is that of the record (``extra``), else that of the task.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ class Origin:
 
 def line_of(record: logging.LogRecord, origin: Origin, encode: Encode) -> bytes:
     """Return the line of a record."""
-    return to_line(encode, fields_of(record, origin), text_of(record))
+    fields = fields_of(record, origin)
+    return to_line(encode, fields, text_of(record), traceback_of(record))
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
@@ -59,14 +59,17 @@ def fields_of(record: logging.LogRecord, origin: Origin) -> dict[str, str | int]
 
 
 def text_of(record: logging.LogRecord) -> str:
-    """Return the message with its traceback, if it has one."""
+    """Return the message."""
     try:
-        text = record.getMessage()
+        return record.getMessage()
     except Exception as error:  # noqa: BLE001 - an author's arguments may raise anything, and no log line may end a connection
         place = f"{record.pathname}:{record.lineno}"
-        text = f"the log call at {place} cannot be formatted: {type(error).__name__}"
-    if record.exc_info:
-        text += "\n" + _formatter.formatException(record.exc_info)
-    if record.stack_info:
-        text += "\n" + record.stack_info
-    return text
+        return f"the log call at {place} cannot be formatted: {type(error).__name__}"
+
+
+def traceback_of(record: logging.LogRecord) -> str:
+    """Return the traceback and the stack of a record, as far as it has them."""
+    traceback = _formatter.formatException(record.exc_info) if record.exc_info else ""
+    if not record.stack_info:
+        return traceback
+    return f"{traceback}\n{record.stack_info}" if traceback else record.stack_info

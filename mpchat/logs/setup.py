@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.loglines.file import DirectLog, LogFile
-from mpchat.loglines.line import FORMATS
+from mpchat.loglines.readable import encoder
 from mpchat.logs.handlers import DirectHandler, QueueHandler
 from mpchat.logs.levels import LEVELS, Levels, find_logger
 from mpchat.logs.options import LoggerOptions, LoggingOptions
@@ -69,7 +69,7 @@ def set_up_worker(options: LoggingOptions, origin: Origin) -> WorkerLogs:
     writer = LogWriter(list(queues.values()))
 
     def handler(name: str, logger: LoggerOptions) -> logging.Handler:
-        encode, flush = FORMATS[logger.format], LEVELS[logger.flush_level]
+        encode, flush = encoder(logger.format, logger.file_path), LEVELS[logger.flush_level]
         return QueueHandler(queues[name], writer, origin, encode, flush)
 
     _install(options, handler)
@@ -113,7 +113,7 @@ def _install(
 
 
 def _queue(options: LoggerOptions, origin: Origin) -> LineQueue:
-    encode = FORMATS[options.format]
+    encode = encoder(options.format, options.file_path)
     return LineQueue(
         LogFile(options.file_path),
         options.message_queue_size,

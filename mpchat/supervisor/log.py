@@ -2,7 +2,8 @@
 
 Rules. Never waits: a full pipe costs the line, and the next line that goes through reports how many were
 lost. Until the plan says where and how the service logs, lines go to stderr as they are. A text of
-several lines, such as a worker's traceback, becomes as many log lines, so that none of it is cut.
+several lines, such as a worker's traceback, becomes as many log lines, so that none of it is cut; in the
+format ``text`` they are lines of a traceback.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
 from mpchat.linux import system
 from mpchat.loglines.file import DirectLog
 from mpchat.loglines.line import timestamp
 
+_BLOCK_CHARACTERS = 2000
+"""Characters of a traceback that are written at once: few enough to fit, even if many are escaped."""
+_MARK_CHARACTERS = 12
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
@@ -32,7 +36,8 @@ class Log:
         self.generation: Callable[[], int] = lambda: 0
         self.level = self._own_level = _LEVELS["INFO"]
         self._ordered: int | None = None
-        self._direct = DirectLog("@stderr", "raw")
+        self._format = "raw"
+        self._direct = DirectLog("@stderr", self._format)
 
     def follow(self, path: str, log_format: str, level: int) -> None:
         """Log as the plan says.
@@ -47,7 +52,7 @@ class Log:
             text = f"cannot write the log {path}: {describe_os_error(error)}"
             raise StartError(text, ExitCode.CONFIG) from error
         self._direct.file.close()
-        self._direct = direct
+        self._direct, self._format = direct, log_format
         self._own_level = level
         self.order(self._ordered)
 
@@ -85,8 +90,25 @@ class Log:
             "worker": "supervisor",
             "generation": self.generation(),
         }
-        for line in text.splitlines():
+        first, *more = text.splitlines() or [""]
+        if self._format == "text":
+            for head, block in _blocks(first, more):
+                self._direct.write(fields, head, block)
+            return
+        for line in (first, *more):
             self._direct.write(fields, line)
+
+
+def _blocks(first: str, more: list[str]) -> Iterator[tuple[str, str]]:
+    """Return texts with tracebacks, none of which is long enough to be cut."""
+    head, block, size = first, list[str](), 0
+    for line in more:
+        if size + len(line) > _BLOCK_CHARACTERS and block:
+            yield head, "\n".join(block)
+            head, block, size = "(continued)", [], 0
+        block.append(line)
+        size += len(line) + _MARK_CHARACTERS
+    yield head, "\n".join(block)
 
 
 def say(text: str) -> None:

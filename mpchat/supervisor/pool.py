@@ -38,6 +38,7 @@ from mpchat.supervisor.states import (
     StopWorker,
 )
 from mpchat.supervisor.timing import Timing
+from mpchat.supervisor.words import LastWords
 
 
 class Pool:
@@ -72,7 +73,7 @@ class Pool:
         self._forks = forks
         self._heartbeats = Heartbeats(timing.help)
         self._adoption = Adoption()
-        self._last_words = ""
+        self._last_words = LastWords(timing.last_words_limit)
         self._last_end = ""
         self._failures: dict[int, str] = {}
         self._adopt_at = 0.0
@@ -249,10 +250,8 @@ class Pool:
         self._scoreboard.zero_gauges(worker.slot, worker.row)
         reason = f": {worker.kill_reason}" if worker.kill_reason else ""
         text = f"{worker.name} pid {worker.pid}: {how}{reason}"
-        if words:
-            self._last_words = words
-            text += f"\n{words}"
-        self._last_end = text
+        self._last_end = f"{text}\n{words}" if words else text
+        text += self._last_words.to_log(worker.pid, words, now)
         (self._log.info if worker.status == 0 else self._log.error)(text)
         self._tell_policy(Event.GONE, worker, now)
 
@@ -294,7 +293,6 @@ class Pool:
             )
         except OSError as error:
             self._last_end = f"{name} cannot be started: {error.strerror}"
-            self._last_words = self._last_words or self._last_end
             self._log.error(self._last_end)
             return self.policy.on(Event.GONE, action.worker, now)
         self._forks.flush()
@@ -328,8 +326,12 @@ class Pool:
         if not failed:
             return ExitCode.OK
         tries = self._timing.start_failures
+        said = self._last_words.latest or self._last_end or "nothing"
+        if self._editions.current.plan.log_path == "@stderr":
+            # The log has shown the traceback, and whoever reads this has seen it.
+            said = said.rpartition("\n")[2]
         say(f"mpchat: no worker could start ({tries} tries each); the last one said:")
-        say(self._last_words or "nothing")
+        say(said)
         return ExitCode.SOFTWARE
 
 

@@ -66,6 +66,9 @@ class Timing:
     abort_limit: float = _number(
         0.5, "s", "A stuck worker has this long to write its stack, before SIGKILL"
     )
+    last_words_limit: float = _number(
+        60, "s", "The same last words of another worker are logged again after this long"
+    )
     recovery: float = _number(
         5,
         "s",

@@ -26,7 +26,8 @@ from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
 from mpchat.errors import ConfigError, Problem
-from mpchat.logs.options import LoggingOptions
+from mpchat.loglines.readable import is_terminal
+from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ServerOptions
 from mpchat.template import hooks
@@ -210,7 +211,7 @@ class _Loader:
             workers=self.static.task_processors[pool],
             threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
             server=self._with_socket_paths(server),
-            logging=self._with_log_paths(frame["logging"]),
+            logging=self._with_logs(frame["logging"]),
             components=plans,
             keys=keys,
             dynamic_layers=layers,
@@ -248,14 +249,17 @@ class _Loader:
             server = server.model_copy(update={"control_socket": control})
         return server
 
-    def _with_log_paths(self, logging: LoggingOptions) -> LoggingOptions:
-        loggers = {
-            name: options
-            if options.file_path.startswith("@")
-            else options.model_copy(update={"file_path": self._beside(options.file_path)})
-            for name, options in logging.loggers.items()
-        }
+    def _with_logs(self, logging: LoggingOptions) -> LoggingOptions:
+        loggers = {name: self._with_log(options) for name, options in logging.loggers.items()}
         return logging.model_copy(update={"loggers": loggers})
+
+    def _with_log(self, logger: LoggerOptions) -> LoggerOptions:
+        changes = {}
+        if not logger.file_path.startswith("@"):
+            changes["file_path"] = self._beside(logger.file_path)
+        if "format" not in logger.model_fields_set and is_terminal(logger.file_path):
+            changes["format"] = "text"
+        return logger.model_copy(update=changes)
 
     def _path(self, name: str, *more: str | int) -> tuple[str | int, ...]:
         return ("components_manager", "components", name, *more)

@@ -89,14 +89,16 @@ class Watch:
         more = f" ({self._unreported} more since the last warning)" if self._unreported else ""
         self._unreported = 0
         stack = "".join(traceback.format_list(traceback.StackSummary.extract(_lines(frames))))
-        log.warning(
-            "%s has held the event loop for %.2f s, and every client of this worker waits%s: run "
-            "blocking calls with asyncio.to_thread\n%s",
-            _who(frames),
-            seconds,
-            more,
-            stack,
+        text = (
+            f"{_who(frames)} has held the event loop for {seconds:.2f} s, and every client of this "
+            f"worker waits{more}: run blocking calls with asyncio.to_thread"
         )
+        # The logger's own stack would be that of this thread.
+        record = log.makeRecord(
+            log.name, logging.WARNING, __file__, 0, text, (), None, sinfo=stack.rstrip("\n")
+        )
+        if log.isEnabledFor(record.levelno):
+            log.handle(record)
 
 
 def stack_of_this_thread() -> Callable[[], list[FrameType]]:

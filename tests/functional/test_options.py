@@ -174,7 +174,12 @@ async def test_size_limits_of_plain_http(serve: Serve, sent: bytes, status: int)
 )
 @pytest.mark.parametrize(
     ("log_format", "part"),
-    [("tskv", "\ttext=GET /ping"), ("ltsv", "\ttext:GET /ping"), ("json", '"text": "GET /ping')],
+    [
+        ("tskv", "\ttext=GET /ping"),
+        ("ltsv", "\ttext:GET /ping"),
+        ("json", '"text": "GET /ping'),
+        ("text", "-1 GET /ping 200 from "),
+    ],
 )
 async def test_loggers_file_format_and_level(
     serve: Serve, service_tmpdir: Path, log_format: str, part: str

@@ -55,6 +55,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "sendto": (e.EAGAIN, e.ENOBUFS, e.ECONNREFUSED),
     # These fail for arguments only, which are ours.
     "umask": (),
+    "isatty": (),
     "close_socket": (),
     "sigaction": (),
     "sigmask": (),

@@ -79,6 +79,18 @@ def test_the_beginning_and_the_end_of_a_traceback_stay() -> None:
     assert found.count(CUT) == 1
 
 
+@pytest.mark.parametrize("log_format", FORMATS)
+@given(text=TEXTS, traceback=TEXTS)
+def test_a_traceback_leaves_room_for_its_text(log_format: str, text: str, traceback: str) -> None:
+    line = to_line(FORMATS[log_format], {"module": "m"}, text, traceback)
+    assert len(line) <= LINE_BYTES
+    found = read_line(log_format, line)["text"]
+    whole = f"{text}\n{traceback}" if traceback else text
+    assert found == whole or CUT in found
+    assert found.startswith(text[:100])
+    assert found.endswith(whole[-100:])
+
+
 def test_formats_are_those_of_userver() -> None:
     fields: dict[str, str | int] = {
         "timestamp": "T",

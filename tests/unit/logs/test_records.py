@@ -10,7 +10,7 @@ import sys
 
 from mpchat.loglines.line import FORMATS
 from mpchat.logs.connection import CONNECTION
-from mpchat.logs.records import Origin, line_of, text_of
+from mpchat.logs.records import Origin, line_of, text_of, traceback_of
 
 ORIGIN = Origin("main/0", 3)
 
@@ -68,7 +68,9 @@ def test_the_traceback_and_the_stack_are_part_of_the_text() -> None:
     except KeyError:
         made.exc_info = sys.exc_info()
     made.stack_info = "Stack (most recent call last): …"
-    text = text_of(made)
+    assert text_of(made) == "the handler failed"
+    assert traceback_of(made) == str(fields(made)["text"]).partition("\n")[2]
+    text = str(fields(made)["text"])
     assert text.startswith("the handler failed\nTraceback (most recent call last):\n")
     assert text.endswith("KeyError: 'no such room'\nStack (most recent call last): …")
 

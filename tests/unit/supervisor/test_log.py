@@ -44,6 +44,22 @@ def test_nothing_of_a_traceback_is_cut_out(tmp_path: Path) -> None:
     assert lines == ["worker main/0 pid 7: exit status 1", *frames, "KeyError: 'room'"]
 
 
+def test_for_people_a_traceback_stands_below_its_line(tmp_path: Path) -> None:
+    frames = [f'  File "service.py", line {number}, in f' for number in range(1000)]
+    log = Log()
+    log.follow(str(tmp_path / "log"), "text", 20)
+    log.info("stopping")
+    log.info("")
+    log.error("\n".join(["worker main/0 pid 7: exit status 1", *frames, "KeyError: 'room'"]))
+    lines = (tmp_path / "log").read_text().splitlines()
+    heads = [line.split(" ", 1)[1] for line in lines if not line.startswith("  | ")]
+    assert heads[:2] == ["INFO supervisor stopping", "INFO supervisor "]
+    assert heads[2] == "ERROR supervisor worker main/0 pid 7: exit status 1"
+    assert set(heads[3:]) == {"ERROR supervisor (continued)"}
+    shown = [line.removeprefix("  | ") for line in lines if line.startswith("  | ")]
+    assert shown == [*frames, "KeyError: 'room'"]
+
+
 def test_a_moved_file_is_begun_anew_and_a_missing_folder_told(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "log"

@@ -43,7 +43,7 @@ class Log(logging.Handler):
         self._blocking = blocking
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        self.lines.append(record.getMessage() + "\n" + (record.stack_info or ""))
         if self._blocking is not None:
             self._blocking.let_go.set()
 

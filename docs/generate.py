@@ -20,10 +20,14 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 import mpchat
+from mpchat.auth.bearer import BearerAuth
+from mpchat.auth.cookie import CookieAuth
 from mpchat.compiled import SWITCH
+from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.handler_base import AuthOptions, HandlerBase
+from mpchat.components.identity import Identity
 from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
@@ -75,6 +79,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ),
     ("websocket-handler.permessage-deflate", DeflateOptions),
     ("handler-ping, and every handler of plain HTTP", HandlerBase.Options),
+    ("websocket-handler.auth", AuthOptions),
+    ("bearer", BearerAuth.Options),
+    ("signed-cookie", CookieAuth.Options),
     ("tests-control", TestsControl.Options),
 )
 
@@ -109,13 +116,24 @@ SIGNALS = (
 REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebsocketHandlerBase, set()),
     (WebSocketConnection, set()),
-    (Context, set()),
+    (Context, {"belongs_to"}),
+    (Identity, set()),
     (HandlerBase, set()),
     (response, set()),
+    (AuthCheckerBase, set()),
+    (BearerAuth, {"__init__", "check", "on_config_update", "start"}),
+    (CookieAuth, {"__init__", "check"}),
     (Component, set()),
     (
         Components,
-        {"background_under_construction", "build", "name_under_construction", "start", "stop"},
+        {
+            "background_under_construction",
+            "build",
+            "config_updated",
+            "name_under_construction",
+            "start",
+            "stop",
+        },
     ),
     (OptionsModel, set()),
     (Key, {"default_json", "validate"}),
@@ -140,6 +158,7 @@ EXCEPTIONS = (
     ("ConnectionClosedError", "The same, with another code, or without a Close"),
     ("ConcurrencyError", "A second `recv` at the same time, or a second ping with the same data"),
     ("ProtocolError", "`close` with a code that must not be sent, or with too long a reason"),
+    ("Unauthorized", "Raise it in a checker or in `handle_handshake`: the client gets 401"),
     ("ComponentError", "A component is missing, depends on itself, or did not start"),
     ("ControlError", "A component's reload failed; the text says why"),
 )
@@ -333,7 +352,7 @@ def handlers() -> str:
                 continue
             title = name if isinstance(member, property) else _signature(function)
             lines += [f"### `{title}`", "", *_docstring(function)]
-    lines += ["## Exceptions", "", "All but the last two are those of `websockets`.", ""]
+    lines += ["## Exceptions", "", "All but the last three are those of `websockets`.", ""]
     lines += ["| Exception | Raised when |", "| --- | --- |"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
     return "\n".join(lines) + "\n"

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from websockets.http11 import Request as Request
     from websockets.http11 import Response as Response
 
+    from mpchat.auth.bearer import BearerAuth as BearerAuth
+    from mpchat.auth.cookie import CookieAuth as CookieAuth
+    from mpchat.components.auth import AuthCheckerBase as AuthCheckerBase
+    from mpchat.components.auth import Unauthorized as Unauthorized
     from mpchat.components.component import Component as Component
     from mpchat.components.component import ComponentError as ComponentError
     from mpchat.components.component import Components as Components
     from mpchat.components.context import Context as Context
     from mpchat.components.handler_base import HandlerBase as HandlerBase
+    from mpchat.components.identity import Identity as Identity
     from mpchat.components.list import ComponentList as ComponentList
     from mpchat.config.types import ConfigPath as ConfigPath
     from mpchat.config.types import Duration as Duration
@@ -48,6 +53,8 @@ FORM = use_compiled(os.path.dirname(__file__), os.environ)
 """How the hot path runs in this process."""
 
 _HOMES = {
+    "AuthCheckerBase": "mpchat.components.auth",
+    "BearerAuth": "mpchat.auth.bearer",
     "Component": "mpchat.components.component",
     "ComponentError": "mpchat.components.component",
     "ComponentList": "mpchat.components.list",
@@ -59,8 +66,10 @@ _HOMES = {
     "ConnectionClosedOK": "websockets.exceptions",
     "Context": "mpchat.components.context",
     "ControlError": "mpchat.ipc.control",
+    "CookieAuth": "mpchat.auth.cookie",
     "Duration": "mpchat.config.types",
     "HandlerBase": "mpchat.components.handler_base",
+    "Identity": "mpchat.components.identity",
     "Key": "mpchat.dynamic_config.keys",
     "OptionsModel": "mpchat.config.types",
     "Ping": "mpchat.handlers.ping",
@@ -68,6 +77,7 @@ _HOMES = {
     "Request": "websockets.http11",
     "Response": "websockets.http11",
     "Snapshot": "mpchat.dynamic_config.snapshot",
+    "Unauthorized": "mpchat.components.auth",
     "WebSocketConnection": "mpchat.websocket.connection",
     "WebsocketHandlerBase": "mpchat.websocket.handler",
     "daemon_main": "mpchat.daemon",

@@ -130,6 +130,12 @@ class Component:
         the drain's deadline the worker is killed, even if a ``stop`` still runs.
         """
 
+    def on_config_update(self) -> None:
+        """Override to follow a reload, also by reading files of your own again: ``self.config`` is new.
+
+        Called in every worker, not at the start. It must not block for long. An exception is logged.
+        """
+
     def on_all_components_loaded(self) -> None:
         """Override for work that needs every component started; the first client comes afterwards."""
 
@@ -233,6 +239,14 @@ class Components:
                 raise ComponentError(f"component {name} failed to start: {error}") from error
         for component in self._built.values():
             component.on_all_components_loaded()
+
+    def config_updated(self) -> None:
+        """Call all ``on_config_update``; the log names a component that fails."""
+        for name, component in self._built.items():
+            try:
+                component.on_config_update()
+            except Exception:
+                log.exception("component %s failed to follow the new dynamic config", name)
 
     async def stop(self) -> None:
         """Call all ``on_all_components_are_stopping``, then stop the components, both in reverse order.

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
+from mpchat.components.identity import Identity
 from mpchat.dynamic_config.snapshot import Snapshot
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+
+_NO_TAGS: frozenset[str] = frozenset()
+
+
+class Connection(Protocol):
+    """What ends when its identity expires."""
+
+    def follow_expires(self) -> None:
+        """Another ``expires`` counts from now on."""
 
 
 class Context:
@@ -24,7 +36,9 @@ class Context:
 
     # Rare parts are made on first use: ten thousand idle connections have a context each.
     __slots__ = (
+        "_connection",
         "_data",
+        "_identity",
         "_response_headers",
         "_snapshot",
         "body",
@@ -47,6 +61,53 @@ class Context:
         self._snapshot = snapshot
         self._data: dict[str, Any] | None = None
         self._response_headers: list[tuple[str, str]] | None = None
+        self._identity: Identity | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the connection or request belongs to, an ``Identity``; None if nobody knows.
+
+        The checkers of the option ``auth`` set it. ``handle_handshake`` or ``handle`` may set it, too.
+        """
+        return self._identity
+
+    @identity.setter
+    def identity(self, identity: Identity | None) -> None:
+        self._identity = identity
+        if self._connection is not None:
+            self._connection.follow_expires()
+
+    @property
+    def user(self) -> str | None:
+        """The name of the user, ``identity.user``; None if nobody knows."""
+        return self._identity.user if self._identity is not None else None
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags of the user, ``identity.tags``."""
+        return self._identity.tags if self._identity is not None else _NO_TAGS
+
+    @property
+    def expires(self) -> float | None:
+        """When the identity expires, in seconds since 1970; None: never.
+
+        A connection is then closed with 4401. To renew it, set a later time.
+
+        Raises:
+            RuntimeError: Set without an identity.
+        """
+        return self._identity.expires if self._identity is not None else None
+
+    @expires.setter
+    def expires(self, expires: float | None) -> None:
+        if self._identity is None:
+            raise RuntimeError("set context.identity first: nobody's identity cannot expire")
+        self.identity = replace(self._identity, expires=expires)
+
+    def belongs_to(self, connection: Connection | None) -> None:
+        """Have a connection follow ``expires``, until None is given."""
+        self._connection = connection
 
     @property
     def data(self) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from websockets.http11 import Request, Response
 
+from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
-from mpchat.config.types import Count
+from mpchat.config.types import Count, OptionsModel
 from mpchat.logs.levels import LEVELS, Level
 
 
@@ -30,12 +31,27 @@ def _check_method(method: str) -> str:
     return method
 
 
+class AuthOptions(OptionsModel):
+    """Who may use a handler."""
+
+    types: Annotated[
+        tuple[str, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            description="Names of checkers in the component list, such as `bearer`. The first that "
+            "finds credentials of its kind decides; a request without any gets 401",
+        ),
+    ]
+
+
 class HandlerBase(Component):
     """Base of handlers for plain HTTP (userver's HttpHandlerBase): derive and answer requests.
 
     One object serves all requests of its worker at once.
 
     Attributes:
+        checkers: The checkers that the option ``auth`` names.
         logger: The handler's ``logging.Logger``, ``mpchat.handlers.NAME``. The option ``log-level`` and
             an entry of this name in the logging config apply to it.
     """
@@ -68,6 +84,10 @@ class HandlerBase(Component):
             Count | None,
             Field(description="Handshakes of this handler in the service; then 503"),
         ] = None
+        auth: Annotated[
+            AuthOptions | None,
+            Field(description="Checkers of clients, below; by default everybody is served"),
+        ] = None
         log_level: Annotated[
             Level | None,
             Field(
@@ -78,6 +98,8 @@ class HandlerBase(Component):
     def __init__(self, options: Any, components: Components) -> None:
         """Override like Component's."""
         super().__init__(options, components)
+        names = options.auth.types if options.auth is not None else ()
+        self.checkers = tuple(components.find(AuthCheckerBase, name) for name in names)
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
 

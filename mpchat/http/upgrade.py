@@ -22,6 +22,8 @@ UPGRADE_TO_WEBSOCKET = {
 """What a 426 names: what is spoken on the path (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
 
 VERSION = "13"
+TOKEN_OFFER = "base64url.bearer."
+"""Beginning of a subprotocol that is a token: a page can send no other header with a WebSocket."""
 
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")
 _PROTOCOL = re.compile(f"{TCHAR}+(?:/{TCHAR}+)?")
@@ -73,6 +75,19 @@ def check_handshake(method: str, fields: Fields) -> None:
     keys = fields.get("sec-websocket-key", ())
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise bad_request("expected one Sec-WebSocket-Key of 16 bytes in base64")
+
+
+def check_token_offer(fields: Fields, subprotocol: str | None) -> None:
+    """Check that a token is offered beside a subprotocol that was selected.
+
+    Raises:
+        HttpError: 400. A browser would refuse a 101 that selects none of its offers.
+    """
+    if subprotocol is None and "sec-websocket-protocol" in fields:
+        offers = split_list(fields["sec-websocket-protocol"])
+        if any(offer.startswith(TOKEN_OFFER) for offer in offers):
+            text = "offer a subprotocol that this path has beside the token: a browser refuses an answer"
+            raise bad_request(f"{text} that selects none")
 
 
 def _elements(values: list[str], name: str, item: re.Pattern[str]) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ _LIMITED = (
     _limit("max-control-frames-per-second", "connections", "Connections ended with 1008"),
     _limit("message-timeout", "connections", "Connections ended with 1008"),
     _limit("idle-timeout", "connections", "Connections ended with 1001"),
+    _limit("expires", "connections", "Connections ended with 4401, since their identity expired"),
     _limit("ping-timeout", "connections", "Connections ended with 1011"),
     _limit("write-timeout", "connections", "Connections cut off"),
     _limit("descriptors", "pauses", "Pauses in accepting, for lack of descriptors or memory"),

@@ -14,13 +14,14 @@ from typing import Any, Protocol, cast
 
 from websockets.http11 import Response
 
+from mpchat.components.auth import authenticate, refuse_expired
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.http.fields import split_list
 from mpchat.http.head import Head
 from mpchat.http.responses import refusal, response, serialise, switching
-from mpchat.http.upgrade import check_handshake, check_size
+from mpchat.http.upgrade import check_handshake, check_size, check_token_offer
 from mpchat.logs.connection import CONNECTION
 from mpchat.server.registry import Registry, Waiting
 from mpchat.server.services import ClientServices
@@ -110,9 +111,16 @@ class Exchange:
 
     async def _answer(self, handler: HandlerBase, context: Context) -> None:
         """Answer a plain request by its handler."""
+        request = self._head.request
         try:
-            answer = await handler.handle_non_websocket_request(self._head.request, context)
+            if handler.checkers:
+                await authenticate(handler.checkers, request, context)
+                refuse_expired(context, self._services.shared.wall_clock())
+            answer = await handler.handle_non_websocket_request(request, context)
             self._respond(handler, answer, keep=self._head.keep_alive)
+        except HttpError as error:
+            keep = self._head.keep_alive
+            self._respond(handler, refusal(error), keep=keep, reason=error.text)
         except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
         self._requester.task_done()
@@ -162,23 +170,25 @@ class Exchange:
         if reason is not None:
             services.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
-        if _has_hook(handler):
+        if handler.checkers or _has_hook(handler):
             return self._ask(handler, context, agreed)
         if not self._switch(handler, context, agreed):
             services.admission.release(handler, self._requester.client)
         return None
 
     async def _ask(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> None:
-        """Call the handler's hook, and answer the handshake accordingly."""
+        """Ask the handler's checkers and its hook, and answer the handshake accordingly."""
         upgraded = False
         try:
             async with asyncio.timeout(handler.options.handshake_timeout):
-                answer = await handler.handle_handshake(self._head.request, context)
+                answer = await self._decide(handler, context, agreed)
             if answer is None:
                 upgraded = self._switch(handler, context, agreed)
             else:
                 answer.headers.update(context.added_headers())
                 self._respond(handler, answer, keep=False)
+        except HttpError as error:
+            self._respond(handler, refusal(error), keep=False, reason=error.text)
         except TimeoutError:
             handler.logger.exception("handle_handshake took longer than handshake-timeout")
             text = "the service took too long to decide\n"
@@ -189,6 +199,22 @@ class Exchange:
             if not upgraded:
                 self._services.admission.release(handler, self._requester.client)
         self._requester.task_done()
+
+    async def _decide(
+        self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed
+    ) -> Response | None:
+        """Return the hook's refusal of a handshake, or None.
+
+        Raises:
+            HttpError: A checker's refusal.
+        """
+        check_token_offer(self._head.fields, agreed.subprotocol)
+        if handler.checkers:
+            await authenticate(handler.checkers, self._head.request, context)
+        answer = await handler.handle_handshake(self._head.request, context)
+        if answer is None:
+            refuse_expired(context, self._services.shared.wall_clock())
+        return answer
 
     def _switch(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> bool:
         """Make the connection a WebSocket; return False if the client has left."""

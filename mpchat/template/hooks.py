@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
@@ -43,8 +44,10 @@ _HOOKS = (
     _Hook(Component, "__init__", ("options", "components"), is_async=False),
     _Hook(Component, "start"),
     _Hook(Component, "stop"),
+    _Hook(Component, "on_config_update", is_async=False),
     _Hook(Component, "on_all_components_loaded", is_async=False),
     _Hook(Component, "on_all_components_are_stopping", is_async=False),
+    _Hook(AuthCheckerBase, "check", ("request", "context")),
     _Hook(HandlerBase, "handle_non_websocket_request", ("request", "context")),
     _Hook(WebsocketHandlerBase, "handle_handshake", ("request", "context")),
     _Hook(WebsocketHandlerBase, "handle", ("chat", "context"), is_required=True),

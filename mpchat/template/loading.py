@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
@@ -178,6 +179,7 @@ class _Loader:
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
         self._check_paths(plans)
+        self._check_auth(plans)
         self.problems += hooks.find_taken_names({plan.cls: None for plan in plans})
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
             text = "no handler to serve: no handler in the component list has a section"
@@ -360,6 +362,19 @@ class _Loader:
             if path in seen:
                 self._problem(self._path(plan.name, "path"), f"{seen[path]} already has {path}")
             seen[path] = plan.name
+
+    def _check_auth(self, plans: tuple[ComponentPlan, ...]) -> None:
+        """Check that every checker that a handler names is there."""
+        checkers = [plan.name for plan in plans if issubclass(plan.cls, AuthCheckerBase)]
+        for plan in plans:
+            if not issubclass(plan.cls, HandlerBase) or plan.options.auth is None:
+                continue
+            for number, name in enumerate(plan.options.auth.types):
+                if name not in checkers:
+                    path = self._path(plan.name, "auth", "types", number)
+                    known = ", ".join(checkers) or "none"
+                    text = f"expected a checker that is in the component list and has a section ({known})"
+                    self._problem(path, f"{text}, got '{name}'")
 
     def _dynamic(
         self, options: DynamicConfigOptions, fallbacks: DynamicConfigFallbacksOptions

@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
     limit: str
     """The option, one of LIMITS"""
     end: End
-    code: CloseCode
+    code: int
     reason: str
 
 
@@ -54,6 +54,7 @@ TOO_MANY_CONTROLS = _fails("max-control-frames-per-second", "too many control fr
 MESSAGE_TOO_SLOW = _fails("message-timeout", "a message took too long to arrive")
 IDLE = Verdict("idle-timeout", End.CLOSE, CloseCode.GOING_AWAY, "no messages for too long")
 NOT_READING = Verdict("write-timeout", End.ABORT, CloseCode.ABNORMAL_CLOSURE, "")
+EXPIRED = Verdict("expires", End.CLOSE, 4401, "the credentials have expired")
 NO_PONG = Verdict("ping-timeout", End.FAIL, CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
 
@@ -125,11 +126,13 @@ class Limits:
         "_clock",
         "_controls",
         "_due",
+        "_expires",
         "_messages",
         "_on_due",
         "_options",
         "_thresholds",
         "_uptake",
+        "_wall_clock",
         "_wheel",
         "wheel_tick",
     )
@@ -140,6 +143,7 @@ class Limits:
         thresholds: Thresholds,
         wheel: Wheel,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
         since: float,
         on_due: Callable[[], None],
     ) -> None:
@@ -147,6 +151,7 @@ class Limits:
         self._thresholds = thresholds
         self._wheel = wheel
         self._clock = clock
+        self._wall_clock = wall_clock
         self._on_due = on_due
         self._messages = self._rate(options.max_messages_per_second, since)
         self._bytes = self._rate(options.max_bytes_per_second, since)
@@ -158,6 +163,7 @@ class Limits:
         self._uptake: Uptake | None = None
         self._activity = -1
         self._active_at = 0.0
+        self._expires: float | None = None
         self._due = 0.0
         self.wheel_tick = 0
         if options.idle_timeout:
@@ -198,6 +204,12 @@ class Limits:
     def writing_resumed(self) -> None:
         """The client takes it again."""
         self._uptake = None
+
+    def identity_expires(self, at: float | None) -> None:
+        """Who the client is will be sure until then, in seconds since 1970; None: always."""
+        self._expires = at
+        if at is not None:
+            self._wait_for_expiry(at)
 
     def expire(self) -> None:
         """What the wheel calls: a time has to be judged."""
@@ -261,9 +273,24 @@ class Limits:
         return NOT_READING
 
     def judge_times(self, seen: Seen) -> Verdict | None:
-        """Judge how slowly a message comes, and for how long there was none."""
+        """Judge how slowly a message comes, for how long there was none, and who it is."""
         now = self._clock()
-        return self._judge_message(seen, now) or self._judge_idle(seen, now)
+        return (
+            self._judge_identity() or self._judge_message(seen, now) or self._judge_idle(seen, now)
+        )
+
+    def _judge_identity(self) -> Verdict | None:
+        if self._expires is None:
+            return None
+        if self._wall_clock() >= self._expires:
+            return EXPIRED
+        self._wait_for_expiry(self._expires)
+        return None
+
+    def _wait_for_expiry(self, at: float) -> None:
+        # The system's clock may be set meanwhile, and the machine may sleep.
+        wait = min(at - self._wall_clock(), self._thresholds.expiry_look_seconds)
+        self._wait(self._clock(), max(wait, self._thresholds.tick_seconds))
 
     def _judge_message(self, seen: Seen, now: float) -> Verdict | None:
         timeout = self._options.message_timeout

@@ -28,7 +28,7 @@ from websockets.utils import accept_key
 from mpchat.config.types import OptionsModel
 from mpchat.http.errors import bad_request
 from mpchat.http.fields import Fields
-from mpchat.http.upgrade import OFFERS
+from mpchat.http.upgrade import OFFERS, check_token_offer
 from mpchat.websocket.deflate import Agreement
 
 _SILENT = logging.getLogger("mpchat.websocket.control")
@@ -182,6 +182,7 @@ def agree(negotiator: ServerProtocol | None, fields: Fields) -> Agreed:
         extensions, agreed = negotiator.process_extensions(offers)
         subprotocol = negotiator.process_subprotocol(offers)
     except InvalidHandshake as error:
+        check_token_offer(fields, None)
         text = f"failed to open a WebSocket connection: {error}"
         raise bad_request(text) from error
     if extensions is not None:

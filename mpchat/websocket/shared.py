@@ -28,6 +28,8 @@ class Shared:
     count_limit: Callable[[str], None]
     """Counts what a limit has ended, by one of LIMITS"""
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+    """Seconds since 1970"""
 
     @cached_property
     def scratch(self) -> memoryview:

@@ -103,3 +103,5 @@ class Thresholds:
     """Checks for new messages within one ``idle-timeout``."""
     uptake_looks: int = 4
     """Checks within a timeout of whether the client has taken anything."""
+    expiry_look_seconds: float = 60.0
+    """Seconds between two looks at the clock by which an identity expires."""

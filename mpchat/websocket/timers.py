@@ -71,6 +71,9 @@ class TimedLife(Life):
         self._begin_keepalive()
         if Limits.are_wanted_from_the_start(self.options):
             self._ensure_limits()
+        self.context.belongs_to(self)
+        if self.context.expires is not None:
+            self.follow_expires()
 
     def to_state(self) -> State | None:
         state = super().to_state()
@@ -87,6 +90,7 @@ class TimedLife(Life):
 
     def _end_timers(self) -> None:
         self.shared.wheel.discard(self)
+        self.context.belongs_to(None)
         if self._limits is not None:
             self._limits.end()
             # It holds us as well: neither has to wait until garbage is looked for.
@@ -176,9 +180,21 @@ class TimedLife(Life):
         if self._limits is None:
             shared, options, since = self.shared, self.options, self.since
             self._limits = Limits(
-                options, shared.thresholds, shared.wheel, shared.clock, since, self._judge_times
+                options,
+                shared.thresholds,
+                shared.wheel,
+                shared.clock,
+                shared.wall_clock,
+                since,
+                self._judge_times,
             )
         return self._limits
+
+    def follow_expires(self) -> None:
+        """Close when the identity expires, as it stands now."""
+        expires = self.context.expires
+        if expires is not None or self._limits is not None:
+            self._ensure_limits().identity_expires(expires)
 
     def _judge_messages(self, limits: Limits) -> None:
         parser = self.parser

@@ -147,6 +147,7 @@ class _Worker:
         self.board = ServiceBoard(scoreboard, self.row, addresses)
         self.logs = logs
         self.server: Server | None = None
+        self.components: Components | None = None
         self.orders = Orders(channel)
         self.spare = Spare()
         self.background: set[asyncio.Task[None]] = set()
@@ -196,6 +197,7 @@ class _Worker:
         # Constructors may have set levels; those of the dynamic config take precedence.
         self.logs.levels.apply()
         await components.start()
+        self.components = components
         faulthandler.cancel_dump_traceback_later()
         server = Server(
             self.loop,
@@ -325,6 +327,8 @@ class _Worker:
         finally:
             fds.close(descriptor)
         self._follow_config()
+        if self.components is not None:
+            self.components.config_updated()
 
     def _follow_config(self) -> None:
         wanted = self.snapshot[LOG_DYNAMIC_DEBUG]

@@ -31,6 +31,7 @@ RUN_BY = {
     "docs/testing.md": ("docs/test_testing.py", {"python", "ini"}),
     "docs/coming-from-userver.md": ("docs/test_pages.py", {"python"}),
     "docs/coming-from-websockets.md": ("docs/test_pages.py", {"python"}),
+    "docs/authentication.md": ("docs/test_authentication.py", {"python", "yaml", "json"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml"}),
@@ -71,6 +72,7 @@ LISTED = {
     "pip install '.[test]'": "the tutorial's test types it",
     "pip install watchfiles": "needs somebody who edits",
     "task_processors:\n    main-task-processor:\n        worker_threads: 1": "is for a debugger",
+    "const encoded = btoa": "needs a browser",
     "async def test_orders(service_client)": "there is no service of orders",
 }
 """How a block begins, and why its page's test does not run it."""

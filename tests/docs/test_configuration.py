@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mpchat.auth.bearer import BearerAuth
+from mpchat.auth.cookie import CookieAuth
 from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config import fallback
 from mpchat.dynamic_config.json_file import read_json
@@ -39,6 +41,8 @@ components_manager:
         websocket-handler: {path: /chat}
         handler-ping: {path: /ping}
         tests-control: {path: "/tests/{action}"}
+        bearer: {}
+        signed-cookie: {key: 0123456789abcdef0123456789abcdef}
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
 
@@ -74,7 +78,8 @@ FIELDS = [*rows(DYNAMIC, "###")]
 def load(config: Any, folder: Path) -> Service:
     path = folder / "static_config.yaml"
     path.write_text(yaml.safe_dump(config))
-    return load_service(ConfigFiles(str(path)), default_component_list(), Sources())
+    components = default_component_list().append(BearerAuth).append(CookieAuth)
+    return load_service(ConfigFiles(str(path)), components, Sources())
 
 
 def section_of(config: Any, name: str) -> Any:

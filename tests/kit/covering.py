@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from mpchat.auth.bearer import BearerAuth
+from mpchat.auth.cookie import CookieAuth
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.lists import default_component_list
@@ -47,6 +49,9 @@ PLACES = {
     "DynamicConfigFallbacksOptions": "components.dynamic-config-fallbacks",
     "Component": _HANDLERS,
     "HandlerBase": _HANDLERS,
+    "AuthOptions": "components.*.auth",
+    "BearerAuth": _HANDLERS,
+    "CookieAuth": _HANDLERS,
     "WebsocketOptions": _HANDLERS,
     "DeflateOptions": "components.*.permessage-deflate",
     "NoLogSpans": "USERVER_NO_LOG_SPANS",
@@ -85,6 +90,7 @@ def options() -> dict[str, FieldInfo]:
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
+    assert {BearerAuth, CookieAuth}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from mpchat.auth.bearer import BearerAuth
+from mpchat.auth.cookie import CookieAuth
 from mpchat.components.component import Component
 from mpchat.config.files import ConfigFiles
 from mpchat.config.types import MAX_DEPTH, ConfigPath, OptionsModel
 from mpchat.dynamic_config.json_file import read_json
 from mpchat.errors import ConfigError, describe_os_error
 from mpchat.handlers.lists import default_component_list
+from mpchat.handlers.ping import Ping
 from mpchat.template.loading import Sources, load_service
 
 CONFIG = """\
@@ -126,3 +129,35 @@ def test_what_the_resolver_says_is_told_in_its_words() -> None:
     error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     assert describe_os_error(error) == "Name or service not known"
     assert describe_os_error(OSError("AF_UNIX path too long")) == "AF_UNIX path too long"
+
+
+AUTH = CONFIG.replace("{path: /chat,", "{path: /chat, auth: {types: [bearer]},")
+MISSING = (
+    "websocket-handler.auth.types[0]: expected a checker that is in the component list and has a"
+)
+
+
+def test_a_handlers_checkers_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for components, section in (
+        (default_component_list(), ""),
+        (default_component_list().append(BearerAuth), ""),
+        (default_component_list().append(Ping, "bearer"), "        bearer: {path: /x}\n"),
+    ):
+        path.write_text(AUTH + section)
+        with pytest.raises(ConfigError) as caught:
+            load_service(ConfigFiles(str(path)), components, Sources())
+        assert MISSING in str(caught.value)
+    path.write_text(f"{AUTH}        bearer: {{}}\n")
+    components = default_component_list().append(BearerAuth)
+    assert load_service(ConfigFiles(str(path)), components, Sources())
+
+
+def test_a_short_key_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{CONFIG}        signed-cookie: {{key: s3cret}}\n")
+    components = default_component_list().append(CookieAuth)
+    with pytest.raises(ConfigError) as caught:
+        load_service(ConfigFiles(str(path)), components, Sources())
+    assert "signed-cookie.key: expected a key of at least 32 characters" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

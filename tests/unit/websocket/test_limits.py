@@ -95,7 +95,7 @@ class Wheel:
 def watched(clock: Clock, **options: Any) -> tuple[Limits, Wheel]:
     wheel: Any = Wheel()
     given = WebsocketOptions.model_validate({"path": "/", **options})
-    return Limits(given, Thresholds(), wheel, clock, clock.now, lambda: None), wheel
+    return Limits(given, Thresholds(), wheel, clock, clock, clock.now, lambda: None), wheel
 
 
 def seen(received: int = 0, sent: int = 0, *, within: bool = False, reading: bool = True) -> Seen:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
@@ -129,14 +129,18 @@ class Scoreboard:
         """Store one of SLOT_NAMES; only for the supervisor."""
         self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value
 
-    def row(self, slot: int, row: int) -> Row:
-        """Return the row for writing; only its owner may ask for it."""
+    def row(self, slot: int, row: int, wall_clock: Callable[[], float] = time.time) -> Row:
+        """Return the row for writing; only its owner may ask for it.
+
+        ``wall_clock`` returns seconds since 1970, the same in all workers.
+        """
         start = _start(slot, row)
         handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
         return Row(
             self._items[start : start + _WIDTH],
             self._items[handlers : handlers + HANDLERS],
             self._items[handlers + HANDLERS : handlers + _HANDLER_WIDTH],
+            wall_clock,
         )
 
     def read(self, slot: int, row: int, name: str) -> int:
@@ -192,10 +196,17 @@ class Scoreboard:
 class Row:
     """One worker's row; it continues the totals of the row's earlier workers."""
 
-    def __init__(self, items: memoryview, connections: memoryview, handshakes: memoryview) -> None:
+    def __init__(
+        self,
+        items: memoryview,
+        connections: memoryview,
+        handshakes: memoryview,
+        wall_clock: Callable[[], float],
+    ) -> None:
         self._items = items
         self._connections = connections
         self._handshakes = handshakes
+        self._wall_clock = wall_clock
         self._rare = self._continued(_RARE)
         self._traffic = self._continued(TRAFFIC)
         self._second = 0
@@ -240,7 +251,7 @@ class Row:
         for index, name, before in self._traffic:
             items[index] = before + getattr(counters, name)
         received = counters.messages_received
-        second = int(time.time())
+        second = int(self._wall_clock())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received

@@ -180,7 +180,7 @@ class Exchange:
         """Ask the handler's checkers and its hook, and answer the handshake accordingly."""
         upgraded = False
         try:
-            async with asyncio.timeout(handler.options.handshake_timeout):
+            async with self._services.timeout(handler.options.handshake_timeout):
                 answer = await self._decide(handler, context, agreed)
             if answer is None:
                 upgraded = self._switch(handler, context, agreed)

@@ -105,7 +105,6 @@ class HttpProtocol(asyncio.Protocol):
         name = self._accepted_from or transport.get_extra_info("peername")
         self.client = services.admission.client(name)
         self._waits = Waits(
-            services.loop,
             self._transport,
             services.shared,
             services.times,

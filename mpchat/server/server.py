@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
@@ -41,6 +42,8 @@ _SHOWN_PATH = 256
 class Server:
     """One worker's server.
 
+    ``timeout`` limits what follows to so many seconds.
+
     Attributes:
         drain: Ends all clients in order.
         registry: The open sockets.
@@ -57,15 +60,17 @@ class Server:
         board: ServiceBoard,
         stopping: asyncio.Event,
         balance: Balance,
+        timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout,
     ) -> None:
         access = AccessLog(snapshot, options.logger_access)
-        admission = Admission(board, handlers, options.listener, snapshot)
+        admission = Admission(board, handlers, options.listener, snapshot, shared.wall_clock)
         limits = options.listener.handler_defaults
         prefix = f"{os.getpid():x}"
         self.registry = Registry(shared, admission, access)
         self.services = ClientServices(
             loop=loop,
             times=Times(options),
+            timeout=timeout,
             routes=Routes(handlers),
             head_limits=HeadLimits(
                 limits.max_url_size, limits.max_headers_size, limits.max_request_size
@@ -79,7 +84,7 @@ class Server:
             },
             admission=admission,
             access=access,
-            dates=Dates(),
+            dates=Dates(shared.wall_clock),
             shared=shared,
             snapshot=snapshot,
             stopping=stopping,

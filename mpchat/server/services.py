@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from websockets.server import ServerProtocol
@@ -26,12 +27,14 @@ class ClientServices:
     Attributes:
         negotiators: For each WebSocket handler, by name, what agrees on subprotocol and extensions;
             None if it has neither.
+        timeout: Limits what follows to so many seconds, as ``asyncio.timeout``.
         stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
         ids: Names for connections, unique among the living workers.
     """
 
     loop: asyncio.AbstractEventLoop
     times: Times
+    timeout: Callable[[float], AbstractAsyncContextManager[object]]
     routes: Routes
     head_limits: HeadLimits
     negotiators: Mapping[str, ServerProtocol | None]

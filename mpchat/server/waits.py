@@ -48,9 +48,9 @@ class Waits:
         "_due",
         "_is_refused",
         "_looks",
-        "_loop",
         "_seconds",
         "_shared",
+        "_time",
         "_times",
         "_too_late",
         "_transport",
@@ -62,7 +62,6 @@ class Waits:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         shared: Shared,
         times: Times,
@@ -70,10 +69,10 @@ class Waits:
         *,
         admitted: bool,
     ) -> None:
-        self._loop = loop
         self._transport = transport
         self._shared = shared
         self._wheel = shared.wheel
+        self._time = shared.wheel.time
         self._looks = shared.thresholds.uptake_looks
         self._too_late = too_late
         self._times = times
@@ -91,14 +90,14 @@ class Waits:
             return
         self.stage = stage
         self._seconds = self._times.seconds[stage] if seconds is None else seconds
-        self._begun_at = self._loop.time()
+        self._begun_at = self._time()
         self._due = self._begun_at + self._seconds
         self._uptake = None
         self._look_in(self._seconds)
 
     def go_on(self) -> None:
         """Restart the time of the wait, after progress."""
-        self._due = self._loop.time() + self._seconds
+        self._due = self._time() + self._seconds
 
     def end(self) -> None:
         """End the wait."""
@@ -113,7 +112,7 @@ class Waits:
 
     def expire(self) -> None:
         """Check whether the client reads, and whether the time is over; the wheel calls this."""
-        stage, now = self.stage, self._loop.time()
+        stage, now = self.stage, self._time()
         if stage is None:
             # Only a socket beyond a limit has a timer but no wait.
             self._transport.abort()

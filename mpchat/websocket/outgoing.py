@@ -276,6 +276,7 @@ def let_through(transport: asyncio.Transport, fragment_size: int, limit: int) ->
     """Raise TCP_NOTSENT_LOWAT to the fragment size: large fragments cost 10 % more CPU in pieces."""
     unsent = min(fragment_size or limit, limit)
     if unsent > UNSENT:
-        client: socket.socket = transport.get_extra_info("socket")
-        if client.family != socket.AF_UNIX:
+        client: socket.socket | None = transport.get_extra_info("socket")
+        # A transport in memory has none.
+        if client is not None and client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)

@@ -8,10 +8,10 @@ and other clients are served in between.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from mpchat.websocket.thresholds import Thresholds
 
@@ -25,22 +25,44 @@ class Member(Protocol):
         """The time has come."""
 
 
-class Wheel:
-    """Members by the tick at which they expire."""
+class Timer(Protocol):
+    """A call that will be made."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, thresholds: Thresholds) -> None:
-        self._loop = loop
+    def cancel(self) -> None:
+        """Do not make it."""
+
+
+class Timers(Protocol):
+    """A clock with timers: the event loop, or a clock that a test advances."""
+
+    def time(self) -> float:
+        """Return the seconds since some moment."""
+
+    def call_at(self, when: float, callback: Callable[[], Any], /) -> Timer:
+        """Call ``callback`` from the loop when the clock has come to ``when``."""
+
+
+class Wheel:
+    """Members by the tick at which they expire.
+
+    Attributes:
+        time: Returns the time by which they do.
+    """
+
+    def __init__(self, timers: Timers, thresholds: Thresholds) -> None:
+        self._timers = timers
+        self.time = timers.time
         self._tick = thresholds.tick_seconds
         self._max_expired = thresholds.max_expired
         self._buckets: dict[int, set[Member]] = {}
         self._ticks: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def set(self, member: Member, delay: float) -> None:
         """Have ``member.expire`` called once, no earlier than in ``delay`` seconds."""
         if member.wheel_tick:
             self.discard(member)
-        tick = int((self._loop.time() + delay) / self._tick) + 1
+        tick = int((self.time() + delay) / self._tick) + 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
@@ -60,11 +82,11 @@ class Wheel:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._ticks[0] * self._tick, self._turn)
+        self._timer = self._timers.call_at(self._ticks[0] * self._tick, self._turn)
 
     def _turn(self) -> None:
         self._timer = None
-        now = math.floor(self._loop.time() / self._tick)
+        now = math.floor(self.time() / self._tick)
         left = self._max_expired
         try:
             while left and self._ticks and self._ticks[0] <= now:

@@ -31,6 +31,12 @@ class HttpResponse:
         return json_module.loads(self.content)
 
 
+def read_response(response: http.client.HTTPResponse) -> HttpResponse:
+    """Return a response with its whole body."""
+    names = {name.lower(): value for name, value in response.getheaders()}
+    return HttpResponse(response.status, names, response.read())
+
+
 @dataclass(frozen=True)
 class ServiceClient:
     """Sends plain HTTP requests to the service, each on a new connection.
@@ -78,17 +84,20 @@ class ServiceClient:
             names.setdefault("Content-Type", "application/json")
         if params:
             path += ("&" if "?" in path else "?") + urlencode(params)
-        return await asyncio.to_thread(self._request, method, "/" + path.lstrip("/"), names, data)
+        return await self._send(method, "/" + path.lstrip("/"), names, data)
 
-    def _request(
+    async def _send(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | str | None
+    ) -> HttpResponse:
+        return await asyncio.to_thread(self._send_by_thread, method, path, headers, data)
+
+    def _send_by_thread(
         self, method: str, path: str, headers: dict[str, str], data: bytes | str | None
     ) -> HttpResponse:
         connection = http.client.HTTPConnection("localhost", self.port, timeout=30)
         try:
             connection.request(method, path, body=data, headers=headers)
-            response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
-            return HttpResponse(response.status, names, response.read())
+            return read_response(connection.getresponse())
         finally:
             connection.close()
 

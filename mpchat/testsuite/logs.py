@@ -36,6 +36,9 @@ def _escaped(found: re.Match[str]) -> str:
 class CaptureLogs:
     """``async with capture_logs() as logs:`` captures the lines logged from here on."""
 
+    _seconds = DEADLINE
+    """Longest time until a record comes"""
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._begin = 0
@@ -55,7 +58,7 @@ class CaptureLogs:
         """Return the records so far that have these fields; ``text`` matches any part."""
         lines = self._service.stderr()[self._begin :].split("\n")[:-1]
         records = [parse_tskv(line) for line in lines]
-        return [record for record in records if _matches(record, fields)]
+        return [record for record in records if matches(record, fields)]
 
     async def wait_for(self, **fields: str) -> dict[str, str]:
         """Wait for a record, since workers write lines a moment after they log them.
@@ -63,15 +66,16 @@ class CaptureLogs:
         Raises:
             TimeoutError: No such record came.
         """
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + self._seconds
         while not (found := self.select(**fields)):
             if time.monotonic() > end:
-                raise TimeoutError(f"within {DEADLINE:g} s there was no record with {fields}")
+                raise TimeoutError(f"within {self._seconds:g} s there was no record with {fields}")
             await asyncio.sleep(0.01)
         return found[0]
 
 
-def _matches(record: dict[str, str], wanted: dict[str, str]) -> bool:
+def matches(record: dict[str, str], wanted: dict[str, str]) -> bool:
+    """Return whether a record has these fields; ``text`` matches any part."""
     return all(
         value in record.get(name, "") if name == "text" else record.get(name) == value
         for name, value in wanted.items()

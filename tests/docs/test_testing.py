@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+import mpchat.testing
 import mpchat.testsuite
+from mpchat.testing import Clock, Worker, connect, request, serve, serve_config
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.logs import CaptureLogs
@@ -24,6 +29,18 @@ def test_every_fixture_and_method_is_named() -> None:
     assert names - named == set()
 
 
+def test_what_works_without_a_port_is_named() -> None:
+    functions: list[Callable[..., Any]] = [connect, request, serve, serve_config]
+    names = {name for function in functions for name in inspect.signature(function).parameters}
+    # ``components`` in its other meaning, and what stands in the text.
+    names -= {"handler", "config", "method", "path", "json", "data", "params", "client"}
+    names |= {*mpchat.testing.__all__} - {"Worker"}
+    for cls in (Clock, Worker):
+        names |= {name for name in vars(cls) if not name.startswith("_")}
+    named = set(re.findall(r"`(\w+)[`(]", PAGE))
+    assert names - named == set()
+
+
 def test_its_code_runs(pytester: pytest.Pytester) -> None:
     for name in ("static_config.yaml", "dynamic_config_fallback.json"):
         (pytester.path / name).write_text((ROOT / name).read_text())
@@ -34,4 +51,4 @@ def test_its_code_runs(pytester: pytest.Pytester) -> None:
             (pytester.path / block.file).write_text(text)
         elif "/orders" not in block.text:
             (pytester.path / f"test_{number}.py").write_text(block.text)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=9)

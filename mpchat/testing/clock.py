@@ -1,0 +1,80 @@
+"""A clock that stands still until a test advances it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+_START = 1_800_000_000.0
+"""Seconds since 1970 at which a clock begins: the same in every run."""
+_TURNS = 20
+"""Turns of the event loop after each timer. From a ping to its pong are four; a handler may need more."""
+
+
+class Timer:
+    """A call that a clock makes when its time comes."""
+
+    def __init__(self, callback: Callable[[], Any]) -> None:
+        self.callback: Callable[[], Any] | None = callback
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+        self.callback = None
+
+
+class Clock:
+    """The time of a worker under test: every ping, time limit and rate of the server goes by it.
+
+    ``asyncio.sleep`` and ``asyncio.timeout`` in the code under test go by the event loop's own time.
+    """
+
+    def __init__(self) -> None:
+        self._now = _START
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = itertools.count()
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return self._now
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: all that is due happens in order, and the other side can react to each."""
+        end = self._now + seconds
+        # What the test has just done comes first.
+        await _settle()
+        while self._timers and self._timers[0][0] <= end:
+            when, _number, timer = heapq.heappop(self._timers)
+            callback = timer.callback
+            if callback is None:
+                continue
+            self._now = max(self._now, when)
+            # Not from this task: the server's code runs in callbacks of the loop.
+            asyncio.get_running_loop().call_soon(callback)
+            await _settle()
+        self._now = end
+
+    def call_at(self, when: float, callback: Callable[[], Any], /) -> Timer:
+        """Call ``callback`` from the event loop when the time has come."""
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        """Limit what follows to so many seconds, as ``asyncio.timeout``."""
+        async with asyncio.timeout(None) as limit:
+            loop = asyncio.get_running_loop()
+            timer = self.call_at(self._now + seconds, lambda: limit.reschedule(loop.time()))
+            try:
+                yield
+            finally:
+                timer.cancel()
+
+
+async def _settle() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

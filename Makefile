@@ -64,7 +64,7 @@ fuzz: $(VENV)/.test
 
 # What depends on the Python, by 3.12 to 3.15, compiled by each: those of this machine, and others from Debian's sid,
 # which needs root and mmdebstrap. For some: .venv/bin/python -m tests.pythons 3.13
-test-pythons: wheel
+test-pythons: wheel $(VENV)/.test
 	$(BIN)/python -m tests.pythons
 
 # The functional tests against the built wheel, compiled, in an environment of its own, beside a copy of the tests,
@@ -79,7 +79,7 @@ test-wheel: wheel
 
 # The package as it is installed: from its distributions, with and without a C compiler, after an edit, and deploy/Dockerfile
 # step by step in minimal Debians, which needs root and mmdebstrap.
-test-install: wheel
+test-install: wheel $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/install/checks.py
 
 # What the compiled code does to memory: the WebSocket's unit tests, the differential one among them, and FUZZ seconds of
@@ -96,7 +96,7 @@ sanitize: $(VENV)/.test
 		../../$(BIN)/python -m tests.fuzz --only frames --seconds $(or $(FUZZ),60) $(if $(SEED),--seed $(SEED))
 
 # The unit in a minimal Debian with a real systemd: needs root, and Debian's mmdebstrap and systemd-container.
-systemd-test: wheel
+systemd-test: wheel $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
 
 # docs/proxies.md in real proxies, in twenty seconds on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
@@ -165,9 +165,15 @@ bench-quick: $(VENV)/.bench
 instructions: $(VENV)/.test
 	$(BIN)/python -m tests.instructions
 
-# The compiled wheel for this Python, and the source distribution, from which others are built.
-wheel: $(VENV)/.dev
-	MPCHAT_COMPILE=1 $(BIN)/python -m build --sdist --wheel --outdir dist .
+# What a release publishes, in dist: the compiled wheel for this Python, with the tag of the oldest C library that it runs
+# with, and the source distribution, from which others are built.
+wheel: $(VENV)/.release
+	rm -rf build/dist
+	MPCHAT_COMPILE=1 $(BIN)/python -m build --sdist --wheel --outdir build/dist .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir build/dist/repaired build/dist/*.whl
+	$(BIN)/check-wheel-contents build/dist/repaired
+	$(BIN)/twine check --strict build/dist/repaired/*.whl build/dist/*.tar.gz
+	mkdir -p dist && mv build/dist/repaired/*.whl build/dist/*.tar.gz dist
 
 clean:
 	rm -rf $(VENV) build dist loadtests/bench/peers/node_modules mpchat/_compiled *.egg-info
@@ -198,6 +204,10 @@ $(VENV)/.docs: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.release: pyproject.toml $(HOT) | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	@touch $@ $(VENV)/.serve
+
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,docs,dev]'
-	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench $(VENV)/.docs
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,docs,release,dev]'
+	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release

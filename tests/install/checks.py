@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.utils import parse_wheel_filename
 
 from mpchat.compiled import FOLDER, MODULES, SUFFIX
 from mpchat.testsuite.clients import WebsocketClient
@@ -113,6 +115,14 @@ def without_compiler(tmp_path: Path) -> str:
             if not is_compiler and not (folder / tool.name).exists():
                 (folder / tool.name).symlink_to(tool)
     return str(folder)
+
+
+def test_the_wheel_runs_with_a_c_library_of_2018() -> None:
+    """What auditwheel found: a newer compiler may ask for more."""
+    wheel = max((ROOT / "dist").glob("mpchat-*.whl"), key=lambda path: path.stat().st_mtime)
+    _name, _version, _build, tags = parse_wheel_filename(wheel.name)
+    found = [re.match(r"manylinux_2_(\d+)_", tag.platform) for tag in tags]
+    assert [int(match[1]) <= 28 for match in found if match] == [True]
 
 
 async def test_the_source_distribution_is_compiled_where_it_is_installed(

@@ -25,6 +25,7 @@ from mpchat.auth.cookie import CookieAuth
 from mpchat.compiled import SWITCH
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
+from mpchat.components.connections import Connections
 from mpchat.components.context import Context
 from mpchat.components.handler_base import AuthOptions, HandlerBase
 from mpchat.components.identity import Identity
@@ -135,6 +136,7 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
             "stop",
         },
     ),
+    (Connections, {"__init__"}),
     (OptionsModel, set()),
     (Key, {"default_json", "validate"}),
     (Snapshot, {"__init__"}),

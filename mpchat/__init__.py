@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mpchat.components.component import Component as Component
     from mpchat.components.component import ComponentError as ComponentError
     from mpchat.components.component import Components as Components
+    from mpchat.components.connections import Connections as Connections
     from mpchat.components.context import Context as Context
     from mpchat.components.handler_base import HandlerBase as HandlerBase
     from mpchat.components.identity import Identity as Identity
@@ -64,6 +65,7 @@ _HOMES = {
     "ConnectionClosed": "websockets.exceptions",
     "ConnectionClosedError": "websockets.exceptions",
     "ConnectionClosedOK": "websockets.exceptions",
+    "Connections": "mpchat.components.connections",
     "Context": "mpchat.components.context",
     "ControlError": "mpchat.ipc.control",
     "CookieAuth": "mpchat.auth.cookie",

@@ -14,7 +14,7 @@ from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
 _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
 _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
-_CONNECTION_COLUMNS = ("ID", "PEER", "PATH", "AGE")
+_CONNECTION_COLUMNS = ("ID", "PEER", "USER", "PATH", "AGE")
 _NOT_BEGUN = ("starting", "down", "away")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -70,6 +70,7 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
         [
             row["id"],
             row["peer"].replace(" ", "-"),
+            _word(row["user"]),
             row["path"],
             _duration(row["age_seconds"]),
             str(row["messages_received"]),
@@ -141,6 +142,13 @@ def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
     """Return whether a worker takes clients: whether it is ready and its loop is not stuck."""
     silent: float | None = worker.get("silent_seconds")
     return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
+
+
+def _word(text: str | None) -> str:
+    """Return any text as one word that no terminal obeys; an author may take it from a client."""
+    if not text:
+        return "-"
+    return "".join(char if char.isprintable() and char != " " else "�" for char in text)
 
 
 def _count(number: int, what: str) -> str:

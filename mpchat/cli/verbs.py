@@ -25,6 +25,7 @@ from mpchat.daemon import (
     run_service,
 )
 from mpchat.errors import ConfigError, ExitCode, StartError
+from mpchat.ipc.closing import IDENTITY_GONE
 from mpchat.ipc.control import PATIENCE, ControlError, ask
 from mpchat.scoreboard.scoreboard import SLOTS
 
@@ -145,15 +146,38 @@ def status(as_json: bool, **options: Any) -> None:
 
 
 @commands.command()
+@click.option("--user", metavar="NAME", help="Only those of this user.")
 @_operator_options
-def connections(as_json: bool, **options: Any) -> None:
+def connections(user: str | None, as_json: bool, **options: Any) -> None:
     """Show every open WebSocket connection of a running service."""
-    answer = _ask("connections", options)
-    for pid in answer["silent"]:
-        click.echo(
-            f"warning: worker pid {pid} did not answer; its connections are missing", err=True
-        )
+    answer = _ask("connections", options, user=user)
+    _warn_of_silent(answer)
     _print(answer, as_json, connection_lines)
+
+
+@commands.command()
+@click.option("--user", metavar="NAME", required=True, help="Whose connections to close.")
+@click.option(
+    "--code", type=int, default=IDENTITY_GONE, show_default=True, help="The code of the Close."
+)
+@click.option("--reason", default="", help="The reason in the Close.")
+@_operator_options
+def kick(user: str, code: int, reason: str, as_json: bool, **options: Any) -> None:
+    """Close the connections of a user in every worker.
+
+    The user may connect again: first see to it that the service refuses that.
+    """
+    answer = _ask("kick", options, user=user, code=code, reason=reason)
+    _warn_of_silent(answer)
+    count = len(answer["connections"])
+    text = f"closed {'1 connection' if count == 1 else f'{count} connections'}"
+    _print(answer, as_json, lambda _answer: iter([text]))
+
+
+def _warn_of_silent(answer: dict[str, Any]) -> None:
+    for pid in answer["silent"]:
+        text = f"warning: worker pid {pid} did not answer; its connections are missing"
+        click.echo(text, err=True)
 
 
 @commands.command()

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, TypeVarTuple
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
+from mpchat.ipc.messages import Report
 
 START_LIMIT = 20.0
 """Seconds for the start of one component: fewer than for a worker's, so that the log can name it."""
@@ -158,6 +159,16 @@ class ComponentError(MpchatError):
     """A component is missing, depends on itself, or failed to start; the text names it."""
 
 
+class Host(Protocol):
+    """What a worker's process does for its components."""
+
+    async def reload(self) -> int:
+        """Reload the dynamic config; see Components.reload_dynamic_config."""
+
+    async def report(self, report: Report) -> list[dict[str, Any]]:
+        """Return a row for each connection in any worker that the report is about."""
+
+
 class Components:
     """The components of one worker. A component's constructor gets this object to find others."""
 
@@ -165,11 +176,11 @@ class Components:
         self,
         plans: Sequence[Planned],
         snapshot: Callable[[], Snapshot],
-        reload: Callable[[], Awaitable[int]],
+        host: Host,
     ) -> None:
         self.snapshot = snapshot
+        self.host = host
         self._plans = {plan.name: plan for plan in plans}
-        self._reload = reload
         self._built: dict[str, Component] = {}
         self._building: list[str] = []
         self._background: dict[str, Background] = {}
@@ -220,7 +231,7 @@ class Components:
         Raises:
             ControlError: The config is bad (the old one stays), or a worker does not confirm it.
         """
-        return await self._reload()
+        return await self.host.reload()
 
     async def start(self, limit: float = START_LIMIT) -> None:
         """Start all components, then call their ``on_all_components_loaded``.

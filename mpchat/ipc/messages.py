@@ -268,9 +268,10 @@ class Order:
     """An order to the service: from an operator through the monitor, or from a test through a worker.
 
     OrderDone with the same number answers it: ``reload`` when every worker has applied the config;
-    ``connections`` (descriptor: the socket that workers report on) and ``log-level`` (arguments: those of
-    LogLevel) when the order has gone to every process; ``scale`` (argument: count) when ``count`` workers
-    are ready; ``restart`` (argument: slot, or None for all) when new workers have replaced the old ones.
+    ``connections`` (arguments: those of Report; descriptor: the socket that workers report on) and
+    ``log-level`` (arguments: those of LogLevel) when the order has gone to every process;
+    ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
+    for all) when new workers have replaced the old ones.
     """
 
     number: int
@@ -301,6 +302,14 @@ class LogLevel:
 @dataclass(frozen=True)
 class Report:
     """Send the list of your connections. Descriptor: a SOCK_SEQPACKET socket for JSON packets."""
+
+    user: str | None = None
+    """Only those of this user"""
+    tag: str | None = None
+    """Only those whose user has this tag"""
+    code: int | None = None
+    """Close them with this code"""
+    reason: str = ""
 
 
 Message: TypeAlias = (
@@ -364,7 +373,7 @@ def receive(channel: Channel) -> tuple[Message, list[int]] | None:
         return None
     kind, body, descriptors = received
     try:
-        return _parse(kind, body), descriptors
+        return parse(kind, body), descriptors
     except MalformedMessage:
         fds.close_all(descriptors)
         raise
@@ -390,7 +399,12 @@ def receive_from(
     return received
 
 
-def _parse(kind: str, body: dict[str, Any]) -> Message:
+def parse(kind: str, body: dict[str, Any]) -> Message:
+    """Return the message of this class with these values.
+
+    Raises:
+        MalformedMessage: There is no such class, or it does not take these values.
+    """
     cls = _KINDS.get(kind)
     if cls is None:
         raise MalformedMessage(f"no message is called {kind[:100]!r}")

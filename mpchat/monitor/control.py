@@ -14,21 +14,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mpchat.ipc.closing import IDENTITY_GONE, check_close
 from mpchat.ipc.control import MAX_REQUEST, ControlError
+from mpchat.ipc.messages import Report
 from mpchat.ipc.orders import Orders
-from mpchat.linux import system
+from mpchat.ipc.reports import gather_reports
 from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
 
 _CLIENTS = 64
 _IDLE_SECONDS = 30.0
-_REPORT_SECONDS = 2.0
-"""Seconds for the workers' reports; a worker that takes longer is busy or stuck, as status shows."""
-_PACKET = 128 * 1024
-"""Bytes for one packet of a report."""
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
-_VERBS = "status, connections, reload, log-level, scale, restart"
+_VERBS = "status, connections, kick, reload, log-level, scale, restart"
 
 
 class Control:
@@ -82,7 +80,9 @@ class Control:
                 case "status":
                     return {"ok": True, **await asyncio.to_thread(self._status.collect)}
                 case "connections":
-                    return {"ok": True, **await self._connections()}
+                    return {"ok": True, **await self._connections(request)}
+                case "kick":
+                    return {"ok": True, **await self._kick(request)}
                 case "log-level":
                     return {"ok": True, **await self._log_level(request)}
                 case "restart":
@@ -121,26 +121,27 @@ class Control:
         await self._orders.give("scale", arguments={"count": count})
         return {"workers": count}
 
-    async def _connections(self) -> dict[str, Any]:
-        near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        system.setblocking(near, False)
-        connections: list[dict[str, Any]] = []
+    async def _connections(self, request: dict[str, Any]) -> dict[str, Any]:
+        user = request.get("user")
+        if user is not None and not isinstance(user, str):
+            raise ControlError("connections takes the name of a user, or none for all users")
+        return await self._report(Report(user))
+
+    async def _kick(self, request: dict[str, Any]) -> dict[str, Any]:
+        user, reason = request.get("user"), request.get("reason", "")
+        code = request.get("code", IDENTITY_GONE)
+        if not isinstance(user, str) or not isinstance(reason, str):
+            raise ControlError("kick needs the name of a user, and takes a reason")
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise ControlError("kick takes a code, a number")
+        if mistake := check_close(code, reason):
+            raise ControlError(mistake)
+        return await self._report(Report(user, None, code, reason))
+
+    async def _report(self, report: Report) -> dict[str, Any]:
         silent = self._status.ready_pids()
-        with near:
-            with far:
-                await self._orders.give("connections", far.fileno())
-            loop = asyncio.get_running_loop()
-            try:
-                async with asyncio.timeout(_REPORT_SECONDS):
-                    # The loop ends when the last worker has closed its copy of the other end.
-                    while packet := await loop.sock_recv(near, _PACKET):
-                        report = json.loads(packet)
-                        connections += report["connections"]
-                        if report["last"]:
-                            silent.discard(report["pid"])
-            except TimeoutError:
-                pass  # The answer names the silent workers.
-        return {"connections": connections, "silent": sorted(silent)}
+        found = await gather_reports(self._orders, report)
+        return {"connections": found.connections, "silent": sorted(silent - found.reporters)}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

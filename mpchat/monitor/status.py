@@ -66,14 +66,7 @@ class Status:
 
     def ready_pids(self) -> set[int]:
         """Return the processes that serve clients."""
-        board = self._board
-        ready = WORKER_STATES.index("ready")
-        return {
-            board.slot(slot, f"pid_{row}")
-            for slot in range(board.service("slots"))
-            for row in range(ROWS)
-            if board.slot(slot, f"state_{row}") == ready
-        }
+        return self._board.ready_pids()
 
     def sample(self) -> None:
         """Record the CPU time of every worker."""

@@ -174,6 +174,16 @@ class Scoreboard:
         items = self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH]
         return sum(count_in(item, second) for item in items)
 
+    def ready_pids(self) -> set[int]:
+        """Return the processes that serve clients."""
+        ready = WORKER_STATES.index("ready")
+        return {
+            self.slot(slot, f"pid_{row}")
+            for slot in range(self.service("slots"))
+            for row in range(ROWS)
+            if self.slot(slot, f"state_{row}") == ready
+        }
+
     def zero_gauges(self, slot: int, row: int) -> None:
         """Zero the gauges of a dead worker; its totals stay."""
         start = _start(slot, row)

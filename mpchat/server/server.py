@@ -127,10 +127,19 @@ class Server:
         for number, protocol in enumerate(connections, 1):
             protocol.follow_keepalive(number / len(connections))
 
-    def connections_now(self) -> list[dict[str, Any]]:
-        """Return a row for operators for each open WebSocket connection."""
+    def connections_of(self, user: str | None, tag: str | None) -> list[WebSocketProtocol]:
+        """Return the open WebSocket connections of a user, and with a tag; None stands for any."""
+        return [
+            protocol
+            for protocol in self.registry.connections
+            if user in {None, protocol.context.user}
+            and (tag is None or tag in protocol.context.tags)
+        ]
+
+    def describe(self, connections: Iterable[WebSocketProtocol]) -> list[dict[str, Any]]:
+        """Return a row for operators for each of these connections."""
         now = self._clock()
-        return [describe_connection(protocol, now) for protocol in self.registry.connections]
+        return [describe_connection(protocol, now) for protocol in connections]
 
     def _on_socket(self, accepted: Accepted, address: Any) -> None:
         if address is not None:
@@ -144,11 +153,13 @@ class Server:
 
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
-    """Return a connection's row: peer, path, age, traffic, and the waiting messages and bytes."""
+    """Return a connection's row: peer, user, path, age, traffic, and the waiting messages and bytes."""
     parser, outgoing = protocol.parser, protocol.outgoing
     return {
         "id": protocol.context.id,
         "peer": str(protocol.client),
+        "user": protocol.context.user,
+        "tags": sorted(protocol.context.tags),
         "path": shown_target(protocol.target)[:_SHOWN_PATH],
         "age_seconds": round(now - protocol.since, 3),
         "messages_received": parser.received,

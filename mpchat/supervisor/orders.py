@@ -65,8 +65,8 @@ class Orders:
         match order.verb, order.arguments:
             case "reload", _:
                 self._reloading.ask(now, answer)
-            case "connections", _ if descriptors:
-                answer(self._report(descriptors[0]))
+            case "connections", selection if descriptors:
+                answer(self._report(messages.parse("Report", selection), descriptors[0]))
             case "connections", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
@@ -79,13 +79,13 @@ class Orders:
                 raise MalformedMessage(f"there is no order {order.verb} {order.arguments}")
         fds.close_all(descriptors)
 
-    def _report(self, descriptor: int) -> str:
+    def _report(self, report: messages.Message, descriptor: int) -> str:
         """Ask all workers for their connections; return why some cannot be asked, or nothing."""
         reasons = []
         for worker in self._family.workers.values():
             if worker.ready:
                 try:
-                    worker.send(messages.Report(), (descriptor,))
+                    worker.send(report, (descriptor,))
                 except OSError as error:
                     text = f"{worker.name} pid {worker.pid} cannot be asked: {error.strerror}"
                     reasons.append(text)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
+from mpchat.components.connections import Connections
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
@@ -48,6 +49,8 @@ _OURS = {
 }
 """userver's components that mpchat has, and how to add them to a component list."""
 
+_CONNECTIONS = ComponentPlan(Connections.name, Connections, Connections.Options())
+"""Every service has it"""
 _BLOCKING_POOL = "fs-task-processor"
 
 
@@ -214,7 +217,7 @@ class _Loader:
             threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
             server=self._with_socket_paths(server),
             logging=self._with_logs(frame["logging"]),
-            components=plans,
+            components=(*plans, _CONNECTIONS),
             keys=keys,
             dynamic_layers=layers,
             dynamic_files=files,

@@ -23,6 +23,7 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError
 from mpchat.ipc.control import ControlError
+from mpchat.ipc.messages import Report
 from mpchat.linux import descriptors
 from mpchat.logs.records import Origin
 from mpchat.scoreboard.counters import Counters
@@ -42,6 +43,7 @@ from mpchat.websocket.shared import Shared
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from mpchat.worker.reporting import close_connections
 from mpchat.worker.service import Service
 
 _END_SECONDS = 0.25
@@ -78,7 +80,7 @@ class Worker:
             log.warning("%s", warning)
         self._values = {**load_dynamic(service).values, **self._validated(dynamic)}
         self._follow(1)
-        self._components = Components(service.components, self._get_snapshot, self._reload)
+        self._components = Components(service.components, self._get_snapshot, _Host(self))
         self.websocket_client = MemoryWebsocketClient(plug=self._plug, time_limit=time_limit)
         self.service_client = MemoryServiceClient(plug=self._plug, time_limit=time_limit)
         self.dynamic_config: DynamicConfig = _MemoryConfig(self)
@@ -206,6 +208,24 @@ class Worker:
             # An option may have set it, for the tests that follow as well.
             component.logger.setLevel(logging.NOTSET)
         descriptors.close(self._scoreboard.descriptor)
+
+
+class _Host:
+    """Does what a worker's process does for its components; see components.Host."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def reload(self) -> int:
+        return await self._worker._reload()
+
+    async def report(self, report: Report) -> list[dict[str, Any]]:
+        server = self._worker._server
+        found = server.connections_of(report.user, report.tag)
+        rows = server.describe(found)
+        if report.code is not None:
+            await close_connections(found, report.code, report.reason)
+        return rows
 
 
 class _MemoryConfig(DynamicConfig):

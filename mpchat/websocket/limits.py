@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from websockets.frames import CloseCode
 
+from mpchat.ipc.closing import IDENTITY_GONE
 from mpchat.websocket.options import WebsocketOptions
 from mpchat.websocket.state import State
 from mpchat.websocket.thresholds import Thresholds
@@ -54,7 +55,7 @@ TOO_MANY_CONTROLS = _fails("max-control-frames-per-second", "too many control fr
 MESSAGE_TOO_SLOW = _fails("message-timeout", "a message took too long to arrive")
 IDLE = Verdict("idle-timeout", End.CLOSE, CloseCode.GOING_AWAY, "no messages for too long")
 NOT_READING = Verdict("write-timeout", End.ABORT, CloseCode.ABNORMAL_CLOSURE, "")
-EXPIRED = Verdict("expires", End.CLOSE, 4401, "the credentials have expired")
+EXPIRED = Verdict("expires", End.CLOSE, IDENTITY_GONE, "the credentials have expired")
 NO_PONG = Verdict("ping-timeout", End.FAIL, CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
 

@@ -12,11 +12,14 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from mpchat.websocket.protocol import WebSocketProtocol
 
 PACKET_BYTES = 32 * 1024
 """Bytes of a packet, which has at least one connection however long."""
+_CLOSED_PER_TURN = 16
 
 log = logging.getLogger("mpchat.server")
 
@@ -33,6 +36,16 @@ async def report_connections(descriptor: int, connections: Iterable[dict[str, An
             return
         except OSError as error:
             log.warning("the list of connections could not be sent: %s", error)
+
+
+async def close_connections(
+    connections: Sequence[WebSocketProtocol], code: int, reason: str
+) -> None:
+    """Close these connections, a few in each turn of the loop."""
+    for number, protocol in enumerate(connections, 1):
+        protocol.close(code, reason)
+        if number % _CLOSED_PER_TURN == 0:
+            await asyncio.sleep(0)
 
 
 def packets(connections: Iterable[dict[str, Any]]) -> Iterator[bytes]:

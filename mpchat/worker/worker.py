@@ -18,9 +18,10 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
+from typing import Any
 
 import uvloop
 from websockets.frames import CloseCode
@@ -54,7 +55,8 @@ from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
 from mpchat.worker.forked import prepare_forks
 from mpchat.worker.garbage import spread_collections
-from mpchat.worker.reporting import report_connections
+from mpchat.worker.host import Host
+from mpchat.worker.reporting import close_connections, report_connections
 from mpchat.worker.service import Service
 from mpchat.worker.watch import Watch, stack_of_this_thread
 
@@ -192,7 +194,11 @@ class _Worker:
         shared = Shared(self.loop, thresholds, counters, turn, wheel, keepalive, row.count_limit)
         # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
         faulthandler.dump_traceback_later(START_LIMIT, file=fault)
-        components = Components(service.components, lambda: self.snapshot, self._reload)
+        components = Components(
+            service.components,
+            lambda: self.snapshot,
+            Host(self.orders, self.board.scoreboard),
+        )
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         # Constructors may have set levels; those of the dynamic config take precedence.
         self.logs.levels.apply()
@@ -286,11 +292,7 @@ class _Worker:
                     if self.server is not None and not self.end.done():
                         self.server.stop_accepting_from(source)
             case messages.Report() if descriptors:
-                connections = self.server.connections_now() if self.server is not None else []
-                report = report_connections(descriptors[0], connections)
-                task = self.loop.create_task(report)
-                self.background.add(task)
-                task.add_done_callback(self.background.discard)
+                self._report(message, descriptors[0])
             case messages.OrderDone():
                 self.orders.done(message)
             case messages.ReopenLogs():
@@ -307,6 +309,21 @@ class _Worker:
                 pass  # No free descriptor for the report: the monitor names this worker as silent.
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
+
+    def _report(self, message: messages.Report, descriptor: int) -> None:
+        """List connections, and close them if that is asked for."""
+        server = self.server
+        found = server.connections_of(message.user, message.tag) if server is not None else []
+        self._spawn(
+            report_connections(descriptor, server.describe(found) if server is not None else [])
+        )
+        if message.code is not None:
+            self._spawn(close_connections(found, message.code, message.reason))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
 
     def _adopt(self, slot: int, sources: list[socket.socket]) -> None:
         if self.server is None or self.end.done():
@@ -355,9 +372,6 @@ class _Worker:
     def _finish(self, end: End) -> None:
         if not self.end.done():
             self.end.set_result(end)
-
-    async def _reload(self) -> int:
-        return (await self.orders.give("reload")).generation
 
     def _beat(self, due: float) -> None:
         now = self.loop.time()

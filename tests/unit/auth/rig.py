@@ -23,6 +23,7 @@ from mpchat.server.options import ServerOptions
 from mpchat.server.server import Server
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
+from tests.kit.host import FakeHost
 from tests.unit.websocket.rig import Worker
 
 C = TypeVar("C", bound=Component)
@@ -48,13 +49,9 @@ def snapshot() -> Snapshot:
     return Snapshot(1, {}, BUILT_IN_KEYS)
 
 
-async def reload() -> int:
-    raise AssertionError("nobody asks for that")
-
-
 def build(*plans: Plan) -> Components:
     """Return the components of these plans, constructed."""
-    components = Components(plans, snapshot, reload)
+    components = Components(plans, snapshot, FakeHost())
     components.build()
     return components
 
@@ -121,7 +118,7 @@ async def serve(
     scoreboard = scoreboard or Scoreboard.create()
     scoreboard.set_service("slots", 1)
     board = ServiceBoard(scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0))
-    components = Components(plans, snapshot, reload)
+    components = Components(plans, snapshot, FakeHost())
     built = components.build()
     await components.start()
     listening = socket.create_server(("127.0.0.1", 0))

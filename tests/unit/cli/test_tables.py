@@ -104,6 +104,7 @@ def test_connections_are_sorted_by_age_and_have_one_word_a_column() -> None:
     row = {
         "id": "a-1",
         "peer": "unix socket",
+        "user": None,
         "path": "/chat",
         "age_seconds": 1.0,
         "messages_received": 1,
@@ -113,11 +114,12 @@ def test_connections_are_sorted_by_age_and_have_one_word_a_column() -> None:
         "messages_waiting": 0,
         "bytes_waiting": 70_000,
     }
-    older = row | {"id": "a-0", "age_seconds": 9.0}
+    older = row | {"id": "a-0", "user": "ada l\x1b[2J", "age_seconds": 9.0}
     header, first, second = connection_lines({"connections": [row, older]})
-    assert first.split()[:6] == ["a-0", "unix-socket", "/chat", "9.0s", "1", "2"]
-    assert first.split()[6:] == ["1.0KiB", "0B", "0", "68.4KiB"]
-    assert second.split()[0] == "a-1"
+    # A name that an author takes from a client commands no terminal.
+    assert first.split()[:5] == ["a-0", "unix-socket", "ada�l�[2J", "/chat", "9.0s"]
+    assert first.split()[5:] == ["1", "2", "1.0KiB", "0B", "0", "68.4KiB"]
+    assert second.split()[:3] == ["a-1", "unix-socket", "-"]
     assert len(header.split()) == len(first.split())
 
 

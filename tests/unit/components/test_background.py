@@ -12,6 +12,7 @@ from mpchat.components.background import Background
 from mpchat.components.component import Component, Components
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
+from tests.kit.host import FakeHost
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,6 @@ class Plan:
     name: str
     cls: type[Component]
     options: Any = None
-
-
-async def reload() -> int:
-    return 1
 
 
 class Worker(Component):
@@ -36,7 +33,7 @@ class Worker(Component):
 
 
 def build(cls: type[Component]) -> tuple[Components, Any]:
-    components = Components([Plan("worker", cls)], lambda: Snapshot(1, {}, ()), reload)
+    components = Components([Plan("worker", cls)], lambda: Snapshot(1, {}, ()), FakeHost())
     (component,) = components.build()
     return components, component
 
@@ -117,7 +114,7 @@ async def test_a_handler_logs_its_tasks_as_its_own(caplog: pytest.LogCaptureFixt
             raise LookupError
 
     options = Handler.Options(path="/")
-    components = Components([Plan("h", Handler, options)], lambda: Snapshot(1, {}, ()), reload)
+    components = Components([Plan("h", Handler, options)], lambda: Snapshot(1, {}, ()), FakeHost())
     (handler,) = components.build()
     assert isinstance(handler, Handler)
     await handler.spawn(handler.fail)

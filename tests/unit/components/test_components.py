@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from mpchat.components.component import Component, ComponentError, Components
+from mpchat.components.connections import Connections
 from mpchat.components.list import ComponentList
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.ipc.messages import Report
+from tests.kit.host import FakeHost
 
 RATE = Key("MY_RATE", int, default=10)
 
@@ -24,11 +27,7 @@ class Plan:
 
 
 def components_of(*plans: Plan) -> Components:
-    return Components(plans, lambda: Snapshot(1, {}, ()), reload)
-
-
-async def reload() -> int:
-    return 2
+    return Components(plans, lambda: Snapshot(1, {}, ()), FakeHost())
 
 
 class Teller(Component):
@@ -175,8 +174,41 @@ def test_a_name_is_taken_once() -> None:
 
 def test_the_config_is_the_one_of_now() -> None:
     snapshots = [Snapshot(1, {}, (RATE,))]
-    components = Components([Plan("base", Base, None)], lambda: snapshots[-1], reload)
+    components = Components([Plan("base", Base, None)], lambda: snapshots[-1], FakeHost())
     (base,) = components.build()
     assert base.config[RATE] == 10
     snapshots.append(Snapshot(2, {"MY_RATE": 20}, (RATE,)))
     assert (base.config.generation, base.config[RATE]) == (2, 20)
+
+
+async def test_connections_are_closed_by_user_or_tag_only() -> None:
+    host = FakeHost()
+    plans = [Plan(Connections.name, Connections, None)]
+    components = Components(plans, lambda: Snapshot(1, {}, ()), host)
+    components.build()
+    connections = components.find(Connections)
+    assert await connections.find() == [{"user": None}]
+    assert await connections.close(user="ada", tag="staff", code=3000, reason="bye") == 1
+    assert host.reports == [Report(), Report("ada", "staff", 3000, "bye")]
+    for wrong in ({}, {"user": "a", "code": 1006}, {"tag": "a", "reason": "é" * 62}):
+        with pytest.raises(ValueError, match="expected"):
+            await connections.close(**wrong)
+    assert len(host.reports) == 2
+
+
+def test_a_reload_reaches_every_component(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    class Broken(Base):
+        def on_config_update(self) -> None:
+            raise LookupError("no such file")
+
+    class Follows(Base):
+        def on_config_update(self) -> None:
+            self.tell("updated")
+
+    components = components_of(Plan("broken", Broken, told), Plan("follows", Follows, told))
+    components.build()
+    components.config_updated()
+    assert told == ["updated follows"]
+    assert "component broken failed to follow the new dynamic config" in caplog.text

@@ -5,7 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from mpchat.ipc import messages
+from mpchat.ipc.channel import MalformedMessage
 from mpchat.supervisor.orders import MAX_LOGGERS, Orders
 
 
@@ -30,3 +33,14 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
     assert ask("logger.7", "error") == ask("logger.8", None) == ask("one.more", "debug") == ""
     assert levels["logger.7"] == "error"
     assert len(levels) == MAX_LOGGERS
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"user": 1}, {"code": True}, {"code": "4401"}, {"name": "ada"}, {"reason": None}]
+)
+def test_an_order_that_workers_could_not_read_is_nobodys(arguments: dict[str, Any]) -> None:
+    unused: Any = None
+    family: Any = SimpleNamespace(workers={1: unused})
+    orders = Orders(unused, family, unused, {}, unused, unused, unused)
+    with pytest.raises(MalformedMessage):
+        orders.take(unused, messages.Order(1, "connections", arguments), [0], 0.0)

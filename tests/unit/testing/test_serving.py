@@ -17,8 +17,10 @@ from mpchat import (
     ComponentError,
     ComponentList,
     Components,
+    Connections,
     Context,
     HandlerBase,
+    Identity,
     Key,
     Ping,
     Request,
@@ -435,3 +437,34 @@ class Reloading(Echo):
 async def test_a_handler_may_reload_the_dynamic_config() -> None:
     async with connect(Reloading) as chat:
         assert await chat.recv() == "2 2"
+
+
+class Named(WebsocketHandlerBase):
+    """Takes the first message for a name, and closes the connections of the second."""
+
+    name = "named"
+
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        self.connections = components.find(Connections)
+
+    async def handle(self, chat: WebSocketConnection, context: Context) -> None:
+        context.identity = Identity(str(await chat.recv()))
+        await chat.send(str(len(await self.connections.find(user=context.user))))
+        count = await self.connections.close(user=str(await chat.recv()))
+        await chat.send(str(count))
+
+
+async def test_connections_of_a_user_are_found_and_closed() -> None:
+    async with serve({Named: {"path": "/"}}) as worker:
+        client = worker.websocket_client
+        async with client.get("/") as ada, client.get("/") as bob:
+            for chat, name in ((ada, "ada"), (bob, "bob")):
+                await chat.send(name)
+                assert await chat.recv() == "1"
+            await bob.send("ada")
+            with pytest.raises(ConnectionClosedError) as caught:
+                await ada.recv()
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 4401
+            assert await bob.recv() == "1"

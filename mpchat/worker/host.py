@@ -1,0 +1,31 @@
+"""What a worker's process does for its components."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mpchat.ipc.messages import Report
+from mpchat.ipc.orders import Orders
+from mpchat.ipc.reports import gather_reports
+from mpchat.scoreboard.scoreboard import Scoreboard
+
+log = logging.getLogger("mpchat.server")
+
+
+class Host:
+    """Gives orders to the supervisor, as components ask for them; see components.Host."""
+
+    def __init__(self, orders: Orders, scoreboard: Scoreboard) -> None:
+        self._orders = orders
+        self._scoreboard = scoreboard
+
+    async def reload(self) -> int:
+        return (await self._orders.give("reload")).generation
+
+    async def report(self, report: Report) -> list[dict[str, Any]]:
+        asked = self._scoreboard.ready_pids()
+        found = await gather_reports(self._orders, report)
+        for pid in sorted(asked - found.reporters):
+            log.warning("worker pid %d did not answer about its connections", pid)
+        return found.connections

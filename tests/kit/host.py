@@ -1,0 +1,21 @@
+"""What a worker's process does for its components, without a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpchat.ipc.messages import Report
+
+
+class FakeHost:
+    """Keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    async def reload(self) -> int:
+        return 2
+
+    async def report(self, report: Report) -> list[dict[str, Any]]:
+        self.reports.append(report)
+        return [{"user": report.user}]

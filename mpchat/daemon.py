@@ -34,8 +34,8 @@ def daemon_main(components: ComponentList) -> NoReturn:
 
     The options are userver's: ``--config FILE`` (by default ``config_dev.yaml`` in the current folder),
     ``--config_vars FILE``, ``--config_vars_override FILE``, ``--print-config-schema`` and
-    ``--print-dynamic-config-defaults``. This function does not return: the process becomes the
-    supervisor, and exits with its exit code.
+    ``--print-dynamic-config-defaults``; and ``--dev`` (docs/developing.md). This function does not
+    return: the process becomes the supervisor, and exits with its exit code.
     """
     parser = _Parser(description="A service built with mpchat.")
     parser.add_argument(
@@ -59,6 +59,9 @@ def daemon_main(components: ComponentList) -> NoReturn:
         action="store_true",
         help="print the defaults of all dynamic variables",
     )
+    parser.add_argument(
+        "--dev", action="store_true", help="restart after each change of code or config"
+    )
     options = parser.parse_args()
     if options.print_config_schema:
         print_config_schema(components)
@@ -67,7 +70,7 @@ def daemon_main(components: ComponentList) -> NoReturn:
     else:
         files = ConfigFiles(options.config, options.config_vars, options.config_vars_override)
         try:
-            run_service(files, lambda: components)
+            run_service(files, lambda: components, dev=options.dev)
         except StartError as error:
             parser.exit(error.exit_code, f"{parser.prog}: error: {error}\n")
     sys.exit(ExitCode.OK)
@@ -95,17 +98,42 @@ def _print_json(value: dict[str, Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def run_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:
-    """Become the supervisor or, if a supervisor started this process, its template."""
+def run_service(
+    files: ConfigFiles, components: Callable[[], ComponentList], *, dev: bool = False
+) -> NoReturn:
+    """Become the supervisor or, if a supervisor started this process, its template.
+
+    With ``dev`` this process starts the supervisor as a child, and watches the files.
+
+    Raises:
+        StartError: The service cannot run here.
+    """
     descriptor = os.environ.pop(CHANNEL_VARIABLE, None)
     stderr = os.environ.pop(STDERR_VARIABLE, None)
     if descriptor is None:
+        if dev:
+            from mpchat.development.watching import serve_watched  # noqa: PLC0415 - heavy
+
+            sys.exit(serve_watched(files, _code_folders(), _exec_supervisor))
         _exec_supervisor()
     if stderr is not None:
         _restore_stderr(int(stderr))
+    from mpchat.development.service import in_development  # noqa: PLC0415 - heavy
+    from mpchat.template.loading import Sources, load_service  # noqa: PLC0415 - heavy
     from mpchat.template.template import run_template  # noqa: PLC0415 - heavy
+    from mpchat.worker.service import Service  # noqa: PLC0415 - heavy
 
-    run_template(int(descriptor), files, components)
+    def load(sources: Sources) -> Service:
+        service = load_service(files, components(), sources)
+        return in_development(service) if dev else service
+
+    run_template(int(descriptor), load)
+
+
+def _code_folders() -> list[str]:
+    """Return where an author's modules are found: the current folder, and that of the main module."""
+    main = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return [os.getcwd(), *([os.path.dirname(main)] if main.endswith(".py") else [])]
 
 
 def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> None:

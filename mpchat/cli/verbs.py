@@ -102,15 +102,20 @@ def commands() -> None:
 
 
 @commands.command()
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="Restart after each change of code or static config, reload after one of the dynamic config.",
+)
 @_config_options
-def serve(app: str, **options: Any) -> None:
+def serve(app: str, dev: bool, **options: Any) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     SIGHUP reloads the dynamic config. Exit codes: 0 stopped, 64 bad command line, 69 cannot listen,
     70 workers do not start, 78 bad config.
     """
     if not _printed(app, options):
-        run_service(_files(options), lambda: load_component_list(app))
+        run_service(_files(options), lambda: load_component_list(app), dev=dev)
 
 
 @commands.command()

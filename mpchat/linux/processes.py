@@ -31,9 +31,9 @@ def become_subreaper() -> None:
     system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends in any way (prctl(2), PR_SET_PDEATHSIG)."""
-    system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when its parent ends in any way (PR_SET_PDEATHSIG)."""
+    system.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def has_terminal() -> bool:

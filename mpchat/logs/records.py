@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from mpchat.loglines.line import Encode, timestamp, to_line
 from mpchat.logs.connection import CONNECTION
 
+_WARNINGS = "py.warnings"
 _formatter = logging.Formatter()
 
 
@@ -59,17 +60,27 @@ def fields_of(record: logging.LogRecord, origin: Origin) -> dict[str, str | int]
 
 
 def text_of(record: logging.LogRecord) -> str:
-    """Return the message."""
+    """Return the message; of a warning of Python, its first line."""
+    text = _message(record)
+    return text.partition("\n")[0] if record.name == _WARNINGS else text
+
+
+def traceback_of(record: logging.LogRecord) -> str:
+    """Return the traceback and the stack of a record, as far as it has them.
+
+    A warning of Python has lines of source code instead.
+    """
+    if record.name == _WARNINGS:
+        return _message(record).partition("\n")[2].rstrip("\n")
+    traceback = _formatter.formatException(record.exc_info) if record.exc_info else ""
+    if not record.stack_info:
+        return traceback
+    return f"{traceback}\n{record.stack_info}" if traceback else record.stack_info
+
+
+def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001 - an author's arguments may raise anything, and no log line may end a connection
         place = f"{record.pathname}:{record.lineno}"
         return f"the log call at {place} cannot be formatted: {type(error).__name__}"
-
-
-def traceback_of(record: logging.LogRecord) -> str:
-    """Return the traceback and the stack of a record, as far as it has them."""
-    traceback = _formatter.formatException(record.exc_info) if record.exc_info else ""
-    if not record.stack_info:
-        return traceback
-    return f"{traceback}\n{record.stack_info}" if traceback else record.stack_info

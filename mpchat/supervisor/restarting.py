@@ -241,9 +241,9 @@ class Restarting:
         return []
 
     def _end(self, end: End) -> None:
-        for line in end.reason.splitlines():
-            self._log.error(line)
-        if not end.reason:
+        if end.reason:
+            self._log.error(f"not restarted:\n{end.reason}")
+        else:
             self._log.info("restarted")
         self._announcer.restarted(end.reason)
         _tell(end.askers, end.reason)

@@ -51,6 +51,9 @@ _OURS = {
 
 _CONNECTIONS = ComponentPlan(Connections.name, Connections, Connections.Options())
 """Every service has it"""
+
+_DYNAMIC_SECTIONS = ("dynamic-config", "dynamic-config-fallbacks")
+
 _BLOCKING_POOL = "fs-task-processor"
 
 
@@ -127,6 +130,17 @@ def load_server(files: ConfigFiles, sources: Sources) -> ServerOptions:
     return _Loader(static, names, ComponentList()).server()
 
 
+def load_paths(files: ConfigFiles) -> tuple[set[str], set[str]]:
+    """Return the paths of all files of the static config, and of the dynamic config.
+
+    Raises:
+        ConfigError: All mistakes that keep the files from being known.
+    """
+    sources, names = Sources(), load_userver_names()
+    static = load_static(_read_static(files, sources), names)
+    return set(sources.texts), set(_Loader(static, names, ComponentList()).dynamic_files())
+
+
 def _read_static(files: ConfigFiles, sources: Sources) -> Document:
     document = read_yaml(sources.read(files.config), files.config)
     paths = [files.config_vars, files.config_vars_override]
@@ -190,7 +204,7 @@ class _Loader:
         if self.problems or server is None:
             raise self._error()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
-        layers, files = self._dynamic(frame["dynamic-config"], frame["dynamic-config-fallbacks"])
+        layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
         warnings = []
         if self.ignored:
             names = ", ".join(sorted(set(self.ignored)))
@@ -231,6 +245,12 @@ class _Loader:
         if self.problems or server is None:
             raise self._error()
         return self._with_socket_paths(server)
+
+    def dynamic_files(self) -> tuple[str, ...]:
+        frame = [self._section(name, SECTIONS[name]) for name in _DYNAMIC_SECTIONS]
+        if self.problems:
+            raise self._error()
+        return self._dynamic(*frame)[1]
 
     def _error(self) -> ConfigError:
         """Return all mistakes; a value that could not be read has only that one."""

@@ -20,8 +20,6 @@ import setproctitle
 
 from mpchat import FORM, __version__
 from mpchat.compiled import Form
-from mpchat.components.list import ComponentList
-from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
@@ -38,7 +36,7 @@ from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
 from mpchat.supervisor.timing import Timing
 from mpchat.template.forking import fork_child
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.loading import Sources, load_dynamic
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
@@ -50,10 +48,11 @@ connections a full collection takes a tenth of a second, and would run while the
 after 350,000 new objects, in some workers later; a connection has about 25, and leaves no garbage."""
 
 
-def run_template(
-    descriptor: int, files: ConfigFiles, components: Callable[[], ComponentList]
-) -> NoReturn:
-    """Serve the supervisor at the other end of the channel until it is gone."""
+def run_template(descriptor: int, load: Callable[[Sources], Service]) -> NoReturn:
+    """Serve the supervisor at the other end of the channel until it is gone.
+
+    ``load`` validates the service; it reads the static config through the sources that it is given.
+    """
     system.set_inheritable(descriptor, False)
     setproctitle.setproctitle("mpchat: template")
     system.sigaction(signal.SIGTERM, signal.SIG_DFL)
@@ -61,7 +60,7 @@ def run_template(
     ignore_group_signals()
     template = _Template(Channel(system.socket(fileno=descriptor)))
     try:
-        template.start(files, components)
+        template.start(load)
         template.serve()
     except ChannelClosed:
         sys.exit(ExitCode.OK)
@@ -76,7 +75,7 @@ class _Template:
     logs: DirectLogs | None = None
     timing: Timing = field(default_factory=Timing)
 
-    def start(self, files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
+    def start(self, load: Callable[[Sources], Service]) -> None:
         start, descriptors = self._next()
         assert isinstance(start, messages.Start)
         # Workers inherit the thresholds; an author's module may set others.
@@ -87,7 +86,7 @@ class _Template:
             self._fail(ExitCode.SOFTWARE, text)
         sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
         try:
-            service = load_service(files, components(), sources)
+            service = load(sources)
             self.logs = set_up_direct(service.logging, Origin("template"))
             if not descriptors:
                 self.logs.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from mpchat.testsuite.clients import WebsocketClient
 from tests.kit.raw import HANDLERS
 from tests.kit.terminal import OnTerminal
+from tests.kit.waiting import eventually
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Open = Callable[..., OnTerminal]
@@ -61,3 +63,89 @@ async def test_the_log_is_for_people(
     traceback = below[: next(i for i, line in enumerate(below) if not line.startswith("  | "))]
     assert traceback[0] == "  | Traceback (most recent call last):"
     assert traceback[-1].startswith("  | LookupError: no answer to '12:00:00.000 INFO 0 ")
+
+
+CHAT = """
+from mpchat import WebsocketHandlerBase, minimal_server_component_list
+
+
+class Chat(WebsocketHandlerBase):
+    name = "handler-chat"
+
+    async def handle(self, chat, context):
+        await chat.send("FIRST")
+        async for message in chat:
+            pass
+
+
+components = minimal_server_component_list().append(Chat)
+"""
+
+
+@pytest.fixture
+def watched(
+    service_command: list[str], service_config: Any, service_tmpdir: Path
+) -> tuple[list[str], Path]:
+    """The command of a service that is watched, and the file of its code."""
+    manager = service_config["components_manager"]
+    components = manager["components"]
+    for name in ("websocket-handler", "handler-ping"):
+        components.pop(name, None)
+    components["handler-chat"] = {"path": "/chat"}
+    components["logging"]["loggers"] = {"default": {"file_path": "own.log"}}
+    path = service_tmpdir / "watched.yaml"
+    path.write_text(yaml.safe_dump(service_config))
+    code = service_tmpdir / "service.py"
+    code.write_text(CHAT)
+    return [*service_command, "--dev", "--app", "service:components", "-c", str(path)], code
+
+
+async def greeting(port: int) -> object:
+    async with WebsocketClient(port).get("chat") as chat:
+        return await chat.recv()
+
+
+async def test_a_change_is_served(
+    watched: tuple[list[str], Path], service_tmpdir: Path, config_fallback_path: Path
+) -> None:
+    command, code = watched
+    with OnTerminal(command, service_tmpdir) as service:
+        port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
+        async with WebsocketClient(port).get("chat") as chat:
+            code.write_text(CHAT.replace("FIRST", "second"))
+            service.wait_for(r"mpchat: service\.py has changed\n")
+            service.wait_for(r" restarted\n")
+            await chat.wait_closed()
+            assert chat.close_code == 1012
+        assert await greeting(port) == "second"
+        code.write_text(CHAT.replace("async for message", "async four message"))
+        service.wait_for(r" not restarted:\n(?s:.*)SyntaxError: ")
+        assert await greeting(port) == "second"
+        config_fallback_path.write_text('{"USERVER_LOG_REQUEST": false}')
+        service.wait_for(r"mpchat: dynamic_config_fallback\.json has changed\n")
+        service.wait_for(r"generation \d+ is applied")
+        # Nobody tells the service that its watcher is gone but the kernel.
+        service.process.kill()
+        await eventually(lambda: not listens(port), "end of the service")
+    assert not (service_tmpdir / "own.log").exists()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
+async def test_a_service_that_does_not_start_waits_to_be_mended(
+    watched: tuple[list[str], Path], service_tmpdir: Path
+) -> None:
+    command, code = watched
+    code.write_text("components = [")
+    with OnTerminal(command, service_tmpdir) as service:
+        service.wait_for(
+            r"SyntaxError: (?s:.*)mpchat: the service starts again after the next change\n"
+        )
+        code.write_text(CHAT)
+        port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
+        assert await greeting(port) == "FIRST"
+        service.type("\x03")
+        assert service.wait() == 0

@@ -75,6 +75,13 @@ def test_the_traceback_and_the_stack_are_part_of_the_text() -> None:
     assert text.endswith("KeyError: 'no such room'\nStack (most recent call last): …")
 
 
+def test_a_warning_of_python_is_one_line_and_its_source() -> None:
+    made = record("%s", "chat.py:3: RuntimeWarning: never awaited\n  self.fail()\n")
+    made.name = "py.warnings"
+    assert text_of(made) == "chat.py:3: RuntimeWarning: never awaited"
+    assert traceback_of(made) == "  self.fail()"
+
+
 class Unprintable:
     def __str__(self) -> str:
         raise RuntimeError("no")

@@ -1,0 +1,28 @@
+"""How a service differs while its author works on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mpchat.worker.service import Service
+
+HANG_TIMEOUT = 86_400.0
+"""Seconds that a worker may stand still: in a debugger it does."""
+_DRAIN = {"lameduck_ms": 0, "window_ms": 0, "deadline_ms": 1000}
+"""Clients are closed at once, and a handler that goes on for a second is cancelled."""
+
+
+def in_development(service: Service) -> Service:
+    """Return the service with a log for people on stderr, patience with debuggers, and none with clients.
+
+    What MPCHAT_DRAIN says takes precedence.
+    """
+    default = service.logging.loggers["default"]
+    readable = default.model_copy(update={"file_path": "@stderr", "format": "text"})
+    loggers = {**service.logging.loggers, "default": readable}
+    return replace(
+        service,
+        server=service.server.model_copy(update={"worker_hang_timeout": HANG_TIMEOUT}),
+        logging=service.logging.model_copy(update={"loggers": loggers}),
+        drain_defaults=_DRAIN,
+    )

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from mpchat.components.component import Component, Components
 from mpchat.components.connections import Connections
 from mpchat.components.context import Context
 from mpchat.components.handler_base import AuthOptions, HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
+from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
@@ -42,6 +45,8 @@ from mpchat.errors import ExitCode
 from mpchat.handlers.lists import default_component_list, minimal_server_component_list
 from mpchat.handlers.ping import Ping
 from mpchat.handlers.tests_control import TestsControl
+from mpchat.http.errors import HttpError
+from mpchat.http.request import HttpRequest, Query
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, Metric
@@ -79,7 +84,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
         WebsocketHandlerBase.Options,
     ),
     ("websocket-handler.permessage-deflate", DeflateOptions),
-    ("handler-ping, and every handler of plain HTTP", HandlerBase.Options),
+    ("handler-ping, and every handler derived from HttpHandlerBase", HttpHandlerBase.Options),
     ("websocket-handler.auth", AuthOptions),
     ("bearer", BearerAuth.Options),
     ("signed-cookie", CookieAuth.Options),
@@ -119,8 +124,13 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (WebSocketConnection, set()),
     (Context, {"belongs_to"}),
     (Identity, set()),
-    (HandlerBase, set()),
+    (HttpHandlerBase, set()),
+    (HttpHandlerJsonBase, {"__init__", "handle_request"}),
+    (HttpRequest, {"__init__"}),
+    (Query, {"__init__", "__getitem__", "__iter__", "__len__"}),
     (response, set()),
+    (HttpError, {"__init__"}),
+    (HandlerBase, set()),
     (AuthCheckerBase, set()),
     (BearerAuth, {"__init__", "check", "on_config_update", "start"}),
     (CookieAuth, {"__init__", "check"}),
@@ -142,14 +152,15 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (Snapshot, {"__init__"}),
     (ComponentList, {"items"}),
     (minimal_server_component_list, set()),
-    (Ping, {"handle_non_websocket_request"}),
+    (Ping, {"handle_request"}),
     (default_component_list, set()),
     (daemon_main, set()),
 )
 
 HANDLERS_INTRODUCTION = """\
 Import all names from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
-programs in [examples](examples/README.md). `Request` and `Response` are those of `websockets.http11`, a
+programs in [examples](examples/README.md). A handshake is a `Request` of `websockets.http11`, a plain
+request an `HttpRequest`; both are answered with a `Response` of `websockets.http11`. A
 `Message` is `str | bytes`. Two types are for options: a `Duration` is written as `500ms` and read in
 seconds, and a relative `ConfigPath` is relative to the folder of the static config.
 """
@@ -347,17 +358,24 @@ def handlers() -> str:
         lines += _docstring(item)
         members = [found for part in (*parts, item) for found in vars(part).items()]
         for name, member in members:
-            function = member.fget if isinstance(member, property) else member
+            function = _getter(member)
             if name in internal or not inspect.isfunction(function):
                 continue
             if not _is_documented(name, function):
                 continue
-            title = name if isinstance(member, property) else _signature(function)
+            title = _signature(function) if member is function else name
             lines += [f"### `{title}`", "", *_docstring(function)]
     lines += ["## Exceptions", "", "All but the last three are those of `websockets`.", ""]
     lines += ["| Exception | Raised when |", "| --- | --- |"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
     return "\n".join(lines) + "\n"
+
+
+def _getter(member: Any) -> Any:
+    """Return the function behind a property, or the member itself."""
+    if isinstance(member, cached_property):
+        return member.func
+    return member.fget if isinstance(member, property) else member
 
 
 def _is_documented(name: str, function: Callable[..., Any]) -> bool:
@@ -374,7 +392,8 @@ def _signature(function: Callable[..., Any]) -> str:
         if item.name != "self"
     ]
     result = _Annotation(signature.return_annotation)
-    text = signature.replace(parameters=parameters, return_annotation=result)
+    text = str(signature.replace(parameters=parameters, return_annotation=result))
+    text = text.replace("Ellipsis", "...")
     return f"{'async ' if inspect.iscoroutinefunction(function) else ''}{function.__name__}{text}"
 
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from mpchat.components.connections import Connections as Connections
     from mpchat.components.context import Context as Context
     from mpchat.components.handler_base import HandlerBase as HandlerBase
+    from mpchat.components.http_handler import HttpHandlerBase as HttpHandlerBase
     from mpchat.components.identity import Identity as Identity
+    from mpchat.components.json_handler import HttpHandlerJsonBase as HttpHandlerJsonBase
     from mpchat.components.list import ComponentList as ComponentList
     from mpchat.config.types import ConfigPath as ConfigPath
     from mpchat.config.types import Duration as Duration
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         minimal_server_component_list as minimal_server_component_list,
     )
     from mpchat.handlers.ping import Ping as Ping
+    from mpchat.http.errors import HttpError as HttpError
+    from mpchat.http.request import HttpRequest as HttpRequest
     from mpchat.http.responses import response as response
     from mpchat.ipc.control import ControlError as ControlError
     from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
@@ -71,6 +75,10 @@ _HOMES = {
     "CookieAuth": "mpchat.auth.cookie",
     "Duration": "mpchat.config.types",
     "HandlerBase": "mpchat.components.handler_base",
+    "HttpError": "mpchat.http.errors",
+    "HttpHandlerBase": "mpchat.components.http_handler",
+    "HttpHandlerJsonBase": "mpchat.components.json_handler",
+    "HttpRequest": "mpchat.http.request",
     "Identity": "mpchat.components.identity",
     "Key": "mpchat.dynamic_config.keys",
     "OptionsModel": "mpchat.config.types",

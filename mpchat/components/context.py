@@ -31,7 +31,6 @@ class Context:
         id: The name of the connection or request in the log.
         stopping: An ``asyncio.Event``, set when the worker begins to end: start nothing long after it.
         path_params: Values of ``{name}`` parts of the path, percent-decoded.
-        body: The body of a plain request, bytes; empty for a handshake.
     """
 
     # Rare parts are made on first use: ten thousand idle connections have a context each.
@@ -41,7 +40,6 @@ class Context:
         "_identity",
         "_response_headers",
         "_snapshot",
-        "body",
         "id",
         "path_params",
         "stopping",
@@ -52,12 +50,10 @@ class Context:
         name: str,
         stopping: asyncio.Event,
         snapshot: Callable[[], Snapshot],
-        body: bytes = b"",
     ) -> None:
         self.id = name
         self.stopping = stopping
         self.path_params = _NO_PARAMS
-        self.body = body
         self._snapshot = snapshot
         self._data: dict[str, Any] | None = None
         self._response_headers: list[tuple[str, str]] | None = None

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
-from websockets.http11 import Request, Response
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
-from mpchat.components.context import Context
 from mpchat.config.types import Count, OptionsModel
 from mpchat.logs.levels import LEVELS, Level
 
@@ -24,11 +22,13 @@ def _check_path(path: str) -> str:
     return path
 
 
-def _check_method(method: str) -> str:
-    names = [name.strip() for name in method.split(",")]
-    if not all(name.isalpha() and name.isupper() for name in names):
-        raise PydanticCustomError("method", "expected methods such as GET or GET,POST")
-    return method
+def methods_of(option: str) -> list[str]:
+    """Return the methods that the option ``method`` lists."""
+    return [name.strip() for name in option.split(",")]
+
+
+Method = Annotated[str, Field(description="Allowed methods, comma separated")]
+"""The option ``method``, for models that give it another default."""
 
 
 class AuthOptions(OptionsModel):
@@ -46,7 +46,7 @@ class AuthOptions(OptionsModel):
 
 
 class HandlerBase(Component):
-    """Base of handlers for plain HTTP (userver's HttpHandlerBase): derive and answer requests.
+    """What HttpHandlerBase and WebsocketHandlerBase have in common: derive from one of those.
 
     One object serves all requests of its worker at once.
 
@@ -64,11 +64,7 @@ class HandlerBase(Component):
         path: Annotated[
             str, AfterValidator(_check_path), Field(description="Exact, or with {name} segments")
         ]
-        method: Annotated[
-            str,
-            AfterValidator(_check_method),
-            Field(description="Allowed methods, comma separated"),
-        ] = "GET"
+        method: Method = "GET"
         task_processor: Annotated[
             str | None, Field(description="The listener's; any other is an error")
         ] = None
@@ -78,11 +74,17 @@ class HandlerBase(Component):
         ] = "both"
         max_requests_in_flight: Annotated[
             Count | None,
-            Field(description="Open connections of this handler in the service; then 503"),
+            Field(
+                description="Open connections of this handler in the service; then 503. Of an HTTP "
+                "handler requests that it is answering; then 429"
+            ),
         ] = None
         max_requests_per_second: Annotated[
             Count | None,
-            Field(description="Handshakes of this handler in the service; then 503"),
+            Field(
+                description="Handshakes of this handler in the service; then 503. Of an HTTP handler "
+                "requests; then 429"
+            ),
         ] = None
         auth: Annotated[
             AuthOptions | None,
@@ -95,6 +97,13 @@ class HandlerBase(Component):
             ),
         ] = None
 
+        @field_validator("method")
+        @classmethod
+        def _check_method(cls, method: str) -> str:
+            if not all(name.isalpha() and name.isupper() for name in methods_of(method)):
+                raise PydanticCustomError("method", "expected methods such as GET or GET,POST")
+            return method
+
     def __init__(self, options: Any, components: Components) -> None:
         """Override like Component's."""
         super().__init__(options, components)
@@ -102,12 +111,3 @@ class HandlerBase(Component):
         self.checkers = tuple(components.find(AuthCheckerBase, name) for name in names)
         if options.log_level is not None:
             self.logger.setLevel(LEVELS[options.log_level])
-
-    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
-        """Answer a plain HTTP request; override always, except in WebSocket handlers.
-
-        The body is ``context.body``. If GET is allowed, HEAD requests arrive, too; the server leaves out
-        the body of their answer. An exception is answered with 500 and logged with its traceback.
-        """
-        name = type(self).__name__
-        raise NotImplementedError(f"{name} does not define handle_non_websocket_request")

@@ -8,70 +8,58 @@ not ignored, except ``mock_now``: userver's plugin always sends it with its firs
 from __future__ import annotations
 
 import datetime
-import json
-from typing import Annotated, Any
-
-from pydantic import Field
-from websockets.http11 import Request, Response
+from typing import Any, ClassVar
 
 from mpchat.components.component import Components
 from mpchat.components.context import Context
-from mpchat.components.handler_base import HandlerBase
-from mpchat.http.responses import response
+from mpchat.components.json_handler import HttpHandlerJsonBase
+from mpchat.http.errors import HttpError
+from mpchat.http.request import HttpRequest
 from mpchat.ipc.control import ControlError
 
 _ACTIONS = "control, get_dynamic_config_defaults"
 _TIME = "2026-06-30T12:00:00.000000+0000"
 
 
-class TestsControl(HandlerBase):
-    """``POST /tests/{action}`` with a JSON object; the default action is control."""
+class TestsControl(HttpHandlerJsonBase):
+    """``POST /tests/{action}`` with a JSON object or no body; the default action is control."""
 
     name = "tests-control"
     section_optional = True
-
-    class Options(HandlerBase.Options):
-        """Options of every handler; the path usually has ``{action}``."""
-
-        method: Annotated[str, Field(description="Allowed methods, comma separated")] = "POST"
+    body_type: ClassVar[Any] = dict[str, Any] | None
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
         self.components = components
         self._has_warned = False
 
-    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
+    async def handle_request_json(self, request: HttpRequest, body: Any, context: Context) -> Any:
         """Carry out an action."""
         action = context.path_params.get("action", "control")
-        try:
-            body = json.loads(context.body or b"{}")
-        except ValueError as error:
-            return response(400, f"the body is not JSON: {error}\n")
-        if not isinstance(body, dict):
-            return response(400, "the body is not a JSON object\n")
+        body = body or {}
         if action == "control":
             # Older clients name the action in the body, as in userver's TestsControl.
             action = body.get("action", action)
         if action == "control":
             return await self._control(body)
         if action == "get_dynamic_config_defaults":
-            return _json(context.config.as_json())
-        return response(404, f"unknown action {action}; known are {_ACTIONS}\n")
+            return context.config.as_json()
+        raise HttpError(404, f"unknown action {action}; known are {_ACTIONS}")
 
-    async def _control(self, body: dict[str, Any]) -> Response:
+    async def _control(self, body: dict[str, Any]) -> dict[str, Any]:
         if (now := body.get("mock_now")) is not None:
             if not _is_time(now):
-                return response(400, f"mock_now: expected a time such as {_TIME}\n")
+                raise HttpError(400, f"mock_now: expected a time such as {_TIME}")
             self._warn_of_time(now)
         if body.get("testpoints"):
-            return response(400, "testpoints: mpchat has none\n")
+            raise HttpError(400, "testpoints: mpchat has none")
         if body.get("invalidate_caches"):
             # The dynamic config is the only cache of a worker.
             try:
                 await self.components.reload_dynamic_config()
             except ControlError as error:
-                return response(500, f"{error}\n")
-        return _json({})
+                raise HttpError(500, str(error)) from error
+        return {}
 
     def _warn_of_time(self, now: str) -> None:
         """Warn, once in each worker, that the service ignores the testsuite's time."""
@@ -86,7 +74,3 @@ def _is_time(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _json(value: Any) -> Response:
-    return response(200, json.dumps(value), content_type="application/json")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import email.utils
+import json as json_format
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import Any
 
+from pydantic_core import to_jsonable_python
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
@@ -83,23 +86,40 @@ def switching(
 
 
 def refusal(error: HttpError) -> Response:
-    """Return the response for an error."""
-    answer = response(error.status, error.text + "\n")
+    """Return the response for an error, with the fields of userver's errors."""
+    body: dict[str, Any] = {"code": error.code, "message": error.text}
+    if error.details:
+        body["details"] = error.details
+    answer = response(error.status, json=body)
     answer.headers.update(error.headers)
     return answer
 
 
 def response(
-    status: int, text: str = "", *, content_type: str = "text/plain; charset=utf-8"
+    status: int, body: str | bytes = b"", *, json: Any = ..., content_type: str | None = None
 ) -> Response:
-    """Return a response with ``text`` in UTF-8; add headers by ``answer.headers[name] = value``.
+    """Return a response; add headers by ``answer.headers[name] = value``.
 
-    The server adds Date, Content-Length and, if needed, Connection.
+    The body is text, which goes out in UTF-8, or bytes, or ``json``: any value that JSON has, or
+    pydantic can make one of, such as a model or a date. ``content_type`` is by default that of plain
+    text, bytes or JSON. The server adds Date, Content-Length and, if needed, Connection. One response
+    may answer any number of requests.
 
     Raises:
-        ValueError: HTTP has no such status.
+        ValueError: HTTP has no such status, or a value cannot be JSON, for example NaN.
+        TypeError: Both ``body`` and ``json`` are given.
     """
     headers = Headers()
-    if text:
-        headers["Content-Type"] = content_type
-    return Response(status, HTTPStatus(status).phrase, headers, text.encode())
+    usual = "text/plain; charset=utf-8" if isinstance(body, str) else "application/octet-stream"
+    # None is a value of JSON.
+    if json is not ...:
+        if body:
+            raise TypeError("a response has either a body or json")
+        usual = "application/json"
+        body = json_format.dumps(
+            json, default=to_jsonable_python, ensure_ascii=False, allow_nan=False
+        )
+    if body:
+        headers["Content-Type"] = content_type or usual
+    data = body.encode() if isinstance(body, str) else body
+    return Response(status, HTTPStatus(status).phrase, headers, data)

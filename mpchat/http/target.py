@@ -73,6 +73,15 @@ def shown_target(target: str) -> str:
     return _BEHIND_PATH.split(target, maxsplit=1)[0]
 
 
+def split_target(target: str) -> tuple[str, str]:
+    """Return path and query of a target that ``parse_target`` has accepted, as they were sent."""
+    if not target.startswith("/"):
+        found = _ABSOLUTE.fullmatch(target)
+        return (target, "") if found is None else (found[2] or "/", found[3][1:])
+    path, _, query = target.partition("?")
+    return path, query
+
+
 def _checked(path: str, query: str) -> str:
     if _PATH.fullmatch(path) is None or _QUERY.fullmatch(query) is None:
         raise bad_request("malformed request target")

@@ -46,7 +46,9 @@ class Counters(Traffic):
 
     accepted: int = _total("sockets", "Sockets taken from a listening socket")
     passed_on: int = _total("sockets", "Accepted sockets that were passed on to a slot with fewer")
-    refused: int = _total("sockets", "Sockets and handshakes refused because of a limit or a stop")
+    refused: int = _total(
+        "sockets", "Sockets, handshakes, requests refused because of a limit or a stop"
+    )
     requests: int = _total("requests", "Plain HTTP requests answered")
     handshakes: int = _total("connections", "WebSocket connections opened")
     closed: int = _total("connections", "WebSocket connections ended, in whatever way")
@@ -82,8 +84,8 @@ _LIMITED = (
     _limit("MPCHAT_LIMITS.max_connections", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_connections_per_address", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_messages_per_second", "handshakes", "Handshakes answered 503"),
-    _limit("max_requests_in_flight", "handshakes", "Handshakes answered 503"),
-    _limit("max_requests_per_second", "handshakes", "Handshakes answered 503"),
+    _limit("max_requests_in_flight", "requests", "Handshakes answered 503, requests answered 429"),
+    _limit("max_requests_per_second", "requests", "Handshakes answered 503, requests answered 429"),
     _limit("handshake-timeout", "sockets", "Sockets whose request did not arrive in time"),
     _limit("body-timeout", "sockets", "Sockets on which a request's body stopped arriving"),
     _limit("max-remote-payload", "connections", "Connections ended with 1009"),

@@ -237,8 +237,12 @@ class Row:
         self._items[_INDEX["admitted"]] += change
         self._connections[handler] += change
 
+    def count_request(self, handler: int, change: int) -> None:
+        """Count a request to an HTTP handler in (1) or out (-1)."""
+        self._connections[handler] += change
+
     def count_handshake(self, handler: int, second: int, change: int) -> None:
-        """Count a handshake of a handler within this second, or take it back (-1)."""
+        """Count a handshake or request of a handler within this second, or take it back (-1)."""
         count = count_in(self._handshakes[handler], second)
         self._handshakes[handler] = pack(second, max(0, count + change))
 

@@ -1,9 +1,9 @@
 """Admission: the limits of the listener, of the service and of each handler.
 
 Rules. A limit covers the whole service: every worker publishes its counts in the scoreboard, and a worker
-that decides adds them up. A handshake is counted before the decision, so that workers that decide at the
-same moment never admit too many together; a refused one is taken back, counted by its limit, and gets
-503. Rates are counted in seconds of the system's clock, the same in all workers.
+that decides adds them up. A handshake, or a request to an HTTP handler, is counted before the decision,
+so that workers that decide at the same moment never admit too many together; a refused one is taken back
+and counted by its limit. Rates are counted in seconds of the system's clock, the same in all workers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ _REFUSALS = {
     "max_requests_per_second": "too many handshakes per second",
 }
 """The reason for refusing a handshake, by the limit that it exceeds."""
+_REQUEST_REFUSALS = {
+    "max_requests_in_flight": "too many requests to this handler at once",
+    "max_requests_per_second": "too many requests per second",
+}
+"""The same for a plain request."""
 
 
 class _Limited(NamedTuple):
@@ -96,6 +101,28 @@ class Admission:
         self._row.count_limit(name)
         return _REFUSALS[name]
 
+    def admit_request(self, handler: HandlerBase) -> str | None:
+        """Do the same for a request to an HTTP handler; ``release_request`` uncounts it."""
+        limited = self._limited[handler.name]
+        if limited.max_in_flight is None and limited.max_per_second is None:
+            return None
+        second = int(self._clock())
+        self._row.count_request(limited.number, 1)
+        self._row.count_handshake(limited.number, second, 1)
+        name = self._handler_limit(limited, second)
+        if name is None:
+            return None
+        self._row.count_handshake(limited.number, second, -1)
+        self._row.count_request(limited.number, -1)
+        self._row.count_limit(name)
+        return _REQUEST_REFUSALS[name]
+
+    def release_request(self, handler: HandlerBase) -> None:
+        """Uncount a request that has been answered."""
+        limited = self._limited[handler.name]
+        if limited.max_in_flight is not None or limited.max_per_second is not None:
+            self._row.count_request(limited.number, -1)
+
     def release(self, handler: HandlerBase, client: Client) -> None:
         """Uncount a connection that has ended, or a handshake that failed."""
         self._count(self._limited[handler.name].number, client, -1)
@@ -127,6 +154,11 @@ class Admission:
         most = limits.max_messages_per_second
         if most is not None and board.messages_in(second) >= most:
             return "MPCHAT_LIMITS.max_messages_per_second"
+        return self._handler_limit(handler, second)
+
+    def _handler_limit(self, handler: _Limited, second: int) -> str | None:
+        """Return the limit of a handler, one of LIMITS, that is exceeded with what has been counted."""
+        board = self._board
         most = handler.max_in_flight
         if most is not None and board.handler_connections(handler.number) > most:
             return "max_requests_in_flight"

@@ -17,9 +17,11 @@ from websockets.http11 import Response
 from mpchat.components.auth import authenticate, refuse_expired
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.http.fields import split_list
 from mpchat.http.head import Head
+from mpchat.http.request import HttpRequest
 from mpchat.http.responses import refusal, response, serialise, switching
 from mpchat.http.upgrade import check_handshake, check_size, check_token_offer
 from mpchat.logs.connection import CONNECTION
@@ -87,7 +89,7 @@ class Exchange:
     def begin(self, body: bytes) -> Work | None:
         """Answer at once, or return the work for a task that does."""
         services, head = self._services, self._head
-        context = Context(next(services.ids), services.stopping, services.snapshot, body)
+        context = Context(next(services.ids), services.stopping, services.snapshot)
         # The task inherits it, since it is made from here. uvloop calls the protocol in a context of
         # this connection.
         CONNECTION.set(context.id)
@@ -97,32 +99,46 @@ class Exchange:
             handler = route.handler
             context.path_params = route.params
             self._check_admission()
+            if handler is None:
+                answer = response(HTTPStatus.NO_CONTENT)
+                answer.headers["Allow"] = route.allow
+                self._respond(None, answer, keep=head.keep_alive)
+                return None
             if head.upgrade and isinstance(handler, WebsocketHandlerBase):
                 check_size(head.raw, handler.options.max_headers_size)
                 check_handshake(head.method, head.fields)
                 authority = route.authority or head.fields["host"][0]
                 check_origin(head.fields, authority, handler.options.allowed_origins)
                 return self._upgrade(handler, context)
+            if isinstance(handler, HttpHandlerBase):
+                reason = services.admission.admit_request(handler)
+                self._check_limits(reason, HTTPStatus.TOO_MANY_REQUESTS)
         except HttpError as error:
             keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
             self._respond(handler, refusal(error), keep=keep, reason=error.text)
             return None
-        return self._answer(handler, context)
+        return self._answer(handler, context, body)
 
-    async def _answer(self, handler: HandlerBase, context: Context) -> None:
+    async def _answer(self, handler: HandlerBase, context: Context, body: bytes) -> None:
         """Answer a plain request by its handler."""
-        request = self._head.request
+        head = self._head
         try:
             if handler.checkers:
-                await authenticate(handler.checkers, request, context)
+                await authenticate(handler.checkers, head.request, context)
                 refuse_expired(context, self._services.shared.wall_clock())
-            answer = await handler.handle_non_websocket_request(request, context)
-            self._respond(handler, answer, keep=self._head.keep_alive)
+            request = HttpRequest(head.request, body)
+            if isinstance(handler, WebsocketHandlerBase):
+                answer = await handler.handle_non_websocket_request(request, context)
+            else:
+                answer = await cast(HttpHandlerBase, handler).handle_request(request, context)
+            self._respond(handler, answer, keep=head.keep_alive)
         except HttpError as error:
-            keep = self._head.keep_alive
-            self._respond(handler, refusal(error), keep=keep, reason=error.text)
+            self._respond(handler, refusal(error), keep=head.keep_alive, reason=error.text)
         except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
+        finally:
+            if isinstance(handler, HttpHandlerBase):
+                self._services.admission.release_request(handler)
         self._requester.task_done()
 
     def _fail(self, handler: HandlerBase, error: BaseException) -> None:
@@ -131,8 +147,8 @@ class Exchange:
         if isinstance(error, asyncio.CancelledError) and self._requester.is_gone:
             raise error
         handler.logger.exception("the handler failed")
-        answer = response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")
-        self._respond(handler, answer, keep=self._head.keep_alive)
+        failed = HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+        self._respond(handler, refusal(failed), keep=self._head.keep_alive)
 
     def _respond(
         self, handler: HandlerBase | None, answer: Response, *, keep: bool, reason: str = ""
@@ -161,15 +177,18 @@ class Exchange:
             self._services.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
+    def _check_limits(self, reason: str | None, status: HTTPStatus) -> None:
+        if reason is not None:
+            self._services.shared.counters.refused += 1
+            raise HttpError(status, reason)
+
     def _upgrade(self, handler: WebsocketHandlerBase, context: Context) -> Work | None:
         """Answer a valid handshake, after the handler's hook if it has one."""
         services = self._services
         services.shared.turn.charge(HANDSHAKE)
         agreed = agree(services.negotiators[handler.name], self._head.fields)
         reason = services.admission.admit(handler, self._requester.client)
-        if reason is not None:
-            services.shared.counters.refused += 1
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        self._check_limits(reason, HTTPStatus.SERVICE_UNAVAILABLE)
         if handler.checkers or _has_hook(handler):
             return self._ask(handler, context, agreed)
         if not self._switch(handler, context, agreed):
@@ -191,8 +210,8 @@ class Exchange:
             self._respond(handler, refusal(error), keep=False, reason=error.text)
         except TimeoutError:
             handler.logger.exception("handle_handshake took longer than handshake-timeout")
-            text = "the service took too long to decide\n"
-            self._respond(handler, response(HTTPStatus.GATEWAY_TIMEOUT, text), keep=False)
+            late = HttpError(HTTPStatus.GATEWAY_TIMEOUT, "the service took too long to decide")
+            self._respond(handler, refusal(late), keep=False)
         except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
         finally:

@@ -1,7 +1,8 @@
 """Paths to handlers: exact ones first, then those with ``{name}`` segments, in the order given.
 
-Rules. Paths, including those of the config, are compared in their normal form. A method that no handler
-has and the RFCs do not define is not implemented (501) rather than not allowed (405).
+Rules. Paths, including those of the config, are compared in their normal form. Several handlers may have
+one path, each with other methods. A method that no handler has and the RFCs do not define is not
+implemented (501) rather than not allowed (405). OPTIONS is answered for every path.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.http.errors import HttpError
 from mpchat.http.target import normalise, parse_target
 
@@ -26,42 +27,42 @@ _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Route(NamedTuple):
-    """A handler found for a request."""
+    """What was found for a request."""
 
-    handler: HandlerBase
-    methods: frozenset[str]
+    handler: HandlerBase | None
+    """None for an OPTIONS that no handler takes: ``allow`` answers it"""
+    allow: str
+    """The methods of the path, as Allow has them"""
     params: Mapping[str, str]
     authority: str | None
     """The target's own; None if the target is a path, so that Host applies"""
+
+
+_ByMethod = dict[str, HandlerBase]
 
 
 class Routes:
     """The paths of one worker's handlers."""
 
     def __init__(self, handlers: Iterable[HandlerBase]) -> None:
-        self._exact: dict[str, tuple[HandlerBase, frozenset[str]]] = {}
-        self._patterns: list[tuple[re.Pattern[str], HandlerBase, frozenset[str]]] = []
-        # Paths that also match with a slash at their end.
-        self._either: set[str] = set()
-        self._methods: frozenset[str] = frozenset()
+        self._exact: dict[str, _ByMethod] = {}
+        self._patterns: dict[str, tuple[re.Pattern[str], _ByMethod]] = {}
+        self._all: _ByMethod = {}
+        own: list[tuple[str, HandlerBase]] = []
+        slashed: list[tuple[str, HandlerBase]] = []
         for handler in handlers:
             path = normalise(handler.options.path)
-            methods = frozenset(name.strip() for name in handler.options.method.split(","))
-            self._methods |= methods
             if handler.options.url_trailing_slash == "both":
                 path = path.rstrip("/") or "/"
-                self._either.add(path)
-            if "{" in path:
-                pattern = _PARAMETER.sub(r"(?P<\1>[^/]+)", re.escape(path))
-                if path in self._either:
-                    pattern += "/?"
-                self._patterns.append((re.compile(pattern), handler, methods))
-            else:
-                self._exact[path] = (handler, methods)
+                slashed.append((path.rstrip("/") + "/", handler))
+            own.append((path, handler))
+        # A path that is somebody's own comes before one that only tolerates a slash.
+        for path, handler in own + slashed:
+            self._add(path, handler)
         # What most requests ask for, letter by letter: found without a look at its grammar.
         self._usual: dict[tuple[str, str], Route] = {}
-        for path, (_handler, methods) in self._exact.items():
-            for method in methods:
+        for path, by_method in self._exact.items():
+            for method in by_method:
                 # A path of the config may have what no target may.
                 with contextlib.suppress(HttpError):
                     self._usual[method, path] = self._find(method, path)
@@ -75,36 +76,46 @@ class Routes:
         route = self._usual.get((method, target))
         return self._find(method, target) if route is None else route
 
+    def _add(self, path: str, handler: HandlerBase) -> None:
+        if "{" in path:
+            pattern = _PARAMETER.sub(r"(?P<\1>[^/]+)", re.escape(path))
+            _, by_method = self._patterns.setdefault(path, (re.compile(pattern), {}))
+        else:
+            by_method = self._exact.setdefault(path, {})
+        for method in methods_of(handler.options.method):
+            by_method.setdefault(method, handler)
+            self._all.setdefault(method, handler)
+
     def _find(self, method: str, target: str) -> Route:
         parsed = parse_target(method, target)
         path = parsed.path
-        if method not in _KNOWN_METHODS and method not in self._methods:
+        if method not in _KNOWN_METHODS and method not in self._all:
             raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this method is unknown")
         if path == "*":
-            # The server as a whole.
-            raise _not_allowed(self._methods)
-        found = self._exact.get(path)
-        if found is None and path.endswith("/") and path[:-1] in self._either:
-            found = self._exact.get(path[:-1])
+            # OPTIONS for the server as a whole.
+            return Route(None, _allow(self._all), _NO_PARAMS, parsed.authority)
+        by_method = self._exact.get(path)
         params = _NO_PARAMS
-        if found is None:
-            for pattern, handler, methods in self._patterns:
+        if by_method is None:
+            for pattern, candidate in self._patterns.values():
                 match = pattern.fullmatch(path)
                 if match is not None:
-                    found = (handler, methods)
+                    by_method = candidate
                     params = {name: unquote(value) for name, value in match.groupdict().items()}
                     break
-        if found is None:
+        if by_method is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing is served on this path")
-        handler, methods = found
-        if method not in methods and not (method == "HEAD" and "GET" in methods):
-            raise _not_allowed(methods)
-        return Route(handler, methods, params, parsed.authority)
+        allow = _allow(by_method)
+        handler = by_method.get(method)
+        if handler is None and method == "HEAD":
+            handler = by_method.get("GET")
+        if handler is None and method != "OPTIONS":
+            text = "this method is not allowed on this path"
+            raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": allow})
+        return Route(handler, allow, params, parsed.authority)
 
 
-def _not_allowed(methods: frozenset[str]) -> HttpError:
-    # HEAD is answered if GET is.
-    answered = methods | {"HEAD"} if "GET" in methods else methods
-    allow = {"Allow": ", ".join(sorted(answered))}
-    text = "this method is not allowed on this path"
-    return HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, allow)
+def _allow(by_method: _ByMethod) -> str:
+    # HEAD is answered if GET is, OPTIONS always.
+    methods = {*by_method, "OPTIONS"} | ({"HEAD"} if "GET" in by_method else set())
+    return ", ".join(sorted(methods))

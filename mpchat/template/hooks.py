@@ -16,6 +16,8 @@ from typing import Any
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
+from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import Problem
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -48,14 +50,22 @@ _HOOKS = (
     _Hook(Component, "on_all_components_loaded", is_async=False),
     _Hook(Component, "on_all_components_are_stopping", is_async=False),
     _Hook(AuthCheckerBase, "check", ("request", "context")),
-    _Hook(HandlerBase, "handle_non_websocket_request", ("request", "context")),
+    _Hook(HttpHandlerBase, "handle_request", ("request", "context"), is_required=True),
+    _Hook(
+        HttpHandlerJsonBase, "handle_request_json", ("request", "body", "context"), is_required=True
+    ),
+    _Hook(WebsocketHandlerBase, "handle_non_websocket_request", ("request", "context")),
     _Hook(WebsocketHandlerBase, "handle_handshake", ("request", "context")),
     _Hook(WebsocketHandlerBase, "handle", ("chat", "context"), is_required=True),
 )
 
 
 def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
-    """Return a Problem for each hook of a class that cannot work."""
+    """Return a Problem for each hook of a class that cannot work, and for a handler without any."""
+    if issubclass(cls, HandlerBase) and not issubclass(cls, HttpHandlerBase | WebsocketHandlerBase):
+        file, line = _place(cls, cls)
+        text = "expected a class derived from HttpHandlerBase or WebsocketHandlerBase"
+        yield Problem(file, line, 1 if line else 0, cls.__name__, text)
     for hook in _hooks_of(cls):
         member = inspect.getattr_static(cls, hook.name)
         if member is not inspect.getattr_static(hook.base, hook.name):
@@ -110,7 +120,8 @@ def find_misspellings(cls: type[Component]) -> Iterator[str]:
 
 def _may_refuse_everybody(cls: type[Component]) -> bool:
     own = inspect.getattr_static(cls, "handle_handshake", None)
-    return own is not inspect.getattr_static(WebsocketHandlerBase, "handle_handshake")
+    usual = inspect.getattr_static(WebsocketHandlerBase, "handle_handshake")
+    return issubclass(cls, WebsocketHandlerBase) and own is not usual
 
 
 def _hooks_of(cls: type[Component]) -> list[_Hook]:

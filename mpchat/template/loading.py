@@ -15,7 +15,7 @@ from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.connections import Connections
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
 from mpchat.config.static import VARIABLES_OPTION, StaticConfig, load_static
@@ -376,15 +376,17 @@ class _Loader:
             self._problem(path, f"expected one of {known}, got {named}")
 
     def _check_paths(self, plans: tuple[ComponentPlan, ...]) -> None:
-        seen: dict[str, str] = {}
+        seen: dict[tuple[str, str], str] = {}
         handlers = [plan for plan in plans if issubclass(plan.cls, HandlerBase)]
         for plan in handlers[HANDLERS:]:
             self._problem(self._path(plan.name), f"a service has at most {HANDLERS} handlers")
         for plan in handlers:
             path = plan.options.path
-            if path in seen:
-                self._problem(self._path(plan.name, "path"), f"{seen[path]} already has {path}")
-            seen[path] = plan.name
+            for method in methods_of(plan.options.method):
+                first = seen.setdefault((path, method), plan.name)
+                if first != plan.name:
+                    text = f"{first} already has {path} for {method}"
+                    self._problem(self._path(plan.name, "path"), text)
 
     def _check_auth(self, plans: tuple[ComponentPlan, ...]) -> None:
         """Check that every checker that a handler names is there."""

@@ -6,7 +6,8 @@ from websockets.http11 import Request, Response
 
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
-from mpchat.http.responses import response
+from mpchat.http.errors import HttpError
+from mpchat.http.request import HttpRequest
 from mpchat.http.upgrade import UPGRADE_TO_WEBSOCKET
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.options import WebsocketOptions
@@ -32,21 +33,22 @@ class WebsocketHandlerBase(HandlerBase):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define handle")
 
-    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
+    async def handle_non_websocket_request(
+        self, request: HttpRequest, context: Context
+    ) -> Response:
         """Override to answer plain HTTP requests on the handler's path; the default is 426.
 
-        The body is ``context.body``. If GET is allowed, HEAD requests arrive, too; the server leaves out
-        the body of their answer. An exception is answered with 500 and logged with its traceback.
+        What holds for ``handle_request`` of HttpHandlerBase holds here.
         """
-        answer = response(426, "this path speaks WebSocket: ask for Upgrade: websocket\n")
-        answer.headers.update(UPGRADE_TO_WEBSOCKET)
-        return answer
+        text = "this path speaks WebSocket: ask for Upgrade: websocket"
+        raise HttpError(426, text, UPGRADE_TO_WEBSOCKET)
 
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
         """Override to check a request before it becomes a connection.
 
         Return a response to refuse it, for example ``response(401, "who are you?")``, or None to accept
         it. ``context.response_headers`` go out with either answer, and ``handle`` gets ``context.data``.
-        After ``handshake-timeout`` the client gets 504, after an exception 500.
+        An HttpError refuses it, too. After ``handshake-timeout`` the client gets 504, after any other
+        exception 500.
         """
         return None

@@ -30,7 +30,7 @@ ACCEPT = base64.b64encode(
     hashlib.sha1(f"{KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
 ).decode()
 APP = """
-from mpchat import HandlerBase, WebsocketHandlerBase, default_component_list, response
+from mpchat import HttpHandlerBase, WebsocketHandlerBase, default_component_list, response
 
 
 class Rooms(WebsocketHandlerBase):
@@ -41,10 +41,10 @@ class Rooms(WebsocketHandlerBase):
             await chat.send(message)
 
 
-class Large(HandlerBase):
+class Large(HttpHandlerBase):
     name = "handler-large"
 
-    async def handle_non_websocket_request(self, request, context):
+    async def handle_request(self, request, context):
         return response(200, "x" * 100_000)
 
 
@@ -60,10 +60,10 @@ class Guarded(WebsocketHandlerBase):
         await chat.recv()
 
 
-class Forgetful(HandlerBase):
+class Forgetful(HttpHandlerBase):
     name = "handler-forgetful"
 
-    async def handle_non_websocket_request(self, request, context):
+    async def handle_request(self, request, context):
         pass
 
 
@@ -121,7 +121,9 @@ async def _try_case(port: int, case: Case) -> str | None:
         parsedate_to_datetime(headers["date"])
         if status == 101:
             return await _try_chat(reader, writer, headers)
-        length = 0 if case.data.startswith(b"HEAD") else int(headers["content-length"])
+        # RFC 9110, 8.6: no length in a 204.
+        length = 0 if status == 204 else int(headers["content-length"])
+        length = 0 if case.data.startswith(b"HEAD") else length
         body = await asyncio.wait_for(reader.readexactly(length), 30)
         connection = [name.strip().lower() for name in headers.get("connection", "").split(",")]
         # Whoever sends Upgrade lists it in Connection (RFC 9110, 7.8).

@@ -30,7 +30,7 @@ async def test_statuses(service_client: ServiceClient) -> None:
     # Not there, since the config has no section for it.
     assert (await service_client.post("/tests/control", {})).status == 404
     posted = await service_client.post("/ping", data=b"body")
-    assert (posted.status, posted.headers["allow"]) == (405, "GET, HEAD")
+    assert (posted.status, posted.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert (await service_client.get("/chat")).status == 426
     old = await service_client.get("/chat", headers={**UPGRADE, "Sec-WebSocket-Version": "8"})
     assert (old.status, old.headers["sec-websocket-version"]) == (426, "13")

@@ -19,28 +19,28 @@ from tests.kit.waiting import eventually
 APP = """
 import asyncio
 
-from mpchat import HandlerBase, WebsocketHandlerBase, default_component_list, response
+from mpchat import HttpHandlerBase, WebsocketHandlerBase, default_component_list, response
 
 
-class Large(HandlerBase):
+class Large(HttpHandlerBase):
     name = "handler-large"
 
-    async def handle_non_websocket_request(self, request, context):
+    async def handle_request(self, request, context):
         return response(200, "x" * 3_000_000)
 
 
-class Late(HandlerBase):
+class Late(HttpHandlerBase):
     name = "handler-late"
 
-    async def handle_non_websocket_request(self, request, context):
+    async def handle_request(self, request, context):
         await asyncio.sleep(0.1)
-        return response(200, f"{len(context.body)}")
+        return response(200, f"{len(request.body)}")
 
 
-class LastWord(HandlerBase):
+class LastWord(HttpHandlerBase):
     name = "handler-last"
 
-    async def handle_non_websocket_request(self, request, context):
+    async def handle_request(self, request, context):
         answer = response(200, "bye")
         answer.headers["Connection"] = "Close"
         return answer

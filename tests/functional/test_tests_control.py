@@ -150,6 +150,9 @@ async def test_what_has_no_counterpart_is_refused_by_name(action: Action, port: 
         assert answer.status == status
         assert text in answer.text
     client = ServiceClient(port)
-    assert (await client.post("/tests/control", data="{")).status == 400
-    assert (await client.post("/tests/control", data="[]")).status == 400
+    json_type = {"Content-Type": "application/json"}
+    for data in ("{", "[]"):
+        answer = await client.post("/tests/control", data=data, headers=json_type)
+        assert answer.status == 400
+    assert (await client.post("/tests/control", data="{}")).status == 415
     assert (await client.get("/tests/control")).status == 405

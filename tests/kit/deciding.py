@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.http.head import HeadLimits, find_end, parse_head
 from mpchat.http.upgrade import check_handshake
@@ -23,7 +24,7 @@ def _routes() -> Routes:
     served = {
         "/chat": WebsocketHandlerBase,
         "/rooms/{room}": WebsocketHandlerBase,
-        "/ping": HandlerBase,
+        "/ping": HttpHandlerBase,
     }
     for path, cls in served.items():
         components: Any = SimpleNamespace(
@@ -47,6 +48,8 @@ def status_of(data: bytes) -> int | None:
         return None
     head = parse_head(data[:end], LIMITS)
     route = ROUTES.find(head.method, head.target)
+    if route.handler is None:
+        return 204
     if not isinstance(route.handler, WebsocketHandlerBase):
         return 200
     if not head.upgrade:

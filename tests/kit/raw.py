@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
+
+from websockets.exceptions import InvalidStatus
 
 HANDLERS = Path(__file__).parent.parent / "fixtures" / "handlers" / "handlers.py"
 _KEY = base64.b64encode(b"0123456789abcdef").decode()
@@ -23,3 +26,8 @@ async def raw_connect(port: int, path: str) -> tuple[asyncio.StreamReader, async
     writer.write(handshake(path))
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     return reader, writer
+
+
+def message_of(error: InvalidStatus) -> str:
+    """Return why a handshake was refused."""
+    return str(json.loads(error.response.body or b"")["message"])

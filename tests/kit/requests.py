@@ -77,10 +77,14 @@ REQUEST_LINES = [
     Case("9110 9.1: methods have a case", shake("get /chat HTTP/1.1"), 501),
     Case("9112 3: a method longer than any", shake("G" * 9000 + " /chat HTTP/1.1"), 501),
     Case("9110 9.1: no token for a method", shake("G@T /chat HTTP/1.1"), 400),
-    Case("6455 4.1: POST", shake("POST /chat HTTP/1.1"), 405, {"Allow": "GET, HEAD"}),
-    Case("9110 15.5.6: DELETE", plain("DELETE /ping HTTP/1.1"), 405, {"Allow": "GET, HEAD"}),
-    Case("9110 9.3.7: OPTIONS", plain("OPTIONS /ping HTTP/1.1"), 405, {"Allow": "GET, HEAD"}),
-    Case("9110 9.3.8: TRACE", plain("TRACE /ping HTTP/1.1"), 405, {"Allow": "GET, HEAD"}),
+    Case("6455 4.1: POST", shake("POST /chat HTTP/1.1"), 405, {"Allow": "GET, HEAD, OPTIONS"}),
+    Case(
+        "9110 15.5.6: DELETE", plain("DELETE /ping HTTP/1.1"), 405, {"Allow": "GET, HEAD, OPTIONS"}
+    ),
+    Case(
+        "9110 9.3.7: OPTIONS", plain("OPTIONS /ping HTTP/1.1"), 204, {"Allow": "GET, HEAD, OPTIONS"}
+    ),
+    Case("9110 9.3.8: TRACE", plain("TRACE /ping HTTP/1.1"), 405, {"Allow": "GET, HEAD, OPTIONS"}),
     Case("9110 9.3.2: HEAD", plain("HEAD /ping HTTP/1.1"), 200),
     Case("6455 4.1: HEAD", shake("HEAD /chat HTTP/1.1"), 405, {"Allow": "GET"}),
     Case("9110 15.5.5: nothing there", shake("GET /nowhere HTTP/1.1"), 404),
@@ -181,7 +185,12 @@ TARGETS = [
     Case("9110 4.2.1: no such port", target("http://localhost:65536/chat"), 400),
     Case("9112 3.2.2: a fragment", target("http://localhost/chat#a"), 400),
     Case("9112 3.2.4: * with GET", target("*"), 400),
-    Case("9112 3.2.4: * with OPTIONS", plain("OPTIONS * HTTP/1.1"), 405, {"Allow": "GET, HEAD"}),
+    Case(
+        "9112 3.2.4: * with OPTIONS",
+        plain("OPTIONS * HTTP/1.1"),
+        204,
+        {"Allow": "GET, HEAD, OPTIONS"},
+    ),
     Case("9112 3.2.3: authority with GET", target("localhost:80"), 400),
     Case("9112 3.2.3: CONNECT", plain("CONNECT localhost:80 HTTP/1.1"), 501),
     Case("9112 3.2.3: CONNECT without a port", plain("CONNECT localhost HTTP/1.1"), 400),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from mpchat.auth.cookie import CookieAuth
 from mpchat.auth.signing import encode
 from mpchat.components.component import Components
 from mpchat.components.context import Context
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
+from mpchat.http.request import HttpRequest
 from mpchat.http.responses import response
 from mpchat.http.upgrade import TOKEN_OFFER
 from mpchat.websocket.thresholds import Thresholds
@@ -50,12 +52,12 @@ class Guarded(Who):
         return None if context.identity is not None else response(403, "only by token\n")
 
 
-class Page(HandlerBase):
+class Page(HttpHandlerBase):
     """A page for people who are known."""
 
     name = "page"
 
-    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
+    async def handle_request(self, request: HttpRequest, context: Context) -> Response:
         return response(200, f"hello {context.user}\n")
 
 
@@ -67,6 +69,10 @@ async def refused(site: Site, path: str = "who", **options: Any) -> Response:
     with pytest.raises(InvalidStatus) as caught:
         await site.connect(path, **options).__aenter__()
     return caught.value.response
+
+
+def message(answer: Response) -> str:
+    return str(json.loads(answer.body or b"")["message"])
 
 
 @pytest.mark.covers("HandlerBase.auth", "AuthOptions.types")
@@ -81,15 +87,15 @@ async def test_a_handler_names_its_checkers(worker: Worker) -> None:
     )
     async with serve(worker, *plans) as site:
         answer = await refused(site)
-        assert (answer.status_code, answer.body) == (401, b"credentials are needed\n")
+        assert (answer.status_code, message(answer)) == (401, "credentials are needed")
         assert answer.headers["WWW-Authenticate"] == "Bearer, Cookie"
         for token, text in {
-            "nobody": b"the token is unknown\n",
-            "old": b"the credentials have expired\n",
-            "a b": b"the token is malformed\n",
+            "nobody": "the token is unknown",
+            "old": "the credentials have expired",
+            "a b": "the token is malformed",
         }.items():
             answer = await refused(site, additional_headers={"Authorization": f"Bearer {token}"})
-            assert (answer.status_code, answer.body) == (401, text)
+            assert (answer.status_code, message(answer)) == (401, text)
         async with site.connect(additional_headers=AUTHORIZED) as client:
             assert await greeting(client) == "ada ['tester'] None"
         cookie = site.components.find(CookieAuth).set_cookie("bob").partition(";")[0]

@@ -10,7 +10,7 @@ import pytest
 
 from mpchat.components.background import Background
 from mpchat.components.component import Component, Components
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from tests.kit.host import FakeHost
 
@@ -109,7 +109,7 @@ async def test_a_coroutine_in_place_of_its_function_is_refused() -> None:
 
 
 async def test_a_handler_logs_its_tasks_as_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    class Handler(HandlerBase):
+    class Handler(HttpHandlerBase):
         async def fail(self) -> None:
             raise LookupError
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.server.routes import Routes
 
 
-def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HandlerBase:
-    options = HandlerBase.Options.model_validate(
+def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HttpHandlerBase:
+    options = HttpHandlerBase.Options.model_validate(
         {"path": path, "method": method, "url_trailing_slash": slash}
     )
     components: Any = SimpleNamespace(
         name_under_construction="handler", background_under_construction=None, snapshot=None
     )
-    return HandlerBase(options, components)
+    return HttpHandlerBase(options, components)
 
 
 CHAT, ROOM, LOBBY = handler("/chat"), handler("/rooms/{room}", "GET,PUT"), handler("/rooms/lobby")
@@ -40,7 +40,7 @@ ROUTES = Routes([CHAT, ROOM, LOBBY, EITHER, USER])
         ("/users/ann/", USER, {"user": "ann"}),
     ],
 )
-def test_found(target: str, expected: HandlerBase, params: dict[str, str]) -> None:
+def test_found(target: str, expected: HttpHandlerBase, params: dict[str, str]) -> None:
     route = ROUTES.find("GET", target)
     assert route.handler is expected
     assert route.params == params
@@ -58,7 +58,7 @@ def test_methods() -> None:
     assert ROUTES.find("HEAD", "/chat").handler is CHAT
     with pytest.raises(HttpError) as caught:
         ROUTES.find("DELETE", "/rooms/blue")
-    assert caught.value.headers["Allow"] == "GET, HEAD, PUT"
+    assert caught.value.headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
 
 
 def test_what_a_target_may_not_have_is_refused_on_a_path_of_that_name() -> None:
@@ -67,3 +67,43 @@ def test_what_a_target_may_not_have_is_refused_on_a_path_of_that_name() -> None:
     with pytest.raises(HttpError) as caught:
         routes.find("GET", "/a^b")
     assert caught.value.status == 400
+
+
+def test_one_path_has_handlers_for_different_methods() -> None:
+    show, add = handler("/orders", slash="both"), handler("/orders", "POST")
+    change = handler("/orders/{id}", "PUT")
+    remove = handler("/orders/{id}", "DELETE,PATCH", slash="both")
+    routes = Routes([show, add, change, remove])
+    assert routes.find("GET", "/orders").handler is show
+    assert routes.find("HEAD", "/orders/").handler is show
+    assert routes.find("POST", "/orders").handler is add
+    assert routes.find("PUT", "/orders/1").handler is change
+    assert routes.find("DELETE", "/orders/1/").handler is remove
+    assert routes.find("DELETE", "/orders/1").params == {"id": "1"}
+    for method, target, allow in (
+        ("PUT", "/orders", "GET, HEAD, OPTIONS, POST"),
+        ("POST", "/orders/", "GET, HEAD, OPTIONS"),
+        ("GET", "/orders/1", "DELETE, OPTIONS, PATCH, PUT"),
+    ):
+        with pytest.raises(HttpError) as caught:
+            routes.find(method, target)
+        assert (caught.value.status, caught.value.headers["Allow"]) == (405, allow)
+
+
+def test_a_path_of_its_own_comes_before_one_that_tolerates_a_slash() -> None:
+    tolerant, strict = handler("/a", slash="both"), handler("/a/")
+    routes = Routes([tolerant, strict])
+    assert routes.find("GET", "/a/").handler is strict
+    assert routes.find("GET", "/a").handler is tolerant
+
+
+def test_options() -> None:
+    own = handler("/own", "OPTIONS,GET")
+    routes = Routes([own, CHAT])
+    assert routes.find("OPTIONS", "/own").handler is own
+    route = routes.find("OPTIONS", "/chat")
+    assert (route.handler, route.allow) == (None, "GET, HEAD, OPTIONS")
+    assert routes.find("OPTIONS", "*").handler is None
+    with pytest.raises(HttpError) as caught:
+        routes.find("OPTIONS", "/nowhere")
+    assert caught.value.status == 404

@@ -11,6 +11,8 @@ import pytest
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.components.http_handler import HttpHandlerBase
+from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.handlers.lists import default_component_list
@@ -56,7 +58,7 @@ class Partial(Right):
 
 async def test_what_works_is_no_mistake() -> None:
     ours = [cls for _name, cls in default_component_list().items()]
-    for cls in (Right, Static, Derived, Partial, Component, HandlerBase, *ours):
+    for cls in (Right, Static, Derived, Partial, Component, *ours):
         assert [*find_mistakes(cls)] == []
         assert [*find_misspellings(cls)] == []
 
@@ -98,8 +100,20 @@ class NoOptions(Component):
     def __init__(self) -> None: ...
 
 
-class Http(HandlerBase):
-    async def handle_non_websocket_request(self, request: Any) -> Any: ...  # type: ignore[override]
+class Http(HttpHandlerBase):
+    async def handle_request(self, request: Any) -> Any: ...  # type: ignore[override]
+
+
+class Pages(HttpHandlerBase):
+    async def handle_requests(self, request: Any, context: Any) -> Any: ...
+
+
+class Json(HttpHandlerJsonBase):
+    async def handle_request_json(self, request: Any, context: Any) -> Any: ...  # type: ignore[override]
+
+
+class Neither(HandlerBase):
+    async def handle_non_websocket_request(self, request: Any, context: Any) -> Any: ...
 
 
 ASYNC = "`async def handle(self, chat, context)`"
@@ -132,9 +146,26 @@ ASYNC = "`async def handle(self, chat, context)`"
         ),
         (
             Http,
-            "Http.handle_non_websocket_request",
-            "expected `async def handle_non_websocket_request(self, request, context)`, "
+            "Http.handle_request",
+            "expected `async def handle_request(self, request, context)`, "
             "got one with other parameters: (self, request: 'Any') -> 'Any'",
+        ),
+        (
+            Pages,
+            "Pages",
+            "has no `async def handle_request(self, request, context)`; "
+            "is 'handle_requests' a misspelling of it?",
+        ),
+        (
+            Json,
+            "Json.handle_request_json",
+            "expected `async def handle_request_json(self, request, body, context)`, "
+            "got one with other parameters: (self, request: 'Any', context: 'Any') -> 'Any'",
+        ),
+        (
+            Neither,
+            "Neither",
+            "expected a class derived from HttpHandlerBase or WebsocketHandlerBase",
         ),
     ],
 )

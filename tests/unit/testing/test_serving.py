@@ -19,7 +19,8 @@ from mpchat import (
     Components,
     Connections,
     Context,
-    HandlerBase,
+    HttpHandlerBase,
+    HttpRequest,
     Identity,
     Key,
     Ping,
@@ -106,15 +107,16 @@ class Echo(WebsocketHandlerBase):
             await chat.send(message if message != "room" else context.data["room"])
 
 
-class Orders(HandlerBase):
+class Orders(HttpHandlerBase):
     """Answers plain requests."""
 
     name = "orders"
 
-    async def handle_non_websocket_request(self, request: Request, context: Context) -> Response:
+    async def handle_request(self, request: HttpRequest, context: Context) -> Response:
         if request.headers.get("X-Wait"):
             await asyncio.Event().wait()
-        text = f"{request.path} {context.path_params.get('id')} {context.body.decode()}"
+        query = dict(request.query) or ""
+        text = f"{request.path}{query} {context.path_params.get('id')} {request.body.decode()}"
         return response(201, text)
 
 
@@ -262,7 +264,7 @@ async def test_requests() -> None:
         client = worker.service_client
         assert (await client.get("/nowhere")).status == 404
         answer = await client.put("/orders")
-        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     limits = {"listener": {"handler-defaults": {"max_request_size": 3}}}
     assert (await request(Orders, "POST", data=b"1234", server=limits)).status == 413
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -24,9 +25,10 @@ from mpchat.daemon import (
     print_dynamic_config_defaults,
     run_service,
 )
-from mpchat.errors import ConfigError, ExitCode, StartError
+from mpchat.errors import ConfigError, ExitCode, StartError, describe_os_error
 from mpchat.ipc.closing import IDENTITY_GONE
 from mpchat.ipc.control import PATIENCE, ControlError, ask
+from mpchat.scaffold.writing import check_name, write_service
 from mpchat.scoreboard.scoreboard import SLOTS
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -245,6 +247,34 @@ def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> 
     answer = _ask("log-level", options, logger=logger, level=level)
     text = f"{logger}: {level or 'its own level again'}"
     _print(answer, as_json, lambda _answer: iter([text]))
+
+
+@commands.command()
+@click.argument("name")
+@click.option(
+    "--auth", is_flag=True, help="With a login: a signed cookie, and tokens for programs."
+)
+def new(name: str, auth: bool) -> None:
+    """Write a new service into the folder NAME, which must not exist.
+
+    It has a handler, both configs, a main, tests of the handler and of the whole service, a systemd unit
+    and a Dockerfile; its README.md says how to go on. Exits with 1 if the folder cannot be written.
+    """
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    try:
+        files = write_service(Path(), name)
+    except FileExistsError as error:
+        text = f"{name} exists here already: choose another name, or remove it"
+        raise click.ClickException(text) from error
+    except OSError as error:
+        text = f"cannot write {error.filename or name}: {describe_os_error(error)}"
+        raise click.ClickException(text) from error
+    for file in files:
+        click.echo(file)
+    click.echo(f"next: cd {name}, and follow README.md")
 
 
 def _ask(

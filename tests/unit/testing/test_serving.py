@@ -33,6 +33,7 @@ from mpchat import (
 )
 from mpchat.errors import ConfigError
 from mpchat.testing import Clock, Worker, connect, request, serve, serve_config
+from mpchat.testing.clients import MemoryConnection
 
 GREETING = Key("GREETING", str, default="hello")
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -215,9 +216,11 @@ async def test_a_failing_handler_is_logged_and_closes_with_1011() -> None:
 
 
 async def test_a_handler_that_says_nothing() -> None:
-    async with connect(Echo, time_limit=0.01) as chat:
+    async with connect(Echo, time_limit=0.01, open_timeout=60) as chat:
         with pytest.raises(TimeoutError, match=r"the handler sent no message within 0\.01 s"):
             await chat.recv()
+        assert isinstance(chat, MemoryConnection)
+        chat.time_limit = 60
         await chat.send("still open")
         assert await chat.recv() == "still open"
     with pytest.raises(TimeoutError):

@@ -7,15 +7,17 @@ have left more in the socket: others have their turn first.
 Theory of operation. uvloop reads into a buffer of its own and makes bytes objects of it, which is best
 for small reads. A large frame would arrive in several and have to be joined. Here the system writes into
 one buffer of the worker. Complete frames are parsed in place, and the rest of an incomplete one is read
-into that frame's own buffer. So between the socket and the unmasked message only the beginning of a frame
-is copied.
+into that frame's own buffer, which becomes the message. So between the socket and the message only the
+beginning of a frame is copied.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Protocol
 
+from mpchat.linux.buffers import UNREAD
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.parser import Parser
 
@@ -87,3 +89,12 @@ class BulkReader(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._receiver.connection_lost(exc)
+
+
+def let_in(transport: asyncio.Transport, max_message: int, limit: int) -> None:
+    """Raise SO_RCVBUF to the largest message: through a smaller window it would come in many reads."""
+    unread = min(max_message, limit)
+    if unread > UNREAD:
+        client: socket.socket = transport.get_extra_info("socket")
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)

@@ -19,7 +19,9 @@ class WebsocketOptions(HandlerBase.Options):
         ByteSize,
         Field(
             alias="max-remote-payload",
-            description="Largest message from a client, in bytes; a larger one ends with code 1009",
+            description="Largest message from a client, in bytes; a larger one ends with code 1009. "
+            "The kernel holds as much of a client that is not read, at least 128 KiB and at most "
+            "1 MiB, in up to twice the memory",
         ),
     ] = 65536
     max_messages_per_second: Annotated[

@@ -8,10 +8,9 @@ that trickles.
 from __future__ import annotations
 
 import codecs
-import ctypes
 
 from mpchat.websocket.parts import Parts
-from mpchat.websocket.payload import unmask
+from mpchat.websocket.payload import frame_buffer, unmask
 from mpchat.websocket.thresholds import Thresholds
 
 
@@ -22,7 +21,16 @@ class Partial:
         rest: Where the next bytes have to be put, for ``fill``; None if they are for ``add``.
     """
 
-    __slots__ = ("_buffer", "_missing", "_parts", "_text_from", "_thresholds", "rest")
+    __slots__ = (
+        "_buffer",
+        "_may_buffer",
+        "_missing",
+        "_parts",
+        "_size",
+        "_text_from",
+        "_thresholds",
+        "rest",
+    )
 
     def __init__(
         self,
@@ -33,21 +41,31 @@ class Partial:
         thresholds: Thresholds,
     ) -> None:
         """``size`` is that of the frame; ``text_from`` is where its text begins, 0 if it has none."""
-        there = len(beginning)
         self._thresholds = thresholds
-        self._missing = size - there
+        self._size = size
+        self._missing = size - len(beginning)
         self._text_from = text_from
+        self._may_buffer = may_buffer
         self._buffer: memoryview | None = None
         self._parts: Parts[bytes] | None = None
         self.rest: memoryview | None = None
-        is_large = self._missing >= thresholds.buffered_payload
-        if may_buffer and is_large and there * thresholds.buffered_part >= size:
-            self._buffer = memoryview(_bytearray(None, size + thresholds.buffer_slack))
-            self._buffer[:there] = beginning
-            self.rest = self._buffer[there:]
+        if self._deserves_buffer():
+            self._begin_buffer(beginning)
         else:
             self._parts = Parts(b"", thresholds.joined_parts)
             self._parts.add(bytes(beginning))
+
+    def _deserves_buffer(self) -> bool:
+        thresholds = self._thresholds
+        if not self._may_buffer or self._missing < thresholds.buffered_payload:
+            return False
+        return (self._size - self._missing) * thresholds.buffered_part >= self._size
+
+    def _begin_buffer(self, arrived: bytes | memoryview) -> None:
+        self._buffer = frame_buffer(self._size)
+        self._buffer[: len(arrived)] = arrived
+        self.rest = self._buffer[len(arrived) :]
+        self._parts = None
 
     @property
     def arrived(self) -> bytes | memoryview:
@@ -62,10 +80,14 @@ class Partial:
             return None
         self._parts.add(bytes(data))
         self._missing -= len(data)
-        return self._parts.join() if self._missing <= 0 else None
+        if self._missing <= 0:
+            return self._parts.join()
+        if self._deserves_buffer():
+            self._begin_buffer(self._parts.join())
+        return None
 
     def fill(self, count: int) -> memoryview | None:
-        """So many bytes have been put into ``rest``; return what ``add`` does."""
+        """So many bytes have been put into ``rest``; return the frame once it is whole."""
         buffer, rest = self._buffer, self.rest
         if buffer is None or rest is None:
             return None
@@ -73,7 +95,7 @@ class Partial:
         if self._missing > 0:
             self.rest = rest[count:]
             return None
-        return buffer[: len(buffer) - self._thresholds.buffer_slack - self._missing]
+        return buffer
 
     def has_wrong_text(self) -> bool:
         """Whether its text is no UTF-8, as far as that can be told from its beginning."""
@@ -91,9 +113,3 @@ class Partial:
         except UnicodeDecodeError:
             return True
         return False
-
-
-# bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.
-_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_bytearray.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
-_bytearray.restype = ctypes.py_object

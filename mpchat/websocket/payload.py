@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import cast
 
@@ -31,8 +32,16 @@ _SHORT = [
 _LARGE = 4096
 
 
+def frame_buffer(size: int) -> memoryview:
+    """Return writable memory for a whole frame, to be given to ``unmask`` as it is."""
+    return memoryview(_bytearray(None, size))
+
+
 def unmask(data: bytes | memoryview, start: int, length: int) -> bytes:
-    """Return the payload of a frame, which begins at ``start``, behind the four bytes of its mask."""
+    """Return the payload of a frame, which begins at ``start``, behind the four bytes of its mask.
+
+    If ``data`` is a ``frame_buffer`` that the payload fills, it is of no use afterwards.
+    """
     stop = start + length
     masked = data[start:stop] if length < _LARGE else memoryview(data)[start:stop]
     return _apply_mask(masked, data[start - 4 : start])
@@ -53,3 +62,9 @@ def framed(first: int, payload: bytes) -> bytes:
     if length < 126:
         return _SHORT[first][length] + payload
     return frame_header(first & ~FINAL, length, final=first >= FINAL) + payload
+
+
+# bytearray(size) would fill it with zeros: a tenth of the echo of 64 KiB.
+_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_bytearray.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
+_bytearray.restype = ctypes.py_object

@@ -4,7 +4,10 @@ Rules. Bytes are read and written through pointers here, and nowhere else. ``_pa
 payload, and the mask before it, lie within the data.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, _PyBytes_Resize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -67,9 +70,60 @@ cdef uint64_t _xor(
     return seen
 
 
+cdef class _Frame:
+    """The memory of a frame, which becomes that of its payload."""
+
+    cdef bytes _memory
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(
+            view, self, PyBytes_AS_STRING(self._memory), len(self._memory), 0, flags
+        )
+
+    cdef bytes take(self, Py_ssize_t start, Py_ssize_t length):
+        """Return the payload, which ends the frame; no view of the frame is looked at afterwards."""
+        cdef PyObject *memory = <PyObject *> self._memory
+        cdef unsigned char *target = <unsigned char *> PyBytes_AS_STRING(self._memory)
+        cdef uint32_t key
+        memcpy(&key, target + start - 4, 4)
+        # Each byte moves towards the beginning, so none is overwritten before it is read.
+        _xor(target, target + start, length, key)
+        # This reference becomes the caller's: bytes with another cannot be resized.
+        Py_INCREF(self._memory)
+        self._memory = b""
+        _PyBytes_Resize(&memory, length)
+        try:
+            return <bytes> memory
+        finally:
+            Py_DECREF(<object> memory)
+
+
+cpdef object frame_buffer(Py_ssize_t size):
+    """Return writable memory for a whole frame, to be given to ``unmask`` as it is."""
+    cdef _Frame frame = _Frame.__new__(_Frame)
+    frame._memory = PyBytes_FromStringAndSize(NULL, size)
+    return memoryview(frame)
+
+
+cdef _Frame _frame_of(object data):
+    """Return the frame that a view is of, if it is of one."""
+    if type(data) is not memoryview:
+        return None
+    cdef PyObject *owner = <PyObject *> PyMemoryView_GET_BUFFER(data).obj
+    if owner is NULL or type(<object> owner) is not _Frame:
+        return None
+    return <_Frame> owner
+
+
 cpdef bytes unmask(object data, Py_ssize_t start, Py_ssize_t length):
-    """Return the payload of a frame."""
+    """Return the payload of a frame.
+
+    If ``data`` is a ``frame_buffer`` that it ends, it is unmasked there, and ``data`` is of no more use.
+    """
     cdef const unsigned char *source = _payload(data, start, length)
+    cdef _Frame frame = _frame_of(data)
+    if frame is not None and start + length == len(data) == len(frame._memory):
+        return frame.take(start, length)
     cdef bytes payload = PyBytes_FromStringAndSize(NULL, length)
     cdef uint32_t key
     memcpy(&key, source - 4, 4)

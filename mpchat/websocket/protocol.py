@@ -21,7 +21,7 @@ from websockets.exceptions import ConcurrencyError
 from mpchat.components.context import Context
 from mpchat.components.handler_base import HandlerBase
 from mpchat.websocket.budget import CLOSE, READ
-from mpchat.websocket.bulk import BulkReader
+from mpchat.websocket.bulk import BulkReader, let_in
 from mpchat.websocket.client import Client
 from mpchat.websocket.deflate import Agreement
 from mpchat.websocket.frames import BINARY, TEXT
@@ -185,6 +185,11 @@ class WebSocketProtocol(TimedLife):
     def _read_in_bulk(self) -> None:
         # From now on the reader knows which read has filled its buffer.
         self._large_read = sys.maxsize
+        let_in(
+            self.transport,
+            self.options.max_remote_payload,
+            self.turn.thresholds.max_unread_in_kernel,
+        )
         self.transport.set_protocol(BulkReader(self, self.parser, self.turn, self.shared.scratch))
 
     def wait_for_turn(self) -> None:
@@ -227,6 +232,13 @@ class WebSocketProtocol(TimedLife):
         if self.turn.is_full:
             self._wait_in_line()
         self._set_reading()
+        if self.is_reading and self.parser.has_buffers:
+            self.turn.promised += self._next_read()
+
+    def _next_read(self) -> int:
+        """Return the work of the next read, if it is as large as it may be."""
+        rest = self.parser.rest
+        return READ + (len(rest) if rest is not None else self.turn.thresholds.bulk_read)
 
     def pull(self) -> None:
         incoming = self.incoming

@@ -53,6 +53,8 @@ class Thresholds:
     """Largest bulk read at a frame's beginning: it bounds what one client can make us buffer."""
     bulk_read_when_spent: int = 16 * KIB
     """The same when the work of the turn is used up."""
+    max_unread_in_kernel: int = 1 * MIB
+    """Largest SO_RCVBUF, for handlers that take larger messages than the listener's own bound."""
 
     # Parsing, see parser
 
@@ -62,8 +64,6 @@ class Thresholds:
     """Frames with at least this payload get a receive buffer of their own, ..."""
     buffered_part: int = 16
     """... once one in this many of their bytes has arrived: a forged length must not reserve memory."""
-    buffer_slack: int = 1 * KIB
-    """Spare bytes at the end of that buffer: a read that leaves some unused has emptied the socket."""
     checked_text: int = 1 * KIB
     """Bytes at the beginning of a text that are checked before its frame is complete."""
     max_uncommon: int = 256 * KIB

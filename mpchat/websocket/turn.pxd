@@ -8,7 +8,7 @@ cdef class Turn(Budget):
     cdef int _line
     cdef list _members
     cdef public bint is_full, will_publish
-    cdef public long long kept, max_frames
+    cdef public long long kept, max_frames, promised
     cdef public object new_line, on_full, open_line
 
     cpdef renew(self)

@@ -5,6 +5,8 @@ Rules.
   what was read, stops reading, and waits in a line, first in, first out.
 - Each turn begins with a new budget and with the lines. A member is served at most once in a turn; one
   that has more to do goes to the end of its line. What is read afterwards has what is left of the budget.
+- As many members read on as the budget is enough for: each promises the work of its next read. Others
+  stay in the line, unread, since many small reads cost more than a few large ones.
 - There are two lines, which alternate: open WebSockets, and everything else (requests, handshakes,
   sockets to accept, connections that have ended). So however many of the others come at once, open
   WebSockets wait for each other only.
@@ -60,6 +62,7 @@ class Turn(Budget):
         kept: Bytes that the members of the lines have read and not parsed.
         on_full: Called when more than ``max_kept_bytes`` is kept: all connections have to stop reading
             and line up.
+        promised: Work of the reads that members of the lines, served in this turn, are expected to bring.
         is_full: More was kept, and at least half of that limit still is. A member that is served
             meanwhile does not read on; it joins its line again.
     """
@@ -78,6 +81,7 @@ class Turn(Budget):
         "new_line",
         "on_full",
         "open_line",
+        "promised",
         "will_publish",
     )
 
@@ -100,6 +104,7 @@ class Turn(Budget):
         self.new_line: Line = deque()
         self.max_frames = thresholds.max_frames
         self.kept = 0
+        self.promised = 0
         self._line = 1
         self.is_full = False
         self.on_full: Callable[[], None] = lambda: None
@@ -108,6 +113,7 @@ class Turn(Budget):
     def renew(self) -> None:
         """A new turn begins."""
         Budget.renew(self)
+        self.promised = 0
         if not self.will_publish:
             self.mark = _ALWAYS
 
@@ -188,7 +194,7 @@ class Turn(Budget):
         thresholds = self.thresholds
         crowded = self.is_crowded
         self.max_frames = thresholds.max_frames_in_crowd if crowded else thresholds.max_frames
-        while any(waiting) and self.left > 0:
+        while any(waiting) and self.left > self.promised:
             # Kept from turn to turn: one in the first line may need all of each.
             self._line = 1 - self._line
             if waiting[self._line]:

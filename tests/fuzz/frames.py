@@ -34,7 +34,7 @@ _SHOWN = 4000
 """Letters of a stream and of an error; the seed makes the rest."""
 _MAX_TURNS = 2000
 """Of the loop, for a connection to answer and to end."""
-_IN_BULK = Thresholds(buffered_payload=1, large_payload=1, buffer_slack=9)
+_IN_BULK = Thresholds(buffered_payload=1, large_payload=1)
 """Have the rest of each frame read into a buffer of its own."""
 
 

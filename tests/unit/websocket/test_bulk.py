@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import tracemalloc
+from pathlib import Path
 from random import Random
 
+import pytest
+
+from mpchat.scoreboard.traffic import Traffic
+from mpchat.websocket.budget import Budget
 from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.parser import Parser
 from mpchat.websocket.phases import Phase
+from mpchat.websocket.thresholds import Thresholds
 from tests.kit.frames import BINARY, CLOSE, FINAL, PING, PONG, TEXT, frame
 from tests.unit.websocket.rig import Worker, echo, on_uvloop, until
 from tests.unit.websocket.streams import frames
@@ -86,6 +93,42 @@ async def test_an_announcement_does_not_cost_what_it_announces(worker: Worker) -
     finally:
         tracemalloc.stop()
     assert held < 64 * KIB
+
+
+def test_a_frame_that_begins_in_small_reads_gets_its_buffer_later() -> None:
+    data = frame(FINAL | BINARY, bytes(1 << 20))
+    thresholds = Thresholds()
+    parser = Parser(1 << 20, Traffic(), Budget(thresholds))
+    parser.has_buffers = True
+    messages: list[str | bytes] = []
+    step = len(data) // thresholds.buffered_part // 3
+    arrived = 0
+    while parser.rest is None:
+        assert arrived < len(data) // thresholds.buffered_part
+        parser.feed(data[arrived : arrived + step], messages, 1)
+        arrived += step
+    assert len(parser.rest) == len(data) - arrived
+    parser.rest[:] = data[arrived:]
+    parser.feed(parser.add_rest(len(data) - arrived), messages, 1)
+    assert messages == [bytes(1 << 20)]
+
+
+@pytest.mark.parametrize(
+    ("largest", "unread"), [(64 * KIB, None), (400 * KIB, 400 * KIB), (16 * 1024 * KIB, 1024 * KIB)]
+)
+@on_uvloop
+async def test_a_large_message_fits_into_the_kernel(
+    worker: Worker, largest: int, unread: int | None
+) -> None:
+    client, protocol = await worker.connect(echo, **{"max-remote-payload": largest})
+    ours = protocol.transport.get_extra_info("socket")
+    before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    await asyncio.get_running_loop().sock_sendall(client, frame(FINAL | BINARY, bytes(20 * KIB)))
+    await until(lambda: isinstance(protocol.transport.get_protocol(), BulkReader))
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    # The kernel doubles what is asked for (socket(7)).
+    expected = before if unread is None else 2 * min(unread, most)
+    assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == expected
 
 
 @on_uvloop

@@ -104,7 +104,7 @@ async def test_the_reference_is_what_a_client_of_its_server_sees(tmp_path: Path)
     assert closed >= 50
 
 
-IN_BULK = Thresholds(buffered_payload=1, large_payload=1, buffer_slack=9)
+IN_BULK = Thresholds(buffered_payload=1, large_payload=1)
 """Make every frame a large one; the rest of it is then read into a buffer of its own."""
 MASK_IN_PYTHON = Mutation(
     "mpchat.websocket.payload", "", "from websockets import speedups", "raise ImportError"
@@ -133,10 +133,10 @@ async def test_the_mask_in_python_where_there_was_no_compiler() -> None:
     ("function", "right", "wrong"),
     [
         pytest.param(
-            "Partial.fill",
-            "buffer[: len(buffer) - self._thresholds.buffer_slack - self._missing]",
-            "buffer[: len(buffer) - self._thresholds.buffer_slack]",
-            id="what was read beyond the frame is lost",
+            "Partial.add",
+            "self._begin_buffer(self._parts.join())",
+            "self._begin_buffer(data)",
+            id="what came before there was a buffer is lost",
         ),
         pytest.param(
             "Partial.fill", "rest[count:]", "rest", id="all parts of the rest are put in one place"

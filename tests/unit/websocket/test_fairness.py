@@ -25,7 +25,7 @@ HONEST = 100
 ROUNDS = 10
 THRESHOLDS = Thresholds()
 TAKEN_IN_A_TURN = THRESHOLDS.max_frames
-READ_IN_A_TURN = 65_536 + 2 * THRESHOLDS.buffer_slack + THRESHOLDS.bulk_read
+READ_IN_A_TURN = 65_536 + THRESHOLDS.bulk_read
 """The rest of a frame, and what is read at once behind it"""
 ANSWER_TURNS = 4
 """To be read and answered, to be read by the client, and as many again"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from types import ModuleType
 
 import pytest
@@ -38,6 +39,37 @@ def test_bytes_are_unmasked(
     found = form.unmask(data, before + 4, size)
     assert type(found) is bytes
     assert found == apply_mask(masked, mask)
+
+
+@FORMS
+@given(SIZES, st.binary(min_size=4, max_size=4), st.sampled_from((2, 4, 10)))
+def test_a_frame_in_memory_of_its_own_is_unmasked(
+    form: ModuleType, size: int, mask: bytes, header: int
+) -> None:
+    masked = bytes(index * 7 % 256 for index in range(size))
+    data = form.frame_buffer(header + 4 + size)
+    data[:] = bytes(header) + mask + masked
+    # A part of it leaves the rest as it is.
+    part = size // 2
+    assert form.unmask(data, header + 4, part) == apply_mask(masked[:part], mask)
+    found = form.unmask(data, header + 4, size)
+    assert type(found) is bytes
+    assert found == apply_mask(masked, mask)
+
+
+@pytest.mark.compiled
+def test_the_memory_of_a_frame_becomes_that_of_its_message() -> None:
+    size = 1 << 20
+    tracemalloc.start()
+    try:
+        data = imported.frame_buffer(14 + size)
+        data[:] = bytes(14 + size)
+        tracemalloc.reset_peak()
+        message = imported.unmask(data, 14, size)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+    finally:
+        tracemalloc.stop()
+    assert message == bytes(size)
 
 
 @FORMS

@@ -140,6 +140,22 @@ async def test_who_waits_is_served_in_order_and_who_was_served_goes_to_the_end()
     assert max(Counter(number for number, _name in served).values()) == 3
 
 
+async def test_no_more_read_on_than_the_budget_is_enough_for() -> None:
+    turn, served = made_turn(), list[tuple[int, str]]()
+
+    def promise() -> None:
+        turn.promised += WORK_OF_A_TURN // 3
+
+    with Turns() as turns:
+        for number in range(9):
+            member = Member(str(number), served, turns, 0)
+            member.again = promise
+            member.join(turn, turn.open_line)
+        await until(lambda: len(served) == 9)
+    assert "".join(name for _turn, name in served) == "012345678"
+    assert max(Counter(number for number, _name in served).values()) == 3
+
+
 async def test_the_two_lines_alternate() -> None:
     turn, served = made_turn(), list[tuple[int, str]]()
     with Turns() as turns:

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 import mpchat
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.ticket import TicketAuth, TicketHandler
 from mpchat.compiled import SWITCH
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
@@ -88,6 +89,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("websocket-handler.auth", AuthOptions),
     ("bearer", BearerAuth.Options),
     ("signed-cookie", CookieAuth.Options),
+    ("ticket", TicketAuth.Options),
+    ("handler-ticket", TicketHandler.Options),
     ("tests-control", TestsControl.Options),
 )
 
@@ -134,6 +137,8 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (AuthCheckerBase, set()),
     (BearerAuth, {"__init__", "check", "on_config_update", "start"}),
     (CookieAuth, {"__init__", "check"}),
+    (TicketAuth, {"__init__", "check"}),
+    (TicketHandler, {"__init__", "handle_request"}),
     (Component, set()),
     (
         Components,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from mpchat.auth.bearer import BearerAuth as BearerAuth
     from mpchat.auth.cookie import CookieAuth as CookieAuth
+    from mpchat.auth.ticket import TicketAuth as TicketAuth
+    from mpchat.auth.ticket import TicketHandler as TicketHandler
     from mpchat.components.auth import AuthCheckerBase as AuthCheckerBase
     from mpchat.components.auth import Unauthorized as Unauthorized
     from mpchat.components.component import Component as Component
@@ -87,6 +89,8 @@ _HOMES = {
     "Request": "websockets.http11",
     "Response": "websockets.http11",
     "Snapshot": "mpchat.dynamic_config.snapshot",
+    "TicketAuth": "mpchat.auth.ticket",
+    "TicketHandler": "mpchat.auth.ticket",
     "Unauthorized": "mpchat.components.auth",
     "WebSocketConnection": "mpchat.websocket.connection",
     "WebsocketHandlerBase": "mpchat.websocket.handler",

@@ -131,7 +131,9 @@ def _made_server() -> Any:
 
     scoreboard = Scoreboard.create()
     scoreboard.set_service("slots", 1)
-    board = ServiceBoard(scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0))
+    board = ServiceBoard(
+        scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0), scoreboard.users(0, 0)
+    )
     worker, snapshot = Worker(), Snapshot(1, {}, ())
     return Server(
         worker.loop,

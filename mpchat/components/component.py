@@ -20,6 +20,7 @@ from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 from mpchat.ipc.messages import Report
+from mpchat.scoreboard.tickets import UsedTickets
 
 START_LIMIT = 20.0
 """Seconds for the start of one component: fewer than for a worker's, so that the log can name it."""
@@ -164,6 +165,9 @@ class Host(Protocol):
 
     async def reload(self) -> int:
         """Reload the dynamic config; see Components.reload_dynamic_config."""
+
+    used_tickets: UsedTickets
+    """Those that some worker of the host has accepted"""
 
     async def report(self, report: Report) -> list[dict[str, Any]]:
         """Return a row for each connection in any worker that the report is about."""

@@ -44,6 +44,7 @@ isatty = os.isatty
 memfd_create = os.memfd_create
 fcntl = _fcntl.fcntl
 flock = _fcntl.flock
+lockf = _fcntl.lockf
 mmap: Callable[[int, int], _mmap.mmap] = _mmap.mmap
 
 # Processes and signals

@@ -84,6 +84,8 @@ _LIMITED = (
     _limit("MPCHAT_LIMITS.max_connections", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_connections_per_address", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_messages_per_second", "handshakes", "Handshakes answered 503"),
+    _limit("listener.max_connections_per_user", "handshakes", "Handshakes answered 503"),
+    _limit("max_connections_per_user", "handshakes", "Handshakes answered 503"),
     _limit("max_requests_in_flight", "requests", "Handshakes answered 503, requests answered 429"),
     _limit("max_requests_per_second", "requests", "Handshakes answered 503, requests answered 429"),
     _limit("handshake-timeout", "sockets", "Sockets whose request did not arrive in time"),

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable
 
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
-from mpchat.scoreboard.addresses import ITEMS, AddressTable
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
+from mpchat.scoreboard.hashed import ITEMS, HashedCounts
 from mpchat.scoreboard.seconds import count_in, pack
+from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
+from mpchat.scoreboard.tickets import UsedTickets
 
-MAGIC = 0x6D70_6368_6174_0009
+MAGIC = 0x6D70_6368_6174_000A
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -54,6 +56,7 @@ STATE_NAMES = (
     "generation",
     "admitted",  # WebSocket connections that are open or whose handshake was accepted
     "messages_in_second",  # see seconds
+    "counts_users",  # 1 once it has counted connections of users
 )
 """The values of a row in addition to the counters."""
 HANDLERS = 256
@@ -68,7 +71,10 @@ _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
 _HANDLER_AREA = _SLOT_AREA + SLOTS * _SLOT_WIDTH
 _HANDLER_WIDTH = 2 * HANDLERS
 _TABLES = _HANDLER_AREA + SLOTS * ROWS * _HANDLER_WIDTH
-_SIZE = 8 * (_TABLES + SLOTS * ROWS * ITEMS)
+_USERS = _TABLES + SLOTS * ROWS * ITEMS
+_TICKETS = _USERS + SLOTS * ROWS * ITEMS
+_SIZE = 8 * (_TICKETS + TICKET_ITEMS)
+"""Bytes, most of which nobody ever touches, so that they take no memory."""
 _KEY_BYTES = 32
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _SERVICE = 1 + _KEY_BYTES // 8
@@ -104,14 +110,24 @@ class Scoreboard:
             raise
 
     @property
-    def address_key(self) -> bytes:
-        """The secret with which addresses are hashed in this service."""
+    def hash_key(self) -> bytes:
+        """The secret with which addresses and users are hashed in this service."""
         return self._map[8 : 8 + _KEY_BYTES]
 
-    def addresses(self, slot: int, row: int) -> AddressTable:
+    def addresses(self, slot: int, row: int) -> HashedCounts:
         """Return the table of client addresses of one row."""
         start = _TABLES + (slot * ROWS + row) * ITEMS
-        return AddressTable(self._items[start : start + ITEMS])
+        return HashedCounts(self._items[start : start + ITEMS])
+
+    def users(self, slot: int, row: int) -> HashedCounts:
+        """Return the table of users of one row."""
+        start = _USERS + (slot * ROWS + row) * ITEMS
+        return HashedCounts(self._items[start : start + ITEMS])
+
+    def used_tickets(self) -> UsedTickets:
+        """Return the table of tickets that were used."""
+        items = self._items[_TICKETS : _TICKETS + TICKET_ITEMS]
+        return UsedTickets(items, self.descriptor, self.hash_key)
 
     def service(self, name: str) -> int:
         """Return one of SERVICE_NAMES."""
@@ -192,6 +208,9 @@ class Scoreboard:
         handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
         self._zero(handlers, HANDLERS)
         self._zero(_TABLES + (slot * ROWS + row) * ITEMS, ITEMS)
+        if self._items[start + _INDEX["counts_users"]]:
+            self._items[start + _INDEX["counts_users"]] = 0
+            self._zero(_USERS + (slot * ROWS + row) * ITEMS, ITEMS)
 
     def _zero(self, start: int, count: int) -> None:
         self._items[start : start + count] = memoryview(bytes(8 * count)).cast("Q")

@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
+from mpchat.scoreboard.hashed import hash_name
 from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client, client_of
+from mpchat.websocket.handler import WebsocketHandlerBase
 
 _REFUSALS = {
     "MPCHAT_LIMITS.max_connections": "too many connections to the service",
     "MPCHAT_LIMITS.max_connections_per_address": "too many connections from this address",
     "MPCHAT_LIMITS.max_messages_per_second": "too many messages per second",
+    "listener.max_connections_per_user": "too many connections of this user",
+    "max_connections_per_user": "too many connections of this user to this handler",
     "max_requests_in_flight": "too many connections to this handler",
     "max_requests_per_second": "too many handshakes per second",
 }
@@ -60,9 +64,15 @@ class Admission:
         self._max_connections = options.max_connections
         self._max_of_worker = options.max_connections_per_worker
         self._max_waiting = options.max_handshakes
+        self._max_of_user = options.max_connections_per_user
+        self._max_of_user_by_handler = {
+            handler.name: handler.options.max_connections_per_user
+            for handler in handlers
+            if isinstance(handler, WebsocketHandlerBase)
+        }
         self._snapshot = snapshot
         self._clock = clock
-        self._key = board.scoreboard.address_key
+        self._key = board.scoreboard.hash_key
         # Both are this worker's own.
         self._row, self._addresses = board.row, board.own_addresses
         self._limited = {
@@ -126,6 +136,43 @@ class Admission:
     def release(self, handler: HandlerBase, client: Client) -> None:
         """Uncount a connection that has ended, or a handshake that failed."""
         self._count(self._limited[handler.name].number, client, -1)
+
+    def admit_user(self, handler: HandlerBase, user: str) -> str | None:
+        """Count a user's handshake and return None, or return why it is refused.
+
+        ``release_user`` uncounts it.
+        """
+        counted = self._counted(handler, user)
+        for hashed, _most, _name in counted:
+            self._board.count_user(hashed, 1)
+        for hashed, most, name in counted:
+            if self._board.connections_of_user(hashed) > most:
+                self.release_user(handler, user)
+                self._row.count_limit(name)
+                return _REFUSALS[name]
+        return None
+
+    def release_user(self, handler: HandlerBase, user: str) -> None:
+        """Uncount a user's connection that has ended, or a handshake that failed."""
+        for hashed, _most, _name in self._counted(handler, user):
+            self._board.count_user(hashed, -1)
+
+    def _counted(self, handler: HandlerBase, user: str) -> list[tuple[int, int, str]]:
+        """Return how a user is counted: hash, most and limit of the listener, and of the handler."""
+        found = []
+        for scope, most, name in (
+            ("", self._max_of_user, "listener.max_connections_per_user"),
+            (
+                handler.name,
+                self._max_of_user_by_handler.get(handler.name),
+                "max_connections_per_user",
+            ),
+        ):
+            if most is not None:
+                # No name of a handler has a zero byte, nor is it empty.
+                text = f"{scope}\0{user}".encode("utf-8", "surrogatepass")
+                found.append((hash_name(text, self._key), most, name))
+        return found
 
     def client(self, name: Any) -> Client:
         """Return the client with this name, which is what ``getpeername`` returns."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mpchat.scoreboard.addresses import AddressTable
+from mpchat.scoreboard.hashed import HashedCounts
 from mpchat.scoreboard.scoreboard import ROWS, Row, Scoreboard
 
 
@@ -14,8 +15,10 @@ class ServiceBoard:
 
     scoreboard: Scoreboard
     row: Row
-    own_addresses: AddressTable
-    _tables: list[AddressTable] = field(default_factory=list)
+    own_addresses: HashedCounts
+    own_users: HashedCounts
+    _addresses: list[HashedCounts] = field(default_factory=list)
+    _users: list[HashedCounts] = field(default_factory=list)
 
     @property
     def slots(self) -> int:
@@ -40,6 +43,23 @@ class ServiceBoard:
 
     def connections_of(self, hashed: int) -> int:
         """Return the number of connections of an address."""
-        for slot in range(len(self._tables) // ROWS, self.slots):
-            self._tables += [self.scoreboard.addresses(slot, row) for row in range(ROWS)]
-        return sum(table.count(hashed) for table in self._tables)
+        return self._count(self._addresses, self.scoreboard.addresses, hashed)
+
+    def connections_of_user(self, hashed: int) -> int:
+        """Return the number of connections of a user."""
+        return self._count(self._users, self.scoreboard.users, hashed)
+
+    def count_user(self, hashed: int, change: int) -> None:
+        """Count one connection of a user more (1) or fewer (-1)."""
+        self.row.set("counts_users", 1)
+        self.own_users.add(hashed, change)
+
+    def _count(
+        self,
+        tables: list[HashedCounts],
+        table_of: Callable[[int, int], HashedCounts],
+        hashed: int,
+    ) -> int:
+        for slot in range(len(tables) // ROWS, self.slots):
+            tables += [table_of(slot, row) for row in range(ROWS)]
+        return sum(table.count(hashed) for table in tables)

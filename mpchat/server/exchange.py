@@ -198,11 +198,13 @@ class Exchange:
     async def _ask(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> None:
         """Ask the handler's checkers and its hook, and answer the handshake accordingly."""
         upgraded = False
+        user: str | None = None
         try:
             async with self._services.timeout(handler.options.handshake_timeout):
                 answer = await self._decide(handler, context, agreed)
             if answer is None:
-                upgraded = self._switch(handler, context, agreed)
+                user = self._admit_user(handler, context)
+                upgraded = self._switch(handler, context, agreed, user)
             else:
                 answer.headers.update(context.added_headers())
                 self._respond(handler, answer, keep=False)
@@ -217,6 +219,8 @@ class Exchange:
         finally:
             if not upgraded:
                 self._services.admission.release(handler, self._requester.client)
+                if user is not None:
+                    self._services.admission.release_user(handler, user)
         self._requester.task_done()
 
     async def _decide(
@@ -235,7 +239,25 @@ class Exchange:
             refuse_expired(context, self._services.shared.wall_clock())
         return answer
 
-    def _switch(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> bool:
+    def _admit_user(self, handler: WebsocketHandlerBase, context: Context) -> str | None:
+        """Return the user that a handshake is counted for, None if nobody knows who it is from.
+
+        Raises:
+            HttpError: 503, the user has too many connections.
+        """
+        user = context.user
+        if user is not None:
+            reason = self._services.admission.admit_user(handler, user)
+            self._check_limits(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        return user
+
+    def _switch(
+        self,
+        handler: WebsocketHandlerBase,
+        context: Context,
+        agreed: Agreed,
+        user: str | None = None,
+    ) -> bool:
         """Make the connection a WebSocket; return False if the client has left."""
         services, registry, requester = self._services, self._registry, self._requester
         if requester.is_closing:
@@ -259,7 +281,7 @@ class Exchange:
             requester.client,
             registry.on_end,
         )
-        registry.upgrade(requester, protocol)
+        registry.upgrade(requester, protocol, user)
         # It has the methods; in its compiled form it cannot have a base class of Python.
         transport.set_protocol(cast(asyncio.Protocol, protocol))
         transport.resume_reading()

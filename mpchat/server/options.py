@@ -129,6 +129,15 @@ class ListenerOptions(PortOptions):
         ),
     ] = None
 
+    max_connections_per_user: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_INT,
+            description="Open WebSocket connections of a user in the service; more get 503. Counted is "
+            "who a handshake was from (`context.user`); by default any number",
+        ),
+    ] = None
     ipv6_prefix: Annotated[
         int,
         Field(

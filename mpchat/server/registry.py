@@ -41,6 +41,7 @@ class Registry:
     ) -> None:
         self.waiting: set[Waiting] = set()
         self.connections: set[WebSocketProtocol] = set()
+        self._users: dict[WebSocketProtocol, str] = {}
         self.refusing = False
         self.ending: int | None = None
         self._shared = shared
@@ -65,14 +66,18 @@ class Registry:
             self._one_less()
             self._show_waiting()
 
-    def upgrade(self, client: Waiting, protocol: WebSocketProtocol) -> None:
-        """Count a socket as a WebSocket connection.
+    def upgrade(
+        self, client: Waiting, protocol: WebSocketProtocol, user: str | None = None
+    ) -> None:
+        """Count a socket as a WebSocket connection, which was admitted as that of ``user``.
 
         Call this before the client gets the 101: its next socket may reach another worker, which reads
         this worker's numbers.
         """
         self.waiting.discard(client)
         self.connections.add(protocol)
+        if user is not None:
+            self._users[protocol] = user
         self._show_waiting()
 
     def _ended(self, protocol: WebSocketProtocol) -> None:
@@ -82,6 +87,9 @@ class Registry:
         self.connections.discard(protocol)
         self._one_less()
         self._admission.release(protocol.handler, protocol.client)
+        # The handler may have changed context.user since.
+        if (user := self._users.pop(protocol, None)) is not None:
+            self._admission.release_user(protocol.handler, user)
         seconds = self._shared.clock() - protocol.since
         code, connection = protocol.close_code, protocol.context.id
         self._access.closed(protocol.handler, code, seconds, connection)

@@ -80,6 +80,8 @@ class Worker:
             log.warning("%s", warning)
         self._values = {**load_dynamic(service).values, **self._validated(dynamic)}
         self._follow(1)
+        self._scoreboard = Scoreboard.create()
+        self._scoreboard.set_service("slots", 1)
         self._components = Components(service.components, self._get_snapshot, _Host(self))
         self.websocket_client = MemoryWebsocketClient(plug=self._plug, time_limit=time_limit)
         self.service_client = MemoryServiceClient(plug=self._plug, time_limit=time_limit)
@@ -130,10 +132,10 @@ class Worker:
         monotonic, wall_clock = time.monotonic, time.time
         if clock is not None:
             monotonic = wall_clock = clock.time
-        self._scoreboard = Scoreboard.create()
-        self._scoreboard.set_service("slots", 1)
         row = self._scoreboard.row(0, 0, wall_clock)
-        board = ServiceBoard(self._scoreboard, row, self._scoreboard.addresses(0, 0))
+        board = ServiceBoard(
+            self._scoreboard, row, self._scoreboard.addresses(0, 0), self._scoreboard.users(0, 0)
+        )
         self._counters = counters
         self._turn = Turn(
             loop,
@@ -215,6 +217,7 @@ class _Host:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self.used_tickets = worker._scoreboard.used_tickets()
 
     async def reload(self) -> int:
         return await self._worker._reload()

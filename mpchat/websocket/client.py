@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from mpchat.scoreboard.addresses import hash_address
+from mpchat.scoreboard.hashed import hash_name
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """The prefix of an IPv4 address that is written as IPv6 (RFC 4291, 2.5.5.2)."""
@@ -49,12 +49,12 @@ def client_of(name: Any, ipv6_prefix: int, key: bytes) -> Client:
         return Client(None, None)
     host, port = name[:2]
     if ":" not in host:
-        return Client((host, port), hash_address(socket.inet_aton(host), key))
+        return Client((host, port), hash_name(socket.inet_aton(host), key))
     packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     if packed.startswith(_MAPPED):
         packed = packed[len(_MAPPED) :]
         host = socket.inet_ntop(socket.AF_INET, packed)
-        return Client((host, port), hash_address(packed, key))
+        return Client((host, port), hash_name(packed, key))
     rest = 128 - ipv6_prefix
     network = int.from_bytes(packed, "big") >> rest << rest
-    return Client(tuple(name), hash_address(network.to_bytes(16, "big"), key))
+    return Client(tuple(name), hash_name(network.to_bytes(16, "big"), key))

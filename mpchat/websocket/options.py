@@ -24,6 +24,15 @@ class WebsocketOptions(HandlerBase.Options):
             "1 MiB, in up to twice the memory",
         ),
     ] = 65536
+    max_connections_per_user: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_INT,
+            description="Open connections of a user to this handler in the service; more get 503. "
+            "Counted is who a handshake was from (`context.user`); by default any number",
+        ),
+    ] = None
     max_messages_per_second: Annotated[
         int | None,
         Field(

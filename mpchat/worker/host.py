@@ -19,6 +19,7 @@ class Host:
     def __init__(self, orders: Orders, scoreboard: Scoreboard) -> None:
         self._orders = orders
         self._scoreboard = scoreboard
+        self.used_tickets = scoreboard.used_tickets()
 
     async def reload(self) -> int:
         return (await self._orders.give("reload")).generation

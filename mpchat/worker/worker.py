@@ -145,8 +145,9 @@ class _Worker:
         self.service = service
         self.loop = loop
         self.row = scoreboard.row(request.slot, request.row)
-        addresses = scoreboard.addresses(request.slot, request.row)
-        self.board = ServiceBoard(scoreboard, self.row, addresses)
+        place = (request.slot, request.row)
+        addresses, users = scoreboard.addresses(*place), scoreboard.users(*place)
+        self.board = ServiceBoard(scoreboard, self.row, addresses, users)
         self.logs = logs
         self.server: Server | None = None
         self.components: Components | None = None

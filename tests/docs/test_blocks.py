@@ -75,6 +75,7 @@ LISTED = {
     "PYTHONASYNCIODEBUG=1": "needs somebody who makes mistakes",
     "task_processors:\n    main-task-processor:\n        worker_threads: 1": "is for a debugger",
     "const encoded = btoa": "needs a browser",
+    "const answer = await fetch": "needs a browser",
     "async def test_orders(service_client)": "there is no service of orders",
 }
 """How a block begins, and why its page's test does not run it."""

@@ -14,6 +14,7 @@ import yaml
 
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.ticket import TicketAuth, TicketHandler
 from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config import fallback
 from mpchat.dynamic_config.json_file import read_json
@@ -42,6 +43,8 @@ components_manager:
         handler-ping: {path: /ping}
         tests-control: {path: "/tests/{action}"}
         bearer: {}
+        ticket: {}
+        handler-ticket: {auth: {types: [signed-cookie]}}
         signed-cookie: {key: 0123456789abcdef0123456789abcdef}
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
@@ -79,6 +82,7 @@ def load(config: Any, folder: Path) -> Service:
     path = folder / "static_config.yaml"
     path.write_text(yaml.safe_dump(config))
     components = default_component_list().append(BearerAuth).append(CookieAuth)
+    components.append(TicketAuth).append(TicketHandler)
     return load_service(ConfigFiles(str(path)), components, Sources())
 
 

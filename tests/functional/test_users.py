@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
 from tests.kit.control import Control
@@ -27,7 +28,15 @@ pytestmark = pytest.mark.shared_service
 APP = '''
 import json
 
-from mpchat import BearerAuth, Connections, Identity, WebsocketHandlerBase, minimal_server_component_list
+from mpchat import (
+    BearerAuth,
+    Connections,
+    Identity,
+    TicketAuth,
+    TicketHandler,
+    WebsocketHandlerBase,
+    minimal_server_component_list,
+)
 
 
 class Names(BearerAuth):
@@ -52,14 +61,32 @@ class Members(WebsocketHandlerBase):
             await chat.send(json.dumps(done))
 
 
+class Guests(WebsocketHandlerBase):
+    name = "guests"
+
+    async def handle(self, chat, context):
+        await chat.send(f"{context.user} {sorted(context.tags)}")
+        await chat.recv()
+
+
 def components():
-    return minimal_server_component_list().append(Names).append(Members)
+    found = minimal_server_component_list()
+    for cls in (Names, Members, Guests, TicketAuth, TicketHandler):
+        found.append(cls)
+    return found
 '''
 OPTIONS: dict[str, Any] = {
     "websocket-handler": None,
     "handler-ping": None,
     "bearer": {},
-    "members": {"path": "/members", "auth": {"types": ["bearer"]}},
+    "members": {
+        "path": "/members",
+        "auth": {"types": ["bearer"]},
+        "max_connections_per_user": 12,
+    },
+    "ticket": {"lifetime": "30s"},
+    "handler-ticket": {"auth": {"types": ["bearer"]}},
+    "guests": {"path": "/guests", "auth": {"types": ["ticket"]}},
 }
 
 
@@ -171,3 +198,53 @@ async def test_a_worker_that_stands_still_is_named(
     finally:
         service.thaw(frozen)
     os.kill(frozen, 0)
+
+
+async def test_a_user_has_a_limit_over_all_workers(service: Service, control: Control) -> None:
+    refused = control.limits().get("max_connections_per_user", 0)
+    async with connected(service, *["ada"] * 12, "bob"):
+        with pytest.raises(InvalidStatus) as caught:
+            await connected(service, "ada").__aenter__()
+        assert caught.value.response.status_code == 503
+        assert control.limits()["max_connections_per_user"] == refused + 1
+    await eventually(lambda: users(control) == [], "end of all connections")
+    # A worker that is killed takes its users' counts along.
+    async with connected(service, *["ada"] * 12):
+        victim = int(control.connections()[0]["id"].partition("-")[0], 16)
+        os.kill(victim, signal.SIGKILL)
+        await eventually(lambda: victim not in control.ready(), "end of the worker")
+        await eventually(lambda: len(control.ready()) == 4, "its successor")
+        async with connected(service, "ada"):
+            pass
+
+
+async def ticket_of(service: Service, user: str) -> str:
+    headers = {"Authorization": f"Bearer {user}"}
+    answer = await ServiceClient(service.port).post("ticket", headers=headers)
+    assert answer.status == 200
+    return str(answer.json()["ticket"])
+
+
+async def test_a_ticket_is_accepted_once_by_all_workers_together(
+    service: Service, control: Control
+) -> None:
+    client = WebsocketClient(service.port)
+
+    async def use(ticket: str) -> str:
+        try:
+            async with client.get(f"guests?ticket={ticket}") as chat:
+                return str(await asyncio.wait_for(chat.recv(), 30))
+        except InvalidStatus as error:
+            assert error.response.status_code == 401
+            return ""
+
+    for token, greeting in {"ada.staff": "ada ['staff']", "bob": "bob []"}.items():
+        ticket = await ticket_of(service, token)
+        greetings = await asyncio.gather(*(use(ticket) for _ in range(24)))
+        assert [found for found in greetings if found] == [greeting]
+    # The key and what was used outlive all workers.
+    kept, used = await ticket_of(service, "ada"), ticket
+    await asyncio.to_thread(control.restart)
+    assert await use(used) == ""
+    assert await use(kept) == "ada []"
+    assert ticket not in service.stderr()

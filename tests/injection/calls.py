@@ -33,6 +33,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "memfd_create": (e.EMFILE, e.ENFILE, e.ENOMEM),
     "fcntl": (e.EMFILE, e.EBUSY),
     "flock": (e.ENOLCK,),
+    "lockf": (e.EAGAIN, e.ENOLCK),
     "mmap": (e.ENOMEM,),
     "fork": (e.EAGAIN, e.ENOMEM),
     "execve": (e.ENOMEM, e.ENOENT, e.EACCES),

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.ticket import TicketAuth
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.lists import default_component_list
@@ -52,6 +53,7 @@ PLACES = {
     "AuthOptions": "components.*.auth",
     "BearerAuth": _HANDLERS,
     "CookieAuth": _HANDLERS,
+    "TicketAuth": _HANDLERS,
     "WebsocketOptions": _HANDLERS,
     "DeflateOptions": "components.*.permessage-deflate",
     "NoLogSpans": "USERVER_NO_LOG_SPANS",
@@ -90,7 +92,7 @@ def options() -> dict[str, FieldInfo]:
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
-    assert {BearerAuth, CookieAuth}
+    assert {BearerAuth, CookieAuth, TicketAuth}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

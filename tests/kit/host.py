@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpchat.ipc.messages import Report
+from mpchat.scoreboard.scoreboard import Scoreboard
 
 
 class FakeHost:
@@ -12,6 +13,7 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
+        self.used_tickets = Scoreboard.create().used_tickets()
 
     async def reload(self) -> int:
         return 2

@@ -117,7 +117,9 @@ async def serve(
     """Serve these components on a port of their own."""
     scoreboard = scoreboard or Scoreboard.create()
     scoreboard.set_service("slots", 1)
-    board = ServiceBoard(scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0))
+    board = ServiceBoard(
+        scoreboard, scoreboard.row(0, 0), scoreboard.addresses(0, 0), scoreboard.users(0, 0)
+    )
     components = Components(plans, snapshot, FakeHost())
     built = components.build()
     await components.start()

@@ -14,16 +14,18 @@ from mpchat.server.admission import Admission
 from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client, client_of
+from mpchat.websocket.handler import WebsocketHandlerBase
 
+PER_USER = "too many connections of this user"
 PER_ADDRESS = "too many connections from this address"
 
 
-def admission(handler: Any, **limits: int) -> Admission:
+def admission(handler: Any, listener: ListenerOptions | None = None, **limits: int) -> Admission:
     board = Scoreboard.create()
     board.set_service("slots", 1)
-    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0))
+    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0), board.users(0, 0))
     snapshot = Snapshot(1, {"MPCHAT_LIMITS": limits}, BUILT_IN_KEYS)
-    return Admission(service, [handler], ListenerOptions(port=1), lambda: snapshot)
+    return Admission(service, [handler], listener or ListenerOptions(port=1), lambda: snapshot)
 
 
 def at(host: str, **listener: Any) -> Client:
@@ -62,3 +64,49 @@ def test_each_mapped_ipv4_address_is_a_client_of_its_own() -> None:
     assert admits.admit(handler, at("::ffff:192.0.2.1")) is None
     assert admits.admit(handler, at("::ffff:192.0.2.2")) is None
     assert admits.admit(handler, at("192.0.2.1")) == PER_ADDRESS
+
+
+def made(name: str, **options: Any) -> WebsocketHandlerBase:
+    components: Any = SimpleNamespace(
+        name_under_construction=name, background_under_construction=None, snapshot=None
+    )
+    found = WebsocketHandlerBase.Options.model_validate({"path": "/", **options})
+    return WebsocketHandlerBase(found, components)
+
+
+@pytest.mark.covers("ListenerOptions.max_connections_per_user")
+def test_a_user_has_a_limit_in_the_service() -> None:
+    handler = made("chat")
+    admits = admission(handler, ListenerOptions(port=1, max_connections_per_user=2))
+    assert [admits.admit_user(handler, "ada") for _ in range(3)] == [None, None, PER_USER]
+    assert admits.admit_user(handler, "bob") is None
+    admits.release_user(handler, "ada")
+    assert [admits.admit_user(handler, "ada") for _ in range(2)] == [None, PER_USER]
+
+
+@pytest.mark.covers("WebsocketOptions.max_connections_per_user")
+def test_a_user_has_a_limit_in_a_handler() -> None:
+    handler = made("chat", **dict(max_connections_per_user=1))
+    free = made("free")
+    admits = admission(handler)
+    assert admits.admit_user(handler, "ada") is None
+    assert admits.admit_user(handler, "ada") == f"{PER_USER} to this handler"
+    assert [admits.admit_user(free, "ada") for _ in range(5)] == [None] * 5
+    admits.release_user(free, "ada")
+    admits.release_user(handler, "ada")
+    assert admits.admit_user(handler, "ada") is None
+    assert admits.admit_user(handler, "\ud800") is None
+
+
+def test_users_of_a_dead_worker_are_forgotten() -> None:
+    board = Scoreboard.create()
+    board.set_service("slots", 2)
+    services = [
+        ServiceBoard(board, board.row(slot, 0), board.addresses(slot, 0), board.users(slot, 0))
+        for slot in range(2)
+    ]
+    services[0].count_user(7, 1)
+    services[1].count_user(7, 1)
+    assert [service.connections_of_user(7) for service in services] == [2, 2]
+    board.zero_gauges(1, 0)
+    assert [service.connections_of_user(7) for service in services] == [1, 1]

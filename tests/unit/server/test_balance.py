@@ -27,7 +27,9 @@ class Pool:
         self.board.set_service("slots", SLOTS)
         self.inboxes = Inboxes()
         self.rows = [self.board.row(slot, 0) for slot in range(SLOTS)]
-        service = ServiceBoard(self.board, self.rows[0], self.board.addresses(0, 0))
+        service = ServiceBoard(
+            self.board, self.rows[0], self.board.addresses(0, 0), self.board.users(0, 0)
+        )
         self.balance = Balance(service, 0)
         self.inboxes.grow(SLOTS)
         for slot in range(SLOTS):

@@ -51,7 +51,7 @@ async def serve(
     """Let a server with a ping handler accept on a port of its own; yield it with its address."""
     board = board or Scoreboard.create()
     board.set_service("slots", 1)
-    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0))
+    service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0), board.users(0, 0))
     ping, asks = (
         cast(
             Any,

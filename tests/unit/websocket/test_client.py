@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpchat.scoreboard.addresses import hash_address
+from mpchat.scoreboard.hashed import hash_name
 from mpchat.websocket.client import Client, client_of
 
 KEY = bytes(range(32))
@@ -23,7 +23,7 @@ def test_an_ipv4_client_is_the_same_on_both_kinds_of_socket(
 ) -> None:
     own = client_of((str(address), port), prefix, KEY)
     mapped = client_of((f"::ffff:{address}", port, 0, 0), prefix, KEY)
-    assert own == mapped == Client((str(address), port), hash_address(address.packed, KEY))
+    assert own == mapped == Client((str(address), port), hash_name(address.packed, KEY))
     assert str(own) == f"{address}:{port}"
 
 

@@ -1,8 +1,8 @@
-"""The number of connections of each client address, over all workers: one shared table for each row.
+"""The number of connections by client address or by user, over all workers: a shared table for each row.
 
-Rules. Each table has one writer and any number of readers. A keyed 64-bit hash stands for an address, so
-nobody can choose addresses that collide. A table is open addressing with a short window; if the window is
-full, an address is not counted, which admits a client rather than refusing one by mistake.
+Rules. Each table has one writer and any number of readers. A keyed 64-bit hash stands for a name, so
+nobody can choose names that collide. A table is open addressing with a short window; if the window is
+full, a name is not counted, which admits a client rather than refusing one by mistake.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ ITEMS = 2 * (BUCKETS + WINDOW)
 """64-bit items of one table: hash and count, bucket by bucket."""
 
 
-def hash_address(address: bytes, key: bytes) -> int:
-    """Return the hash of an address, never 0."""
-    digest = hashlib.blake2b(address, digest_size=8, key=key).digest()
+def hash_name(name: bytes, key: bytes) -> int:
+    """Return the hash of an address or a user, never 0."""
+    digest = hashlib.blake2b(name, digest_size=8, key=key).digest()
     return int.from_bytes(digest, "little") or 1
 
 
-class AddressTable:
-    """The table of one row; only the row's worker may call ``add``."""
+class HashedCounts:
+    """A table of one row; only the row's worker may call ``add``."""
 
     def __init__(self, items: memoryview) -> None:
         self._items = items
@@ -43,7 +43,7 @@ class AddressTable:
             items[free + 1] = change
 
     def count(self, hashed: int) -> int:
-        """Return the address's number of connections in this table."""
+        """Return the number of connections in this table."""
         items = self._items
         start = 2 * (hashed % BUCKETS)
         for index in range(start, start + 2 * WINDOW, 2):

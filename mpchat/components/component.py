@@ -20,6 +20,7 @@ from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 from mpchat.ipc.messages import Report
+from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.tickets import UsedTickets
 
 START_LIMIT = 20.0
@@ -75,6 +76,7 @@ class Component:
         self.name = components.name_under_construction
         self.logger = logging.getLogger(f"{self._logger_prefix}.{self.name}")
         self._background = components.background_under_construction
+        self._locks = components.host.locks
         self._options = options
         self._snapshot = components.snapshot
 
@@ -95,6 +97,7 @@ class Component:
         *arguments: *Arguments,
         name: str | None = None,
         restart: bool = False,
+        once_per_service: bool = False,
     ) -> asyncio.Task[None]:
         """Run a coroutine function in the background: ``self.spawn(self._refresh)``.
 
@@ -103,9 +106,16 @@ class Component:
         doubled with each further failure up to 30 seconds. When the worker ends, the task is cancelled
         and awaited just before ``stop`` is called. Call ``spawn`` in ``start`` or later.
 
+        With ``once_per_service=True`` the function runs in one worker of the service. The others wait;
+        when that worker ends or is killed, another one calls the function within a second. It is never
+        called while it still runs elsewhere, not even during a restart. Once it has returned or failed,
+        no other worker calls it as long as this one lives. Its name is that of the task within the
+        component, the same in all workers.
+
         Raises:
             TypeError: ``function`` is not callable, for example the coroutine that a function returned.
             RuntimeError: The component has been stopped.
+            ValueError: The component has a task of this name that runs once in the service.
         """
         if inspect.iscoroutine(function):
             # Otherwise Python's warning about an unawaited coroutine would hide the error below.
@@ -115,7 +125,8 @@ class Component:
             raise TypeError(f"{text}, not self.spawn(self.run(1))")
         run = functools.partial(function, *arguments)
         title = name or str(getattr(function, "__name__", type(function).__name__))
-        return self._background.spawn(run, title, self.logger, restart)
+        lock = self._locks.make(f"{self.name}/{title}") if once_per_service else None
+        return self._background.spawn(run, title, self.logger, restart, lock)
 
     async def start(self) -> None:
         """Override to connect to something or to begin background tasks (``spawn``).
@@ -163,6 +174,14 @@ class ComponentError(MpchatError):
 class Host(Protocol):
     """What a worker's process does for its components."""
 
+    @property
+    def slot(self) -> int:
+        """See Components.slot."""
+
+    @property
+    def locks(self) -> Locks:
+        """What this worker may have for itself."""
+
     async def reload(self) -> int:
         """Reload the dynamic config; see Components.reload_dynamic_config."""
 
@@ -188,6 +207,14 @@ class Components:
         self._built: dict[str, Component] = {}
         self._building: list[str] = []
         self._background: dict[str, Background] = {}
+
+    @property
+    def slot(self) -> int:
+        """The number of this worker's slot, from 0 to one less than the number of workers.
+
+        A worker that replaces another has the same number; during a restart both run for a while.
+        """
+        return self.host.slot
 
     @property
     def name_under_construction(self) -> str:

@@ -21,6 +21,8 @@ WINDOW = 32
 ITEMS = 2 * (PLACES + WINDOW)
 """64-bit items of the table: number and last second, place by place."""
 
+_LOCKED = 1, 0
+"""Length and place of the record that is locked: other locks are on other bytes of the same file."""
 _HELD_BY_ANOTHER = {errno.EACCES, errno.EAGAIN}
 
 
@@ -55,7 +57,7 @@ class UsedTickets:
             OSError: The system refuses the lock.
         """
         try:
-            system.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKED)
         except OSError as error:
             if error.errno in _HELD_BY_ANOTHER:
                 return Claim.BUSY
@@ -63,7 +65,7 @@ class UsedTickets:
         try:
             return self._claim(number, until, now)
         finally:
-            system.lockf(self._descriptor, fcntl.LOCK_UN)
+            system.lockf(self._descriptor, fcntl.LOCK_UN, *_LOCKED)
 
     def _claim(self, number: int, until: int, now: int) -> Claim:
         items = self._items

@@ -27,6 +27,7 @@ from mpchat.ipc.messages import Report
 from mpchat.linux import descriptors
 from mpchat.logs.records import Origin
 from mpchat.scoreboard.counters import Counters
+from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
@@ -217,6 +218,8 @@ class _Host:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self.slot = 0
+        self.locks = Locks(worker._scoreboard.descriptor)
         self.used_tickets = worker._scoreboard.used_tickets()
 
     async def reload(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from mpchat.ipc.messages import Report
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.reports import gather_reports
+from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 
 log = logging.getLogger("mpchat.server")
@@ -16,7 +17,9 @@ log = logging.getLogger("mpchat.server")
 class Host:
     """Gives orders to the supervisor, as components ask for them; see components.Host."""
 
-    def __init__(self, orders: Orders, scoreboard: Scoreboard) -> None:
+    def __init__(self, orders: Orders, scoreboard: Scoreboard, slot: int) -> None:
+        self.slot = slot
+        self.locks = Locks(scoreboard.descriptor)
         self._orders = orders
         self._scoreboard = scoreboard
         self.used_tickets = scoreboard.used_tickets()

@@ -140,6 +140,7 @@ class _Worker:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.channel = channel
+        self.slot = request.slot
         self.snapshot = snapshot
         self.counters = counters
         self.service = service
@@ -198,7 +199,7 @@ class _Worker:
         components = Components(
             service.components,
             lambda: self.snapshot,
-            Host(self.orders, self.board.scoreboard),
+            Host(self.orders, self.board.scoreboard, self.slot),
         )
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         # Constructors may have set levels; those of the dynamic config take precedence.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpchat.ipc.messages import Report
+from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 
 
@@ -13,7 +14,10 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
-        self.used_tickets = Scoreboard.create().used_tickets()
+        self.slot = 0
+        scoreboard = Scoreboard.create()
+        self.locks = Locks(scoreboard.descriptor)
+        self.used_tickets = scoreboard.used_tickets()
 
     async def reload(self) -> int:
         return 2

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +16,10 @@ from mpchat.components.background import Background
 from mpchat.components.component import Component, Components
 from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
+from mpchat.scoreboard.locks import Lock, Locks
+from mpchat.scoreboard.scoreboard import Scoreboard
 from tests.kit.host import FakeHost
+from tests.kit.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -198,3 +205,88 @@ async def test_a_task_that_returns_is_not_run_again() -> None:
     background = Background(0, 0)
     await background.spawn(once, "once", build(Worker)[1].logger, restart=True)
     assert runs == 1
+
+
+async def test_a_task_of_the_service_runs_in_one_worker_at_a_time() -> None:
+    scoreboard = Scoreboard.create()
+    child = fork_holder(scoreboard.descriptor)
+    begun = asyncio.Event()
+    background = Background(lock_pause=0.001)
+    lock = Locks(scoreboard.descriptor).make("worker/wait")
+    try:
+        await eventually(lambda: not can_be_taken(scoreboard.descriptor), "the other's lock")
+
+        async def run() -> None:
+            begun.set()
+
+        background.spawn(run, "wait", logging.getLogger("test"), restart=False, lock=lock)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert not begun.is_set()
+    finally:
+        kill(child)
+    await asyncio.wait_for(begun.wait(), 10)
+    # It is kept until the component has ended, also when the task is over.
+    assert not can_be_taken(scoreboard.descriptor)
+    await background.stop()
+    assert can_be_taken(scoreboard.descriptor)
+    scoreboard.close()
+
+
+def fork_holder(descriptor: int) -> int:
+    """Fork a process that holds the lock until it is killed."""
+    child = os.fork()
+    if child == 0:
+        Locks(descriptor).make("worker/wait").take()
+        signal.pause()
+    return child
+
+
+def kill(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def can_be_taken(descriptor: int) -> bool:
+    """Whether another process gets the lock."""
+    child = os.fork()
+    if child == 0:
+        os._exit(not Locks(descriptor).make("worker/wait").take())
+    return os.waitpid(child, 0)[1] == 0
+
+
+async def test_a_lock_that_the_system_refuses_is_logged_once_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Refused(Lock):
+        refusals = 3
+
+        def take(self) -> bool:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise OSError(errno.ENOLCK, "No locks available")
+            return True
+
+        def release(self) -> None:
+            pass
+
+    background = Background(lock_pause=0.001)
+
+    async def run() -> None:
+        pass
+
+    await background.spawn(run, "run", logging.getLogger("test"), False, Refused(-1, 0))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        "the background task run waits: its lock cannot be taken: No locks available"
+    ]
+    await background.stop()
+
+
+async def test_two_tasks_of_the_service_in_a_component_need_two_names() -> None:
+    components, worker = build(Worker)
+    worker.spawn(worker.wait, once_per_service=True)
+    worker.spawn(worker.wait, once_per_service=True, name="another")
+    with pytest.raises(ValueError, match="worker/wait"):
+        worker.spawn(worker.wait, once_per_service=True)
+    await components.stop()

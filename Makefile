@@ -109,8 +109,10 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python & $(BIN)/mypy; code=$$?; wait $$! && exit $$code
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/linux/test_seam.py
-	rm -rf build/new && mkdir -p build/new && cd build/new && ../../$(BIN)/mpchat new plain >/dev/null
-	cd build/new/plain && ../../../$(BIN)/ruff check --no-respect-gitignore . && ../../../$(BIN)/mypy
+	rm -rf build/new && mkdir -p build/new
+	cd build/new && ../../$(BIN)/mpchat new plain >/dev/null && ../../$(BIN)/mpchat new login --auth >/dev/null
+	set -e; for name in plain login; do cd $(CURDIR)/build/new/$$name; \
+	../../../$(BIN)/ruff check --no-respect-gitignore .; ../../../$(BIN)/mypy --cache-dir ../mypy; done
 
 # Adds the names of a userver checkout, of any version: make userver-names TREES='../userver'
 userver-names: $(VENV)/.test

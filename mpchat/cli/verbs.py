@@ -265,7 +265,7 @@ def new(name: str, auth: bool) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     try:
-        files = write_service(Path(), name)
+        files = write_service(Path(), name, auth=auth)
     except FileExistsError as error:
         text = f"{name} exists here already: choose another name, or remove it"
         raise click.ClickException(text) from error

@@ -30,8 +30,8 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name} is the name of something else; choose another")
 
 
-def write_service(parent: Path, name: str) -> list[Path]:
-    """Write a new service into a new folder, and return its files in order.
+def write_service(parent: Path, name: str, *, auth: bool) -> list[Path]:
+    """Write a new service, with a login or without, into a new folder; return its files in order.
 
     Raises:
         FileExistsError: The folder exists.
@@ -40,10 +40,13 @@ def write_service(parent: Path, name: str) -> list[Path]:
     folder = parent / name
     folder.mkdir()
     try:
-        return sorted(_copies(_TEMPLATES / _NAME, folder, name))
+        written = set(_copies(_TEMPLATES / _NAME, folder, name))
+        if auth:
+            written.update(_copies(_TEMPLATES / f"{_NAME}-auth", folder, name))
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    return sorted(written)
 
 
 def _copies(template: Path, folder: Path, name: str) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 import mpchat
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.jwt import JwtAuth
 from mpchat.auth.ticket import TicketAuth, TicketHandler
 from mpchat.compiled import SWITCH
 from mpchat.components.auth import AuthCheckerBase
@@ -89,6 +90,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("websocket-handler.auth", AuthOptions),
     ("bearer", BearerAuth.Options),
     ("signed-cookie", CookieAuth.Options),
+    ("jwt", JwtAuth.Options),
     ("ticket", TicketAuth.Options),
     ("handler-ticket", TicketHandler.Options),
     ("tests-control", TestsControl.Options),
@@ -137,6 +139,7 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (AuthCheckerBase, set()),
     (BearerAuth, {"__init__", "check", "on_config_update", "start"}),
     (CookieAuth, {"__init__", "check"}),
+    (JwtAuth, {"__init__", "check", "on_config_update", "start"}),
     (TicketAuth, {"__init__", "check"}),
     (TicketHandler, {"__init__", "handle_request"}),
     (Component, set()),

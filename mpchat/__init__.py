@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mpchat.auth.bearer import BearerAuth as BearerAuth
     from mpchat.auth.cookie import CookieAuth as CookieAuth
+    from mpchat.auth.jwt import JwtAuth as JwtAuth
     from mpchat.auth.ticket import TicketAuth as TicketAuth
     from mpchat.auth.ticket import TicketHandler as TicketHandler
     from mpchat.components.auth import AuthCheckerBase as AuthCheckerBase
@@ -82,6 +83,7 @@ _HOMES = {
     "HttpHandlerJsonBase": "mpchat.components.json_handler",
     "HttpRequest": "mpchat.http.request",
     "Identity": "mpchat.components.identity",
+    "JwtAuth": "mpchat.auth.jwt",
     "Key": "mpchat.dynamic_config.keys",
     "OptionsModel": "mpchat.config.types",
     "Ping": "mpchat.handlers.ping",

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from websockets.http11 import Request
 
 from mpchat.auth.claims import from_payload, to_payload
-from mpchat.auth.signing import MIN_KEY, sign, verify
+from mpchat.auth.signing import MIN_KEY, SecretKey, sign, verify
 from mpchat.components.auth import AuthCheckerBase, Unauthorized
 from mpchat.components.component import Component, Components
 from mpchat.components.context import Context
@@ -24,16 +24,6 @@ from mpchat.config.types import Duration
 from mpchat.http.errors import HttpError
 
 _PURPOSE = "cookie"
-
-
-def _check_key(key: str) -> str:
-    if len(key) < MIN_KEY:
-        # Its text does not repeat the key.
-        raise ValueError(f"expected a key of at least {MIN_KEY} characters")
-    return key
-
-
-Key = Annotated[str, AfterValidator(_check_key)]
 
 
 class CookieAuth(AuthCheckerBase):
@@ -51,14 +41,14 @@ class CookieAuth(AuthCheckerBase):
         """The section ``signed-cookie``."""
 
         key: Annotated[
-            Key,
+            SecretKey,
             Field(
                 description=f"A secret of at least {MIN_KEY} random characters, "
                 "by `key#env: COOKIE_KEY` in no file"
             ),
         ]
         previous_keys: Annotated[
-            tuple[Key, ...],
+            tuple[SecretKey, ...],
             Field(
                 strict=False,
                 alias="previous-keys",

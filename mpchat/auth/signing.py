@@ -1,4 +1,4 @@
-"""Text that only holders of a key can make: a payload with its MAC (HMAC-SHA256, RFC 2104). Pure.
+"""Text that only holders of a key can make: a payload with its MAC (HMAC-SHA256, RFC 2104).
 
 Rules. What is signed for one purpose is not valid for another. Every payload has one text for each key:
 nothing but the canonical form of base64url is read (RFC 4648, 3.5 and 5, without padding).
@@ -10,9 +10,23 @@ import base64
 import hmac
 import re
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 MIN_KEY = 32
 """Characters of a key at the least: as many bytes as the MAC has (RFC 2104, 3)."""
+
+
+def _check_key(key: str) -> str:
+    if len(key) < MIN_KEY:
+        # Its text does not repeat the key.
+        raise ValueError(f"expected a key of at least {MIN_KEY} characters")
+    return key
+
+
+SecretKey = Annotated[str, AfterValidator(_check_key)]
+"""An option with a key."""
 
 _BASE64URL = re.compile("[A-Za-z0-9_-]*")
 

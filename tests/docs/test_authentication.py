@@ -45,7 +45,7 @@ def test_the_config_serves_the_classes(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "static_config.yaml"
     path.write_text(yaml.safe_dump(config))
     components: ComponentList = default_component_list().append(names()["Members"])
-    for name in ("BearerAuth", "CookieAuth", "TicketAuth", "TicketHandler"):
+    for name in ("BearerAuth", "CookieAuth", "JwtAuth", "TicketAuth", "TicketHandler"):
         components.append(getattr(mpchat, name))
     service = load_service(ConfigFiles(str(path)), components, Sources())
     assert service.warnings == ()

@@ -14,6 +14,7 @@ import yaml
 
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.jwt import JwtAuth
 from mpchat.auth.ticket import TicketAuth, TicketHandler
 from mpchat.config.files import ConfigFiles
 from mpchat.dynamic_config import fallback
@@ -44,6 +45,7 @@ components_manager:
         tests-control: {path: "/tests/{action}"}
         bearer: {}
         ticket: {}
+        jwt: {key: 0123456789abcdef0123456789abcdef}
         handler-ticket: {auth: {types: [signed-cookie]}}
         signed-cookie: {key: 0123456789abcdef0123456789abcdef}
 """
@@ -82,7 +84,7 @@ def load(config: Any, folder: Path) -> Service:
     path = folder / "static_config.yaml"
     path.write_text(yaml.safe_dump(config))
     components = default_component_list().append(BearerAuth).append(CookieAuth)
-    components.append(TicketAuth).append(TicketHandler)
+    components.append(TicketAuth).append(TicketHandler).append(JwtAuth)
     return load_service(ConfigFiles(str(path)), components, Sources())
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
+from mpchat.auth.jwt import JwtAuth
 from mpchat.auth.ticket import TicketAuth
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
@@ -53,6 +54,7 @@ PLACES = {
     "AuthOptions": "components.*.auth",
     "BearerAuth": _HANDLERS,
     "CookieAuth": _HANDLERS,
+    "JwtAuth": _HANDLERS,
     "TicketAuth": _HANDLERS,
     "WebsocketOptions": _HANDLERS,
     "DeflateOptions": "components.*.permessage-deflate",
@@ -92,7 +94,7 @@ def options() -> dict[str, FieldInfo]:
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
-    assert {BearerAuth, CookieAuth, TicketAuth}
+    assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

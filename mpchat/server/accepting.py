@@ -58,12 +58,14 @@ class Acceptor:
         self._on_socket = on_socket
         self._on_pause = on_pause
         self._sources: dict[socket.socket, _Take] = {}
-        self._spare = Spare()
+        self._spare: Spare | None = None
         self._exhausted = False
 
     def add(self, sources: Iterable[socket.socket]) -> None:
         """Also take clients from these listening sockets and inboxes."""
         for source in sources:
+            if self._spare is None and _is_inbox(source):
+                self._spare = Spare()
             source.setblocking(False)
             self._sources[source] = self._take_from(source)
             self._loop.add_reader(source.fileno(), self._on_readable, source)
@@ -146,10 +148,11 @@ class Acceptor:
 
     def _receive(self, inbox: socket.socket) -> Accepted | None:
         """Return the next client in an inbox, None if no process can put in another."""
-        if not self._spare.is_available():
+        spare = self._spare
+        if spare is None or not spare.is_available():
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         space = socket.CMSG_SPACE(_DESCRIPTOR_BYTES)
-        with self._spare:
+        with spare:
             content, ancillary, _flags, _address = inbox.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
         if not content:
             return None

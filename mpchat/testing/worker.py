@@ -105,7 +105,11 @@ class Worker:
         Raises:
             ComponentError: One failed; the text names it.
         """
-        self._built = self._components.build()
+        try:
+            self._built = self._components.build()
+        except BaseException:
+            descriptors.close(self._scoreboard.descriptor)
+            raise
         self._server = self._make_server()
         try:
             await self._components.start()

@@ -95,6 +95,7 @@ def let_in(transport: asyncio.Transport, max_message: int, limit: int) -> None:
     """Raise SO_RCVBUF to the largest message: through a smaller window it would come in many reads."""
     unread = min(max_message, limit)
     if unread > UNREAD:
-        client: socket.socket = transport.get_extra_info("socket")
-        if client.family != socket.AF_UNIX:
+        client: socket.socket | None = transport.get_extra_info("socket")
+        # A transport in memory has none.
+        if client is not None and client.family != socket.AF_UNIX:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)

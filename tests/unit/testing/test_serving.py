@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 import uvloop
@@ -423,6 +425,56 @@ async def test_a_service_by_its_own_config(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bad\.yaml:1:"):
         async with serve_config(ComponentList(), tmp_path / "bad.yaml"):
             pass
+
+
+async def test_a_head_that_does_not_come_goes_by_the_clock() -> None:
+    clock = Clock()
+    options = {"handshake-timeout": "10s"}
+    async with serve({Ping: {"path": "/ping"}}, server=options, clock=clock) as worker:
+        client = Client()
+        worker.websocket_client.plug(client)
+        client.transport.write(b"GET /ping HTTP/1.1\r\nHost:")
+        await clock.advance(9)
+        assert client.received == b""
+        await clock.advance(2)
+        assert client.received.startswith(b"HTTP/1.1 408 ")
+        client.transport.abort()
+
+
+class Client(asyncio.Protocol):
+    """Keeps what it receives."""
+
+    transport: asyncio.Transport
+    received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+async def test_nothing_is_left_open() -> None:
+    def descriptors() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    async def use() -> None:
+        async with connect(Echo):
+            pass
+        with pytest.raises(ComponentError):
+            await connect(Greeter).__aenter__()
+        with pytest.raises(ComponentError):
+            await connect(Greeter, components={Failing: {}}).__aenter__()
+
+    await use()
+    before = descriptors()
+    for _ in range(5):
+        await use()
+    # Timers that publish counters hold the last ones.
+    async with asyncio.timeout(30):
+        while descriptors() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Reloading(Echo):

@@ -1,11 +1,12 @@
 """The output of the verbs for people: the content of ``--json`` in rows.
 
 Rules. Pure: answers of the control socket in, lines out. One line for each worker or connection, so that
-grep and awk work on the output.
+grep and awk work on the output. A width limits the lines to so many characters; None leaves them whole.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,42 +16,132 @@ _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
 _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
 _PROCESS_COLUMNS = ("LAG", "CPU", "PSS", "GEN")
 _CONNECTION_COLUMNS = ("ID", "PEER", "USER", "PATH", "AGE")
+_EXPENDABLE = (
+    *("RESTARTS", "GEN", "AGE", "OUT", "IN", "PID", "LAG"),
+    *("MSG-OUT", "MSG-IN", "PSS", "CPU"),
+)
+"""Columns of workers that a narrow terminal does without, in this order."""
+_EVENTS = ("handshakes", "closed", "requests", "refused")
+_TRAFFIC = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
 _NOT_BEGUN = ("starting", "down", "away")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def status_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Return the service's line, a table of its workers, and its totals."""
-    yield (
+def status_lines(
+    answer: dict[str, Any], width: int | None = None, *, per_second: bool = False
+) -> Iterator[str]:
+    """Return the service's line, a table of its workers, and its totals.
+
+    With ``per_second`` the answer is one of ``with_rates``.
+    """
+    yield from _wrapped(
         f"mpchat {answer['version']} pid {answer['pid']}: {answer['address']}, "
         f"up {_duration(answer['uptime_seconds'])}, "
         f"dynamic config generation {answer['generation']}"
         + _form(answer["workers"])
-        + _silence(answer["silent_seconds"])
+        + _silence(answer["silent_seconds"]),
+        width,
     )
     yield ""
-    header = (*_WORKER_COLUMNS, *_COUNTER_COLUMNS, *_PROCESS_COLUMNS)
+    each = "/s" if per_second else ""
+    header = (
+        *_WORKER_COLUMNS,
+        *(f"{name}{each}" for name in _COUNTER_COLUMNS),
+        *_PROCESS_COLUMNS,
+    )
     present = [worker for worker in answer["workers"] if worker["state"] != "away"]
-    yield from table(header, [_worker_row(worker) for worker in present])
+    rows = [_worker_row(worker) for worker in present]
+    dropped = _too_wide(header, rows, width)
+    kept = [index for index, name in enumerate(header) if name not in dropped]
+    yield from table(_pick(header, kept), [_pick(row, kept) for row in rows])
     if away := len(answer["workers"]) - len(present):
         yield f"scaled away: {_count(away, 'slot')}"
+    if dropped:
+        yield from _wrapped(f"no room for {', '.join(dropped)}: see --wide", width)
     yield ""
+    for line in _total_lines(answer, per_second=per_second):
+        yield from _wrapped(line, width)
+
+
+def _total_lines(answer: dict[str, Any], *, per_second: bool) -> Iterator[str]:
     totals = answer["totals"]
+    if per_second:
+        events = ", ".join(f"{_number(totals[name])} {name}" for name in _EVENTS)
+        events = f"per second: {events}"
+    else:
+        events = (
+            f"since the start: {_count(totals['handshakes'], 'handshake')}, {totals['closed']} closed, "
+            f"{_count(totals['requests'], 'request')}, {totals['refused']} refused"
+        )
     yield (
         f"open: {_count(totals['connections'], 'connection')}, {_count(totals['sockets'], 'socket')}; "
-        f"since the start: {_count(totals['handshakes'], 'handshake')}, {totals['closed']} closed, "
-        f"{_count(totals['requests'], 'request')}, {totals['refused']} refused"
+        f"{events}"
     )
+    each = "/s" if per_second else ""
     yield (
-        f"messages: {totals['messages_received']} in ({_size(totals['bytes_received'])}), "
-        f"{totals['messages_sent']} out ({_size(totals['bytes_sent'])}); "
-        f"log lines lost: {totals['log_lines_dropped']}"
+        f"messages{' per second' if per_second else ''}: {_number(totals['messages_received'])} in "
+        f"({_size(totals['bytes_received'])}{each}), {_number(totals['messages_sent'])} out "
+        f"({_size(totals['bytes_sent'])}{each}); log lines lost: {totals['log_lines_dropped']}"
     )
     if answer["faults"]:
         yield f"faults of the supervisor: {answer['faults']}; see its log"
     hit = [f"{name} {count}" for name, count in answer["limits"].items() if count]
     if hit:
         yield f"limits: {', '.join(hit)}"
+
+
+def with_rates(
+    answer: dict[str, Any], before: dict[str, Any] | None, seconds: float
+) -> dict[str, Any]:
+    """Return a status with rates per second in the place of counters.
+
+    ``before`` is the status ``seconds`` ago; a rate is None without it, and after a new start.
+    """
+    if before is None or before["pid"] != answer["pid"]:
+        before = {"workers": [], "totals": {}}
+    earlier = {worker["name"]: worker for worker in before["workers"]}
+    workers = [
+        worker | _rates(worker, earlier.get(worker["name"], {}), _TRAFFIC, seconds)
+        for worker in answer["workers"]
+    ]
+    totals = _rates(answer["totals"], before["totals"], (*_EVENTS, *_TRAFFIC), seconds)
+    return answer | {"workers": workers, "totals": answer["totals"] | totals}
+
+
+def _rates(
+    now: dict[str, Any], before: dict[str, Any], names: Sequence[str], seconds: float
+) -> dict[str, float | None]:
+    return {
+        name: (now[name] - before[name]) / seconds if name in before and seconds > 0 else None
+        for name in names
+    }
+
+
+def _too_wide(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return the columns to leave out, so that the others fit into the width if they can."""
+    widths = {
+        name: max(map(len, cells)) for name, *cells in zip(header, header, *rows, strict=True)
+    }
+    dropped: list[str] = []
+    for name in _EXPENDABLE:
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        column = next(column for column in header if column.removesuffix("/s") == name)
+        del widths[column]
+        dropped.append(column)
+    return dropped
+
+
+def _pick(row: Sequence[str], kept: Sequence[int]) -> list[str]:
+    return [row[index] for index in kept]
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(
+        text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _form(workers: Sequence[dict[str, Any]]) -> str:
@@ -116,8 +207,8 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
         _duration(worker.get("age_seconds")),
         str(worker["restarts"]),
         _or_dash(worker.get("connections")),
-        str(worker["messages_received"]),
-        str(worker["messages_sent"]),
+        _number(worker["messages_received"]),
+        _number(worker["messages_sent"]),
         _size(worker["bytes_received"]),
         _size(worker["bytes_sent"]),
         "-" if lag is None else f"{lag:.1f}ms",
@@ -155,11 +246,18 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def _number(value: float | None) -> str:
+    """Return a count as it is, a small rate with one decimal."""
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) and value < 100 else f"{value:.0f}"
+
+
 def _or_dash(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _size(count: int | None) -> str:
+def _size(count: float | None) -> str:
     """Return a number of bytes in three digits and a unit."""
     if count is None:
         return "-"

@@ -7,6 +7,7 @@ bad command line exits with 64, not click's 2, because a service manager must re
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 
 from mpchat import FORM, __version__
 from mpchat.cli.tables import connection_lines, serves, status_lines
+from mpchat.cli.watching import Watched, watch
 from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
     check_service,
@@ -135,16 +137,35 @@ def check(app: str, **options: Any) -> None:
 
 
 @commands.command()
+@click.option(
+    "--watch",
+    "every",
+    is_flag=False,
+    flag_value="2",
+    type=click.FloatRange(0.1, 3600),
+    metavar="[SECONDS]",
+    help="Show it again every SECONDS, by default 2, with rates per second, until Ctrl-C.",
+)
+@click.option("--wide", is_flag=True, help="All columns, even if the terminal is too narrow.")
 @_operator_options
-def status(as_json: bool, **options: Any) -> None:
+def status(every: float | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Show every worker of a running service.
 
     MSG-IN, MSG-OUT, IN and OUT are messages and bytes in each direction, LAG is the delay of the event
     loop, PSS the memory, GEN the generation of the dynamic config; docs/control-socket.md describes all
-    fields. Exits with 1 if no worker serves or the supervisor is stuck, so it can be a health check.
+    fields. A narrow terminal gets fewer columns. Exits with 1 if no worker serves or the supervisor is
+    stuck, so it can be a health check.
     """
+    if every is not None:
+        if as_json:
+            raise click.UsageError("--watch is for people: ask for --json again instead.")
+        path = _control_socket(options)
+        watch(Watched(lambda: ask(path, {"verb": "status"})), every, wide=wide, stream=sys.stdout)
+        return
     answer = _ask("status", options)
-    _print(answer, as_json, status_lines)
+    whole = wide or not sys.stdout.isatty()
+    width = None if whole else shutil.get_terminal_size().columns
+    _print(answer, as_json, lambda answer: status_lines(answer, width))
     hang_timeout = answer["hang_timeout_seconds"]
     if answer["silent_seconds"] > hang_timeout:
         raise ControlError(f"the supervisor has been stuck for {answer['silent_seconds']:.0f} s")
@@ -280,8 +301,12 @@ def new(name: str, auth: bool) -> None:
 def _ask(
     verb: str, options: dict[str, Any], *, patience: float | None = PATIENCE, **arguments: Any
 ) -> dict[str, Any]:
-    path = options["socket"] or find_control_socket(_files(options))
-    return ask(path, {"verb": verb, **arguments}, patience)
+    return ask(_control_socket(options), {"verb": verb, **arguments}, patience)
+
+
+def _control_socket(options: dict[str, Any]) -> str:
+    path: str = options["socket"] or find_control_socket(_files(options))
+    return path
 
 
 def _print(

@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from mpchat.scoreboard.counters import LIMITS, TOTALS
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, wait_until
 from tests.kit.control import Control
+from tests.kit.terminal import OnTerminal
 from tests.kit.verbs import Mpchat
 from tests.kit.waiting import eventually
 
@@ -301,6 +303,22 @@ def test_no_service_is_found_by_a_port_that_nobody_chose(
         result = mpchat("status", *arguments)
         assert result.returncode == 64
         assert expected in result.stderr
+
+
+@pytest.mark.shared_service
+def test_a_watched_status_is_drawn_until_ctrl_c(
+    supervisor: Service, control: Control, service_tmpdir: Path
+) -> None:
+    status = [sys.executable, "-m", "mpchat", "status", "--socket", str(control.path)]
+    with OnTerminal([*status, "--watch", "0.2"], service_tmpdir, {"COLUMNS": "80"}) as terminal:
+        for _ in range(2):
+            drawn = terminal.wait_for(r"\x1b\[Hmpchat (?s:.*?)\x1b\[J")[0]
+            assert "MSG-OUT/s" in drawn
+            assert "no room for RESTARTS" in drawn
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+    assert terminal.shown.endswith("\x1b[?1049l")
+    assert "Traceback" not in terminal.shown
 
 
 @pytest.mark.shared_service

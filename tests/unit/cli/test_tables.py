@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpchat.cli.tables import connection_lines, serves, status_lines, table
+import pytest
+
+from mpchat.cli.tables import connection_lines, serves, status_lines, table, with_rates
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 
 TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
@@ -125,3 +127,53 @@ def test_connections_are_sorted_by_age_and_have_one_word_a_column() -> None:
 
 def test_an_empty_table_is_its_header() -> None:
     assert list(table(["A", "B"], [])) == ["A  B"]
+
+
+WIDE = STATUS | {
+    "workers": [WORKER | {"name": f"main-task-processor/{slot}"} for slot in range(3)],
+}
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 110])
+def test_a_narrow_terminal_gets_what_fits(width: int) -> None:
+    lines = list(status_lines(WIDE, width))
+    assert max(map(len, lines)) <= width
+    header = next(line for line in lines if line.startswith("WORKER")).split()
+    assert header[0] == "WORKER"
+    assert {"STATE", "CONNS"} <= set(header)
+    (dropped,) = (line for line in lines if line.startswith("no room for"))
+    columns = dropped.removeprefix("no room for ").removesuffix(": see --wide").split(", ")
+    assert {*header, *columns} == set(table_header(list(status_lines(WIDE))))
+
+
+def table_header(lines: list[str]) -> list[str]:
+    return next(line for line in lines if line.startswith("WORKER")).split()
+
+
+def test_eighty_columns_show_what_an_operator_looks_for() -> None:
+    header = table_header(list(status_lines(WIDE, 80)))
+    assert {"WORKER", "STATE", "CONNS", "MSG-IN", "MSG-OUT", "LAG", "CPU", "PSS"} <= set(header)
+    assert all("no room" not in line for line in status_lines(WIDE, 200))
+
+
+def test_a_width_that_suffices_changes_nothing() -> None:
+    assert list(status_lines(STATUS, 200)) == list(status_lines(STATUS))
+
+
+def test_rates_take_the_place_of_counters() -> None:
+    totals = STATUS["totals"] | {"messages_received": 23, "handshakes": 4, "bytes_sent": 2051}
+    workers = [WORKER | {"messages_received": 2003, "bytes_sent": 2051}, *STATUS["workers"][1:]]
+    rated = with_rates(STATUS | {"totals": totals, "workers": workers}, STATUS, 2.0)
+    lines = list(status_lines(rated, per_second=True))
+    first = dict(zip(lines[2].split(), lines[3].split(), strict=True))
+    assert (first["MSG-IN/s"], first["OUT/s"], first["MSG-OUT/s"]) == ("1000", "1.0KiB", "0.0")
+    assert "per second: 0.5 handshakes, 0.0 closed" in lines[-3]
+    assert lines[-2].startswith("messages per second: 10.0 in (0B/s), 0.0 out (1.0KiB/s);")
+
+
+def test_there_is_no_rate_before_the_second_look_and_after_a_new_start() -> None:
+    for before in (None, STATUS | {"pid": 1}):
+        rated = with_rates(STATUS, before, 2.0)
+        assert rated["workers"][0]["messages_sent"] is None
+        lines = list(status_lines(rated, per_second=True))
+        assert lines[-2].startswith("messages per second: - in (-/s), - out (-/s);")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
@@ -14,6 +11,7 @@ from mpchat.server.routes import Routes
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import agree, make_negotiator
 from mpchat.websocket.origins import check_origin
+from tests.kit.host import under_construction
 from tests.kit.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
 LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE, body=1024 * 1024)
@@ -27,9 +25,7 @@ def _routes() -> Routes:
         "/ping": HttpHandlerBase,
     }
     for path, cls in served.items():
-        components: Any = SimpleNamespace(
-            name_under_construction=path, background_under_construction=None, snapshot=None
-        )
+        components = under_construction(path)
         found.append(cls(cls.Options.model_validate({"path": path}), components))
     return Routes(found)
 

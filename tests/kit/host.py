@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from mpchat.ipc.messages import Report
@@ -25,3 +26,13 @@ class FakeHost:
     async def report(self, report: Report) -> list[dict[str, Any]]:
         self.reports.append(report)
         return [{"user": report.user}]
+
+
+def under_construction(name: str, snapshot: Any = None, host: Any = None) -> Any:
+    """Return what a component's constructor is given, for one that is made without the others."""
+    return SimpleNamespace(
+        name_under_construction=name,
+        background_under_construction=None,
+        snapshot=snapshot,
+        host=host or SimpleNamespace(locks=None),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import string
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,16 +15,15 @@ from websockets.http11 import Request
 from mpchat.auth.cookie import CookieAuth
 from mpchat.components.identity import Identity
 from mpchat.http.errors import HttpError
-from tests.unit.auth.rig import Clock, Plan, plan, snapshot
+from tests.kit.host import under_construction
+from tests.unit.auth.rig import Clock, Plan, plan
 
 CONTEXT: Any = None
 KEY, NEXT = "k" * 32, "n" * 32
 
 
 def checker(found: Plan, clock: Clock | None = None) -> CookieAuth:
-    components: Any = SimpleNamespace(
-        name_under_construction=found.name, background_under_construction=None, snapshot=snapshot
-    )
+    components = under_construction(found.name)
     return CookieAuth(found.options, components, clock or Clock())
 
 

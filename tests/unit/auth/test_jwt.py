@@ -8,7 +8,6 @@ import string
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -25,7 +24,8 @@ from mpchat.auth.signing import encode
 from mpchat.components.identity import Identity
 from mpchat.errors import ConfigError
 from mpchat.http.errors import HttpError
-from tests.unit.auth.rig import Plan, plan, snapshot
+from tests.kit.host import under_construction
+from tests.unit.auth.rig import Plan, plan
 
 CONTEXT: Any = None
 SECRET, OTHER = "s" * 32, "o" * 32
@@ -51,9 +51,7 @@ def oct_key(secret: str, kid: str) -> dict[str, Any]:
 
 
 def checker(found: Plan) -> JwtAuth:
-    components: Any = SimpleNamespace(
-        name_under_construction="jwt", background_under_construction=None, snapshot=snapshot
-    )
+    components = under_construction("jwt")
     made = JwtAuth(found.options, components)
     made._keys = made._read_keys()
     return made

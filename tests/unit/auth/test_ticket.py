@@ -21,8 +21,8 @@ from mpchat.auth.ticket import TicketAuth, TicketHandler
 from mpchat.components.identity import Identity
 from mpchat.http.errors import HttpError
 from mpchat.scoreboard.tickets import Claim
-from tests.kit.host import FakeHost
-from tests.unit.auth.rig import Clock, Who, greeting, plan, serve, snapshot
+from tests.kit.host import FakeHost, under_construction
+from tests.unit.auth.rig import Clock, Who, greeting, plan, serve
 from tests.unit.auth.test_handshakes import auth, refused
 from tests.unit.websocket.rig import Worker, on_uvloop
 
@@ -31,12 +31,7 @@ ADA = Identity("ada", frozenset({"staff"}), 2e9)
 
 
 def checker(clock: Clock, host: Any = None, **options: Any) -> TicketAuth:
-    components: Any = SimpleNamespace(
-        name_under_construction="ticket",
-        background_under_construction=None,
-        snapshot=snapshot,
-        host=host or FakeHost(),
-    )
+    components = under_construction("ticket", host=host or FakeHost())
     return TicketAuth(plan(TicketAuth, **options).options, components, clock, 2)
 
 

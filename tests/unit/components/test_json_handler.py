@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -16,6 +15,7 @@ from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.http.errors import HttpError
 from mpchat.http.request import HttpRequest
 from mpchat.http.responses import response
+from tests.kit.host import under_construction
 
 JSON = "application/json"
 
@@ -42,9 +42,7 @@ class Orders(HttpHandlerJsonBase):
 
 
 async def ask(cls: type[HttpHandlerJsonBase], body: bytes, content_type: str = JSON) -> Response:
-    components: Any = SimpleNamespace(
-        name_under_construction="h", background_under_construction=None, snapshot=None
-    )
+    components = under_construction("h")
     handler = cls(cls.Options(path="/"), components)
     headers = Headers({"Content-Type": content_type} if content_type else {})
     context = Context("1", asyncio.Event(), lambda: None)  # type: ignore[arg-type, return-value]

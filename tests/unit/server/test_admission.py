@@ -15,6 +15,7 @@ from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
 from mpchat.websocket.client import Client, client_of
 from mpchat.websocket.handler import WebsocketHandlerBase
+from tests.kit.host import under_construction
 
 PER_USER = "too many connections of this user"
 PER_ADDRESS = "too many connections from this address"
@@ -67,9 +68,7 @@ def test_each_mapped_ipv4_address_is_a_client_of_its_own() -> None:
 
 
 def made(name: str, **options: Any) -> WebsocketHandlerBase:
-    components: Any = SimpleNamespace(
-        name_under_construction=name, background_under_construction=None, snapshot=None
-    )
+    components = under_construction(name)
     found = WebsocketHandlerBase.Options.model_validate({"path": "/", **options})
     return WebsocketHandlerBase(found, components)
 

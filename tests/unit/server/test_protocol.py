@@ -7,7 +7,6 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 from websockets.http11 import Request, Response
@@ -24,6 +23,7 @@ from mpchat.server.protocol import HttpProtocol
 from mpchat.server.server import Server
 from mpchat.server.stages import Stage
 from mpchat.websocket.handler import WebsocketHandlerBase
+from tests.kit.host import under_construction
 from tests.unit.websocket.rig import Worker, on_uvloop, until
 
 REQUEST = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -52,15 +52,7 @@ async def serve(
     board = board or Scoreboard.create()
     board.set_service("slots", 1)
     service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0), board.users(0, 0))
-    ping, asks = (
-        cast(
-            Any,
-            SimpleNamespace(
-                name_under_construction=name, background_under_construction=None, snapshot=snapshot
-            ),
-        )
-        for name in ("handler-ping", "handler-asks")
-    )
+    ping, asks = (under_construction(name, snapshot) for name in ("handler-ping", "handler-asks"))
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(
         worker.loop,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.server.routes import Routes
+from tests.kit.host import under_construction
 
 
 def handler(path: str, method: str = "GET", slash: str = "strict-match") -> HttpHandlerBase:
     options = HttpHandlerBase.Options.model_validate(
         {"path": path, "method": method, "url_trailing_slash": slash}
     )
-    components: Any = SimpleNamespace(
-        name_under_construction="handler", background_under_construction=None, snapshot=None
-    )
+    components = under_construction("handler")
     return HttpHandlerBase(options, components)
 
 

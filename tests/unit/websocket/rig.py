@@ -12,7 +12,6 @@ import inspect
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from types import SimpleNamespace
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import uvloop
@@ -32,6 +31,7 @@ from mpchat.websocket.task import run_handler, start
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
+from tests.kit.host import under_construction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,9 +68,7 @@ class _Handler(WebsocketHandlerBase):
     name = "handler"
 
     def __init__(self, handle: Handle, options: dict[str, Any]) -> None:
-        components: Any = SimpleNamespace(
-            name_under_construction="test", background_under_construction=None, snapshot=_snapshot
-        )
+        components = under_construction("test", _snapshot)
         super().__init__(self.Options(path="/", **options), components)
         self._handle = handle
 

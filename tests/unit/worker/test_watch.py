@@ -7,13 +7,13 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType, SimpleNamespace
-from typing import Any
+from types import FrameType
 
 import pytest
 
 from mpchat.components.component import Component
 from mpchat.worker.watch import Watch, stack_of_this_thread
+from tests.kit.host import under_construction
 
 THRESHOLD = 0.1
 
@@ -22,11 +22,7 @@ class Blocking(Component):
     """Blocks until it is let go."""
 
     def __init__(self) -> None:
-        components: Any = SimpleNamespace(
-            name_under_construction="handler-blocking",
-            background_under_construction=None,
-            snapshot=None,
-        )
+        components = under_construction("handler-blocking")
         super().__init__(self.Options(), components)
         self.let_go = threading.Event()
 

@@ -19,7 +19,7 @@ pytest_plugins = ["mpchat.testsuite"]
 
 KEY = "a key of thirty-two characters.."
 LOGIN = {"user": "ada", "password": "a secret"}
-HASHES = {LOGIN["user"]: hash_password(LOGIN["password"], b"salt")}
+HASHES = {LOGIN["user"]: hash_password(LOGIN["password"], b"salt", cost=4)}
 TOKENS = {"robot": {"tokens": ["a-token"]}}
 
 

@@ -33,16 +33,20 @@ from pydantic import BaseModel, Field
 USERS = Path(__file__).parent / "users.json"
 
 
-def hash_password(password: str, salt: bytes) -> str:
-    """Return what is stored of a password: salt and scrypt's hash, in hexadecimal."""
-    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
-    return f"{salt.hex()}:{digest.hex()}"
+COST = 14
+"""A hash of scrypt takes 2**14 KiB of memory, and a twentieth of a second."""
+
+
+def hash_password(password: str, salt: bytes, cost: int = COST) -> str:
+    """Return what is stored of a password: cost, salt and hash."""
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**cost, r=8, p=1)
+    return f"{cost}:{salt.hex()}:{digest.hex()}"
 
 
 def is_password(password: str, stored: str) -> bool:
-    """Return whether this password was stored; takes a twentieth of a second, on purpose."""
-    salt = bytes.fromhex(stored.partition(":")[0])
-    return hmac.compare_digest(hash_password(password, salt), stored)
+    """Return whether this password was stored."""
+    cost, salt, _digest = stored.split(":")
+    return hmac.compare_digest(hash_password(password, bytes.fromhex(salt), int(cost)), stored)
 
 
 NOBODY = hash_password("", os.urandom(16))

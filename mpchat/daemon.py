@@ -8,17 +8,18 @@ is the template. Only the template and a check import heavy modules.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpchat.config.files import ConfigFiles
-from mpchat.errors import ExitCode, MpchatError, StartError, describe_exception
+from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
 from mpchat.ipc.control import default_path
 from mpchat.linux.memfd import read_memfd
 from mpchat.supervisor.environment import CHANNEL_VARIABLE, STDERR_VARIABLE
@@ -28,14 +29,16 @@ from mpchat.supervisor.signals import HANDLED
 if TYPE_CHECKING:
     from mpchat.components.list import ComponentList
 
+DEV_AND_NO_FORK = "--dev restarts workers, and --no-fork has none: choose one"
+
 
 def daemon_main(components: ComponentList) -> NoReturn:
     """Run a service of these components, by the command line of this process (userver's DaemonMain).
 
     The options are userver's: ``--config FILE`` (by default ``config_dev.yaml`` in the current folder),
     ``--config_vars FILE``, ``--config_vars_override FILE``, ``--print-config-schema`` and
-    ``--print-dynamic-config-defaults``; and ``--dev`` (docs/developing.md). This function does not
-    return: the process becomes the supervisor, and exits with its exit code.
+    ``--print-dynamic-config-defaults``; and ``--dev`` and ``--no-fork`` (docs/developing.md).
+    This function does not return: the process becomes the supervisor, and exits with its exit code.
     """
     parser = _Parser(description="A service built with mpchat.")
     parser.add_argument(
@@ -62,6 +65,9 @@ def daemon_main(components: ComponentList) -> NoReturn:
     parser.add_argument(
         "--dev", action="store_true", help="restart after each change of code or config"
     )
+    parser.add_argument(
+        "--no-fork", action="store_true", help="serve in this process alone, for a debugger"
+    )
     options = parser.parse_args()
     if options.print_config_schema:
         print_config_schema(components)
@@ -69,8 +75,14 @@ def daemon_main(components: ComponentList) -> NoReturn:
         print_dynamic_config_defaults(components)
     else:
         files = ConfigFiles(options.config, options.config_vars, options.config_vars_override)
+        if options.dev and options.no_fork:
+            parser.error(DEV_AND_NO_FORK)
         try:
+            if options.no_fork:
+                run_alone(files, lambda: components)
             run_service(files, lambda: components, dev=options.dev)
+        except ConfigError as error:
+            parser.exit(ExitCode.CONFIG, f"{error}\n")
         except StartError as error:
             parser.exit(error.exit_code, f"{parser.prog}: error: {error}\n")
     sys.exit(ExitCode.OK)
@@ -130,6 +142,22 @@ def run_service(
     run_template(int(descriptor), load)
 
 
+def run_alone(files: ConfigFiles, components: Callable[[], ComponentList]) -> NoReturn:
+    """Serve in this process, without a supervisor.
+
+    Raises:
+        ConfigError: All mistakes of the config.
+        StartError: The service cannot run here, or the author's code fails.
+    """
+    from mpchat.development.service import in_development  # noqa: PLC0415 - heavy
+    from mpchat.development.single import serve_single  # noqa: PLC0415 - heavy
+    from mpchat.template.loading import Sources, load_service  # noqa: PLC0415 - heavy
+
+    with _loading():
+        service = load_service(files, components(), Sources())
+    sys.exit(serve_single(in_development(service)))
+
+
 def _code_folders() -> list[str]:
     """Return where an author's modules are found: the current folder, and that of the main module."""
     main = getattr(sys.modules["__main__"], "__file__", None) or ""
@@ -145,15 +173,22 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
     """
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
-    try:
+    with _loading():
         warnings = check(files, components())
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Turn any failure of the author's code into a StartError."""
+    try:
+        yield
     except MpchatError:
         raise
     except Exception as error:
         text = f"the service could not be loaded\n{describe_exception(error).rstrip()}"
         raise StartError(text, ExitCode.SOFTWARE) from error
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
 def find_control_socket(files: ConfigFiles) -> str:

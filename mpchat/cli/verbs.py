@@ -20,11 +20,13 @@ from mpchat.cli.tables import connection_lines, serves, status_lines
 from mpchat.cli.watching import Watched, watch
 from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
+    DEV_AND_NO_FORK,
     check_service,
     find_control_socket,
     load_component_list,
     print_config_schema,
     print_dynamic_config_defaults,
+    run_alone,
     run_service,
 )
 from mpchat.errors import ConfigError, ExitCode, StartError, describe_os_error
@@ -111,15 +113,26 @@ def commands() -> None:
     is_flag=True,
     help="Restart after each change of code or static config, reload after one of the dynamic config.",
 )
+@click.option(
+    "--no-fork",
+    is_flag=True,
+    help="Serve in this process alone, for breakpoint() and debuggers.",
+)
 @_config_options
-def serve(app: str, dev: bool, **options: Any) -> None:
+def serve(app: str, dev: bool, no_fork: bool, **options: Any) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     SIGHUP reloads the dynamic config. Exit codes: 0 stopped, 64 bad command line, 69 cannot listen,
     70 workers do not start, 78 bad config.
     """
-    if not _printed(app, options):
-        run_service(_files(options), lambda: load_component_list(app), dev=dev)
+    if dev and no_fork:
+        raise click.UsageError(DEV_AND_NO_FORK, click.get_current_context())
+    if _printed(app, options):
+        return
+    files = _files(options)
+    if no_fork:
+        run_alone(files, lambda: load_component_list(app))
+    run_service(files, lambda: load_component_list(app), dev=dev)
 
 
 @commands.command()

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from mpchat.worker.service import Service
 
-HANG_TIMEOUT = 86_400.0
-"""Seconds that a worker may stand still: in a debugger it does."""
+PATIENCE = 86_400.0
+"""Seconds that a worker may stand still, as it does in a debugger."""
 _DRAIN = {"lameduck_ms": 0, "window_ms": 0, "deadline_ms": 1000}
 """Clients are closed at once, and a handler that goes on for a second is cancelled."""
 
@@ -22,7 +22,7 @@ def in_development(service: Service) -> Service:
     loggers = {**service.logging.loggers, "default": readable}
     return replace(
         service,
-        server=service.server.model_copy(update={"worker_hang_timeout": HANG_TIMEOUT}),
+        server=service.server.model_copy(update={"worker_hang_timeout": PATIENCE}),
         logging=service.logging.model_copy(update={"loggers": loggers}),
         drain_defaults=_DRAIN,
     )

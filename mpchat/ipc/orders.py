@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.control import ControlError
+
+
+class OrderGiver(Protocol):
+    """Gives orders to whoever carries them out; see Orders.give."""
+
+    async def give(
+        self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
+    ) -> messages.OrderDone: ...
 
 
 class Orders:

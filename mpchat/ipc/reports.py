@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mpchat.ipc.messages import Report
-from mpchat.ipc.orders import Orders
+from mpchat.ipc.orders import OrderGiver
 from mpchat.linux import system
 
 _SECONDS = 2.0
@@ -35,7 +35,7 @@ class Reports:
     reporters: set[int] = field(default_factory=set)
 
 
-async def gather_reports(orders: Orders, report: Report, seconds: float = _SECONDS) -> Reports:
+async def gather_reports(orders: OrderGiver, report: Report, seconds: float = _SECONDS) -> Reports:
     """Ask all workers for a report, and return what they say within the time.
 
     Raises:

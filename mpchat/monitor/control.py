@@ -17,7 +17,7 @@ from typing import Any
 from mpchat.ipc.closing import IDENTITY_GONE, check_close
 from mpchat.ipc.control import MAX_REQUEST, ControlError
 from mpchat.ipc.messages import Report
-from mpchat.ipc.orders import Orders
+from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.reports import gather_reports
 from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
@@ -32,7 +32,7 @@ _VERBS = "status, connections, kick, reload, log-level, scale, restart"
 class Control:
     """Answers the verbs."""
 
-    def __init__(self, status: Status, orders: Orders) -> None:
+    def __init__(self, status: Status, orders: OrderGiver) -> None:
         self._status = status
         self._orders = orders
         self._clients: set[asyncio.Task[Any]] = set()

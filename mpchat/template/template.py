@@ -107,7 +107,7 @@ class _Template:
             text = f"{describe_exception(error)}mpchat: the service could not be loaded"
             self._fail(ExitCode.SOFTWARE, text)
         log_form(FORM)
-        messages.send(self.channel, _plan(service, limit, warnings), answers)
+        messages.send(self.channel, plan_of(service, limit, warnings), answers)
         fds.close_all(answers)
         self.service = service
         gc.collect()
@@ -210,7 +210,8 @@ def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
     return sealed_memfd("mpchat-generation", to_bytes(loaded.values)), limit, loaded.warnings
 
 
-def _plan(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
+def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
+    """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds."""
     listener = service.server.listener
     default = service.logging.loggers["default"]
     return messages.Plan(

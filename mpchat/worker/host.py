@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from mpchat.ipc.messages import Report
-from mpchat.ipc.orders import Orders
+from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.reports import gather_reports
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -17,7 +17,7 @@ log = logging.getLogger("mpchat.server")
 class Host:
     """Gives orders to the supervisor, as components ask for them; see components.Host."""
 
-    def __init__(self, orders: Orders, scoreboard: Scoreboard, slot: int) -> None:
+    def __init__(self, orders: OrderGiver, scoreboard: Scoreboard, slot: int) -> None:
         self.slot = slot
         self.locks = Locks(scoreboard.descriptor)
         self._orders = orders

@@ -80,7 +80,8 @@ class Watch:
 
     def _warn(self, now: float, seconds: float) -> None:
         frames = self._stack()
-        if not frames:
+        if not frames or any(frame.f_globals.get("__name__") == "bdb" for frame in frames):
+            # The loop waits, or somebody looks at it in a debugger.
             return
         if self._warned is not None and now - self._warned < _REST:
             self._unreported += 1

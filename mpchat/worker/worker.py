@@ -91,8 +91,15 @@ def run_worker(
     service: Service,
     snapshot: Snapshot,
     heartbeat: float,
+    *,
+    start_limit: float = START_LIMIT,
+    retires: bool = True,
 ) -> None:
-    """Run a worker until it has ended; the caller has forked and set the title."""
+    """Run a worker until it has ended; the caller has forked and set the title.
+
+    A component may take ``start_limit`` seconds to start. With ``retires``, SIGTERM is for this worker
+    alone.
+    """
     grow_descriptor_table(descriptors.scoreboard)
     allocator = Allocator()
     allocator.keep_freed_memory()
@@ -120,7 +127,11 @@ def run_worker(
             loop,
         )
         prepare_forks(lambda: worker.held(sockets, own), sockets)
-        loop.run_until_complete(worker.run(sockets, descriptors.fault, stack_of_this_thread()))
+        if retires:
+            loop.add_signal_handler(signal.SIGTERM, worker.retire)
+        loop.run_until_complete(
+            worker.run(sockets, descriptors.fault, stack_of_this_thread(), start_limit)
+        )
     finally:
         logs.writer.stop()
 
@@ -173,14 +184,17 @@ class _Worker:
         return [number for number in (*found, *descriptors) if number >= 0]
 
     async def run(
-        self, sockets: list[socket.socket], fault: int, stack: Callable[[], list[FrameType]]
+        self,
+        sockets: list[socket.socket],
+        fault: int,
+        stack: Callable[[], list[FrameType]],
+        start_limit: float,
     ) -> None:
         service = self.service
         self.row.set("pid", os.getpid())
         self.row.set("compiled", FORM.compiled)
         self._follow_config()
         self.loop.add_reader(self.channel.fileno(), self._read)
-        self.loop.add_signal_handler(signal.SIGTERM, self._retire)
         self.loop.set_default_executor(
             ThreadPoolExecutor(service.threads, thread_name_prefix="fs-task-processor")
         )
@@ -195,7 +209,7 @@ class _Worker:
         keepalive = Keepalive(lambda: self.snapshot, thresholds)
         shared = Shared(self.loop, thresholds, counters, turn, wheel, keepalive, row.count_limit)
         # A hanging constructor blocks the loop: its stack is written before the supervisor kills us.
-        faulthandler.dump_traceback_later(START_LIMIT, file=fault)
+        faulthandler.dump_traceback_later(start_limit, file=fault)
         components = Components(
             service.components,
             lambda: self.snapshot,
@@ -204,7 +218,7 @@ class _Worker:
         handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
         # Constructors may have set levels; those of the dynamic config take precedence.
         self.logs.levels.apply()
-        await components.start()
+        await components.start(start_limit)
         self.components = components
         faulthandler.cancel_dump_traceback_later()
         server = Server(
@@ -302,7 +316,7 @@ class _Worker:
             case messages.LogLevel():
                 self.logs.levels.order(message.logger, message.level)
             case messages.Retire():
-                self._retire()
+                self.retire()
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
@@ -364,7 +378,7 @@ class _Worker:
         self.logs.origin.generation = self.snapshot.generation
         self.row.set("generation", self.snapshot.generation)
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         if not self.end.done():
             if self.server is not None:
                 self.server.leave()

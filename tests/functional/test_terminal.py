@@ -1,10 +1,13 @@
-"""What an author sees at a terminal: the log."""
+"""What an author has at a terminal: a log for people, restarts on a change, a debugger."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import WebsocketClient
+from tests.kit.control import Control
 from tests.kit.raw import HANDLERS
 from tests.kit.terminal import OnTerminal
 from tests.kit.waiting import eventually
@@ -57,7 +62,7 @@ async def test_the_log_is_for_people(
     said = [re.sub(r"\d+", "N", found[1][13:]) for found in log if found and found[1]]
     assert "INFO supervisor worker main-task-processor/N is ready, pid N" in said
     assert any(
-        re.fullmatch(r"INFO N handler-failing N\w+-N GET /failing N from .*", line) for line in said
+        re.fullmatch(r"INFO N handler-failing \w+-N GET /failing N from .*", line) for line in said
     )
     below = lines[next(i for i, line in enumerate(lines) if "the handler failed" in line) + 1 :]
     traceback = below[: next(i for i, line in enumerate(below) if not line.startswith("  | "))]
@@ -149,3 +154,93 @@ async def test_a_service_that_does_not_start_waits_to_be_mended(
         assert await greeting(port) == "FIRST"
         service.type("\x03")
         assert service.wait() == 0
+
+
+DEBUGGED = """
+from mpchat import Ping, WebsocketHandlerBase, daemon_main, minimal_server_component_list
+
+
+class Debugged(WebsocketHandlerBase):
+    name = "handler-chat"
+
+    async def handle(self, chat, context):
+        secret = int(await chat.recv())
+        breakpoint()
+        await chat.send(str(secret + 1))
+
+
+components = minimal_server_component_list().append(Ping).append(Debugged)
+
+if __name__ == "__main__":
+    daemon_main(components)
+"""
+
+
+@pytest.fixture
+def alone(watched: tuple[list[str], Path], control: Control) -> list[str]:
+    """The command of a service in one process, whose handler has a breakpoint."""
+    command, code = watched
+    code.write_text(DEBUGGED)
+    return [sys.executable, str(code), "--no-fork", "--config", command[-1]]
+
+
+async def test_a_debugger_holds_nothing_else(
+    alone: list[str], service_tmpdir: Path, control: Control, config_fallback_path: Path
+) -> None:
+    with OnTerminal(alone, service_tmpdir) as service:
+        found = service.wait_for(r"pid (\d+): ws://localhost:(\d+)/chat, in this process alone\n")
+        assert int(found[1]) == service.process.pid
+        async with WebsocketClient(int(found[2])).get("chat") as chat:
+            await chat.send("41")
+            service.wait_for(r"\(Pdb\) ")
+            # Whoever asks meanwhile has an answer.
+            (worker,) = control.status()["workers"]
+            assert (worker["pid"], worker["state"]) == (service.process.pid, "ready")
+            for verb, arguments in (("restart", {}), ("scale", {"count": 2})):
+                with pytest.raises(ControlError, match=f"{verb} needs a supervisor"):
+                    control.ask(verb, **arguments)
+            service.type("p secret\n")
+            service.wait_for(r"41\n\(Pdb\) ")
+            service.type("c\n")
+            assert await chat.recv() == "42"
+        config_fallback_path.write_text('{"MPCHAT_LIMITS": {"max_connections": 7}}')
+        assert control.ask("reload") == {"generation": 2}
+        service.process.send_signal(signal.SIGUSR2)
+        service.wait_for(
+            r"restart needs a supervisor, and this service runs without one \(--no-fork\)\n"
+        )
+        service.type("\x03")
+        assert service.wait() == 0
+    assert not control.path.exists()
+    assert "has held the event loop" not in service.shown
+
+
+async def test_ctrl_c_ends_a_service_that_a_debugger_holds(
+    alone: list[str], service_tmpdir: Path, control: Control
+) -> None:
+    with OnTerminal(alone, service_tmpdir) as service:
+        port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
+        async with WebsocketClient(port).get("chat") as chat:
+            await chat.send("41")
+            service.wait_for(r"\(Pdb\) ")
+            service.type("\x03")
+            service.wait_for("is it held by a debugger")
+            service.type("\x03")
+            assert service.wait() == 0
+    assert not control.path.exists()
+
+
+def test_a_component_that_fails_is_one_traceback(
+    alone: list[str], service_tmpdir: Path, watched: tuple[list[str], Path]
+) -> None:
+    _command, code = watched
+    failing = "    async def start(self):\n        raise LookupError('no database')\n\n"
+    code.write_text(DEBUGGED.replace("    async def handle", f"{failing}    async def handle"))
+    result = subprocess.run(
+        alone, cwd=service_tmpdir, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 70
+    assert result.stderr.count("Traceback") == 1
+    assert "component handler-chat failed to start: no database\n" in result.stderr
+    assert result.stderr.endswith("LookupError: no database\n")
+    assert "mpchat/" not in result.stderr

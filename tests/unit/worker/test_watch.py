@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -120,4 +121,16 @@ def test_a_loop_that_waits_is_not_held(log: Log) -> None:
     clock = Clock()
     watch = Watch(THRESHOLD, list, clock)
     stall(watch, clock, 5.0)
+    assert log.lines == []
+
+
+def test_a_debugger_holds_the_loop_as_long_as_it_likes(logger: logging.Logger) -> None:
+    log, clock = Log(), Clock()
+    logger.addHandler(log)
+    scope: dict[str, Any] = {"__name__": "bdb", "sys": sys}
+    exec("frame = sys._getframe()", scope)
+    watch = Watch(THRESHOLD, lambda: [sys._getframe(), scope["frame"]], clock)
+    clock.now = 2 * THRESHOLD
+    watch.check()
+    logger.removeHandler(log)
     assert log.lines == []

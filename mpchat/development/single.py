@@ -1,0 +1,334 @@
+"""``serve --no-fork``: a worker's code in the command's own process, for ``breakpoint()`` and debuggers.
+
+Rules. There is no supervisor, template or monitor. A thread stands in for them at the other end of the
+worker's channel: it announces the service, turns signals into messages, and answers the control socket.
+Orders that one worker can carry out are carried out; all others are refused by name. A debugger holds the
+main thread and nothing else, and nobody minds how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pdb
+import signal
+import socket
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from mpchat.development.service import PATIENCE
+from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
+from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel, ChannelClosed
+from mpchat.ipc.control import ControlError
+from mpchat.linux.memfd import read_memfd, sealed_memfd
+from mpchat.linux.socket_file import SocketFile
+from mpchat.monitor.control import Control
+from mpchat.monitor.listening import listen
+from mpchat.monitor.status import Status
+from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
+from mpchat.supervisor.sockets import Sockets
+from mpchat.supervisor.timing import Timing
+from mpchat.template.loading import load_dynamic
+from mpchat.template.template import plan_of
+from mpchat.worker.service import Service
+from mpchat.worker.worker import run_worker
+
+log = logging.getLogger("mpchat.development")
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+_OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_SLOT, _ROW = 0, 0
+
+
+def serve_single(service: Service, timing: Timing | None = None) -> int:
+    """Run a service in this process until it is asked to stop, and return the exit code.
+
+    Raises:
+        ConfigError: The dynamic config has mistakes.
+        StartError: The service cannot run here, or its code fails at the start.
+    """
+    loaded = load_dynamic(service)
+    plan = replace(plan_of(service, 0.0, [*service.warnings, *loaded.warnings]), workers=1)
+    with contextlib.ExitStack() as cleanup:
+        sockets = Sockets(plan)
+        cleanup.callback(sockets.close)
+        listening, file = listen(sockets.control_socket(plan))
+        cleanup.callback(file.remove)
+        generation = sealed_memfd("mpchat-generation", to_bytes(loaded.values))
+        snapshot = Snapshot(1, from_bytes(read_memfd(generation)), service.keys)
+        near, far = Channel.pair()
+        board = Scoreboard.create()
+        timing = timing or Timing()
+        stand_in = _StandIn(service, plan, sockets, board, near, listening, file, timing)
+        descriptors = messages.WorkerDescriptors(
+            channel=far.fileno(),
+            scoreboard=os.dup(board.descriptor),
+            fault=os.dup(2),
+            generation=generation,
+            listening=os.dup(sockets.listeners.sockets[_SLOT].fileno()),
+            inbox=os.dup(sockets.inboxes.of(_SLOT).fileno()),
+        )
+        request = messages.ForkWorker(_SLOT, _ROW, snapshot.generation, {})
+        sys.breakpointhook = _debug
+        with stand_in.standing_in():
+            try:
+                run_worker(
+                    request,
+                    Channel(far),
+                    descriptors,
+                    service,
+                    snapshot,
+                    timing.heartbeat,
+                    start_limit=PATIENCE,
+                    retires=False,
+                )
+            except Exception as error:
+                raise StartError(_reason(error), ExitCode.SOFTWARE) from error
+    return ExitCode.OK
+
+
+def _reason(error: Exception) -> str:
+    """Return why the worker has ended, with the traceback of the author's code."""
+    cause = error.__cause__ if isinstance(error, MpchatError) else None
+    return f"{error}\n{describe_exception(cause or error).rstrip()}"
+
+
+def _debug(*arguments: Any, **keywords: Any) -> None:
+    """Start the debugger; unlike pdb's own hook, leave Ctrl-C to the service."""
+    if os.environ.get("PYTHONBREAKPOINT"):
+        sys.__breakpointhook__(*arguments, **keywords)
+    else:
+        pdb.Pdb(nosigint=True).set_trace(sys._getframe(1))
+
+
+class _StandIn:
+    """Does for one worker what supervisor and monitor would do."""
+
+    def __init__(
+        self,
+        service: Service,
+        plan: messages.Plan,
+        sockets: Sockets,
+        board: Scoreboard,
+        channel: Channel,
+        listening: socket.socket,
+        file: SocketFile,
+        timing: Timing,
+    ) -> None:
+        self._service = service
+        self._plan = plan
+        self._sockets = sockets
+        self._board = board
+        self._channel = channel
+        self._listening = listening
+        self._file = file
+        self._timing = timing
+        self._loop = asyncio.new_event_loop()
+        self._generation = 1
+        self._applied = 1
+        self._has_applied = asyncio.Condition()
+        self._over = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._terminal = _terminal_settings()
+
+    @contextlib.contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """Stand in while the block runs, which is the worker; signals are ours."""
+        thread = threading.Thread(target=self._run, name="stand-in", daemon=True)
+        for number in (*_ENDING, *_OTHERS):
+            signal.signal(number, self._record)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._over.set)
+            thread.join()
+
+    async def give(
+        self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
+    ) -> messages.OrderDone:
+        """Carry out an order; see Orders.give.
+
+        Raises:
+            ControlError: It needs a supervisor, or failed.
+        """
+        match verb:
+            case "reload":
+                await self._reload()
+            case "connections":
+                report = messages.parse("Report", arguments or {})
+                messages.send(self._channel, report, descriptors)
+            case "log-level":
+                messages.send(self._channel, messages.parse("LogLevel", arguments or {}))
+            case _:
+                raise ControlError(_refusal(verb))
+        return messages.OrderDone(0, self._generation)
+
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._on_signal, signal.Signals(number))
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        pid, address = os.getpid(), self._sockets.address(self._plan)
+        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout)
+        self._loop.add_reader(self._channel.fileno(), self._read)
+        async with Control(status, self).listening(self._listening):
+            while not self._over.is_set():
+                self._board.set_service("beat_at", _milliseconds())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), self._timing.heartbeat)
+
+    def _read(self) -> None:
+        try:
+            while (received := messages.receive(self._channel)) is not None:
+                self._on_message(*received)
+        except ChannelClosed:
+            self._loop.remove_reader(self._channel.fileno())
+
+    def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
+        match message:
+            case messages.Ready():
+                self._announce()
+            case messages.Applied():
+                self._spawn(self._note(message.number))
+            case messages.Order():
+                self._spawn(self._carry_out(message, descriptors))
+            case _:
+                raise ValueError(f"the worker sent {type(message).__name__}")
+
+    def _announce(self) -> None:
+        board, now = self._board, _milliseconds()
+        for name, value in (("slots", 1), ("generation", self._generation), ("started", now)):
+            board.set_service(name, value)
+        ready = WORKER_STATES.index("ready")
+        for name, value in (("wanted", 1), ("state_0", ready), ("pid_0", os.getpid())):
+            board.set_slot(_SLOT, name, value)
+        board.set_slot(_SLOT, "since_0", now)
+        text = f"{self._sockets.address(self._plan)}, in this process alone"
+        print(f"mpchat {self._plan.version} pid {os.getpid()}: {text}", flush=True)
+        for warning in self._plan.warnings:
+            log.warning("%s", warning)
+
+    async def _carry_out(self, order: messages.Order, descriptors: list[int]) -> None:
+        """Carry out an order of one of the worker's components."""
+        error = ""
+        try:
+            await self.give(order.verb, *descriptors, arguments=order.arguments)
+        except ControlError as refused:
+            error = str(refused)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        messages.send(self._channel, messages.OrderDone(order.number, self._generation, error))
+
+    async def _reload(self) -> None:
+        try:
+            loaded = load_dynamic(self._service)
+        except ConfigError as error:
+            raise ControlError(str(error)) from error
+        self._generation = number = self._generation + 1
+        self._board.set_service("generation", number)
+        memfd = sealed_memfd("mpchat-generation", to_bytes(loaded.values))
+        messages.send(self._channel, messages.Generation(number), [memfd])
+        os.close(memfd)
+        try:
+            async with asyncio.timeout(self._timing.apply_limit), self._has_applied:
+                await self._has_applied.wait_for(lambda: self._applied >= number)
+        except TimeoutError as error:
+            text = f"the dynamic config is applied as soon as the event loop turns again; {_HELD}"
+            raise ControlError(text) from error
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        log.info("dynamic config generation %d is applied", number)
+
+    async def _note(self, generation: int) -> None:
+        async with self._has_applied:
+            self._applied = generation
+            self._has_applied.notify_all()
+
+    # Signals
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        match number:
+            case signal.SIGINT | signal.SIGTERM:
+                self._stop(at_once=self._stopping)
+            case signal.SIGQUIT:
+                self._stop(at_once=True)
+            case signal.SIGHUP:
+                self._spawn(self._reload_by_signal())
+            case signal.SIGUSR1:
+                messages.send(self._channel, messages.ReopenLogs())
+            case signal.SIGUSR2:
+                log.warning("%s", _refusal("restart"))
+
+    async def _reload_by_signal(self) -> None:
+        reason = ""
+        try:
+            await self._reload()
+        except ControlError as error:
+            reason = str(error)
+        for line in reason.splitlines():
+            log.error("%s", line)
+
+    def _stop(self, *, at_once: bool) -> None:
+        log.info("stopping%s", " now: clients are not waited for" if at_once else "")
+        self._stopping = True
+        self._sockets.stop_listening()
+        messages.send(self._channel, messages.Stop(at_once))
+        if at_once:
+            self._loop.call_later(self._timing.now_limit, self._end_at_once)
+        else:
+            self._loop.call_later(self._timing.help, self._explain)
+
+    def _explain(self) -> None:
+        beat_at = self._board.read(_SLOT, _ROW, "beat_at")
+        if not self._over.is_set() and _milliseconds() - beat_at > 1000 * self._timing.help:
+            text = (
+                "the service stops when its event loop turns again, and at once at the next Ctrl-C"
+            )
+            print(f"mpchat: {text}; {_HELD}", file=sys.stderr, flush=True)
+
+    def _end_at_once(self) -> None:
+        """End though the main thread does not; a debugger may have changed the terminal."""
+        if self._terminal is not None:
+            termios.tcsetattr(0, termios.TCSANOW, self._terminal)
+        self._file.remove()
+        self._sockets.close()
+        os._exit(ExitCode.OK)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_HELD = "is it held by a debugger?"
+
+
+def _refusal(verb: str) -> str:
+    return f"{verb} needs a supervisor, and this service runs without one (--no-fork)"
+
+
+def _milliseconds() -> int:
+    return int(time.monotonic() * 1000)
+
+
+def _terminal_settings() -> list[Any] | None:
+    try:
+        return termios.tcgetattr(0)
+    except termios.error:
+        return None

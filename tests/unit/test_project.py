@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mpchat
+import mpchat.testing
 
 ROOT = Path(__file__).parent.parent.parent
 HANDLERS = Path(mpchat.__file__).parent / "handlers"
@@ -25,6 +26,17 @@ def test_every_name_for_authors_can_be_had() -> None:
 def test_every_name_for_authors_is_in_the_reference() -> None:
     page = (ROOT / "docs" / "handlers.md").read_text()
     assert [name for name in mpchat.__all__ if f"`{name}" not in page] == []
+
+
+def test_both_type_checkers_see_every_name_for_authors_in_use() -> None:
+    files = [*(ROOT / "tests" / "fixtures" / "typing").glob("*.py")]
+    used = {
+        node.id
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name)
+    }
+    assert {*mpchat.__all__, *mpchat.testing.__all__} - used == set()
 
 
 def test_our_handlers_use_what_authors_can() -> None:

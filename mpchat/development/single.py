@@ -37,6 +37,7 @@ from mpchat.monitor.listening import listen
 from mpchat.monitor.status import Status
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
 from mpchat.supervisor.sockets import Sockets
+from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
 from mpchat.template.loading import load_dynamic
 from mpchat.template.template import plan_of
@@ -141,6 +142,7 @@ class _StandIn:
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._terminal = _terminal_settings()
+        self._manager = ServiceManager(os.environ)
 
     @contextlib.contextmanager
     def standing_in(self) -> Iterator[None]:
@@ -220,8 +222,12 @@ class _StandIn:
         board.set_slot(_SLOT, "since_0", now)
         text = f"{self._sockets.address(self._plan)}, in this process alone"
         print(f"mpchat {self._plan.version} pid {os.getpid()}: {text}", flush=True)
+        self._manager.ready(self._status())
         for warning in self._plan.warnings:
             log.warning("%s", warning)
+
+    def _status(self) -> str:
+        return f"one process, dynamic config generation {self._generation}"
 
     async def _carry_out(self, order: messages.Order, descriptors: list[int]) -> None:
         """Carry out an order of one of the worker's components."""
@@ -277,16 +283,19 @@ class _StandIn:
 
     async def _reload_by_signal(self) -> None:
         reason = ""
+        self._manager.reloading()
         try:
             await self._reload()
         except ControlError as error:
             reason = str(error)
         for line in reason.splitlines():
             log.error("%s", line)
+        self._manager.ready(self._status())
 
     def _stop(self, *, at_once: bool) -> None:
         log.info("stopping%s", " now: clients are not waited for" if at_once else "")
         self._stopping = True
+        self._manager.stopping()
         self._sockets.stop_listening()
         messages.send(self._channel, messages.Stop(at_once))
         if at_once:

@@ -195,7 +195,12 @@ def _watch() -> Watch:
     def watch(folders: set[str]) -> Iterator[set[str]]:
         try:
             for changes in watchfiles.watch(
-                *folders, debounce=_GATHER_MS, rust_timeout=_LOOK_MS, yield_on_timeout=True
+                *folders,
+                debounce=_GATHER_MS,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+                # A folder that nobody may read has no code that we could load.
+                ignore_permission_denied=True,
             ):
                 yield {os.path.realpath(path) for _change, path in changes}
         except OSError as error:

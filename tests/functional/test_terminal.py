@@ -17,6 +17,7 @@ import yaml
 
 from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.service import Service
 from tests.kit.control import Control
 from tests.kit.raw import HANDLERS
 from tests.kit.terminal import OnTerminal
@@ -228,6 +229,17 @@ async def test_ctrl_c_ends_a_service_that_a_debugger_holds(
             service.type("\x03")
             assert service.wait() == 0
     assert not control.path.exists()
+
+
+def test_the_plugin_knows_it_as_any_service(alone: list[str], service_tmpdir: Path) -> None:
+    service = Service(alone, service_tmpdir)
+    try:
+        service.wait_ready()
+        assert service.ready_line.endswith("/chat, in this process alone")
+        assert service.reload() == "one process, dynamic config generation 2"
+        assert service.stop() == 0
+    finally:
+        service.close()
 
 
 def test_a_component_that_fails_is_one_traceback(

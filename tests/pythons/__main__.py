@@ -37,6 +37,7 @@ PART = (
             "monitor",
             "scoreboard",
             "supervisor",
+            "testing",
         )
     ),
     *(f"tests/unit/websocket/test_{name}.py" for name in ("contract", "pings", "writes", "wheel")),

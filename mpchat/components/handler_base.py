@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.component import Component, Components
-from mpchat.config.types import Count, OptionsModel
+from mpchat.config.types import ByteSize, Count, OptionsModel
 from mpchat.logs.levels import LEVELS, Level
 
 
@@ -67,6 +67,13 @@ class HandlerBase(Component):
         method: Method = "GET"
         task_processor: Annotated[
             str | None, Field(description="The listener's; any other is an error")
+        ] = None
+        max_request_size: Annotated[
+            ByteSize | None,
+            Field(
+                description="Largest body of a plain request, in bytes; then 413. By default that of the "
+                "listener's handler-defaults"
+            ),
         ] = None
         url_trailing_slash: Annotated[
             Literal["both", "strict-match"],

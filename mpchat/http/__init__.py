@@ -1,1 +1,1 @@
-"""HTTP by its RFCs: request heads, fields, targets, framing, upgrades, responses. Pure."""
+"""HTTP by its RFCs: request heads, fields, targets, framing, bodies, upgrades, responses. Pure."""

@@ -1,7 +1,8 @@
 """The length of a request's body, and whether its sender waits for 100, by RFC 9112, section 6. Pure.
 
 Rules. If the end of a body is in doubt, the request is refused and the connection closed: behind a proxy
-that disagrees about the end, the rest would be somebody else's request. Transfer codings are not decoded.
+that disagrees about the end, the rest would be somebody else's request. Of the transfer codings only
+chunked is decoded.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
+from mpchat.http.body import too_large
 from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.fields import Fields, split_list
 
 _DIGITS = re.compile("[0-9]+")
 
 
-def body_length(fields: Fields, version: str, most: int) -> int:
-    """Return the bytes of the body.
+def body_length(fields: Fields, version: str) -> int | None:
+    """Return the bytes of the body, None if it comes in chunks.
 
     Raises:
-        HttpError: 400; 411 for a chunked body; 413; 501 for an unknown coding.
+        HttpError: 400; 413 for a length beyond any limit; 501 for an unknown coding.
     """
     lengths = fields.get("content-length")
     if "transfer-encoding" in fields:
@@ -34,15 +36,14 @@ def body_length(fields: Fields, version: str, most: int) -> int:
             raise bad_request("the end of the body is ambiguous")
         if len(codings) > 1:
             raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "this transfer coding is unknown")
-        # 6.3: a server may insist on a length.
-        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "a body needs a Content-Length")
+        return None
     if not lengths:
         return 0
     if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:
         raise bad_request("malformed Content-Length")
     digits = lengths[0].lstrip("0") or "0"
-    if len(digits) > 18 or int(digits) > most:
-        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
+    if len(digits) > 18:
+        raise too_large()
     return int(digits)
 
 

@@ -14,18 +14,15 @@ from mpchat.http.authority import split_authority
 from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.fields import Fields, parse_fields, split_list
 from mpchat.http.framing import body_length, expects_continue
-from mpchat.http.grammar import TCHAR, TOKEN
+from mpchat.http.grammar import BARE_END, FIELD_LINES, TOKEN
 
 MAX_HEADERS = 100
 
-# RFC 9112, 5.1, 5.2: no space before the colon, no folded lines, no bare CR or LF in values.
-_FIELDS = re.compile(rf"(?:{TCHAR}++:[\x09\x20-\x7e\x80-\xff]*+\r\n)*")
 # Many clients send a query unencoded; it means the same as encoded by a browser.
 _TARGET = re.compile(r"[\x21-\x3e\x40-\x7e]+(?:\?[\x21-\x7e\x80-\xff]*)?")
 _TO_ENCODE = re.compile(r"[\"<>\x80-\xff]")
 _EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")
 _BEGINNING = re.compile(rb"(?:[\x21-\x7e][\x20-\x7e\x80-\xff]*)?\r?")
-_NO_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _BESIDE_TARGET = 64
 """Bytes that an incomplete request line may have in addition to its target."""
 _VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
@@ -37,7 +34,6 @@ class HeadLimits:
 
     target: int
     head: int
-    body: int
 
 
 class Head(NamedTuple):
@@ -45,13 +41,14 @@ class Head(NamedTuple):
 
     Attributes:
         raw: Its bytes, with the query encoded as by a browser.
+        body_length: Bytes of the body; None if it comes in chunks.
     """
 
     raw: bytes
     method: str
     target: str
     fields: Fields
-    body_length: int
+    body_length: int | None
     keep_alive: bool
     upgrade: bool
     expects_continue: bool
@@ -97,7 +94,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     if _TO_ENCODE.search(target) is not None:
         raw_target, target = target, _encode_query(target)
         data = data.replace(raw_target.encode("latin-1"), target.encode(), 1)
-    if _FIELDS.fullmatch(lines) is None:
+    if FIELD_LINES.fullmatch(lines) is None:
         raise bad_request("malformed header line")
     if lines.count("\n") > MAX_HEADERS:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers")
@@ -112,7 +109,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     upgrade = "upgrade" in fields and version != "HTTP/1.0"
     if upgrade and "websocket" in split_list(fields["upgrade"]):
         _refuse_body(fields)
-    length = body_length(fields, version, limits.body)
+    length = body_length(fields, version)
     keep_alive = version != "HTTP/1.0" and "close" not in split_list(fields.get("connection", []))
     expects = expects_continue(fields, version)
     return Head(data, method, target, fields, length, keep_alive, upgrade, expects)
@@ -177,7 +174,7 @@ def _check_beginning(data: bytes | bytearray, begin: int, seen: int, limits: Hea
     if end + 2 > seen:
         # First, as in a whole head, so that the reason of a refusal does not depend on the pieces.
         _request_line(data[begin:end].decode("latin-1"), limits)
-    if _NO_END.search(data, max(begin, seen - 1)) is not None:
+    if BARE_END.search(data, max(begin, seen - 1)) is not None:
         raise bad_request("lines end with CR and LF")
 
 

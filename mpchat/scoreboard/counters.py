@@ -88,6 +88,10 @@ _LIMITED = (
     _limit("max_connections_per_user", "handshakes", "Handshakes answered 503"),
     _limit("max_requests_in_flight", "requests", "Handshakes answered 503, requests answered 429"),
     _limit("max_requests_per_second", "requests", "Handshakes answered 503, requests answered 429"),
+    _limit("max_request_size", "requests", "Requests answered 413"),
+    _limit(
+        "request-bodies", "requests", "Requests answered 503: their worker held 16 MiB of bodies"
+    ),
     _limit("handshake-timeout", "sockets", "Sockets whose request did not arrive in time"),
     _limit("body-timeout", "sockets", "Sockets on which a request's body stopped arriving"),
     _limit("max-remote-payload", "connections", "Connections ended with 1009"),

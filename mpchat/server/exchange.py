@@ -8,6 +8,7 @@ handshake may be frames, so an answer other than 101 closes the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -25,6 +26,7 @@ from mpchat.http.request import HttpRequest
 from mpchat.http.responses import refusal, response, serialise, switching
 from mpchat.http.upgrade import check_handshake, check_size, check_token_offer
 from mpchat.logs.connection import CONNECTION
+from mpchat.server.bodies import HasBody
 from mpchat.server.registry import Registry, Waiting
 from mpchat.server.services import ClientServices
 from mpchat.websocket.budget import HANDSHAKE
@@ -39,7 +41,7 @@ _SWITCHING = int(HTTPStatus.SWITCHING_PROTOCOLS)
 Work = Coroutine[Any, Any, None]
 
 
-class Requester(Waiting, Protocol):
+class Requester(Waiting, HasBody, Protocol):
     """The socket that a request came from."""
 
     @property
@@ -85,6 +87,28 @@ class Exchange:
         self._registry = registry
         self._requester = requester
         self._head = head
+
+    def largest_body(self) -> int:
+        """Return the most bytes that the request's body may have.
+
+        Raises:
+            HttpError: The request is refused, whatever its body is.
+        """
+        route = self._services.routes.find(self._head.method, self._head.target)
+        self._check_admission()
+        own = None if route.handler is None else route.handler.options.max_request_size
+        return self._services.max_request_size if own is None else own
+
+    def refuse(self, error: HttpError) -> None:
+        """Answer a request whose body is not read to its end, and close."""
+        services, head = self._services, self._head
+        CONNECTION.set(next(services.ids))
+        handler: HandlerBase | None = None
+        with contextlib.suppress(HttpError):
+            handler = services.routes.find(head.method, head.target).handler
+        if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            services.shared.count_limit("max_request_size")
+        self._respond(handler, refusal(error), keep=False, reason=error.text)
 
     def begin(self, body: bytes) -> Work | None:
         """Answer at once, or return the work for a task that does."""
@@ -139,6 +163,8 @@ class Exchange:
         finally:
             if isinstance(handler, HttpHandlerBase):
                 self._services.admission.release_request(handler)
+            if body:
+                self._services.bodies.gone(self._requester)
         self._requester.task_done()
 
     def _fail(self, handler: HandlerBase, error: BaseException) -> None:

@@ -1,36 +1,43 @@
 """The bytes that a client has sent and the server has not answered, as requests. Pure.
 
 Rules. One head at a time, under limits of size. A head may come in any pieces; no byte of it is searched
-twice. A request is whole when its body is.
+twice. A request is whole when its body is; nothing of a body is taken before it is admitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from mpchat.http.body import ChunkedBody, SizedBody
 from mpchat.http.head import Head, HeadLimits, find_end, parse_head
 from mpchat.server.stages import BODY, HEAD, IDLE, Stage
 
 
 class Intake:
-    """The unanswered bytes of one client."""
+    """The unanswered bytes of one client.
 
-    __slots__ = ("_data", "_head", "_limits", "_seen")
+    Attributes:
+        head: The head of a request whose body is incomplete.
+    """
+
+    __slots__ = ("_body", "_data", "_limits", "_seen", "head")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._data = bytearray()
         self._seen = 0
         """Bytes that were already searched for the end of the head"""
-        self._head: Head | None = None
+        self.head: Head | None = None
+        self._body: SizedBody | ChunkedBody | None = None
 
     def __len__(self) -> int:
+        """Return the bytes that belong neither to ``head`` nor, so far, to its body."""
         return len(self._data)
 
     @property
     def stage(self) -> Stage:
         """The stage that these bytes leave the client in: BODY, HEAD or IDLE."""
-        if self._head is not None:
+        if self.head is not None:
             return BODY
         return HEAD if self._data else IDLE
 
@@ -39,37 +46,48 @@ class Intake:
         """Whether it holds more than the largest head: enough until a request is answered."""
         return len(self._data) > self._limits.head
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether ``next`` has decoded a part of a body, and can go on without more bytes."""
+        return self._body is not None and self._body.is_behind
+
+    @property
+    def body_size(self) -> int:
+        """The bytes of the incomplete body."""
+        return 0 if self._body is None else len(self._body.content)
+
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
         self._data += data
 
-    def next(self, send_continue: Callable[[], None]) -> tuple[Head, bytes] | None:
+    def next(self, admit: Callable[[Head], int]) -> tuple[Head, bytes] | None:
         """Remove and return the next whole request, its head and body; None if it is incomplete.
 
-        ``send_continue`` is called when the client waits for 100 before it sends the body.
+        ``admit`` is called with the head of a request that has a body, or whose client waits for 100. It
+        returns the most bytes that the body may have, and may raise an HttpError.
 
         Raises:
-            HttpError: The bytes are not a request.
+            HttpError: The bytes are not a request, or ``admit`` refuses it; ``head`` is the head of a
+                request that is refused because of its body.
         """
-        data, head = self._data, self._head
+        data, head = self._data, self.head
         if head is None:
             end = find_end(data, self._limits, self._seen)
             if end < 0:
                 self._seen = len(data)
                 return None
             self._seen = 0
-            head = self._head = parse_head(bytes(data[:end]), self._limits)
+            head = parse_head(bytes(data[:end]), self._limits)
             del data[:end]
-            # A request without a body gets 100 only before 101 (RFC 9110, 7.8 and 10.1.1).
-            if head.expects_continue and (head.body_length or head.upgrade):
-                send_continue()
-        length, body = head.body_length, b""
-        if length:
-            if len(data) < length:
-                return None
-            body = bytes(data[:length])
-            del data[:length]
-        self._head = None
+            if not head.expects_continue and head.body_length == 0:
+                return head, b""
+            self.head = head
+            most, length = admit(head), head.body_length
+            self._body = ChunkedBody(most) if length is None else SizedBody(length)
+        if self._body is None or not self._body.take(data):
+            return None
+        body = bytes(self._body.content)
+        self.head = self._body = None
         return head, body
 
     def take_rest(self) -> bytes:
@@ -81,4 +99,4 @@ class Intake:
     def clear(self) -> None:
         """Drop everything."""
         self._data.clear()
-        self._head = None
+        self.head = self._body = None

@@ -32,7 +32,7 @@ class HandlerDefaults(OptionsModel):
         ByteSize, Field(description="Largest request line with headers; then 431")
     ] = 65536
     max_request_size: Annotated[
-        ByteSize, Field(description="Largest body of a plain request; then 413")
+        ByteSize, Field(description="Largest body of a plain request, in bytes; then 413")
     ] = 1024 * 1024
 
 

@@ -14,6 +14,7 @@ import enum
 from http import HTTPStatus
 from typing import Any, cast
 
+from mpchat.http.body import too_large
 from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.head import Head
 from mpchat.http.responses import refusal, serialise
@@ -37,7 +38,7 @@ from mpchat.server.stages import (
     Stage,
 )
 from mpchat.server.waits import Waits
-from mpchat.websocket.budget import READ, REQUEST
+from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 
 _PER_TURN = 16
 """Requests of one client that are answered in a row."""
@@ -120,6 +121,7 @@ class HttpProtocol(asyncio.Protocol):
         if self.stage is not ACCEPTED:
             self._waits.forget()
         self._enter(GONE)
+        self._services.bodies.gone(self)
         self._registry.leave(self)
         if self._task is not None:
             self._task.cancel()
@@ -198,6 +200,10 @@ class HttpProtocol(asyncio.Protocol):
         if close:
             self._half_close()
 
+    def refuse_body(self) -> None:
+        """Refuse the request whose body is arriving: the worker holds too many bytes of bodies."""
+        self._refuse(_no_room())
+
     def task_done(self) -> None:
         """Serve the requests that came while a task answered one."""
         self._task = None
@@ -232,11 +238,16 @@ class HttpProtocol(asyncio.Protocol):
                 self._let_others()
                 break
             try:
-                request = self._intake.next(self._send_continue)
+                request = self._intake.next(self._admit)
             except HttpError as error:
                 self._refuse(error)
                 break
             if request is None:
+                if self._intake.head is not None:
+                    self._services.bodies.arriving(self, self._intake.body_size)
+                if self._intake.is_behind:
+                    turn.charge(CHUNKS)
+                    continue
                 break
             is_found = True
             if self._line is _OVERDUE:
@@ -255,9 +266,15 @@ class HttpProtocol(asyncio.Protocol):
 
     def _begin(self, head: Head, body: bytes) -> None:
         """Answer a request: in a task if the handler's code must run, else at once."""
-        work = Exchange(self._services, self._registry, self, head).begin(body)
+        exchange = Exchange(self._services, self._registry, self, head)
+        if body and not self._services.bodies.whole(self, len(body)):
+            exchange.refuse(_no_room())
+            return
+        work = exchange.begin(body)
         if work is not None:
             self._task = self._services.loop.create_task(work)
+        elif body:
+            self._services.bodies.gone(self)
 
     def _go_on(self) -> bool:
         """Serve, and read on unless a request is left: reading must not overtake answering."""
@@ -308,12 +325,28 @@ class HttpProtocol(asyncio.Protocol):
         turn = self._turn
         turn.line_up(turn.new_line, self, len(self._intake))
 
-    def _send_continue(self) -> None:
-        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def _admit(self, head: Head) -> int:
+        """Return the most bytes that the body of a request may have, and ask for it if need be.
+
+        Raises:
+            HttpError: The request is refused, or announces more.
+        """
+        most = Exchange(self._services, self._registry, self, head).largest_body()
+        length = head.body_length
+        if length is not None and length > most:
+            raise too_large()
+        # A request without a body gets 100 only before 101 (RFC 9110, 7.8 and 10.1.1).
+        if head.expects_continue and (length != 0 or head.upgrade):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return most
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer bytes that are not a request, and close."""
+        """Answer what is no whole request, and close."""
         services = self._services
+        head = self._intake.head
+        if head is not None:
+            Exchange(services, self._registry, self, head).refuse(error)
+            return
         services.shared.counters.requests += 1
         services.access.refused(error, self.client, next(services.ids))
         more = services.stop_headers(refusing=self._registry.refusing)
@@ -326,6 +359,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._enter(LINGERING)
         self._intake.clear()
+        self._services.bodies.gone(self)
         if self._has_ended:
             # Closes after the pending bytes are written.
             self._transport.close()
@@ -353,3 +387,8 @@ class HttpProtocol(asyncio.Protocol):
                 self._refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, text))
             case End.HALF_CLOSE:
                 self._half_close()
+
+
+def _no_room() -> HttpError:
+    text = "this worker holds as many bytes of request bodies as it may"
+    return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, text)

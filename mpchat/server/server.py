@@ -23,6 +23,7 @@ from mpchat.server.admission import Admission
 from mpchat.server.adopting import Adopting
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
+from mpchat.server.bodies import Bodies
 from mpchat.server.drain import Drain
 from mpchat.server.options import ServerOptions
 from mpchat.server.protocol import HttpProtocol
@@ -72,9 +73,9 @@ class Server:
             times=Times(options),
             timeout=timeout,
             routes=Routes(handlers),
-            head_limits=HeadLimits(
-                limits.max_url_size, limits.max_headers_size, limits.max_request_size
-            ),
+            head_limits=HeadLimits(limits.max_url_size, limits.max_headers_size),
+            max_request_size=limits.max_request_size,
+            bodies=Bodies(_most_of_bodies(options, handlers, shared), shared.count_limit),
             negotiators={
                 handler.name: make_negotiator(
                     handler.options.subprotocols, handler.options.permessage_deflate
@@ -150,6 +151,13 @@ class Server:
                 return
         client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
         self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
+
+
+def _most_of_bodies(options: ServerOptions, handlers: Sequence[HandlerBase], shared: Shared) -> int:
+    """Return the most bytes of bodies that the worker holds: the largest one that it takes fits."""
+    own = [handler.options.max_request_size or 0 for handler in handlers]
+    default = options.listener.handler_defaults.max_request_size
+    return max(shared.thresholds.max_body_bytes, default, *own)
 
 
 def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mpchat.http.head import HeadLimits
 from mpchat.http.responses import Dates
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
+from mpchat.server.bodies import Bodies
 from mpchat.server.routes import Routes
 from mpchat.server.waits import Times
 from mpchat.websocket.shared import Shared
@@ -27,6 +28,7 @@ class ClientServices:
     Attributes:
         negotiators: For each WebSocket handler, by name, what agrees on subprotocol and extensions;
             None if it has neither.
+        max_request_size: The most bytes of a body, for handlers that have no limit of their own.
         timeout: Limits what follows to so many seconds, as ``asyncio.timeout``.
         stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
         ids: Names for connections, unique among the living workers.
@@ -37,6 +39,8 @@ class ClientServices:
     timeout: Callable[[float], AbstractAsyncContextManager[object]]
     routes: Routes
     head_limits: HeadLimits
+    max_request_size: int
+    bodies: Bodies
     negotiators: Mapping[str, ServerProtocol | None]
     admission: Admission
     access: AccessLog

@@ -23,6 +23,8 @@ INFLATED_FRAME = 20_000
 """Making and ending the streams of a compressed message."""
 REQUEST = 100_000
 """A request, its answer and its log line."""
+CHUNKS = 200_000
+"""As many chunks of a request's body as are decoded at a time, each of a byte."""
 HANDSHAKE = 250_000
 ACCEPT = 100_000
 CLOSE = 100_000

@@ -31,6 +31,8 @@ class Thresholds:
     crowd: int = 8
     max_kept_bytes: int = 16 * MIB
     """Bytes that a worker has read and not parsed, beyond which it reads no client that waits."""
+    max_body_bytes: int = 16 * MIB
+    """Bytes of request bodies that a worker holds; more if a single one may be larger."""
     publish_seconds: float = 0.01
     """Largest age of the published counters of messages."""
 

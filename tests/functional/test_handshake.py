@@ -20,6 +20,7 @@ import pytest
 from mpchat.testsuite.service import Service, ServiceFailed
 from tests.functional.conftest import Serve
 from tests.fuzz.making import make
+from tests.kit.bodies import BODIES
 from tests.kit.deciding import decided
 from tests.kit.requests import CASES, CHAT, KEY, PING, Case, plain, shake
 from tests.kit.waiting import eventually
@@ -175,7 +176,7 @@ def service_config_yaml(service_config_yaml: Any) -> Any:
 async def test_every_rule_of_a_request(service_port: int) -> None:
     wrong = {
         case.name: problem
-        for case in CASES
+        for case in (*CASES, *BODIES)
         if (problem := await try_case(service_port, case)) is not None
     }
     text = "".join(f"\n{name}: {problem}" for name, problem in wrong.items())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
 import select
 import socket
 import struct
@@ -131,6 +133,20 @@ async def test_json_is_validated_and_mistakes_are_told(service_client: ServiceCl
     places = [item["place"] for item in wrong.json()["details"]["errors"]]
     assert places == ["name", "count"]
     assert (await service_client.put("/orders/1", data=b"{}")).status == 415
+
+
+async def test_a_body_may_be_sent_in_chunks(service_port: int) -> None:
+    def send() -> bytes:
+        connection = http.client.HTTPConnection("localhost", service_port, timeout=30)
+        # Without a length, Python's client sends chunks.
+        parts = (bytes([number % 256]) * 1000 for number in range(1000))
+        connection.request("POST", "/sized", body=parts, encode_chunked=True)
+        answer = connection.getresponse().read()
+        connection.close()
+        return answer
+
+    total = sum(number % 256 * 1000 for number in range(1000))
+    assert await asyncio.to_thread(send) == f"1000000 {total}".encode()
 
 
 async def test_an_error_is_told_to_the_client_and_has_no_traceback(

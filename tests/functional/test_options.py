@@ -152,7 +152,7 @@ async def test_time_limits_of_plain_http(
     [
         (b"GET /" + b"x" * 200 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n", 413),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n", 413),
     ],
 )
 async def test_size_limits_of_plain_http(serve: Serve, sent: bytes, status: int) -> None:

@@ -1,1 +1,1 @@
-"""Random handshakes and frames, decided by us and by other libraries: ``python -m tests.fuzz``."""
+"""Random handshakes, bodies and frames, decided by us and by others: ``python -m tests.fuzz``."""

@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from tests.fuzz.bodies import compare_bodies, make_body
 from tests.fuzz.comparing import Mistake, compare
 from tests.fuzz.frames import Frames
 from tests.fuzz.making import make
 
-KINDS = ("handshakes", "frames")
+KINDS = ("handshakes", "bodies", "frames")
 
 
 def main() -> int:
@@ -27,9 +28,13 @@ def main() -> int:
     kinds = [options.only] if options.only else KINDS
     with asyncio.Runner() as runner:
         for kind in kinds:
-            try_one = (
-                _handshakes(options.seed) if kind == "handshakes" else _frames(options.seed, runner)
-            )
+            match kind:
+                case "handshakes":
+                    try_one = _handshakes(options.seed)
+                case "bodies":
+                    try_one = _bodies(options.seed)
+                case _:
+                    try_one = _frames(options.seed, runner)
             if not _fuzz(f"seed {options.seed}, {kind}", try_one, options.seconds / len(kinds)):
                 return 1
     return 0
@@ -38,6 +43,11 @@ def main() -> int:
 def _handshakes(seed: int) -> Callable[[Counter[str]], None]:
     rng = random.Random(seed)
     return lambda differences: compare(make(rng), differences)
+
+
+def _bodies(seed: int) -> Callable[[Counter[str]], None]:
+    rng = random.Random(seed)
+    return lambda differences: compare_bodies(make_body(rng), rng, differences)
 
 
 def _frames(seed: int, runner: asyncio.Runner) -> Callable[[Counter[str]], None]:

@@ -17,11 +17,11 @@ from wsproto.events import Request
 from wsproto.utilities import RemoteProtocolError
 
 from mpchat.http.errors import HttpError
-from mpchat.http.head import find_end
+from mpchat.server.intake import Intake
 from tests.fuzz.making import GOOD, GOOD_MORE, Made
-from tests.kit.deciding import LIMITS, decided
+from tests.kit.deciding import LIMITS, admit, decided, status_of_head
 
-REFUSALS = {400, 403, 404, 405, 411, 413, 414, 417, 426, 501, 505}
+REFUSALS = {400, 403, 404, 405, 413, 414, 417, 426, 501, 505}
 _TARGETS = {line.split(" ")[1].encode() for line in GOOD[""]}
 
 
@@ -153,18 +153,17 @@ def _theirs(data: bytes) -> bool:
 
 def check_pieces(data: bytes, ours: int | None) -> None:
     """Byte by byte the request is decided in the same way, if it is good not before its end."""
-    for cut in range(1, len(data) + 1):
+    intake = Intake(LIMITS)
+    for cut, byte in enumerate(data, 1):
+        intake.feed(bytes([byte]))
         try:
-            end = find_end(data[:cut], LIMITS, cut - 1)
+            found = intake.next(admit)
+            status = None if found is None else status_of_head(found[0])
         except HttpError as error:
-            if error.status != ours:
-                raise Mistake(
-                    f"{error.status} after {cut} bytes, {ours} at once: {data!r}"
-                ) from error
-            return
-        if end >= 0:
-            if decided(data[:end]) != ours:
-                raise Mistake(f"over after {cut} bytes: {data!r}")
+            status = error.status
+        if status is not None:
+            if status != ours:
+                raise Mistake(f"{status} after {cut} bytes, {ours} at once: {data!r}")
             return
     if ours is not None:
         raise Mistake(f"not over, {ours} at once: {data!r}")

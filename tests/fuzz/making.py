@@ -125,9 +125,10 @@ def make(rng: random.Random) -> Made:
     data = "\r\n".join([lines[0], *rest, "", ""]).encode("latin-1")
     if rng.random() < 0.02:
         data = b"\r\n" + data
+    body = b"x" if "Content-Length: 1" in lines else b""
     if rng.random() < 0.5:
-        return Made(_scramble(rng, data), None)
-    return Made(data, is_good)
+        return Made(_scramble(rng, data) + body, None)
+    return Made(data + body, is_good)
 
 
 def _line(rng: random.Random, name: str, value: str) -> str:

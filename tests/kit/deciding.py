@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.http_handler import HttpHandlerBase
+from mpchat.http.body import too_large
 from mpchat.http.errors import HttpError
-from mpchat.http.head import HeadLimits, find_end, parse_head
+from mpchat.http.head import Head, HeadLimits
 from mpchat.http.upgrade import check_handshake
+from mpchat.server.intake import Intake
 from mpchat.server.routes import Routes
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import agree, make_negotiator
@@ -14,7 +16,8 @@ from mpchat.websocket.origins import check_origin
 from tests.kit.host import under_construction
 from tests.kit.requests import MAX_HEADERS_SIZE, MAX_URL_SIZE
 
-LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE, body=1024 * 1024)
+LIMITS = HeadLimits(target=MAX_URL_SIZE, head=MAX_HEADERS_SIZE)
+MAX_BODY = 1024 * 1024
 
 
 def _routes() -> Routes:
@@ -33,16 +36,44 @@ def _routes() -> Routes:
 ROUTES = _routes()
 
 
+def admit(head: Head) -> int:
+    """Decide about a request that has a body."""
+    ROUTES.find(head.method, head.target)
+    if head.body_length is not None and head.body_length > MAX_BODY:
+        raise too_large()
+    return MAX_BODY
+
+
+def first_of(data: bytes) -> Head | None:
+    """Return the head of the first request; None if more is to come.
+
+    Raises:
+        HttpError: The request is refused.
+    """
+    intake = Intake(LIMITS)
+    intake.feed(data)
+    found = intake.next(admit)
+    while found is None and intake.is_behind:
+        found = intake.next(admit)
+    return None if found is None else found[0]
+
+
 def status_of(data: bytes) -> int | None:
     """Return the status, None if more is to come.
 
     Raises:
         HttpError: The request is refused.
     """
-    end = find_end(data, LIMITS)
-    if end < 0:
-        return None
-    head = parse_head(data[:end], LIMITS)
+    head = first_of(data)
+    return None if head is None else status_of_head(head)
+
+
+def status_of_head(head: Head) -> int:
+    """Return the status of a whole request.
+
+    Raises:
+        HttpError: The request is refused.
+    """
     route = ROUTES.find(head.method, head.target)
     if route.handler is None:
         return 204

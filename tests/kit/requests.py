@@ -276,51 +276,6 @@ FIELD_LINES = [
     Case("9112 3: too long without an end", target("/chat?" + "y" * 9000)[:9000], 414),
 ]
 
-BODIES = [
-    Case("9112 6.2: no body", shake(CHAT, "Content-Length: 0"), 101),
-    Case("6455 4.1: a body", shake(CHAT, "Content-Length: 5") + b"hello", 400),
-    Case("6455 4.1: a body to come", shake(CHAT, "Content-Length: 5"), 400),
-    Case("6455 4.1: a large body", shake(CHAT, "Content-Length: 9999999999"), 400),
-    Case("6455 4.1: a coded body", shake(CHAT, "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
-    Case("6455 4.1: coded, in any way", shake(CHAT, "Transfer-Encoding: gzip, chunked"), 400),
-    Case("9112 6.3: coded without an end", plain(PING, "Transfer-Encoding: gzip"), 400),
-    Case("9112 6.3: coded, empty", plain(PING, "Transfer-Encoding:"), 400),
-    Case("9112 6.1: chunked twice", plain(PING, "Transfer-Encoding: chunked, chunked"), 400),
-    Case("9112 6.1: an unknown coding", plain(PING, "Transfer-Encoding: br, chunked"), 501),
-    Case("9112 6.3: chunked without a length", plain(PING, "Transfer-Encoding: Chunked"), 411),
-    Case(
-        "9112 6.1: both",
-        plain(PING, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
-        400,
-    ),
-    Case(
-        "9112 6.1: coded with HTTP/1.0",
-        plain("GET /ping HTTP/1.0", "Transfer-Encoding: chunked"),
-        400,
-    ),
-    Case("9112 6.2: a body", plain(PING, "Content-Length: 5") + b"hello", 200),
-    Case("9110 8.6: two lengths", plain(PING, "Content-Length: 5", "Content-Length: 6"), 400),
-    Case("9110 8.6: the same twice", plain(PING, "Content-Length: 5, 5") + b"hello", 400),
-    Case("9110 8.6: a sign", plain(PING, "Content-Length: +5") + b"hello", 400),
-    Case("9110 8.6: below zero", plain(PING, "Content-Length: -5"), 400),
-    Case("9110 8.6: hexadecimal", plain(PING, "Content-Length: 0x5") + b"hello", 400),
-    Case("9110 8.6: empty", plain(PING, "Content-Length:"), 400),
-    Case("9110 8.6: digits of another script", plain(PING, "Content-Length: \xb2"), 400),
-    Case(
-        "9110 8.6: a number too large for anything",
-        plain(PING, "Content-Length: 1" + "0" * 5000),
-        413,
-    ),
-    Case("9110 15.5.14: too large", plain(PING, "Content-Length: 1048577"), 413),
-    Case("9110 10.1.1: an unknown expectation", plain(PING, "Expect: miracles"), 417),
-    Case("9110 10.1.1: 100-continue without a body", plain(PING, "Expect: 100-continue"), 200),
-    Case(
-        "9110 10.1.1: 100-continue with HTTP/1.0",
-        plain("GET /ping HTTP/1.0", "Expect: 100-continue", "Content-Length: 2") + b"hi",
-        200,
-    ),
-]
-
 UPGRADES = [
     Case("9110 15.5.22: a plain request", plain(CHAT), 426, V13),
     Case("9110 15.5.22: no Upgrade", shake(upgrade=None), 426, V13),
@@ -453,7 +408,6 @@ CASES = [
     *TARGETS,
     *HOSTS,
     *FIELD_LINES,
-    *BODIES,
     *UPGRADES,
     *KEYS,
     *MORE,

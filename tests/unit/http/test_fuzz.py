@@ -8,10 +8,13 @@ from collections import Counter
 
 import pytest
 
-from mpchat.http import head, target, upgrade
+from mpchat.http import body, head, target, upgrade
+from tests.fuzz import bodies
+from tests.fuzz.bodies import MadeBody, compare_bodies, make_body
 from tests.fuzz.comparing import LAXER, STRICTER, Mistake, compare
 from tests.fuzz.making import Made, make
-from tests.kit.requests import CHAT, KEY, shake
+from tests.kit.bodies import END, chunked
+from tests.kit.requests import CHAT, KEY, PING, plain, shake
 from tests.kit.requests import target as handshake_for
 
 COUNT = 10_000
@@ -58,7 +61,7 @@ def test_every_named_difference_exists(name: str) -> None:
 FAULTS = {
     "a space before the colon": (
         head,
-        "_FIELDS",
+        "FIELD_LINES",
         re.compile(r"(?:[!-9;-~]+ ?:[\x09\x20-\x7e\x80-\xff]*\r\n)*"),
     ),
     "a body on a handshake": (head, "_refuse_body", lambda headers: None),
@@ -79,3 +82,68 @@ def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -
     with pytest.raises(Mistake):
         for _ in range(COUNT):
             compare(make(rng), Counter())
+
+
+BODIES = {
+    "9112 2.2: h11 takes lines that end with LF alone": chunked(b"0\r\nX: y\n\n"),
+    "9112 7.1: h11 takes spaces behind a size": chunked(b"1 \r\nx\r\n" + END),
+    "9112 7.1.1: h11 takes any extension": chunked(b"1;=\r\nx\r\n" + END),
+    "9112 7.1: h11 takes sizes of 17 digits": chunked(b"0" * 17 + b"\r\n\r\n"),
+    "9112 5.2: h11 joins folded trailers": chunked(b"0\r\nX: a\r\n b\r\n\r\n"),
+    "9110 5.5: h11 takes control characters": chunked(b"0\r\nX: \x1b\r\n\r\n"),
+    "9112 6.1: h11 takes a length beside chunks": chunked(END, "Content-Length: 5"),
+    "9110 8.6: h11 takes a length that is repeated": plain(PING, "Content-Length: 1, 1") + b"x",
+    "9112 7.1.1: h11 takes no space before an extension": chunked(b"1 ;a\r\nx\r\n" + END),
+}
+
+
+def test_random_bodies_are_read_as_they_were_made_and_as_h11_reads_them() -> None:
+    rng = random.Random(7230)
+    made = [make_body(rng) for _ in range(COUNT // 5)]
+    kinds = Counter(one.is_good for one in made)
+    assert min(kinds[kind] for kind in (True, False, None)) > len(made) / 20
+    for one in made:
+        compare_bodies(one, rng, Counter())
+
+
+@pytest.mark.parametrize("name", [*bodies.STRICTER, *bodies.LAXER])
+def test_every_named_difference_about_bodies_exists(name: str) -> None:
+    found: Counter[str] = Counter()
+    compare_bodies(MadeBody(BODIES[name], None, None), random.Random(1), found)
+    assert found == {name: 1}
+
+
+def _take_any_end(self: body.ChunkedBody, data: bytearray, at: int) -> int:
+    self._part = body._Part.SIZE
+    return at + 2
+
+
+BODY_FAULTS = {
+    "the content's line end is not looked at": (
+        body.ChunkedBody,
+        "_take_end",
+        _take_any_end,
+    ),
+    "a size of anything that int takes": (
+        body,
+        "_CHUNK",
+        re.compile(rb"([+-]?[0-9A-Fa-f_]{1,16})((?:;.*)?)[ \t]*"),
+    ),
+    "trailers are not read": (body, "_skip_trailers", lambda data, at: (at + 2, True)),
+    "chunks beside a length": (
+        head,
+        "body_length",
+        lambda fields, version: (
+            None if "transfer-encoding" in fields else int(fields.get("content-length", ["0"])[0])
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BODY_FAULTS)
+def test_a_fault_planted_in_bodies_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(*BODY_FAULTS[fault])
+    rng = random.Random(9112)
+    with pytest.raises((Mistake, ValueError)):
+        for _ in range(COUNT):
+            compare_bodies(make_body(rng), rng, Counter())

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from mpchat.http.errors import HttpError
 from mpchat.http.head import find_end, parse_head, parse_request
 from tests.fuzz.comparing import check_pieces
+from tests.kit.bodies import BODIES
 from tests.kit.deciding import LIMITS, status_of
 from tests.kit.requests import CASES, MAX_HEADERS_SIZE, Case
 
+ALL = [*CASES, *BODIES]
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_every_rule_of_a_request(case: Case) -> None:
     try:
         status, headers = status_of(case.data), dict(case.headers)
@@ -26,14 +29,14 @@ def test_every_rule_of_a_request(case: Case) -> None:
     assert case.headers.items() <= headers.items()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_pieces_make_no_difference(case: Case) -> None:
     if len(case.data) < 8000:
         check_pieces(case.data, case.status)
 
 
 def test_names_of_rules_are_unique() -> None:
-    assert len({case.name for case in CASES}) == len(CASES)
+    assert len({case.name for case in ALL}) == len(ALL)
 
 
 def test_a_query_as_it_was_typed_is_what_a_browser_would_have_sent() -> None:

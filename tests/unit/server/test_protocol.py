@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar, cast
 
 from websockets.http11 import Request, Response
 
 from mpchat.components.context import Context
+from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.ping import Ping
@@ -44,20 +45,34 @@ def snapshot() -> Snapshot:
     return Snapshot(1, {}, BUILT_IN_KEYS)
 
 
+H = TypeVar("H", bound=HandlerBase)
+
+
+def made(cls: type[H], name: str, **options: Any) -> H:
+    """Return a handler as a worker would build it."""
+    return cls(cls.Options.model_validate(options), under_construction(name, snapshot))
+
+
 @contextlib.asynccontextmanager
 async def serve(
-    worker: Worker, options: dict[str, Any] | None = None, board: Scoreboard | None = None
+    worker: Worker,
+    options: dict[str, Any] | None = None,
+    board: Scoreboard | None = None,
+    more: Sequence[HandlerBase] = (),
 ) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
     """Let a server with a ping handler accept on a port of its own; yield it with its address."""
     board = board or Scoreboard.create()
     board.set_service("slots", 1)
     service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0), board.users(0, 0))
-    ping, asks = (under_construction(name, snapshot) for name in ("handler-ping", "handler-asks"))
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(
         worker.loop,
         ServerOptions.model_validate({"listener": {"port": 0}, **(options or {})}),
-        [Ping(Ping.Options(path="/ping"), ping), Asks(Asks.Options(path="/chat"), asks)],
+        [
+            made(Ping, "handler-ping", path="/ping"),
+            made(Asks, "handler-asks", path="/chat"),
+            *more,
+        ],
         worker.shared,
         snapshot,
         service,

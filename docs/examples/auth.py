@@ -1,13 +1,19 @@
-"""A handshake that checks a token, refuses strangers, and greets members in its response."""
+"""A room for programs with a token and for pages with a ticket, that a member of the staff can clear."""
 
 from __future__ import annotations
 
-import hmac
+from typing import Any
 
 from mpchat import (
+    BearerAuth,
+    Components,
+    Connections,
     Context,
+    CookieAuth,
     Request,
     Response,
+    TicketAuth,
+    TicketHandler,
     WebSocketConnection,
     WebsocketHandlerBase,
     daemon_main,
@@ -17,31 +23,34 @@ from mpchat import (
 
 
 class Members(WebsocketHandlerBase):
-    """A room for clients with the token."""
+    """A room; the option ``auth`` of its section says who is let in at all."""
 
     name = "handler-members"
 
-    class Options(WebsocketHandlerBase.Options):
-        """The section ``handler-members``."""
-
-        token: str
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        self.connections = components.find(Connections)
 
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        known = hmac.compare_digest(token.encode(), self.options.token.encode())
-        if scheme.lower() != "bearer" or not known:
-            refusal = response(401, "a token is needed\n")
-            refusal.headers["WWW-Authenticate"] = 'Bearer realm="members"'
-            return refusal
-        context.data["member"] = request.headers.get("X-Member", "somebody")
+        if context.path_params["room"] == "staff" and "staff" not in context.tags:
+            return response(403, "for staff only\n")
         context.response_headers.append(("X-Room", context.path_params["room"]))
         return None
 
     async def handle(self, chat: WebSocketConnection, context: Context) -> None:
-        await chat.send(f"welcome to {chat.path_params['room']}, {context.data['member']}")
+        await chat.send(f"welcome to {chat.path_params['room']}, {context.user}")
         async for message in chat:
-            await chat.send(message)
+            command, _, user = str(message).partition(" ")
+            if command == "/kick" and "staff" in context.tags:
+                # Wherever that user is connected, to whichever worker.
+                count = await self.connections.close(user=user, reason="kicked")
+                await chat.send(f"{count} closed")
+            else:
+                await chat.send(message)
 
 
 if __name__ == "__main__":
-    daemon_main(minimal_server_component_list().append(Members))
+    components = minimal_server_component_list().append(Members)
+    for checker in (BearerAuth, CookieAuth, TicketAuth, TicketHandler):
+        components.append(checker)
+    daemon_main(components)

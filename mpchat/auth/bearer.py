@@ -122,8 +122,8 @@ class BearerAuth(AuthCheckerBase):
     """Bearer tokens of a file, or of your own: derive and override ``find``.
 
     Its section is ``bearer``. A request has its token in ``Authorization: Bearer TOKEN``, or offers it as
-    a subprotocol (docs/authentication.md). The file is read again at each reload of the dynamic config; a
-    file with mistakes is logged, and the tokens stay as they were.
+    a subprotocol (docs/authentication.md). The file is read again at each reload of the dynamic config,
+    which a file with mistakes prevents.
     """
 
     name = "bearer"
@@ -142,6 +142,11 @@ class BearerAuth(AuthCheckerBase):
                 "token stands there as it is or, better, as its SHA-256",
             ),
         ] = None
+
+    @classmethod
+    def check_files(cls, options: Options) -> None:
+        if options.tokens_path is not None:
+            read_tokens(options.tokens_path)
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)

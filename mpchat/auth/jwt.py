@@ -56,8 +56,8 @@ class JwtAuth(AuthCheckerBase):
     """JSON Web Tokens, found where BearerAuth finds tokens: HS256, RS256 and ES256.
 
     Its section is ``jwt``; it needs ``pip install 'mpchat[jwt]'``. Files of keys are read again at each
-    reload of the dynamic config; a file with mistakes is logged, and the keys stay as they were. The
-    connection ends with the token (``exp``) unless its handler renews it.
+    reload of the dynamic config, which a file with mistakes prevents. The connection ends with the token
+    (``exp``) unless its handler renews it.
     """
 
     name = "jwt"
@@ -123,16 +123,20 @@ class JwtAuth(AuthCheckerBase):
                 raise PydanticCustomError("keys", text)
             return self
 
+    @classmethod
+    def check_files(cls, options: Options) -> None:
+        read_keys(options)
+
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
         self._keys: dict[str | None, Key] = {}
 
     async def start(self) -> None:
-        self._keys = self._read_keys()
+        self._keys = read_keys(self.options)
 
     def on_config_update(self) -> None:
         try:
-            self._keys = self._read_keys()
+            self._keys = read_keys(self.options)
         except ConfigError as error:
             # Its text has the places; a traceback would add nothing.
             self.logger.error("the keys stay as they were: %s", error)  # noqa: TRY400
@@ -191,14 +195,19 @@ class JwtAuth(AuthCheckerBase):
             raise Unauthorized("the token's key is unknown", INVALID)
         return found
 
-    def _read_keys(self) -> dict[str | None, Key]:
-        options = self.options
-        if options.key is not None:
-            return {None: Key("HS256", options.key.encode())}
-        if options.public_key_path is not None:
-            return {None: _read_pem(options.public_key_path)}
-        assert options.jwks_path is not None
-        return _read_jwks(options.jwks_path)
+
+def read_keys(options: JwtAuth.Options) -> dict[str | None, Key]:
+    """Return the keys by their names; None is the name of one that every token is checked by.
+
+    Raises:
+        ConfigError: Their file has mistakes.
+    """
+    if options.key is not None:
+        return {None: Key("HS256", options.key.encode())}
+    if options.public_key_path is not None:
+        return {None: _read_pem(options.public_key_path)}
+    assert options.jwks_path is not None
+    return _read_jwks(options.jwks_path)
 
 
 def _is_name(value: object) -> bool:

@@ -128,6 +128,17 @@ class Component:
         lock = self._locks.make(f"{self.name}/{title}") if once_per_service else None
         return self._background.spawn(run, title, self.logger, restart, lock)
 
+    @classmethod
+    def check_files(cls, options: Any) -> None:
+        """Override to read the files that options name, so that ``mpchat check`` finds their mistakes.
+
+        Called with an instance of the class's ``Options`` by ``mpchat check``, and before a start, a
+        restart and a reload, which a mistake prevents.
+
+        Raises:
+            ConfigError: The mistakes.
+        """
+
     async def start(self) -> None:
         """Override to connect to something or to begin background tasks (``spawn``).
 

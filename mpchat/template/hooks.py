@@ -44,6 +44,7 @@ class _Hook:
 
 _HOOKS = (
     _Hook(Component, "__init__", ("options", "components"), is_async=False),
+    _Hook(Component, "check_files", ("options",), is_async=False),
     _Hook(Component, "start"),
     _Hook(Component, "stop"),
     _Hook(Component, "on_config_update", is_async=False),

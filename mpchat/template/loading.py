@@ -166,7 +166,24 @@ def check(files: ConfigFiles, components: ComponentList) -> list[str]:
         ConfigError: All mistakes of all files.
     """
     service = load_service(files, components, Sources())
+    check_files(service)
     return [*service.warnings, *load_dynamic(service).warnings]
+
+
+def check_files(service: Service) -> None:
+    """Have each component check the files that its options name.
+
+    Raises:
+        ConfigError: All mistakes of all files.
+    """
+    problems: list[Problem] = []
+    for plan in service.components:
+        try:
+            plan.cls.check_files(plan.options)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 class _Loader:

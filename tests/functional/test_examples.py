@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from mpchat.testsuite.clients import WebsocketClient
+from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service
 
@@ -39,8 +39,16 @@ def service_config_path(example: str) -> Path:
 
 
 @pytest.fixture
+def service_tmpdir(service_tmpdir: Path) -> Path:
+    """Also has the files that configs name."""
+    for path in EXAMPLES.glob("*.json"):
+        shutil.copy(path, service_tmpdir)
+    return service_tmpdir
+
+
+@pytest.fixture
 def service_env() -> dict[str, str]:
-    return {"CHAT_TOKEN": "secret"}
+    return {"COOKIE_KEY": "0123456789abcdef0123456789abcdef"}
 
 
 @pytest.mark.parametrize("example", ["echo", "websocket_service"])
@@ -69,20 +77,38 @@ async def test_the_sample_is_the_service_of_its_configs(
 
 
 @pytest.mark.parametrize("example", ["auth"])
-async def test_auth(websocket_client: WebsocketClient, supervisor: Service) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+async def test_auth(
+    websocket_client: WebsocketClient, service_client: ServiceClient, supervisor: Service
+) -> None:
+    ada, bob = ({"Authorization": f"Bearer {token}"} for token in ("secret", "bob"))
+
+    async def refusal(path: str, **headers: str) -> int:
         with pytest.raises(InvalidStatus) as caught:
-            await websocket_client.get("rooms/blue", additional_headers=headers).__aenter__()
-        refusal = caught.value.response
-        assert (refusal.status_code, refusal.body) == (401, b"a token is needed\n")
-        assert refusal.headers["WWW-Authenticate"] == 'Bearer realm="members"'
-    headers = {"Authorization": "Bearer secret", "X-Member": "Ada"}
-    async with websocket_client.get("rooms/blue", additional_headers=headers) as chat:
-        assert chat.response is not None
-        assert chat.response.headers["X-Room"] == "blue"
-        assert await chat.recv() == "welcome to blue, Ada"
-        await chat.send("hello")
-        assert await chat.recv() == "hello"
+            await websocket_client.get(path, additional_headers=headers).__aenter__()
+        return caught.value.response.status_code
+
+    assert await refusal("rooms/blue") == 401
+    assert await refusal("rooms/blue", Authorization="Bearer wrong") == 401
+    assert await refusal("rooms/staff", **bob) == 403
+    answer = await service_client.post("ticket", headers=bob)
+    path = f"rooms/blue?ticket={answer.json()['ticket']}"
+    async with (
+        websocket_client.get("rooms/staff", additional_headers=ada) as staff,
+        websocket_client.get(path) as page,
+    ):
+        assert staff.response is not None
+        assert staff.response.headers["X-Room"] == "staff"
+        assert await staff.recv() == "welcome to staff, ada"
+        assert await page.recv() == "welcome to blue, bob"
+        await page.send("/kick ada")
+        assert await page.recv() == "/kick ada"
+        await staff.send("/kick bob")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await page.recv()
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4401, "kicked")
+        assert await staff.recv() == "1 closed"
+    assert await refusal(path) == 401
     assert "secret" not in supervisor.stderr()
 
 

@@ -40,9 +40,11 @@ from mpchat import (
 
 
 class Names(BearerAuth):
-    """Everybody's token is the name, with a tag behind a dot."""
+    """The token of all who are not in the file is the name, with a tag behind a dot."""
 
     async def find(self, token):
+        if (known := await super().find(token)) is not None:
+            return known
         user, _, tag = token.partition(".")
         return Identity(user, frozenset(filter(None, [tag])))
 
@@ -78,7 +80,7 @@ def components():
 OPTIONS: dict[str, Any] = {
     "websocket-handler": None,
     "handler-ping": None,
-    "bearer": {},
+    "bearer": {"tokens-path": "tokens.json"},
     "members": {
         "path": "/members",
         "auth": {"types": ["bearer"]},
@@ -93,6 +95,7 @@ OPTIONS: dict[str, Any] = {
 @pytest.fixture
 def service(serve: Serve, service_tmpdir: Path) -> Any:
     (service_tmpdir / "users.py").write_text(APP)
+    (service_tmpdir / "tokens.json").write_text("{}")
     with serve(OPTIONS, "--app", "users:components") as service:
         yield service
 
@@ -248,3 +251,19 @@ async def test_a_ticket_is_accepted_once_by_all_workers_together(
     assert await use(used) == ""
     assert await use(kept) == "ada []"
     assert ticket not in service.stderr()
+
+
+async def test_a_reload_checks_and_takes_files_of_components(
+    service: Service, service_tmpdir: Path, verb: Any, control: Control
+) -> None:
+    number = control.status()["generation"]
+    tokens = service_tmpdir / "tokens.json"
+    tokens.write_text('{"ada": {"tokens": "secret"}}')
+    result = await asyncio.to_thread(verb, "reload")
+    assert result.returncode == 1
+    assert "tokens.json:1:20: ada.tokens: expected a list of tokens" in result.stderr
+    assert control.status()["generation"] == number
+    tokens.write_text('{"ada": {"tokens": ["n3w"]}}')
+    assert (await asyncio.to_thread(verb, "reload")).returncode == 0
+    async with connected(service, *["n3w"] * 8):
+        assert users(control) == ["ada"] * 8

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from mpchat.auth.jwt import JwtAuth, _key_from
+from mpchat.auth.jwt import JwtAuth, _key_from, read_keys
 from mpchat.auth.signing import encode
 from mpchat.components.identity import Identity
 from mpchat.errors import ConfigError
@@ -53,7 +53,7 @@ def oct_key(secret: str, kid: str) -> dict[str, Any]:
 def checker(found: Plan) -> JwtAuth:
     components = under_construction("jwt")
     made = JwtAuth(found.options, components)
-    made._keys = made._read_keys()
+    made._keys = read_keys(found.options)
     return made
 
 

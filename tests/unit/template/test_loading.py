@@ -18,7 +18,7 @@ from mpchat.dynamic_config.json_file import read_json
 from mpchat.errors import ConfigError, describe_os_error
 from mpchat.handlers.lists import default_component_list
 from mpchat.handlers.ping import Ping
-from mpchat.template.loading import Sources, load_service
+from mpchat.template.loading import Sources, check, load_service
 
 CONFIG = """\
 components_manager:
@@ -161,3 +161,16 @@ def test_a_short_key_is_refused_and_not_repeated(tmp_path: Path) -> None:
         load_service(ConfigFiles(str(path)), components, Sources())
     assert "signed-cookie.key: expected a key of at least 32 characters" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_files_that_options_name_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{CONFIG}        bearer: {{tokens-path: tokens.json}}\n")
+    components = default_component_list().append(BearerAuth)
+    with pytest.raises(ConfigError, match=r"tokens\.json: cannot be read: No such file"):
+        check(ConfigFiles(str(path)), components)
+    (tmp_path / "tokens.json").write_text('{"ada": {"tokens": []}}')
+    with pytest.raises(ConfigError, match=r"tokens\.json:1:20: ada\.tokens: expected a list of"):
+        check(ConfigFiles(str(path)), components)
+    (tmp_path / "tokens.json").write_text('{"ada": {"tokens": ["a"]}}')
+    assert check(ConfigFiles(str(path)), components) == []

@@ -6,8 +6,7 @@ It cannot be taken back before it expires, but for everybody, by another key.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -65,12 +64,10 @@ class CookieAuth(AuthCheckerBase):
         ] = "__Host-session"
         lifetime: Annotated[Duration, Field(description="Time from a login to its end")] = 43200.0
 
-    def __init__(
-        self, options: Any, components: Components, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
         self._keys = [key.encode() for key in (options.key, *options.previous_keys)]
-        self._clock = clock
+        self._clock = components.host.wall_clock
 
     def set_cookie(self, user: str, tags: Iterable[str] = ()) -> str:
         """Return the value of a header Set-Cookie that logs a user in.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -66,12 +64,11 @@ class TicketAuth(AuthCheckerBase):
         self,
         options: Any,
         components: Components,
-        clock: Callable[[], float] = time.time,
         tries: int = _TRIES,
     ) -> None:
         super().__init__(options, components)
         self._used = components.host.used_tickets
-        self._clock = clock
+        self._clock = components.host.wall_clock
         self._tries = tries
 
     def issue(self, identity: Identity) -> str:

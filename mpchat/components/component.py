@@ -196,6 +196,8 @@ class Host(Protocol):
     async def reload(self) -> int:
         """Reload the dynamic config; see Components.reload_dynamic_config."""
 
+    wall_clock: Callable[[], float]
+    """Returns seconds since 1970"""
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
 

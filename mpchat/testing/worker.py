@@ -224,6 +224,7 @@ class _Host:
         self._worker = worker
         self.slot = 0
         self.locks = Locks(worker._scoreboard.descriptor)
+        self.wall_clock = time.time if worker._clock is None else worker._clock.time
         self.used_tickets = worker._scoreboard.used_tickets()
 
     async def reload(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from mpchat.ipc.messages import Report
@@ -22,6 +23,7 @@ class Host:
         self.locks = Locks(scoreboard.descriptor)
         self._orders = orders
         self._scoreboard = scoreboard
+        self.wall_clock = time.time
         self.used_tickets = scoreboard.used_tickets()
 
     async def reload(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,8 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 class FakeHost:
     """Keeps what it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self.wall_clock = wall_clock
         self.reports: list[Report] = []
         self.slot = 0
         scoreboard = Scoreboard.create()
@@ -34,5 +37,5 @@ def under_construction(name: str, snapshot: Any = None, host: Any = None) -> Any
         name_under_construction=name,
         background_under_construction=None,
         snapshot=snapshot,
-        host=host or SimpleNamespace(locks=None),
+        host=host or SimpleNamespace(locks=None, wall_clock=time.time),
     )

@@ -15,7 +15,7 @@ from websockets.http11 import Request
 from mpchat.auth.cookie import CookieAuth
 from mpchat.components.identity import Identity
 from mpchat.http.errors import HttpError
-from tests.kit.host import under_construction
+from tests.kit.host import FakeHost, under_construction
 from tests.unit.auth.rig import Clock, Plan, plan
 
 CONTEXT: Any = None
@@ -23,8 +23,8 @@ KEY, NEXT = "k" * 32, "n" * 32
 
 
 def checker(found: Plan, clock: Clock | None = None) -> CookieAuth:
-    components = under_construction(found.name)
-    return CookieAuth(found.options, components, clock or Clock())
+    host = FakeHost(clock or Clock())
+    return CookieAuth(found.options, under_construction(found.name, host=host))
 
 
 async def check(found: CookieAuth, *fields: tuple[str, str]) -> Identity | None:

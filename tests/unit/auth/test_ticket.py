@@ -31,8 +31,8 @@ ADA = Identity("ada", frozenset({"staff"}), 2e9)
 
 
 def checker(clock: Clock, host: Any = None, **options: Any) -> TicketAuth:
-    components = under_construction("ticket", host=host or FakeHost())
-    return TicketAuth(plan(TicketAuth, **options).options, components, clock, 2)
+    components = under_construction("ticket", host=host or FakeHost(clock))
+    return TicketAuth(plan(TicketAuth, **options).options, components, 2)
 
 
 async def check(found: TicketAuth, query: str) -> Identity | None:
@@ -110,7 +110,9 @@ def test_another_user_in_a_ticket() -> None:
 async def test_a_full_or_locked_table_refuses(claims: list[Claim], text: str | None) -> None:
     key = FakeHost().used_tickets.key
     table: Any = SimpleNamespace(key=key, claim=lambda *_arguments: claims.pop(0))
-    found = checker(Clock(), SimpleNamespace(used_tickets=table))
+    host = FakeHost(Clock())
+    host.used_tickets = table
+    found = checker(Clock(), host)
     ticket = found.issue(ADA)
     if text is None:
         assert await check(found, f"ticket={ticket}") == ADA

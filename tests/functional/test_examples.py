@@ -143,6 +143,24 @@ async def test_blocking_work(websocket_client: WebsocketClient) -> None:
         assert await text.recv() == await binary.recv() == digest.hex()
 
 
+@pytest.mark.parametrize("example", ["poll/poll"])
+async def test_poll(websocket_client: WebsocketClient, service_client: ServiceClient) -> None:
+    page = await service_client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "/votes" in page.text
+    async with websocket_client.get("votes") as one, websocket_client.get("votes") as other:
+        assert await one.recv() == await other.recv() == "{}"
+        answer = await service_client.post("/votes", {"choice": "tea"})
+        assert (answer.status, answer.json()) == (200, {"tea": 1})
+        assert await one.recv() == await other.recv() == '{"tea": 1}'
+        await one.close()
+        wrong = await service_client.post("/votes", {"choice": "milk"})
+        assert (wrong.status, wrong.json()["details"]["errors"][0]["place"]) == (400, "choice")
+        large = await service_client.post("/votes", {"choice": "x" * 1000})
+        assert large.status == 413
+    assert (await service_client.get("/votes")).status == 426
+
+
 def test_an_authors_test(tmp_path: Path) -> None:
     for path in EXAMPLES.glob("*clock.*"):
         shutil.copy(path, tmp_path)

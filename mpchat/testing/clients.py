@@ -23,6 +23,9 @@ from mpchat.testsuite.clients import (
     read_response,
 )
 
+_CLOSE_SECONDS = 1.0
+"""Seconds for the server's Close, which a handler that is not done with a message holds back"""
+
 Plug = Callable[[asyncio.Protocol], None]
 """Connects a client's protocol to the worker"""
 
@@ -79,7 +82,7 @@ class _Connect(connect):
 class MemoryWebsocketClient(WebsocketClient):
     """Opens WebSocket connections: ``async with websocket_client.get("chat") as chat``.
 
-    A client's own pings would go by real time: there are none.
+    There are no pings of the client's own, which would go by real time.
     """
 
     port: int = 0
@@ -93,6 +96,7 @@ class MemoryWebsocketClient(WebsocketClient):
         options.setdefault("ping_interval", self.ping_interval)
         options.setdefault("ping_timeout", self.ping_timeout)
         options.setdefault("open_timeout", self.time_limit)
+        options.setdefault("close_timeout", _CLOSE_SECONDS)
         uri = f"ws://localhost/{path.lstrip('/')}"
         return _Connect(self.plug, uri, self.time_limit, **options)
 

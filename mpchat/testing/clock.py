@@ -13,6 +13,9 @@ from typing import Any
 _TURNS = 20
 """Turns of the event loop after each timer. From a ping to its pong are four; a handler may need more."""
 
+_LATE = 1e-6
+"""Seconds by which a timer is late: as in an event loop it is never early, however times are divided."""
+
 
 class Timer:
     """A call that a clock makes when its time comes."""
@@ -51,11 +54,11 @@ class Clock:
             callback = timer.callback
             if callback is None:
                 continue
-            self._now = max(self._now, when)
+            self._now = max(self._now, when + _LATE)
             # Not from this task: the server's code runs in callbacks of the loop.
             asyncio.get_running_loop().call_soon(callback)
             await _settle()
-        self._now = end
+        self._now = max(self._now, end)
 
     def call_at(self, when: float, callback: Callable[[], Any], /) -> Timer:
         """Call ``callback`` from the event loop when the time has come."""

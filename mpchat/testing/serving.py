@@ -49,8 +49,7 @@ async def serve(
     """Run a worker of these classes, each with its options.
 
     Use it as ``async with serve({Chat: {"path": "/chat"}}) as worker``. ``server`` has options of the
-    section ``server``, ``dynamic_config`` the variables without their defaults, ``time_limit`` is in
-    seconds.
+    section ``server``, ``dynamic_config`` has variables by name, ``time_limit`` is in seconds.
 
     Raises:
         ConfigError: Options or variables have mistakes.
@@ -104,14 +103,15 @@ async def connect(
     Use it as ``async with connect(Chat) as chat``. The handler serves this path unless its ``options``
     have another, which may have parameters. ``client`` has options of
     ``websockets.asyncio.client.connect``: ``subprotocols``, ``origin``, ``compression`` and others. The
-    rest is that of ``serve``.
+    other arguments are those of ``serve``.
 
     Raises:
         InvalidStatus: The handshake was refused; ``response`` is the answer.
     """
     given = _with_handler(handler, path, options, components)
-    limits: dict[str, Any] = {"clock": clock, "time_limit": time_limit}
-    async with serve(given, server=server, dynamic_config=dynamic_config, **limits) as worker:
+    async with serve(
+        given, server=server, dynamic_config=dynamic_config, clock=clock, time_limit=time_limit
+    ) as worker:
         opening = worker.websocket_client.get(path, additional_headers=headers, **client)
         async with opening as chat:
             yield chat
@@ -136,11 +136,12 @@ async def request(
     """Send one plain request to a handler, and return its answer.
 
     The handler serves this path and method unless its ``options`` have others. ``json`` or ``data`` is
-    the body, ``params`` the query; the rest is that of ``serve``.
+    the body, ``params`` the query; the other arguments are those of ``serve``.
     """
     given = _with_handler(handler, path, {"method": method, **(options or {})}, components)
-    limits: dict[str, Any] = {"clock": clock, "time_limit": time_limit}
-    async with serve(given, server=server, dynamic_config=dynamic_config, **limits) as worker:
+    async with serve(
+        given, server=server, dynamic_config=dynamic_config, clock=clock, time_limit=time_limit
+    ) as worker:
         return await worker.service_client.request(
             method, path, json=json, data=data, params=params, headers=headers
         )

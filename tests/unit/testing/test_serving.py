@@ -276,7 +276,7 @@ async def test_requests() -> None:
 
 async def test_pings_go_by_the_clock() -> None:
     clock = Clock()
-    options = {"ping-interval": "20s", "ping-timeout": "20s"}
+    options = {"ping-interval": "20s", "ping-timeout": "20s", "close-timeout": "1m"}
     async with connect(Echo, options=options, clock=clock) as chat:
         # The client answers each of them.
         await clock.advance(3600)

@@ -28,6 +28,7 @@ from mpchat.supervisor.signals import HANDLED
 
 if TYPE_CHECKING:
     from mpchat.components.list import ComponentList
+    from mpchat.config.settings import Setting
 
 DEV_AND_NO_FORK = "--dev restarts workers, and --no-fork has none: choose one"
 
@@ -177,6 +178,16 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
         warnings = check(files, components())
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def load_settings(
+    files: ConfigFiles, components: Callable[[], ComponentList]
+) -> tuple[Setting, ...]:
+    """Return every option of the static config as a start would use it; raises as check_service."""
+    from mpchat.template.loading import Sources, load_service  # noqa: PLC0415 - heavy
+
+    with _loading():
+        return load_service(files, components(), Sources()).settings
 
 
 @contextlib.contextmanager

@@ -66,7 +66,9 @@ class CookieAuth(AuthCheckerBase):
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
-        self._keys = [key.encode() for key in (options.key, *options.previous_keys)]
+        self._keys = [
+            key.get_secret_value().encode() for key in (options.key, *options.previous_keys)
+        ]
         self._clock = components.host.wall_clock
 
     def set_cookie(self, user: str, tags: Iterable[str] = ()) -> str:

@@ -203,7 +203,7 @@ def read_keys(options: JwtAuth.Options) -> dict[str | None, Key]:
         ConfigError: Their file has mistakes.
     """
     if options.key is not None:
-        return {None: Key("HS256", options.key.encode())}
+        return {None: Key("HS256", options.key.get_secret_value().encode())}
     if options.public_key_path is not None:
         return {None: _read_pem(options.public_key_path)}
     assert options.jwks_path is not None

@@ -12,20 +12,20 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
 
 MIN_KEY = 32
 """Characters of a key at the least: as many bytes as the MAC has (RFC 2104, 3)."""
 
 
-def _check_key(key: str) -> str:
+def _check_key(key: SecretStr) -> SecretStr:
     if len(key) < MIN_KEY:
         # Its text does not repeat the key.
         raise ValueError(f"expected a key of at least {MIN_KEY} characters")
     return key
 
 
-SecretKey = Annotated[str, AfterValidator(_check_key)]
+SecretKey = Annotated[SecretStr, AfterValidator(_check_key)]
 """An option with a key."""
 
 _BASE64URL = re.compile("[A-Za-z0-9_-]*")

@@ -6,23 +6,28 @@ bad command line exits with 64, not click's 2, because a service manager must re
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from mpchat import FORM, __version__
+from mpchat.cli.config import config
+from mpchat.cli.options import (
+    ask_service,
+    config_files,
+    config_options,
+    control_socket,
+    operator_options,
+    print_answer,
+)
 from mpchat.cli.tables import connection_lines, serves, status_lines
 from mpchat.cli.watching import Watched, watch
-from mpchat.config.files import ConfigFiles
 from mpchat.daemon import (
     DEV_AND_NO_FORK,
     check_service,
-    find_control_socket,
     load_component_list,
     print_config_schema,
     print_dynamic_config_defaults,
@@ -31,74 +36,9 @@ from mpchat.daemon import (
 )
 from mpchat.errors import ConfigError, ExitCode, StartError, describe_os_error
 from mpchat.ipc.closing import IDENTITY_GONE
-from mpchat.ipc.control import PATIENCE, ControlError, ask
+from mpchat.ipc.control import ControlError, ask
 from mpchat.scaffold.writing import check_name, write_service
 from mpchat.scoreboard.scoreboard import SLOTS
-
-_Function = TypeVar("_Function", bound=Callable[..., None])
-
-
-def _file_options(function: _Function) -> _Function:
-    """Add the options that name a static config."""
-    for option in (
-        click.option(
-            "--config_vars_override",
-            metavar="FILE",
-            help="Variables that override all others.",
-        ),
-        click.option(
-            "--config_vars",
-            metavar="FILE",
-            help="Variables, instead of the file that the config names.",
-        ),
-        click.option(
-            "-c",
-            "--config",
-            metavar="FILE",
-            help="The static config, a YAML file in userver's format.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _config_options(function: _Function) -> _Function:
-    """Add the options of verbs that run or check a service."""
-    for option in (
-        click.option(
-            "--app",
-            default="mpchat:default_component_list",
-            metavar="MODULE:LIST",
-            help="The components to serve: a ComponentList, or a function that returns one. "
-            "By default the echo and the ping handler.",
-        ),
-        click.option(
-            "--print-dynamic-config-defaults",
-            is_flag=True,
-            help="Print the defaults of all dynamic variables, and exit.",
-        ),
-        click.option(
-            "--print-config-schema",
-            is_flag=True,
-            help="Print the JSON Schema of the static config for editors, and exit.",
-        ),
-    ):
-        function = option(function)
-    return _file_options(function)
-
-
-def _operator_options(function: _Function) -> _Function:
-    """Add the options of verbs that talk to a running service."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
-        click.option(
-            "--socket",
-            metavar="PATH",
-            help="The service's control socket; by default the config says where it is.",
-        ),
-    ):
-        function = option(function)
-    return _file_options(function)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -118,7 +58,7 @@ def commands() -> None:
     is_flag=True,
     help="Serve in this process alone, for breakpoint() and debuggers.",
 )
-@_config_options
+@config_options
 def serve(app: str, dev: bool, no_fork: bool, **options: Any) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
@@ -129,14 +69,14 @@ def serve(app: str, dev: bool, no_fork: bool, **options: Any) -> None:
         raise click.UsageError(DEV_AND_NO_FORK, click.get_current_context())
     if _printed(app, options):
         return
-    files = _files(options)
+    files = config_files(options)
     if no_fork:
         run_alone(files, lambda: load_component_list(app))
     run_service(files, lambda: load_component_list(app), dev=dev)
 
 
 @commands.command()
-@_config_options
+@config_options
 def check(app: str, **options: Any) -> None:
     """Validate static and dynamic config, and the hooks of the components; start nothing.
 
@@ -144,7 +84,7 @@ def check(app: str, **options: Any) -> None:
     load.
     """
     if not _printed(app, options):
-        files = _files(options)
+        files = config_files(options)
         check_service(files, lambda: load_component_list(app))
         click.echo(f"{files.config}: ok")
 
@@ -160,7 +100,7 @@ def check(app: str, **options: Any) -> None:
     help="Show it again every SECONDS, by default 2, with rates per second, until Ctrl-C.",
 )
 @click.option("--wide", is_flag=True, help="All columns, even if the terminal is too narrow.")
-@_operator_options
+@operator_options
 def status(every: float | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Show every worker of a running service.
 
@@ -172,13 +112,13 @@ def status(every: float | None, wide: bool, as_json: bool, **options: Any) -> No
     if every is not None:
         if as_json:
             raise click.UsageError("--watch is for people: ask for --json again instead.")
-        path = _control_socket(options)
+        path = control_socket(options)
         watch(Watched(lambda: ask(path, {"verb": "status"})), every, wide=wide, stream=sys.stdout)
         return
-    answer = _ask("status", options)
+    answer = ask_service("status", options)
     whole = wide or not sys.stdout.isatty()
     width = None if whole else shutil.get_terminal_size().columns
-    _print(answer, as_json, lambda answer: status_lines(answer, width))
+    print_answer(answer, as_json, lambda answer: status_lines(answer, width))
     hang_timeout = answer["hang_timeout_seconds"]
     if answer["silent_seconds"] > hang_timeout:
         raise ControlError(f"the supervisor has been stuck for {answer['silent_seconds']:.0f} s")
@@ -188,12 +128,12 @@ def status(every: float | None, wide: bool, as_json: bool, **options: Any) -> No
 
 @commands.command()
 @click.option("--user", metavar="NAME", help="Only those of this user.")
-@_operator_options
+@operator_options
 def connections(user: str | None, as_json: bool, **options: Any) -> None:
     """Show every open WebSocket connection of a running service."""
-    answer = _ask("connections", options, user=user)
+    answer = ask_service("connections", options, user=user)
     _warn_of_silent(answer)
-    _print(answer, as_json, connection_lines)
+    print_answer(answer, as_json, connection_lines)
 
 
 @commands.command()
@@ -202,17 +142,17 @@ def connections(user: str | None, as_json: bool, **options: Any) -> None:
     "--code", type=int, default=IDENTITY_GONE, show_default=True, help="The code of the Close."
 )
 @click.option("--reason", default="", help="The reason in the Close.")
-@_operator_options
+@operator_options
 def kick(user: str, code: int, reason: str, as_json: bool, **options: Any) -> None:
     """Close the connections of a user in every worker.
 
     The user may connect again: first see to it that the service refuses that.
     """
-    answer = _ask("kick", options, user=user, code=code, reason=reason)
+    answer = ask_service("kick", options, user=user, code=code, reason=reason)
     _warn_of_silent(answer)
     count = len(answer["connections"])
     text = f"closed {'1 connection' if count == 1 else f'{count} connections'}"
-    _print(answer, as_json, lambda _answer: iter([text]))
+    print_answer(answer, as_json, lambda _answer: iter([text]))
 
 
 def _warn_of_silent(answer: dict[str, Any]) -> None:
@@ -222,7 +162,7 @@ def _warn_of_silent(answer: dict[str, Any]) -> None:
 
 
 @commands.command()
-@_operator_options
+@operator_options
 def reload(as_json: bool, **options: Any) -> None:
     """Reload the dynamic config; return when every worker uses it.
 
@@ -230,13 +170,13 @@ def reload(as_json: bool, **options: Any) -> None:
     """
     text = "dynamic config generation {generation} is applied in every worker"
     # A reload may wait for a restart. No limit here: the service limits each step of both.
-    answer = _ask("reload", options, patience=None)
-    _print(answer, as_json, lambda answer: iter([text.format(**answer)]))
+    answer = ask_service("reload", options, patience=None)
+    print_answer(answer, as_json, lambda answer: iter([text.format(**answer)]))
 
 
 @commands.command()
 @click.argument("slot", type=int, required=False)
-@_operator_options
+@operator_options
 def restart(slot: int | None, as_json: bool, **options: Any) -> None:
     """Replace all workers by new ones with the current code and static config; return when it is done.
 
@@ -248,29 +188,29 @@ def restart(slot: int | None, as_json: bool, **options: Any) -> None:
     With SLOT, replace only the worker of that slot, with the code and config that are already loaded.
     """
     # No limit here: the service limits each step of a restart.
-    answer = _ask("restart", options, patience=None, slot=slot)
+    answer = ask_service("restart", options, patience=None, slot=slot)
     text = "restarted" if slot is None else f"the worker of slot {slot} was replaced"
-    _print(answer, as_json, lambda _answer: iter([text]))
+    print_answer(answer, as_json, lambda _answer: iter([text]))
 
 
 @commands.command()
 @click.argument("workers", type=click.IntRange(1, SLOTS), metavar="N")
-@_operator_options
+@operator_options
 def scale(workers: int, as_json: bool, **options: Any) -> None:
     """Set the number of workers to N; return when they are ready.
 
     Surplus workers retire: their clients get close code 1012 within the drain's window and find another
     worker; nobody is refused. The next start of the service uses the number in its config.
     """
-    answer = _ask("scale", options, count=workers)
+    answer = ask_service("scale", options, count=workers)
     text = "1 worker is ready" if workers == 1 else f"{workers} workers are ready"
-    _print(answer, as_json, lambda _answer: iter([text]))
+    print_answer(answer, as_json, lambda _answer: iter([text]))
 
 
 @commands.command("log-level")
 @click.argument("logger")
 @click.argument("level", required=False)
-@_operator_options
+@operator_options
 def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> None:
     """Change the level of LOGGER in all processes of a running service; without LEVEL, reset it.
 
@@ -278,9 +218,9 @@ def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> 
     critical or none. It also applies to workers that start later, but not after the next start of the
     service.
     """
-    answer = _ask("log-level", options, logger=logger, level=level)
+    answer = ask_service("log-level", options, logger=logger, level=level)
     text = f"{logger}: {level or 'its own level again'}"
-    _print(answer, as_json, lambda _answer: iter([text]))
+    print_answer(answer, as_json, lambda _answer: iter([text]))
 
 
 @commands.command()
@@ -311,24 +251,6 @@ def new(name: str, auth: bool) -> None:
     click.echo(f"next: cd {name}, and follow README.md")
 
 
-def _ask(
-    verb: str, options: dict[str, Any], *, patience: float | None = PATIENCE, **arguments: Any
-) -> dict[str, Any]:
-    return ask(_control_socket(options), {"verb": verb, **arguments}, patience)
-
-
-def _control_socket(options: dict[str, Any]) -> str:
-    path: str = options["socket"] or find_control_socket(_files(options))
-    return path
-
-
-def _print(
-    answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], Iterator[str]]
-) -> None:
-    for line in [json.dumps(answer, indent=2)] if as_json else lines(answer):
-        click.echo(line)
-
-
 def _printed(app: str, options: dict[str, Any]) -> bool:
     if options["print_config_schema"]:
         print_config_schema(load_component_list(app))
@@ -339,12 +261,7 @@ def _printed(app: str, options: dict[str, Any]) -> bool:
     return True
 
 
-def _files(options: dict[str, Any]) -> ConfigFiles:
-    if options["config"] is None:
-        either = " or '--socket'" if "socket" in options else ""
-        text = f"Missing option '-c' / '--config'{either}."
-        raise click.UsageError(text, click.get_current_context())
-    return ConfigFiles(options["config"], options["config_vars"], options["config_vars_override"])
+commands.add_command(config)
 
 
 def main() -> NoReturn:

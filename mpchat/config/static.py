@@ -6,15 +6,17 @@ Mistakes are collected, and the caller raises them together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from mpchat.config.settings import Setting, settings_of
 from mpchat.config.types import Duration, OptionsModel
 from mpchat.config.userver import UserverNames
 from mpchat.config.validation import at, validate
-from mpchat.config.yaml_file import Document, Path, problem
+from mpchat.config.yaml_file import Document, Path, origin_of, problem
 from mpchat.errors import Problem
 from mpchat.scoreboard.scoreboard import SLOTS
 
@@ -76,6 +78,8 @@ class StaticConfig:
     """Seconds from then until open connections are cut off; None: not configured"""
     problems: tuple[Problem, ...]
     ignored: tuple[str, ...]
+    settings: tuple[Setting, ...] = ()
+    """The options of the frame"""
 
 
 def load_static(document: Document, names: UserverNames) -> StaticConfig:
@@ -123,4 +127,22 @@ def load_static(document: Document, names: UserverNames) -> StaticConfig:
         deadline,
         tuple(problems),
         tuple(ignored),
+        tuple(_settings(document, manager, processors)),
     )
+
+
+def _settings(
+    document: Document, manager: ManagerOptions | None, processors: dict[str, int]
+) -> Iterator[Setting]:
+    if VARIABLES_OPTION in document.value:
+        path: Path = (VARIABLES_OPTION,)
+        yield Setting(path, document.value[VARIABLES_OPTION], origin_of(document, path))
+    for name, count in processors.items():
+        path = (*_MANAGER, "task_processors", name, "worker_threads")
+        yield Setting(path, count, origin_of(document, path))
+    if manager is not None:
+        # Of the pools some options are userver's, and of the components their models know more.
+        without = manager.model_copy(update={"task_processors": {}, "components": {}})
+        for setting in settings_of(without, document, _MANAGER):
+            if setting.path[-1] not in {"task_processors", "components"}:
+                yield setting

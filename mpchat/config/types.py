@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
@@ -42,7 +43,21 @@ def parse_duration(value: Any) -> float:
     return seconds
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
+def format_duration(seconds: float) -> str:
+    """Return a duration as a config would have it, in its largest unit without a fraction."""
+    milliseconds = round(seconds * 1000)
+    if not milliseconds:
+        return "0s"
+    units = [(round(size * 1000), name) for name, size in _UNITS.items()]
+    size, name = next(item for item in reversed(units) if milliseconds % item[0] == 0)
+    return f"{milliseconds // size}{name}"
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=str),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
 """Seconds, written as userver writes durations."""
 ByteSize = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of bytes."""

@@ -124,7 +124,9 @@ class _Substitution:
             return self._parse(text, where, (*path, f"{name}#file"))
         fallback = f"{name}#fallback"
         if fallback in mapping:
-            return self.value(mapping[fallback], (*path, fallback)), ""
+            line, column = self.places[*path, fallback]
+            origin = f"{fallback} in {self.document.file}:{line}:{column}"
+            return self.value(mapping[fallback], (*path, fallback)), origin
         return _MISSING, ""
 
     def _parse(self, text: str, origin: str, path: Path) -> tuple[Any, str]:

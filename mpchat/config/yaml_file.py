@@ -80,6 +80,21 @@ def problem(document: Document, path: Path, text: str) -> Problem:
     return Problem(document.file, line, column, dotted(path), text)
 
 
+def origin_of(document: Document, path: Path) -> str:
+    """Return where the value at a path comes from: a variable, or the place in the file."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in document.origins:
+            return document.origins[path[:end]]
+        if path[:end] in document.places:
+            return _in(document, path[:end])
+    return document.file
+
+
+def _in(document: Document, path: Path) -> str:
+    line, column = document.places[path]
+    return f"{document.file}:{line}:{column}"
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """Return ``components.server.listener.port`` for the path of that option."""
     parts = path[1:] if path[:1] == (_ROOT,) and len(path) > 1 else path

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mpchat.config.settings import DEVELOPMENT
+from mpchat.config.types import format_duration
+from mpchat.config.yaml_file import Path
 from mpchat.worker.service import Service
 
 PATIENCE = 86_400.0
@@ -17,6 +20,11 @@ def in_development(service: Service) -> Service:
 
     What MPCHAT_DRAIN says takes precedence.
     """
+    changed: dict[Path, str] = {
+        ("server", "worker-hang-timeout"): format_duration(PATIENCE),
+        ("logging", "loggers", "default", "file_path"): "@stderr",
+        ("logging", "loggers", "default", "format"): "text",
+    }
     default = service.logging.loggers["default"]
     readable = default.model_copy(update={"file_path": "@stderr", "format": "text"})
     loggers = {**service.logging.loggers, "default": readable}
@@ -25,4 +33,10 @@ def in_development(service: Service) -> Service:
         server=service.server.model_copy(update={"worker_hang_timeout": PATIENCE}),
         logging=service.logging.model_copy(update={"loggers": loggers}),
         drain_defaults=_DRAIN,
+        settings=tuple(
+            replace(setting, value=changed[setting.path[2:]], origin=DEVELOPMENT)
+            if setting.path[2:] in changed
+            else setting
+            for setting in service.settings
+        ),
     )

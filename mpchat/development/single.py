@@ -188,7 +188,7 @@ class _StandIn:
         pid, address = os.getpid(), self._sockets.address(self._plan)
         status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout)
         self._loop.add_reader(self._channel.fileno(), self._read)
-        async with Control(status, self).listening(self._listening):
+        async with Control(status, self, self._service.settings).listening(self._listening):
             while not self._over.is_set():
                 self._board.set_service("beat_at", _milliseconds())
                 with contextlib.suppress(TimeoutError):

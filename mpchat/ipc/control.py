@@ -18,12 +18,17 @@ from typing import Any
 from mpchat.errors import MpchatError, describe_os_error
 
 MAX_REQUEST = 64 * 1024
+_NOBODY = (FileNotFoundError, ConnectionRefusedError)
 PATIENCE = 60.0
 """Seconds that an answer may take, except for orders that wait until something is done."""
 
 
 class ControlError(MpchatError):
     """The service did not answer, or refused; the text says why."""
+
+
+class NotRunning(ControlError):
+    """No service listens at the path."""
 
 
 def default_path(environment: Mapping[str, str], listener: str) -> str:
@@ -51,7 +56,8 @@ def ask(path: str, request: dict[str, Any], patience: float | None = PATIENCE) -
     """Send one request and return its answer; ``patience`` is in seconds, and None waits forever.
 
     Raises:
-        ControlError: No service answers there, or the answer is an error.
+        NotRunning: No service listens there.
+        ControlError: It does not answer, or the answer is an error.
     """
     try:
         line = _exchange(path, json.dumps(request).encode() + b"\n", patience)
@@ -62,7 +68,8 @@ def ask(path: str, request: dict[str, Any], patience: float | None = PATIENCE) -
         hint = "is it running?"
         if isinstance(error, FileNotFoundError):
             hint += " For a service of another user or environment, name the socket by --socket"
-        raise ControlError(f"cannot ask the service at {path}: {reason}; {hint}") from error
+        kind = NotRunning if isinstance(error, _NOBODY) else ControlError
+        raise kind(f"cannot ask the service at {path}: {reason}; {hint}") from error
     if not line.endswith(b"\n"):
         raise ControlError(f"the service at {path} ended before it answered")
     try:

@@ -10,10 +10,12 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
+from mpchat.config.settings import Setting
 from mpchat.ipc.closing import IDENTITY_GONE, check_close
 from mpchat.ipc.control import MAX_REQUEST, ControlError
 from mpchat.ipc.messages import Report
@@ -26,14 +28,15 @@ _CLIENTS = 64
 _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
-_VERBS = "status, connections, kick, reload, log-level, scale, restart"
+_VERBS = "status, config, connections, kick, reload, log-level, scale, restart"
 
 
 class Control:
     """Answers the verbs."""
 
-    def __init__(self, status: Status, orders: OrderGiver) -> None:
+    def __init__(self, status: Status, orders: OrderGiver, settings: Sequence[Setting]) -> None:
         self._status = status
+        self._settings = settings
         self._orders = orders
         self._clients: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
@@ -79,6 +82,8 @@ class Control:
             match verb:
                 case "status":
                     return {"ok": True, **await asyncio.to_thread(self._status.collect)}
+                case "config":
+                    return {"ok": True, "settings": [asdict(one) for one in self._settings]}
                 case "connections":
                     return {"ok": True, **await self._connections(request)}
                 case "kick":

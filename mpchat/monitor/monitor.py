@@ -14,7 +14,9 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 
+from mpchat.config.settings import Setting
 from mpchat.errors import StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
@@ -44,6 +46,7 @@ def run_monitor(
     logging_options: LoggingOptions,
     orphan_limit: float,
     hang_timeout: float,
+    settings: Sequence[Setting],
 ) -> None:
     """Run the monitor; the caller has forked, closed the template's descriptors and set the title."""
     logs = set_up_direct(logging_options, Origin("monitor"))
@@ -59,7 +62,7 @@ def run_monitor(
     status = Status(
         Scoreboard(descriptors.scoreboard), request.address, pool, request.supervisor, hang_timeout
     )
-    control = Control(status, orders)
+    control = Control(status, orders, settings)
     try:
         if asyncio.run(_serve(channel, watched, orders, logs, control, listening)):
             # The files now belong to our successor.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
@@ -18,6 +18,7 @@ from mpchat.components.connections import Connections
 from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
+from mpchat.config.settings import Setting, at_terminal, settings_of
 from mpchat.config.static import VARIABLES_OPTION, StaticConfig, load_static
 from mpchat.config.types import OptionsModel
 from mpchat.config.userver import UserverNames, load_userver_names
@@ -200,6 +201,8 @@ class _Loader:
         self.ignored: list[str] = list(static.ignored)
         self.absent: list[str] = []
         self.unlisted: list[str] = []
+        self.sections: dict[str, OptionsModel] = {}
+        """What was validated, by section"""
 
     def service(self) -> Service:
         if not self.static.task_processors and not self.static.sections and self.problems:
@@ -248,6 +251,7 @@ class _Loader:
             threads=self.static.task_processors.get(_BLOCKING_POOL, 1),
             server=self._with_socket_paths(server),
             logging=self._with_logs(frame["logging"]),
+            settings=tuple(self._settings()),
             components=(*plans, _CONNECTIONS),
             keys=keys,
             dynamic_layers=layers,
@@ -309,30 +313,37 @@ class _Loader:
     def _problem(self, path: tuple[str | int, ...], text: str) -> None:
         self.problems.append(problem(self.static.document, path, text))
 
-    def _section(self, name: str, model: type[OptionsModel]) -> Any:
-        known = self.names.components.get(name, frozenset())
-        return validate(
+    def _section(
+        self, name: str, model: type[OptionsModel], known: frozenset[str] = frozenset()
+    ) -> Any:
+        """Return the validated section; ``known`` are more of userver's options than its own."""
+        known |= self.names.components.get(name, frozenset())
+        options = validate(
             model, self.static.document, self._path(name), self.problems, known, self.ignored
         )
+        if options is not None:
+            self.sections[name] = options
+        return options
+
+    def _settings(self) -> Iterator[Setting]:
+        yield from self.static.settings
+        for name, options in self.sections.items():
+            shown = self._with_logs(options) if isinstance(options, LoggingOptions) else options
+            for setting in settings_of(shown, self.static.document, self._path(name)):
+                if (name, setting.path[-1], setting.value) == ("logging", "format", "text"):
+                    yield at_terminal(setting)
+                else:
+                    yield setting
 
     def _component_plans(self) -> tuple[ComponentPlan, ...]:
         plans = []
         for name, cls in self.components.items():
-            known = self.names.components.get(name, frozenset())
-            if issubclass(cls, HandlerBase):
-                known |= self.names.handler
             if name not in self.static.sections:
                 if not cls.section_optional:
                     self.absent.append(name)
                 continue
-            options = validate(
-                cls.Options,
-                self.static.document,
-                self._path(name),
-                self.problems,
-                known,
-                self.ignored,
-            )
+            known = self.names.handler if issubclass(cls, HandlerBase) else frozenset[str]()
+            options = self._section(name, cls.Options, known)
             if options is not None and not options.load_enabled:
                 continue
             self.problems += hooks.find_mistakes(cls)

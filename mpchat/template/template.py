@@ -164,7 +164,14 @@ class _Template:
             [self.channel.fileno()],
             "mpchat: monitor",
             lambda channel: run_monitor(
-                request, channel, descriptors, pool, service.logging, limit, hang_timeout
+                request,
+                channel,
+                descriptors,
+                pool,
+                service.logging,
+                limit,
+                hang_timeout,
+                service.settings,
             ),
         )
 

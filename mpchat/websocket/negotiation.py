@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer
 from pydantic_core import PydanticCustomError
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
@@ -99,9 +99,14 @@ def _read(value: Any) -> Any:
     raise PydanticCustomError("deflate", "expected true, false or a mapping of options")
 
 
+def _write(options: DeflateOptions | None, write: SerializerFunctionWrapHandler) -> Any:
+    return False if options is None else write(options)
+
+
 Deflate = Annotated[
     DeflateOptions | None,
     BeforeValidator(_read, json_schema_input_type=bool | DeflateOptions),
+    WrapSerializer(_write, when_used="json"),
 ]
 """``true`` for the extension with its defaults, ``false``, or a mapping of its options."""
 

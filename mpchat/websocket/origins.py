@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from mpchat.http.authority import split_authority
@@ -38,6 +38,13 @@ class Origin:
     host: str
     port: int | None
     is_wildcard: bool = False
+
+    def __str__(self) -> str:
+        """Return the origin as a config has it."""
+        if not self.scheme:
+            return self.host
+        port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{'*.' if self.is_wildcard else ''}{self.host}{port}"
 
     def matches(self, other: Origin) -> bool:
         """Whether this is, or includes, a page's origin."""
@@ -80,7 +87,11 @@ def _parse_allowed(value: Any) -> Origin:
     )
 
 
-AllowedOrigin = Annotated[Origin, BeforeValidator(_parse_allowed, json_schema_input_type=str)]
+AllowedOrigin = Annotated[
+    Origin,
+    BeforeValidator(_parse_allowed, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str, when_used="json"),
+]
 """An entry of ``allowed-origins``."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.config.settings import Setting
 from mpchat.config.yaml_file import Document
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
@@ -42,6 +43,8 @@ class Service:
     """Defaults of MPCHAT_DRAIN's fields from the static config"""
     known_variables: frozenset[str]
     warnings: tuple[str, ...]
+    settings: tuple[Setting, ...] = field(compare=False)
+    """Every option of the static config, for operators"""
 
     def path_to_show(self) -> str:
         """Return the path for the ready line: that of a WebSocket handler, if any."""

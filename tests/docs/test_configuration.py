@@ -16,7 +16,9 @@ from mpchat.auth.bearer import BearerAuth
 from mpchat.auth.cookie import CookieAuth
 from mpchat.auth.jwt import JwtAuth
 from mpchat.auth.ticket import TicketAuth, TicketHandler
+from mpchat.cli.settings import changes, config_lines
 from mpchat.config.files import ConfigFiles
+from mpchat.config.settings import SECRET
 from mpchat.dynamic_config import fallback
 from mpchat.dynamic_config.json_file import read_json
 from mpchat.dynamic_config.snapshot import Snapshot
@@ -116,6 +118,17 @@ def test_a_static_option_is_accepted_with_its_default(row: Row, tmp_path: Path) 
     section.setdefault(row.name, yaml.safe_load(row.value))
     assert load(config, tmp_path) == before
     assert before.warnings == ()
+
+
+def test_a_config_is_shown_with_every_option_as_it_would_be_written(tmp_path: Path) -> None:
+    before = load(yaml.safe_load(CONFIG), tmp_path)
+    keys = [one.value for one in before.settings if one.path[-1] == "key"]
+    assert keys == [SECRET, SECRET]
+    secret = yaml.safe_load(CONFIG)["components_manager"]["components"]["jwt"]["key"]
+    shown = "\n".join(config_lines(before.settings)).replace("'" + SECRET + "'", secret)
+    again = load(yaml.safe_load(shown), tmp_path)
+    assert again == before
+    assert changes(before.settings, again.settings) == []
 
 
 def load_variables(values: Any) -> Snapshot:

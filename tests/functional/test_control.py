@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from websockets.exceptions import ConnectionClosed
 
 from mpchat.ipc.control import ControlError
@@ -319,6 +321,52 @@ def test_a_watched_status_is_drawn_until_ctrl_c(
         assert terminal.wait() == 0
     assert terminal.shown.endswith("\x1b[?1049l")
     assert "Traceback" not in terminal.shown
+
+
+@pytest.mark.shared_service
+def test_the_config_in_force_is_what_was_loaded(
+    mpchat: Mpchat, supervisor: Service, service_config_path_temp: Path, tmp_path: Path
+) -> None:
+    config = str(service_config_path_temp)
+    shown = mpchat("config", "show", "-c", config)
+    assert shown.stdout.startswith("# in force: what the service at ")
+    assert re.search(rf"\n +port: 0 +# {config}:\d+:\d+\n", shown.stdout)
+    assert re.search(r"\n +backlog: 1024 +# default\n", shown.stdout)
+    answer = json.loads(mpchat("config", "show", "-c", config, "--json").stdout)
+    assert answer["running"]
+    assert mpchat("config", "diff", config).returncode == 0
+    edited = tmp_path / "edited.yaml"
+    changed = yaml.safe_load(service_config_path_temp.read_text())
+    changed["components_manager"]["components"]["server"]["listener"]["backlog"] = 7
+    edited.write_text(yaml.safe_dump(changed))
+    for arguments in (["-c", config], []):
+        result = mpchat("config", "diff", str(edited), *arguments)
+        assert result.returncode == 1
+        head, _new, *lines = result.stdout.splitlines()
+        assert head.startswith("--- in force: ")
+        assert lines[:2] == ["components.server.listener.backlog:", "- 1024  # default"]
+        assert re.fullmatch(rf"\+ 7  # {edited}:\d+:\d+", lines[2])
+        assert len(lines) == 3
+
+
+def test_without_a_service_a_config_is_shown_as_a_start_would_use_it(
+    mpchat: Mpchat, service_config_path_temp: Path, tmp_path: Path
+) -> None:
+    config = str(service_config_path_temp)
+    shown = mpchat("config", "show", "-c", config)
+    assert shown.stdout.startswith(
+        f"# what a start with {config} would use: no service listens at "
+    )
+    # That output is a config, too.
+    again = tmp_path / "again.yaml"
+    again.write_text(shown.stdout)
+    assert mpchat("config", "diff", str(again), "-c", config).returncode == 0
+    again.write_text(shown.stdout.replace("backlog: 1024", "backlog: many"))
+    result = mpchat("config", "diff", str(again), "-c", config)
+    assert result.returncode == 78
+    assert "listener.backlog: expected an integer, got 'many'" in result.stderr
+    for arguments in ([config], [config, "--socket", str(tmp_path / "none.sock")]):
+        assert mpchat("config", "diff", *arguments).returncode == 69
 
 
 @pytest.mark.shared_service

@@ -149,6 +149,17 @@ def test_a_wrong_entry_is_an_error(entry: object) -> None:
         allowed(entry)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("https://a.example", "http://a:3000", "https://[2001:db8::1]:444", "https://*.a:8443"),
+        *("file://", "capacitor://localhost", "null", "https://[::1]"),
+    ],
+)
+def test_an_entry_is_shown_as_it_was_written(entry: str) -> None:
+    assert [str(origin) for origin in allowed(entry)] == [entry]
+
+
 def test_parts() -> None:
     assert split_authority("A:") == ("a", None)
     assert split_authority("[::1]:80") == ("[::1]", 80)

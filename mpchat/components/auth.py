@@ -48,26 +48,28 @@ class AuthCheckerBase(Component):
 
 
 async def authenticate(
-    checkers: Sequence[AuthCheckerBase], request: Request, context: Context
+    checkers: Sequence[AuthCheckerBase], request: Request, context: Context, now: float
 ) -> None:
-    """Set ``context.identity`` to what the checkers find out.
+    """Set ``context.identity`` to what the checkers find out; ``now`` is in seconds since 1970.
 
     Raises:
-        HttpError: 401 without credentials that any of them knows, or whatever a checker answers.
+        HttpError: 401 without credentials that any of them knows, or with such that have expired, or
+            whatever a checker answers.
     """
     for checker in checkers:
         identity = await checker.check(request, context)
         if identity is not None:
             context.identity = identity
+            refuse_expired(context, now, checker.challenge)
             return
     raise Unauthorized("credentials are needed", ", ".join(item.challenge for item in checkers))
 
 
-def refuse_expired(context: Context, now: float) -> None:
+def refuse_expired(context: Context, now: float, challenge: str = "Bearer") -> None:
     """Check that the identity of a request has not expired; ``now`` is in seconds since 1970.
 
     Raises:
         Unauthorized: It has.
     """
     if context.expires is not None and context.expires <= now:
-        raise Unauthorized("the credentials have expired", 'Bearer error="invalid_token"')
+        raise Unauthorized("the credentials have expired", challenge)

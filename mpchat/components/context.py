@@ -101,9 +101,10 @@ class Context:
             raise RuntimeError("set context.identity first: nobody's identity cannot expire")
         self.identity = replace(self._identity, expires=expires)
 
-    def belongs_to(self, connection: Connection | None) -> None:
-        """Have a connection follow ``expires``, until None is given."""
+    def belongs_to(self, connection: Connection | None) -> bool:
+        """Have a connection follow ``expires``, until None is given; return whether it is set."""
         self._connection = connection
+        return self._identity is not None and self._identity.expires is not None
 
     @property
     def data(self) -> dict[str, Any]:

@@ -148,8 +148,8 @@ class Exchange:
         head = self._head
         try:
             if handler.checkers:
-                await authenticate(handler.checkers, head.request, context)
-                refuse_expired(context, self._services.shared.wall_clock())
+                now = self._services.shared.wall_clock()
+                await authenticate(handler.checkers, head.request, context, now)
             request = HttpRequest(head.request, body)
             if isinstance(handler, WebsocketHandlerBase):
                 answer = await handler.handle_non_websocket_request(request, context)
@@ -258,11 +258,13 @@ class Exchange:
             HttpError: A checker's refusal.
         """
         check_token_offer(self._head.fields, agreed.subprotocol)
+        now = self._services.shared.wall_clock()
         if handler.checkers:
-            await authenticate(handler.checkers, self._head.request, context)
+            await authenticate(handler.checkers, self._head.request, context, now)
         answer = await handler.handle_handshake(self._head.request, context)
         if answer is None:
-            refuse_expired(context, self._services.shared.wall_clock())
+            # The hook may have asked a checker by itself.
+            refuse_expired(context, now)
         return answer
 
     def _admit_user(self, handler: WebsocketHandlerBase, context: Context) -> str | None:

@@ -88,7 +88,7 @@ class Registry:
         self._one_less()
         self._admission.release(protocol.handler, protocol.client)
         # The handler may have changed context.user since.
-        if (user := self._users.pop(protocol, None)) is not None:
+        if self._users and (user := self._users.pop(protocol, None)) is not None:
             self._admission.release_user(protocol.handler, user)
         seconds = self._shared.clock() - protocol.since
         code, connection = protocol.close_code, protocol.context.id

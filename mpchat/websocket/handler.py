@@ -44,7 +44,7 @@ class WebsocketHandlerBase(HandlerBase):
         raise HttpError(426, text, UPGRADE_TO_WEBSOCKET)
 
     async def handle_handshake(self, request: Request, context: Context) -> Response | None:
-        """Override to check a request before it becomes a connection.
+        """Override to check a request before it becomes a connection; ``auth`` has been dealt with.
 
         Return a response to refuse it, for example ``response(401, "who are you?")``, or None to accept
         it. ``context.response_headers`` go out with either answer, and ``handle`` gets ``context.data``.

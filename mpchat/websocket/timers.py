@@ -71,8 +71,7 @@ class TimedLife(Life):
         self._begin_keepalive()
         if Limits.are_wanted_from_the_start(self.options):
             self._ensure_limits()
-        self.context.belongs_to(self)
-        if self.context.expires is not None:
+        if self.context.belongs_to(self):
             self.follow_expires()
 
     def to_state(self) -> State | None:

@@ -177,6 +177,27 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield from table(header, rows)
 
 
+def listener_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Return where the service listens, and a table of its listening sockets."""
+    where = answer["unix_socket"]
+    if where is None:
+        address = answer["address"]
+        where = f"{f'[{address}]' if ':' in address else address}:{answer['port']}"
+    yield f"listening on {where}, backlog {answer['backlog']}"
+    yield ""
+    rows = [
+        [
+            str(slot["slot"]),
+            _or_dash(slot["waiting"]),
+            _or_dash(slot["limit"]),
+            ",".join(worker["name"] for worker in slot["accepted_by"]) or "-",
+            ",".join(str(worker["pid"]) for worker in slot["accepted_by"]) or "-",
+        ]
+        for slot in answer["slots"]
+    ]
+    yield from table(("SLOT", "WAITING", "LIMIT", "BY", "PID"), rows)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Return aligned columns: the first to the left, numbers to the right."""
     columns = list(zip(header, *rows, strict=True))

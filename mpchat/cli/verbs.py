@@ -23,7 +23,7 @@ from mpchat.cli.options import (
     operator_options,
     print_answer,
 )
-from mpchat.cli.tables import connection_lines, serves, status_lines
+from mpchat.cli.tables import connection_lines, listener_lines, serves, status_lines
 from mpchat.cli.watching import Watched, watch
 from mpchat.daemon import (
     DEV_AND_NO_FORK,
@@ -159,6 +159,17 @@ def _warn_of_silent(answer: dict[str, Any]) -> None:
     for pid in answer["silent"]:
         text = f"warning: worker pid {pid} did not answer; its connections are missing"
         click.echo(text, err=True)
+
+
+@commands.command()
+@operator_options
+def listeners(as_json: bool, **options: Any) -> None:
+    """Show the listening sockets of a running service, one for each slot.
+
+    WAITING are connections that no worker has accepted yet, LIMIT as many as the kernel keeps waiting;
+    BY and PID say which workers accept from that socket.
+    """
+    print_answer(ask_service("listeners", options), as_json, listener_lines)
 
 
 @commands.command()

@@ -26,7 +26,14 @@ from typing import Any
 
 from mpchat.development.service import PATIENCE
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
-from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
+from mpchat.errors import (
+    ConfigError,
+    ExitCode,
+    MpchatError,
+    StartError,
+    describe_exception,
+    describe_os_error,
+)
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.control import ControlError
@@ -171,6 +178,12 @@ class _StandIn:
             case "connections":
                 report = messages.parse("Report", arguments or {})
                 messages.send(self._channel, report, descriptors)
+            case "listeners":
+                try:
+                    found = self._sockets.listeners.describe()
+                except OSError as error:
+                    raise ControlError(describe_os_error(error)) from error
+                return messages.OrderDone(0, self._generation, answer=found)
             case "log-level":
                 messages.send(self._channel, messages.parse("LogLevel", arguments or {}))
             case _:

@@ -268,6 +268,7 @@ class Order:
     """An order to the service: from an operator through the monitor, or from a test through a worker.
 
     OrderDone with the same number answers it: ``reload`` when every worker has applied the config;
+    ``listeners`` with ``answer``, which Listeners.describe makes;
     ``connections`` (arguments: those of Report; descriptor: the socket that workers report on) and
     ``log-level`` (arguments: those of LogLevel) when the order has gone to every process;
     ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
@@ -286,6 +287,8 @@ class OrderDone:
     number: int
     generation: int
     error: str = ""
+    answer: dict[str, Any] = field(default_factory=dict)
+    """What was asked for, if the order is a question"""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ listen = _socket.socket.listen
 connect = _socket.socket.connect
 getsockname = _socket.socket.getsockname
 setsockopt = _socket.socket.setsockopt
+getsockopt: Callable[..., bytes] = _socket.socket.getsockopt
 setblocking = _socket.socket.setblocking
 sendmsg = _socket.socket.sendmsg
 recvmsg = _socket.socket.recvmsg

@@ -28,7 +28,7 @@ _CLIENTS = 64
 _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
-_VERBS = "status, config, connections, kick, reload, log-level, scale, restart"
+_VERBS = "status, config, listeners, connections, kick, reload, log-level, scale, restart"
 
 
 class Control:
@@ -88,6 +88,9 @@ class Control:
                     return {"ok": True, **await self._connections(request)}
                 case "kick":
                     return {"ok": True, **await self._kick(request)}
+                case "listeners":
+                    done = await self._orders.give("listeners")
+                    return {"ok": True, **self._status.listeners(done.answer)}
                 case "log-level":
                     return {"ok": True, **await self._log_level(request)}
                 case "restart":

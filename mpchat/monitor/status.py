@@ -64,6 +64,30 @@ class Status:
             "limits": {name: board.total(name, slots) for name in LIMITS},
         }
 
+    def listeners(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return where the service listens, with who accepts clients from each slot's socket.
+
+        ``found`` is what Listeners.describe returns.
+        """
+        queues = found.pop("queues")
+        return found | {"slots": [self._listener(*item) for item in enumerate(queues)]}
+
+    def _listener(self, slot: int, queue: list[int] | None) -> dict[str, Any]:
+        board = self._board
+        helper = board.slot(slot, "helper")
+        waiting, limit = queue or (None, None)
+        return {
+            "slot": slot,
+            "waiting": waiting,
+            "limit": limit,
+            "accepted_by": [
+                {"name": self._name(one), "pid": board.read(one, row, "pid")}
+                for one in (slot, *([helper - 1] if helper else []))
+                for row in range(ROWS)
+                if board.read(one, row, "accepting")
+            ],
+        }
+
     def ready_pids(self) -> set[int]:
         """Return the processes that serve clients."""
         return self._board.ready_pids()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from typing import Any
 
 from mpchat.errors import ExitCode, StartError, describe_os_error
@@ -17,6 +18,10 @@ from mpchat.linux import system
 from mpchat.linux.buffers import UNREAD, UNSENT
 from mpchat.linux.socket_file import PathTaken, SocketFile, listen_at
 
+_INFO_BYTES = 104
+_QUEUE = struct.Struct("=II")
+_QUEUE_AT = 24
+"""In struct tcp_info: of a listening socket, unacked is its queue and sacked the queue's limit."""
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 
@@ -92,6 +97,23 @@ class Listeners:
             raise StartError(text, ExitCode.UNAVAILABLE) from error
         self._backlog = backlog
 
+    def describe(self) -> dict[str, Any]:
+        """Return where the service listens, and how full the queue of each socket is.
+
+        ``queues`` has for each slot the clients that wait and those that may, or None for a Unix socket,
+        of which Linux tells neither.
+
+        Raises:
+            OSError: The system does not tell.
+        """
+        return {
+            "address": self._address or None,
+            "port": self.port or None,
+            "unix_socket": self.unix_path,
+            "backlog": self._backlog,
+            "queues": [None if self.shared else _queue_of(sock) for sock in self.sockets],
+        }
+
     @property
     def shared(self) -> bool:
         """Whether all slots share one socket, so that a slot without a worker needs no helper."""
@@ -134,6 +156,11 @@ class Listeners:
 
     def _where(self, port: int) -> str:
         return f"{self._address} port {port}"
+
+
+def _queue_of(sock: socket.socket) -> list[int]:
+    info = system.getsockopt(sock, socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    return list(_QUEUE.unpack_from(info, _QUEUE_AT))
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

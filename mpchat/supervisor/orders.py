@@ -7,6 +7,9 @@ came with the order.
 
 from __future__ import annotations
 
+from typing import Any
+
+from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
@@ -17,6 +20,7 @@ from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restarting import Restarting
+from mpchat.supervisor.sockets import Sockets
 
 _SHORT = 2000
 """Characters of an error that always fit into the channel, even if each is escaped."""
@@ -41,6 +45,7 @@ class Orders:
         pool: Pool,
         reloading: Reloading,
         restarting: Restarting,
+        sockets: Sockets,
     ) -> None:
         self._log = log
         self._family = family
@@ -49,17 +54,18 @@ class Orders:
         self._pool = pool
         self._reloading = reloading
         self._restarting = restarting
+        self._sockets = sockets
 
     def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
 
-        def answer(error: str) -> None:
+        def answer(error: str, found: dict[str, Any] | None = None) -> None:
             generation = self._editions.generation
             try:
-                child.send(messages.OrderDone(order.number, generation, error))
-            except OSError:
-                # A long error needs a memfd, and the system refuses one: its beginning has to do.
-                short = f"{error[:_SHORT]} … (cut)"
+                child.send(messages.OrderDone(order.number, generation, error, found or {}))
+            except OSError as refusal:
+                # A long answer needs a memfd, and the system refuses one: what fits has to do.
+                short = f"{error[:_SHORT]} … (cut)" if error else f"no answer: {refusal.strerror}"
                 child.send(messages.OrderDone(order.number, generation, short))
 
         match order.verb, order.arguments:
@@ -71,6 +77,8 @@ class Orders:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
                 answer(self._set_level(logger, level, number))
+            case "listeners", _:
+                answer(*self._describe_listeners())
             case "restart", {"slot": int() | None as slot}:
                 self._restarting.ask(slot, answer)
             case "scale", {"count": int(count)}:
@@ -78,6 +86,12 @@ class Orders:
             case _:
                 raise MalformedMessage(f"there is no order {order.verb} {order.arguments}")
         fds.close_all(descriptors)
+
+    def _describe_listeners(self) -> tuple[str, dict[str, Any]]:
+        try:
+            return "", self._sockets.listeners.describe()
+        except OSError as error:
+            return f"the queues of the listening sockets: {describe_os_error(error)}", {}
 
     def _report(self, report: messages.Message, descriptor: int) -> str:
         """Ask all workers for their connections; return why some cannot be asked, or nothing."""

@@ -104,7 +104,14 @@ class Service:
             self._announcer,
         )
         self._orders = Orders(
-            log, family, editions, levels, self._pool, self._reloading, self._restarting
+            log,
+            family,
+            editions,
+            levels,
+            self._pool,
+            self._reloading,
+            self._restarting,
+            self._sockets,
         )
         self.steps = (
             Step("look after the template", self._templates.due, self._tick_template),

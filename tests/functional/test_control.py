@@ -324,6 +324,36 @@ def test_a_watched_status_is_drawn_until_ctrl_c(
 
 
 @pytest.mark.shared_service
+async def test_listeners_tell_who_waits_and_who_accepts(
+    supervisor: Service, control: Control, verb: Verb
+) -> None:
+    slots = control.ask("listeners")["slots"]
+    pids = {worker["slot"]: worker["pid"] for worker in control.workers()}
+    assert {slot["slot"]: slot["accepted_by"][0]["pid"] for slot in slots} == pids
+    frozen = supervisor.pids("worker")
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    clients = [socket.create_connection(("localhost", supervisor.port)) for _ in range(3)]
+    try:
+
+        def waiting() -> int:
+            return sum(slot["waiting"] for slot in control.ask("listeners")["slots"])
+
+        await eventually(lambda: waiting() == 3, "three waiting clients")
+        shown = (await asyncio.to_thread(verb, "listeners")).stdout.splitlines()
+        assert shown[0] == f"listening on [::]:{supervisor.port}, backlog 1024"
+        rows = [line.split() for line in shown[3:]]
+        assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+        assert sum(int(row[1]) for row in rows) == 3
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            client.close()
+    await eventually(lambda: waiting() == 0, "accepted clients")
+
+
+@pytest.mark.shared_service
 def test_the_config_in_force_is_what_was_loaded(
     mpchat: Mpchat, supervisor: Service, service_config_path_temp: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "connect": (e.EAGAIN, e.EACCES),
     "getsockname": (e.ENOBUFS,),
     "setsockopt": (e.ENOMEM, e.ENOPROTOOPT),
+    "getsockopt": (e.ENOBUFS, e.ENOPROTOOPT),
     "sendmsg": (e.EAGAIN, e.ENOMEM, e.ENOBUFS, e.ETOOMANYREFS),
     "recvmsg": (e.EAGAIN, e.ENOMEM),
     "sendto": (e.EAGAIN, e.ENOBUFS, e.ECONNREFUSED),

@@ -107,7 +107,14 @@ class Life:
             assert code in _CODES, f"left with the undocumented code {code}"
             assert self._may_end, f"left with {code}"
             return
-        for step in (self._reload, self._scale, self._crash, self._lose_template, self._restart):
+        for step in (
+            self._reload,
+            self._ask,
+            self._scale,
+            self._crash,
+            self._lose_template,
+            self._restart,
+        ):
             self._before_step(self.service.pid)
             step()
             if self._is_over():
@@ -142,6 +149,9 @@ class Life:
 
     def _reload(self) -> None:
         self._give("reload")
+
+    def _ask(self) -> None:
+        self._give("listeners")
 
     def _scale(self) -> None:
         self._give("scale", count=3)

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from mpchat.cli.tables import connection_lines, serves, status_lines, table, with_rates
+from mpchat.cli.tables import (
+    connection_lines,
+    listener_lines,
+    serves,
+    status_lines,
+    table,
+    with_rates,
+)
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 
 TOTALS_SO_FAR = dict.fromkeys(TOTALS, 3) | {"bytes_received": 123_456_789}
@@ -177,3 +184,27 @@ def test_there_is_no_rate_before_the_second_look_and_after_a_new_start() -> None
         assert rated["workers"][0]["messages_sent"] is None
         lines = list(status_lines(rated, per_second=True))
         assert lines[-2].startswith("messages per second: - in (-/s), - out (-/s);")
+
+
+def test_listeners() -> None:
+    slots = [
+        {
+            "slot": 0,
+            "waiting": 3,
+            "limit": 128,
+            "accepted_by": [{"name": "m/0", "pid": 7}, {"name": "m/1", "pid": 8}],
+        },
+        {"slot": 1, "waiting": None, "limit": None, "accepted_by": []},
+    ]
+    answer = {"address": "::", "port": 80, "unix_socket": None, "backlog": 1024, "slots": slots}
+    assert list(listener_lines(answer)) == [
+        "listening on [::]:80, backlog 1024",
+        "",
+        "SLOT  WAITING  LIMIT  BY       PID",
+        "0           3    128  m/0,m/1  7,8",
+        "1           -      -  -          -",
+    ]
+    answer |= {"address": None, "port": None, "unix_socket": "/run/chat.sock"}
+    assert next(listener_lines(answer)) == "listening on /run/chat.sock, backlog 1024"
+    answer |= {"address": "0.0.0.0", "port": 1, "unix_socket": None}
+    assert next(listener_lines(answer)).startswith("listening on 0.0.0.0:1,")

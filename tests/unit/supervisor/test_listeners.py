@@ -133,3 +133,32 @@ def fill(sock: socket.socket) -> int:
             sent += sock.send(bytes(16 * 1024))
         except BlockingIOError:
             return sent
+
+
+def test_the_queue_of_each_socket_is_told(tmp_path: Path) -> None:
+    listeners = Listeners(plan(), 2)
+    with contextlib.ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(socket.create_connection(("127.0.0.1", listeners.port)))
+        found = listeners.describe()
+        queues = found.pop("queues")
+        assert found == {
+            "address": "127.0.0.1",
+            "port": listeners.port,
+            "unix_socket": None,
+            "backlog": 16,
+        }
+        assert [limit for _waiting, limit in queues] == [16, 16]
+        assert sum(waiting for waiting, _limit in queues) == 3
+    listeners.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        listeners.describe()
+    unix = Listeners(plan(port=None, unix_socket=str(tmp_path / "s")), 2)
+    assert unix.describe() == {
+        "address": None,
+        "port": None,
+        "unix_socket": str(tmp_path / "s"),
+        "backlog": 16,
+        "queues": [None, None],
+    }
+    unix.close()

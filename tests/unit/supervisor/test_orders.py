@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
     editions: Any = SimpleNamespace(generation=1)
     unused: Any = None
     levels: dict[str, str] = {}
-    orders = Orders(log, family, editions, levels, unused, unused, unused)
+    orders = Orders(log, family, editions, levels, unused, unused, unused, unused)
 
     def ask(logger: str, level: str | None) -> str:
         arguments = {"logger": logger, "level": level, "number": 10 if level else None}
@@ -41,6 +42,24 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
 def test_an_order_that_workers_could_not_read_is_nobodys(arguments: dict[str, Any]) -> None:
     unused: Any = None
     family: Any = SimpleNamespace(workers={1: unused})
-    orders = Orders(unused, family, unused, {}, unused, unused, unused)
+    orders = Orders(unused, family, unused, {}, unused, unused, unused, unused)
     with pytest.raises(MalformedMessage):
         orders.take(unused, messages.Order(1, "connections", arguments), [0], 0.0)
+
+
+def test_what_the_system_does_not_tell_is_answered_with_the_reason() -> None:
+    def describe() -> dict[str, Any]:
+        raise OSError(errno.ENOBUFS, "")
+
+    answers: list[messages.OrderDone] = []
+    child: Any = SimpleNamespace(send=answers.append)
+    editions: Any = SimpleNamespace(generation=1)
+    sockets: Any = SimpleNamespace(listeners=SimpleNamespace(describe=describe))
+    unused: Any = None
+    orders = Orders(unused, unused, editions, {}, unused, unused, unused, sockets)
+    orders.take(child, messages.Order(1, "listeners"), [], 0.0)
+    (done,) = answers
+    assert done.error == "the queues of the listening sockets: No buffer space available"
+    sockets.listeners.describe = lambda: {"port": 1}
+    orders.take(child, messages.Order(2, "listeners"), [], 0.0)
+    assert answers[-1] == messages.OrderDone(2, 1, "", {"port": 1})

@@ -2,6 +2,7 @@
 
 Rules. A ticket is signed by a key of the service, belongs to a user, is over after seconds, and is
 accepted once: the first worker of the host that sees it notes that for all (see scoreboard/tickets).
+Times are those of the host's monotonic clock: to set the system's clock makes no ticket valid again.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class TicketAuth(AuthCheckerBase):
     ) -> None:
         super().__init__(options, components)
         self._used = components.host.used_tickets
-        self._clock = components.host.wall_clock
+        self._clock = components.host.clock
         self._tries = tries
 
     def issue(self, identity: Identity) -> str:

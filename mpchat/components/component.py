@@ -198,6 +198,8 @@ class Host(Protocol):
 
     wall_clock: Callable[[], float]
     """Returns seconds since 1970"""
+    clock: Callable[[], float]
+    """Returns seconds that nobody sets, the same in all workers"""
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
 

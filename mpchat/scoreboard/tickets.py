@@ -51,7 +51,9 @@ class UsedTickets:
         self._descriptor = descriptor
 
     def claim(self, number: int, until: int, now: int) -> Claim:
-        """Use a ticket, which is valid until the end of second ``until``; both count from 1970.
+        """Use a ticket, which is valid until the end of second ``until`` of a clock that nobody sets.
+
+        ``now`` is the second that has begun, at least 1.
 
         Raises:
             OSError: The system refuses the lock.

@@ -224,7 +224,9 @@ class _Host:
         self._worker = worker
         self.slot = 0
         self.locks = Locks(worker._scoreboard.descriptor)
-        self.wall_clock = time.time if worker._clock is None else worker._clock.time
+        self.wall_clock, self.clock = time.time, time.monotonic
+        if worker._clock is not None:
+            self.wall_clock = self.clock = worker._clock.time
         self.used_tickets = worker._scoreboard.used_tickets()
 
     async def reload(self) -> int:

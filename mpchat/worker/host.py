@@ -23,7 +23,7 @@ class Host:
         self.locks = Locks(scoreboard.descriptor)
         self._orders = orders
         self._scoreboard = scoreboard
-        self.wall_clock = time.time
+        self.wall_clock, self.clock = time.time, time.monotonic
         self.used_tickets = scoreboard.used_tickets()
 
     async def reload(self) -> int:

@@ -15,8 +15,12 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 class FakeHost:
     """Keeps what it is asked for."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
-        self.wall_clock = wall_clock
+    def __init__(
+        self,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.wall_clock, self.clock = wall_clock, clock
         self.reports: list[Report] = []
         self.slot = 0
         scoreboard = Scoreboard.create()

@@ -31,7 +31,7 @@ ADA = Identity("ada", frozenset({"staff"}), 2e9)
 
 
 def checker(clock: Clock, host: Any = None, **options: Any) -> TicketAuth:
-    components = under_construction("ticket", host=host or FakeHost(clock))
+    components = under_construction("ticket", host=host or FakeHost(clock=clock))
     return TicketAuth(plan(TicketAuth, **options).options, components, 2)
 
 
@@ -56,7 +56,7 @@ async def test_a_ticket_is_for_one_user_once_and_soon() -> None:
     assert await check(found, f"ticket={second}") == ADA
     clock.now += 1
     assert await refusal(found, f"ticket={third}") == (401, "the ticket is over")
-    # The system's clock was set back: what would be valid for longer than any ticket is not.
+    # What would be valid for longer than any ticket is not.
     clock.now -= 60
     assert await refusal(found, f"ticket={third}") == (401, "the ticket is over")
     assert await check(found, "token=x") is None
@@ -110,7 +110,7 @@ def test_another_user_in_a_ticket() -> None:
 async def test_a_full_or_locked_table_refuses(claims: list[Claim], text: str | None) -> None:
     key = FakeHost().used_tickets.key
     table: Any = SimpleNamespace(key=key, claim=lambda *_arguments: claims.pop(0))
-    host = FakeHost(Clock())
+    host = FakeHost(clock=Clock())
     host.used_tickets = table
     found = checker(Clock(), host)
     ticket = found.issue(ADA)

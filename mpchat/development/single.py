@@ -161,6 +161,9 @@ class _StandIn:
         try:
             yield
         finally:
+            for number in (*_ENDING, *_OTHERS):
+                # Nobody is left to act on them, and the process is about to exit.
+                signal.signal(number, signal.SIG_IGN)
             self._loop.call_soon_threadsafe(self._over.set)
             thread.join()
 

@@ -93,6 +93,13 @@ def describe_exception(error: BaseException) -> str:
     return "".join(report.format())
 
 
+def describe_failure(error: BaseException) -> str:
+    """Return the traceback of an exception, or of the author's exception that is behind one of ours."""
+    if isinstance(error, MpchatError) and error.__cause__ is not None:
+        return f"{describe_exception(error.__cause__)}{error}\n"
+    return "".join(traceback.format_exception(error))
+
+
 def _is_caller(file: str) -> bool:
     """Return whether a file belongs to the code that imports or calls an author's module."""
     return file.startswith(("<frozen importlib", _PACKAGE)) or file.endswith(_CALLERS)

@@ -29,9 +29,8 @@ from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.errors import (
     ConfigError,
     ExitCode,
-    MpchatError,
     StartError,
-    describe_exception,
+    describe_failure,
     describe_os_error,
 )
 from mpchat.ipc import messages
@@ -101,14 +100,9 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
                     retires=False,
                 )
             except Exception as error:
-                raise StartError(_reason(error), ExitCode.SOFTWARE) from error
+                text = f"the service has failed\n{describe_failure(error).rstrip()}"
+                raise StartError(text, ExitCode.SOFTWARE) from error
     return ExitCode.OK
-
-
-def _reason(error: Exception) -> str:
-    """Return why the worker has ended, with the traceback of the author's code."""
-    cause = error.__cause__ if isinstance(error, MpchatError) else None
-    return f"{error}\n{describe_exception(cause or error).rstrip()}"
 
 
 def _debug(*arguments: Any, **keywords: Any) -> None:

@@ -13,13 +13,13 @@ import faulthandler
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
 import setproctitle
 
+from mpchat.errors import describe_failure
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.messages import MonitorDescriptors, WorkerDescriptors
@@ -83,9 +83,9 @@ def _child(descriptors: Given, close_in_child: list[int], title: str, body: Body
         setproctitle.setproctitle(title)
         body(channel)
         status = 0
-    except BaseException:  # noqa: BLE001 - the last frame of a process: reported to the supervisor
+    except BaseException as error:  # noqa: BLE001 - the last frame of a process: reported to the supervisor
         # Also SystemExit: nobody asked the process to end.
-        system.write(fault, traceback.format_exc().encode("utf-8", "backslashreplace"))
+        system.write(fault, describe_failure(error).encode("utf-8", "backslashreplace"))
     finally:
         _end(status)
 

@@ -153,8 +153,13 @@ async def test_a_service_that_does_not_start_waits_to_be_mended(
         code.write_text(CHAT)
         port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
         assert await greeting(port) == "FIRST"
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for("generation 2 is applied")
         service.type("\x03")
         assert service.wait() == 0
+    # Ctrl-C reaches the service once.
+    assert "stopping: draining" in service.shown
+    assert "stopping now" not in service.shown
 
 
 DEBUGGED = """
@@ -254,6 +259,6 @@ def test_a_component_that_fails_is_one_traceback(
     )
     assert result.returncode == 70
     assert result.stderr.count("Traceback") == 1
-    assert "component handler-chat failed to start: no database\n" in result.stderr
-    assert result.stderr.endswith("LookupError: no database\n")
+    assert "\nLookupError: no database\n" in result.stderr
+    assert result.stderr.endswith("component handler-chat failed to start: no database\n")
     assert "mpchat/" not in result.stderr

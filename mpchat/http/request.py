@@ -36,7 +36,7 @@ class Query(Mapping[str, str]):
 
 
 class HttpRequest:
-    """A plain HTTP request with its whole body.
+    """A plain HTTP request with its whole body; ``HttpRequest(request)`` reads a handshake likewise.
 
     Attributes:
         method: The method, in upper case.

@@ -39,7 +39,8 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 def escape(text: str) -> str:
     """Escape characters that would end a value or the line, and all other control characters."""
-    return escape_controls(text.replace("\\", "\\\\"))
+    text = text.replace("\\", "\\\\")
+    return text if text.isprintable() else escape_controls(text)
 
 
 def escape_controls(text: str) -> str:

@@ -6,7 +6,7 @@ import logging
 
 from mpchat.loglines.file import DirectLog
 from mpchat.loglines.line import Encode
-from mpchat.logs.records import Origin, fields_of, line_of, own_record, text_of, traceback_of
+from mpchat.logs.records import Origin, fields_of, line_of, own_record, parts_of
 from mpchat.logs.writer import LineQueue, LogWriter
 
 
@@ -40,8 +40,7 @@ class DirectHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line."""
-        fields = fields_of(record, self._origin)
-        self._direct.write(fields, text_of(record), traceback_of(record))
+        self._direct.write(fields_of(record, self._origin), *parts_of(record))
 
     def reopen(self) -> None:
         """Open the file that is now at the path."""

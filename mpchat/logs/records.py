@@ -33,8 +33,7 @@ class Origin:
 
 def line_of(record: logging.LogRecord, origin: Origin, encode: Encode) -> bytes:
     """Return the line of a record."""
-    fields = fields_of(record, origin)
-    return to_line(encode, fields, text_of(record), traceback_of(record))
+    return to_line(encode, fields_of(record, origin), *parts_of(record))
 
 
 def own_record(level: int, text: str) -> logging.LogRecord:
@@ -59,28 +58,20 @@ def fields_of(record: logging.LogRecord, origin: Origin) -> dict[str, str | int]
     return fields
 
 
-def text_of(record: logging.LogRecord) -> str:
-    """Return the message; of a warning of Python, its first line."""
-    text = _message(record)
-    return text.partition("\n")[0] if record.name == _WARNINGS else text
+def parts_of(record: logging.LogRecord) -> tuple[str, str]:
+    """Return the message of a record, and below it the traceback and the stack, as far as it has them.
 
-
-def traceback_of(record: logging.LogRecord) -> str:
-    """Return the traceback and the stack of a record, as far as it has them.
-
-    A warning of Python has lines of source code instead.
+    Below a warning of Python stands its line of source code.
     """
-    if record.name == _WARNINGS:
-        return _message(record).partition("\n")[2].rstrip("\n")
-    traceback = _formatter.formatException(record.exc_info) if record.exc_info else ""
-    if not record.stack_info:
-        return traceback
-    return f"{traceback}\n{record.stack_info}" if traceback else record.stack_info
-
-
-def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
+        text = record.getMessage()
     except Exception as error:  # noqa: BLE001 - an author's arguments may raise anything, and no log line may end a connection
         place = f"{record.pathname}:{record.lineno}"
-        return f"the log call at {place} cannot be formatted: {type(error).__name__}"
+        text = f"the log call at {place} cannot be formatted: {type(error).__name__}"
+    if record.name == _WARNINGS:
+        text, _end, source = text.partition("\n")
+        return text, source.rstrip("\n")
+    below = _formatter.formatException(record.exc_info) if record.exc_info else ""
+    if record.stack_info:
+        below += f"\n{record.stack_info}" if below else record.stack_info
+    return text, below

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Self
 
-from mpchat.logs.records import Origin, fields_of, text_of, traceback_of
+from mpchat.logs.records import Origin, fields_of, parts_of
 from mpchat.testsuite.logs import CaptureLogs, matches
 
 
@@ -44,5 +44,5 @@ class _Recorder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {name: str(value) for name, value in fields_of(record, self._origin).items()}
-        text = "\n".join(filter(None, (text_of(record), traceback_of(record))))
+        text = "\n".join(filter(None, parts_of(record)))
         self._records.append({**fields, "text": text})

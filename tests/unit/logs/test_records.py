@@ -10,7 +10,7 @@ import sys
 
 from mpchat.loglines.line import FORMATS
 from mpchat.logs.connection import CONNECTION
-from mpchat.logs.records import Origin, line_of, text_of, traceback_of
+from mpchat.logs.records import Origin, line_of, parts_of
 
 ORIGIN = Origin("main/0", 3)
 
@@ -68,8 +68,7 @@ def test_the_traceback_and_the_stack_are_part_of_the_text() -> None:
     except KeyError:
         made.exc_info = sys.exc_info()
     made.stack_info = "Stack (most recent call last): …"
-    assert text_of(made) == "the handler failed"
-    assert traceback_of(made) == str(fields(made)["text"]).partition("\n")[2]
+    assert parts_of(made) == ("the handler failed", str(fields(made)["text"]).partition("\n")[2])
     text = str(fields(made)["text"])
     assert text.startswith("the handler failed\nTraceback (most recent call last):\n")
     assert text.endswith("KeyError: 'no such room'\nStack (most recent call last): …")
@@ -78,8 +77,7 @@ def test_the_traceback_and_the_stack_are_part_of_the_text() -> None:
 def test_a_warning_of_python_is_one_line_and_its_source() -> None:
     made = record("%s", "chat.py:3: RuntimeWarning: never awaited\n  self.fail()\n")
     made.name = "py.warnings"
-    assert text_of(made) == "chat.py:3: RuntimeWarning: never awaited"
-    assert traceback_of(made) == "  self.fail()"
+    assert parts_of(made) == ("chat.py:3: RuntimeWarning: never awaited", "  self.fail()")
 
 
 class Unprintable:
@@ -89,6 +87,6 @@ class Unprintable:
 
 def test_a_call_that_cannot_be_formatted_is_told_with_its_place() -> None:
     place = f"the log call at {__file__}:7 cannot be formatted: "
-    assert text_of(record("%d", "x")) == place + "TypeError"
-    assert text_of(record("%s", Unprintable())) == place + "RuntimeError"
-    assert text_of(record(Unprintable())) == place + "RuntimeError"
+    assert parts_of(record("%d", "x")) == (place + "TypeError", "")
+    assert parts_of(record("%s", Unprintable())) == (place + "RuntimeError", "")
+    assert parts_of(record(Unprintable())) == (place + "RuntimeError", "")

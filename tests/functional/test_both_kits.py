@@ -69,7 +69,7 @@ async def test_plain_requests(kit: Kit) -> None:
     answer = await client.get("/chat")
     assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
     answer = await client.post("/ping", json={})
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert (await client.request("GET", "/nowhere", params={"a": "b c"})).status == 404
 
 

@@ -174,6 +174,22 @@ def listeners(as_json: bool, **options: Any) -> None:
 
 @commands.command()
 @operator_options
+def reopen(as_json: bool, **options: Any) -> None:
+    """Open the log files again in every process of a running service; return when all have.
+
+    For log rotation, after the files were moved; SIGUSR1 does the same without waiting. Exits with 1 and
+    the reasons if a process keeps writing to an old file, or has not answered within five seconds.
+    """
+    answer = ask_service("reopen", options)
+    reasons = [*answer["trouble"], *(f"{name} has not answered" for name in answer["silent"])]
+    text = "every process writes to the log files that are at their paths now"
+    print_answer(answer, as_json, lambda _answer: iter([] if reasons else [text]))
+    if reasons:
+        raise ControlError("\n".join(reasons))
+
+
+@commands.command()
+@operator_options
 def reload(as_json: bool, **options: Any) -> None:
     """Reload the dynamic config; return when every worker uses it.
 

@@ -175,6 +175,10 @@ class _StandIn:
             case "connections":
                 report = messages.parse("Report", arguments or {})
                 messages.send(self._channel, report, descriptors)
+            case "reopen":
+                messages.send(self._channel, messages.ReopenLogs(), descriptors)
+                told = {str(os.getpid()): "the service"}
+                return messages.OrderDone(0, self._generation, answer=told)
             case "listeners":
                 try:
                     found = self._sockets.listeners.describe()

@@ -175,7 +175,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class ReopenLogs:
-    """Log files have been moved: open the files that are now at their paths."""
+    """Log files have been moved: open the files that are now at their paths.
+
+    Descriptor, if somebody waits for that: a SOCK_SEQPACKET socket for ``report_reopened``.
+    """
 
 
 @dataclass(frozen=True)
@@ -268,7 +271,8 @@ class Order:
     """An order to the service: from an operator through the monitor, or from a test through a worker.
 
     OrderDone with the same number answers it: ``reload`` when every worker has applied the config;
-    ``listeners`` with ``answer``, which Listeners.describe makes;
+    ``listeners`` with ``answer``, which Listeners.describe makes; ``reopen`` (descriptor: the socket for
+    ReopenLogs) with ``answer``, the names of the processes that were told, by pid;
     ``connections`` (arguments: those of Report; descriptor: the socket that workers report on) and
     ``log-level`` (arguments: those of LogLevel) when the order has gone to every process;
     ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None

@@ -42,11 +42,12 @@ class DirectHandler(logging.Handler):
         """Write the line."""
         self._direct.write(fields_of(record, self._origin), *parts_of(record))
 
-    def reopen(self) -> None:
-        """Open the file that is now at the path."""
+    def reopen(self) -> str | None:
+        """Open the file that is now at the path; return why that failed, or None."""
         trouble = self.file.reopen()
         if trouble is not None:
             self.emit(own_record(logging.ERROR, trouble))
+        return trouble
 
     def close(self) -> None:
         """Close this handler and its file."""

@@ -32,9 +32,9 @@ class WorkerLogs:
     origin: Origin
     levels: Levels = field(default_factory=Levels)
 
-    def reopen(self) -> None:
-        """Open the files that are now at the paths of all loggers; does not wait until that is done."""
-        self.writer.reopen()
+    def reopen(self, done: Callable[[list[str]], None]) -> None:
+        """Open the files that are now at the paths of all loggers; see LogWriter.reopen."""
+        self.writer.reopen(done)
 
 
 @dataclass
@@ -57,10 +57,10 @@ class DirectLogs:
                 text = f"cannot write the log {handler.file.path}: {describe_os_error(error)}"
                 raise StartError(text, ExitCode.CONFIG) from error
 
-    def reopen(self) -> None:
-        """Open the files that are now at the paths of all loggers."""
-        for handler in self.handlers:
-            handler.reopen()
+    def reopen(self) -> list[str]:
+        """Open the files that are now at the paths of all loggers; return why that failed for some."""
+        found = [handler.reopen() for handler in self.handlers]
+        return [trouble for trouble in found if trouble is not None]
 
 
 def set_up_worker(options: LoggingOptions, origin: Origin) -> WorkerLogs:

@@ -104,11 +104,12 @@ class LineQueue:
         self._report_losses()
         return took
 
-    def reopen(self) -> None:
-        """Open the file that is now at the path."""
+    def reopen(self) -> str | None:
+        """Open the file that is now at the path; return why that failed, or None."""
         trouble = self.file.reopen()
         if trouble is not None:
             self._write_own(logging.ERROR, trouble)
+        return trouble
 
     @property
     def has_unreported_losses(self) -> bool:
@@ -165,7 +166,7 @@ class LogWriter:
     def __init__(self, queues: Sequence[LineQueue]) -> None:
         self._queues = queues
         self._asleep = False
-        self._reopen = False
+        self._reopenings: deque[Callable[[list[str]], None]] = deque()
         self._ending = False
         self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="mpchat-log", daemon=True)
@@ -188,9 +189,12 @@ class LogWriter:
             # A busy loop takes back the interpreter's lock before the waking thread can get it.
             time.sleep(_YIELD_SECONDS)
 
-    def reopen(self) -> None:
-        """Have the thread open the files that are now at the paths; does not wait for it."""
-        self._reopen = True
+    def reopen(self, done: Callable[[list[str]], None]) -> None:
+        """Have the thread open the files that are now at the paths; does not wait for it.
+
+        The thread then calls ``done`` with a sentence for each file that it could not open.
+        """
+        self._reopenings.append(done)
         self._wake()
 
     def stop(self) -> None:
@@ -201,10 +205,9 @@ class LogWriter:
 
     def _run(self) -> None:
         while True:
-            if self._reopen:
-                self._reopen = False
-                for queue in self._queues:
-                    queue.reopen()
+            while self._reopenings:
+                found = [queue.reopen() for queue in self._queues]
+                self._reopenings.popleft()([trouble for trouble in found if trouble is not None])
             took = [queue.write() for queue in self._queues]
             if self._ending and not any(queue.lines for queue in self._queues):
                 return
@@ -226,7 +229,7 @@ class LogWriter:
         self._asleep = not gather
         if gather:
             seconds = GATHER_SECONDS
-        elif any(queue.lines for queue in self._queues) or self._ending or self._reopen:
+        elif any(queue.lines for queue in self._queues) or self._ending or self._reopenings:
             # It came before ``_asleep`` was set, so without a wake-up.
             return
         elif any(queue.has_unreported_losses for queue in self._queues):

@@ -20,6 +20,7 @@ from mpchat.ipc.closing import IDENTITY_GONE, check_close
 from mpchat.ipc.control import MAX_REQUEST, ControlError
 from mpchat.ipc.messages import Report
 from mpchat.ipc.orders import OrderGiver
+from mpchat.ipc.reopening import reopen_logs
 from mpchat.ipc.reports import gather_reports
 from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
@@ -28,7 +29,7 @@ _CLIENTS = 64
 _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
-_VERBS = "status, config, listeners, connections, kick, reload, log-level, scale, restart"
+_VERBS = "status, config, listeners, reopen, connections, kick, reload, log-level, scale, restart"
 
 
 class Control:
@@ -93,6 +94,8 @@ class Control:
                     return {"ok": True, **self._status.listeners(done.answer)}
                 case "log-level":
                     return {"ok": True, **await self._log_level(request)}
+                case "reopen":
+                    return {"ok": True, **asdict(await reopen_logs(self._orders))}
                 case "restart":
                     return {"ok": True, **await self._restart(request)}
                 case "scale":

@@ -22,6 +22,7 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkMonitor, MonitorDescriptors
 from mpchat.ipc.orders import Orders
+from mpchat.ipc.reopening import report_reopened
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.socket_file import SocketFile
@@ -120,7 +121,7 @@ async def _serve(
                     case messages.OrderDone():
                         orders.done(message)
                     case messages.ReopenLogs():
-                        logs.reopen()
+                        report_reopened(descriptors, logs.reopen())
                     case messages.LogLevel():
                         logs.levels.order(message.logger, message.level)
         except ChannelClosed as error:

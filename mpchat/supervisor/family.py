@@ -14,7 +14,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import ChannelClosed, MalformedMessage
@@ -66,13 +66,21 @@ class Family:
         """A template or a monitor has ended."""
         self._others.remove(child)
 
-    def reopen_logs(self) -> None:
-        """Tell every process to open its log files again."""
-        self._log.reopen()
+    def reopen_logs(self, descriptors: tuple[int, ...] = ()) -> tuple[str, dict[str, Any]]:
+        """Tell every process to open its log files again, with these descriptors.
+
+        Returns:
+            Why we could not open our own, or nothing; and the names of the told processes by pid.
+
+        Raises:
+            OSError: The system refuses a message; all may be told again.
+        """
+        trouble = self._log.reopen()
         # Also those that are still starting: they may have opened the old files already.
         for child in self:
-            child.send(messages.ReopenLogs())
+            child.send(messages.ReopenLogs(), descriptors)
         self._log.info("every process opens its log files again")
+        return trouble, {str(child.pid): child.name for child in self if child.open and child.pid}
 
     def register(self, poller: select.poll) -> None:
         """Register every channel: for reading, and for writing while something waits to be sent."""

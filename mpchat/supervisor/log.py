@@ -61,11 +61,12 @@ class Log:
         self._ordered = level
         self.level = self._own_level if level is None else level
 
-    def reopen(self) -> None:
-        """Open the log's path again (SIGUSR1)."""
+    def reopen(self) -> str:
+        """Open the log's path again; return why that failed, or nothing."""
         trouble = self._direct.file.reopen()
         if trouble is not None:
             self.error(trouble)
+        return trouble or ""
 
     def debug(self, text: str) -> None:
         self._write("DEBUG", text)

@@ -73,7 +73,9 @@ class Orders:
                 self._reloading.ask(now, answer)
             case "connections", selection if descriptors:
                 answer(self._report(messages.parse("Report", selection), descriptors[0]))
-            case "connections", _:
+            case "reopen", _ if descriptors:
+                answer(*self._family.reopen_logs(tuple(descriptors)))
+            case "connections" | "reopen", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
                 answer(self._set_level(logger, level, number))

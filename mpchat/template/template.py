@@ -26,6 +26,7 @@ from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, descri
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.layout import LAYOUT
+from mpchat.ipc.reopening import report_reopened
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.memfd import read_memfd, sealed_memfd
@@ -126,7 +127,7 @@ class _Template:
                     messages.send(self.channel, messages.Pong())
                 case messages.ReopenLogs():
                     assert self.logs is not None
-                    self.logs.reopen()
+                    report_reopened(descriptors, self.logs.reopen())
                 case _:
                     raise ValueError(f"the supervisor sent {type(message).__name__}")
 

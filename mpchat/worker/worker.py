@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -35,6 +36,7 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkWorker, WorkerDescriptors
 from mpchat.ipc.orders import Orders
+from mpchat.ipc.reopening import report_reopened
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.allocator import Allocator
@@ -312,7 +314,7 @@ class _Worker:
             case messages.OrderDone():
                 self.orders.done(message)
             case messages.ReopenLogs():
-                self.logs.reopen()
+                self.logs.reopen(partial(report_reopened, descriptors))
             case messages.LogLevel():
                 self.logs.levels.order(message.logger, message.level)
             case messages.Retire():

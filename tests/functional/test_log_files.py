@@ -16,6 +16,7 @@ import pytest
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
+from tests.kit.control import Control
 from tests.kit.lines import read_line
 from tests.kit.raw import HANDLERS
 from tests.kit.talk import APP, LINES, WORKERS, Talk, check_lines, talkers
@@ -40,7 +41,7 @@ async def test_eight_processes_write_whole_lines_to_one_file(
     assert len(talk.pids) == WORKERS
 
 
-async def test_rotation_loses_no_line(serve: Serve, service_tmpdir: Path) -> None:
+async def test_rotation_loses_no_line(serve: Serve, service_tmpdir: Path, control: Control) -> None:
     path = service_tmpdir / "own.log"
     with serve(talkers(file_path="own.log"), *APP) as service:
         talk = Talk(service.port)
@@ -48,10 +49,16 @@ async def test_rotation_loses_no_line(serve: Serve, service_tmpdir: Path) -> Non
         async with talk.going_on():
             for number in range(10):
                 moved.append(path.rename(service_tmpdir / f"own.log.{number}"))
-                service.send_signal(signal.SIGUSR1)
-                await eventually(path.exists, "new file")
+                if number % 2:
+                    answer = await asyncio.to_thread(control.ask, "reopen")
+                    # Nobody holds on to what was moved, so its disk space is free once it is removed.
+                    assert held(service, moved) == []
+                    assert (answer["trouble"], answer["silent"]) == ([], [])
+                    assert len(answer["pids"]) == len(service.children())
+                else:
+                    service.send_signal(signal.SIGUSR1)
+                    await eventually(path.exists, "new file")
                 await talk.said(500)
-        # Nobody holds on to what was moved, so its disk space is free once it is removed.
         await eventually(lambda: not held(service, moved), "end of all moved files")
         assert await asyncio.to_thread(service.stop) == 0
     assert check_lines("tskv", [path, *moved]) == (talk.lines, talk.pids)

@@ -152,6 +152,7 @@ class Life:
 
     def _ask(self) -> None:
         self._give("listeners")
+        self._give("reopen")
 
     def _scale(self) -> None:
         self._give("scale", count=3)

@@ -97,7 +97,7 @@ def test_a_process_of_one_thread_writes_at_once_and_its_files_end_with_it(tmp_pa
     logs = set_up_direct(section, Origin("template"))
     logging.getLogger("any").info("one")
     path.rename(tmp_path / "log.1")
-    logs.reopen()
+    assert logs.reopen() == []
     logging.getLogger("any").info("two")
     assert (tmp_path / "log.1").read_text() == "one\n"
     assert path.read_text() == "two\n"
@@ -116,7 +116,8 @@ def test_a_file_that_cannot_be_begun_anew_is_named_in_the_old_one(tmp_path: Path
     logs.open()
     path.rename(tmp_path / "kept")
     (tmp_path / "folder").rmdir()
-    logs.reopen()
+    (trouble,) = logs.reopen()
+    assert trouble.startswith(f"cannot reopen the log {path}: No such file")
     assert f"cannot reopen the log {path}: No such file" in (tmp_path / "kept").read_text()
 
 

@@ -148,10 +148,12 @@ def test_a_failing_disk_is_counted_and_told_once_it_works(tmp_path: Path, start:
         writer.put(log, line(number), urgent=True)
     wait_until(lambda: writer.lost == 3, "three lost lines")
     path.unlink()
-    writer.reopen()
+    trouble: list[list[str]] = []
+    writer.reopen(trouble.append)
     # Nothing more is logged: the losses are told all the same.
     told = b"30 3 log lines were lost: No space left on device\n"
     wait_until(lambda: path.exists() and path.read_bytes() == told, "line about the losses")
+    assert trouble == [[]]
 
 
 def test_a_file_that_cannot_be_begun_anew_is_named_in_the_old_one(
@@ -162,11 +164,11 @@ def test_a_file_that_cannot_be_begun_anew_is_named_in_the_old_one(
     writer = start(queue(path))
     path.rename(tmp_path / "kept")
     (tmp_path / "folder").rmdir()
-    writer.reopen()
-    text = (
-        f"40 cannot reopen the log {path}: No such file or directory; still writing to the old file"
-    )
-    wait_until(lambda: (tmp_path / "kept").read_text() == f"{text}\n", "line about the file")
+    trouble: list[list[str]] = []
+    writer.reopen(trouble.append)
+    text = f"cannot reopen the log {path}: No such file or directory; still writing to the old file"
+    wait_until(lambda: trouble == [[text]], "word about the file")
+    assert (tmp_path / "kept").read_text() == f"40 {text}\n"
 
 
 def test_a_queue_is_crowded_at_each_half_or_at_each_thousand(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,3 +64,27 @@ def test_what_the_system_does_not_tell_is_answered_with_the_reason() -> None:
     sockets.listeners.describe = lambda: {"port": 1}
     orders.take(child, messages.Order(2, "listeners"), [], 0.0)
     assert answers[-1] == messages.OrderDone(2, 1, "", {"port": 1})
+
+
+def test_log_files_are_opened_again_by_every_process_or_the_reason_is_told() -> None:
+    answers: list[messages.OrderDone] = []
+    told: list[tuple[int, ...]] = []
+    child: Any = SimpleNamespace(send=answers.append)
+    editions: Any = SimpleNamespace(generation=1)
+
+    def reopen_logs(descriptors: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+        told.append(descriptors)
+        return "cannot reopen the log x", {"7": "the monitor"}
+
+    family: Any = SimpleNamespace(reopen_logs=reopen_logs)
+    unused: Any = None
+    orders = Orders(unused, family, editions, {}, unused, unused, unused, unused)
+    descriptor = os.dup(0)
+    orders.take(child, messages.Order(1, "reopen"), [descriptor], 0.0)
+    assert told == [(descriptor,)]
+    assert answers == [messages.OrderDone(1, 1, "cannot reopen the log x", {"7": "the monitor"})]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    # The descriptor was lost on its way.
+    orders.take(child, messages.Order(2, "reopen"), [], 0.0)
+    assert answers[-1].error == "the supervisor has no descriptor left for that"

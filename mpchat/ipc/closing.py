@@ -14,6 +14,8 @@ def check_close(code: int, reason: str) -> str:
     """Return why a connection cannot be closed with these, or nothing."""
     if code not in CLOSE_CODES:
         return "expected a code that a Close may have, such as one from 3000 to 4999"
-    if len(reason.encode("utf-8", "surrogatepass")) > MAX_REASON:
-        return f"expected a reason of at most {MAX_REASON} bytes"
-    return ""
+    try:
+        size = len(reason.encode())
+    except UnicodeEncodeError:
+        return "expected a reason that UTF-8 can write"
+    return f"expected a reason of at most {MAX_REASON} bytes" if size > MAX_REASON else ""

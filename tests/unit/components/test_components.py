@@ -181,6 +181,9 @@ def test_the_config_is_the_one_of_now() -> None:
     assert (base.config.generation, base.config[RATE]) == (2, 20)
 
 
+SURROGATE = {"user": "a", "reason": "\ud800"}
+
+
 async def test_connections_are_closed_by_user_or_tag_only() -> None:
     host = FakeHost()
     plans = [Plan(Connections.name, Connections, None)]
@@ -190,7 +193,7 @@ async def test_connections_are_closed_by_user_or_tag_only() -> None:
     assert await connections.find() == [{"user": None}]
     assert await connections.close(user="ada", tag="staff", code=3000, reason="bye") == 1
     assert host.reports == [Report(), Report("ada", "staff", 3000, "bye")]
-    for wrong in ({}, {"user": "a", "code": 1006}, {"tag": "a", "reason": "é" * 62}):
+    for wrong in ({}, {"user": "a", "code": 1006}, {"tag": "a", "reason": "é" * 62}, SURROGATE):
         with pytest.raises(ValueError, match="expected"):
             await connections.close(**wrong)
     assert len(host.reports) == 2

@@ -46,7 +46,8 @@ class Component:
     """Base of components (userver's ComponentBase): derive, set ``name``, append the class to the list.
 
     Each worker builds one object of each class in the list that has a section in the static config.
-    To add options, define a nested class ``Options`` derived from the base's ``Options``.
+    To add options, define a nested class ``Options`` derived from the base's ``Options``. Make a secret a
+    ``SecretStr`` of pydantic: ``mpchat config show`` and tracebacks do not show its value.
 
     Attributes:
         name: The section in the static config. An object has the name under which its class is listed.

@@ -135,14 +135,25 @@ async def test_new_code_comes_slot_by_slot_and_everything_is_new(
     assert supervisor.stop() == 0
 
 
+def threads_in_force(control: Control) -> int:
+    """Return what the monitor answers, whatever the file says."""
+    settings = control.ask("config")["settings"]
+    path = ["components_manager", "task_processors", "main-task-processor", "worker_threads"]
+    (found,) = [one["value"] for one in settings if one["path"] == path]
+    assert isinstance(found, int)
+    return found
+
+
 def test_the_signal_restarts_and_a_changed_static_config_is_used(
     supervisor: Service, service_config_path_temp: Path, control: Control
 ) -> None:
     generation = control.status()["generation"]
     change(service_config_path_temp, "worker_threads: 4", "worker_threads: 5")
+    assert threads_in_force(control) == 4
     supervisor.send_signal(signal.SIGUSR2)
     wait_until(lambda: "\ttext=restarted" in supervisor.stderr(), "restart")
     settled(supervisor, 7)
+    assert threads_in_force(control) == 5
     assert [worker["state"] for worker in control.workers()] == ["ready"] * 5
     assert {worker["generation"] for worker in control.workers()} == {generation + 1}
     assert f"generation {generation + 2}" in supervisor.reload()

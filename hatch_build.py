@@ -2,7 +2,8 @@
 
 Rules. mpchat/compiled.py says what is compiled and where it goes. Without a C compiler the package is
 built all the same, and runs interpreted. Environment variable MPCHAT_COMPILE: 1 makes that an error, 0
-compiles nothing. What is compiled is kept in build/compiled by the digest of all that it is made from.
+compiles nothing. What is compiled is kept in build/compiled by the digest of all that it is made from, as
+is the C code, which all compilers and flags have in common.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sysconfig
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ class Build:
         self._root = root
         self._facts = runpy.run_path(str(root / "mpchat" / "compiled.py"))
         self._package = root / "mpchat"
-        self._kept = root / "build" / "compiled"
+        self._translated = root / "build" / "compiled"
+        self._kept = self._translated
         self._made: dict[str, Path] = {}
         # Cython keeps state for its process.
         self._cython = threading.Lock()
@@ -115,15 +118,17 @@ class Build:
         source = stem.with_suffix(".pyx")
         if not source.exists():
             source = stem.with_suffix(".py")
-        made = self._kept / f"{name}.{self._made_from(source)}{self._facts['SUFFIX']}"
+        digest = self._made_from(source)
+        made = self._kept / f"{name}.{digest}{self._facts['SUFFIX']}"
         if made.exists():
             return made
-        for old in self._kept.glob(f"{name}.*{self._facts['SUFFIX']}"):
-            old.unlink()
-        c_file, partial = self._kept / f"{name}.c", made.with_suffix(".partial")
-        # As a path of the top folder: tracebacks and the names of types come from it.
+        _remove(self._kept.glob(f"{name}.*{self._facts['SUFFIX']}"))
+        c_file, partial = self._translated / f"{name}.{digest}.c", made.with_suffix(".partial")
         with self._cython:
-            _translate(source.relative_to(self._root), c_file, name)
+            if not c_file.exists():
+                _remove(self._translated.glob(f"{name}.*.c"))
+                # As a path of the top folder: tracebacks and the names of types come from it.
+                _translate(source.relative_to(self._root), c_file, name)
         _run([*compiler, str(c_file), "-o", str(partial)], self._root)
         partial.rename(made)
         return made
@@ -133,6 +138,11 @@ class Build:
         types = sorted(self._package.rglob("*.pxd"))
         parts = [file.read_bytes() for file in (source, *types, Path(__file__))]
         return _digest([*parts, importlib.metadata.version("Cython").encode()])
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _digest(parts: list[bytes]) -> str:
@@ -174,14 +184,16 @@ def _translate(source: Path, c_file: Path, name: str) -> None:
     Raises:
         RuntimeError: The source does not compile; Cython has written why to stderr.
     """
+    partial = c_file.with_suffix(".partial")
     done = Main.compile(
         str(source),
         full_module_name=name,
-        output_file=str(c_file),
+        output_file=str(partial),
         compiler_directives=DIRECTIVES,
     )
     if done.num_errors:
         raise RuntimeError(f"{source} does not compile\n{WAY_OUT}")
+    partial.rename(c_file)
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -14,7 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.debian import ENVIRONMENT, SOURCE, Debian
@@ -27,10 +27,10 @@ _BUILD = ("python3-pip", "python3-venv", "python3-dev", "gcc", "libc6-dev")
 class Stage:
     """One stage: a file system, and what RUN and the service find in it."""
 
-    def __init__(self, folder: Path, image: str) -> None:
+    def __init__(self, folder: Path, image: str, variables: Mapping[str, str]) -> None:
         folder.mkdir()
         self.debian = Debian(folder, ["unshare", "chroot"])
-        self.environment = dict(ENVIRONMENT)
+        self.environment = {**ENVIRONMENT, **variables}
         self.last: dict[str, str] = {}
         """The last instruction of each name"""
         build = () if image.endswith("-slim") else _BUILD
@@ -94,11 +94,16 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 
 def build(
-    dockerfile: str, context: Path, folder: Path, requirements: Sequence[Sequence[str]]
+    dockerfile: str,
+    context: Path,
+    folder: Path,
+    requirements: Sequence[Sequence[str]],
+    variables: Mapping[str, str],
 ) -> list[Stage]:
     """Carry out all stages; the last one is the image. Whoever calls closes their Debians.
 
     ``requirements``: lists that pip would fetch, each with the options that it would have.
+    ``variables``: more of the environment of each RUN.
     """
     stages: list[Stage] = []
     names: dict[str, Stage] = {}
@@ -106,7 +111,7 @@ def build(
         match name:
             case "FROM":
                 image, _as, alias = rest.partition(" AS ")
-                stages.append(Stage(folder / str(len(stages)), image))
+                stages.append(Stage(folder / str(len(stages)), image, variables))
                 names[alias] = stages[-1]
                 if not image.endswith("-slim"):
                     for one in requirements:

@@ -153,11 +153,14 @@ def _skip_trailers(data: bytearray, at: int) -> tuple[int, bool]:
     if data.startswith(b"\r\n", at):
         return at + 2, True
     end = data.find(b"\r\n\r\n", at)
-    if (len(data) if end < 0 else end) - at > MAX_TRAILERS:
-        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the trailers are too large")
-    if end < 0:
-        if BARE_END.search(data, at) is not None:
+    is_large = (len(data) if end < 0 else end) - at > MAX_TRAILERS
+    if end < 0 or is_large:
+        # First and within the limit, so that the status does not depend on the pieces.
+        if BARE_END.search(data, at, at + MAX_TRAILERS + 1) is not None:
             raise bad_request("lines end with CR and LF")
+        if is_large:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise HttpError(status, "the trailers are too large")
         return at, False
     if FIELD_LINES.fullmatch(data[at : end + 2].decode("latin-1")) is None:
         raise bad_request("malformed trailer")

@@ -140,6 +140,15 @@ def test_what_is_no_content_has_limits() -> None:
     assert status_of(b"1;" + b"a" * (most + 100)) == 400
     assert status_of(b"0\r\n" + b"X: y\r\n" * (MAX_TRAILERS // 6 + 1)) == 431
     assert status_of(b"0\r\n" + b"X: y\r\n" * (MAX_TRAILERS // 6 + 1) + b"\r\n") == 431
+    # Whichever comes first decides, however the bytes are cut.
+    for trailers, status in (
+        (b"X\n: y" + b"y" * MAX_TRAILERS, 400),
+        (b"X: y" + b"y" * MAX_TRAILERS + b"\n", 431),
+    ):
+        for pieces in ([trailers], [trailers[:100], trailers[100:]]):
+            with pytest.raises(HttpError) as caught:
+                read(b"0\r\n", *pieces)
+            assert caught.value.status == status
 
 
 def test_chunks_are_taken_a_number_at_a_time() -> None:

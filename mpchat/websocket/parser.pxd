@@ -13,7 +13,7 @@ cdef class Parser:
     cdef Budget _budget
     cdef Traffic _counters
     cdef bint _is_dropping, _is_inflating
-    cdef Py_ssize_t _bulk, _large, _max_size
+    cdef Py_ssize_t _bulk, _large, _max_size, _parsed
     cdef tuple _pongs
     cdef public object closed, failure
     cdef public bint has_buffers, has_control, is_bulk, is_over
@@ -30,6 +30,7 @@ cdef class Parser:
         size=Py_ssize_t, first=int, second=int, start=Py_ssize_t, length=Py_ssize_t, is_plain=bint,
     )
     cdef bint _take_whole(self, bytes data, list messages) except -1
+    cdef _keep(self, object data, Py_ssize_t position)
     cdef bint _add(
         self, int first, object data, Py_ssize_t start, Py_ssize_t length, list messages
     ) except -1

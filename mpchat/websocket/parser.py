@@ -74,6 +74,7 @@ class Parser:
         "_is_inflating",
         "_large",
         "_max_size",
+        "_parsed",
         "_partial",
         "_pongs",
         "_replies",
@@ -108,6 +109,8 @@ class Parser:
         self._counters = counters
         self.received = self.received_bytes = 0
         self._backlog: bytes = b""
+        # Bytes at its beginning that were parsed
+        self._parsed = 0
         self._partial: Partial | None = None
         self.is_bulk = self.has_buffers = False
         self._assembly: Assembly | None = None
@@ -128,7 +131,7 @@ class Parser:
     @property
     def unparsed(self) -> int:
         """Bytes that were not looked at yet."""
-        return len(self._backlog)
+        return len(self._backlog) - self._parsed
 
     def take_control(self) -> tuple[bytes, Pongs]:
         """Return Pong frames to send, and pongs that have arrived, once."""
@@ -158,17 +161,20 @@ class Parser:
                     self._check_partial()
                 return False
             data, self._partial = whole, None
-        elif self._backlog:
-            data = self._backlog + data if data else self._backlog
-            self._backlog = b""
+        position = 0
+        if self._backlog:
+            if data:
+                data = self._backlog[self._parsed :] + data
+            else:
+                data, position = self._backlog, self._parsed
+            self._backlog, self._parsed = b"", 0
         least = self._budget.left - most * FRAME
         if self._is_inflating and self._inflate(messages, least):
             # Nothing behind it is looked at before it is whole.
-            self._backlog = bytes(data)
+            self._keep(data, position)
             return True
         if self.is_over:
             return False
-        position = 0
         end = len(data)
         max_size = self._max_size
         received = received_bytes = 0
@@ -177,7 +183,7 @@ class Parser:
         try:
             while end - position >= 2:
                 if left <= 0:
-                    self._backlog = bytes(data[position:])
+                    self._keep(data, position)
                     return True
                 left -= 1
                 if isinstance(data, bytes):
@@ -222,7 +228,7 @@ class Parser:
                     payload = unmask(data, start, length)
                     if self._uncommon(first, payload, received, messages, least):
                         # Others come first.
-                        self._backlog = bytes(data[stop:])
+                        self._keep(data, stop)
                         return True
                     if self.is_over:
                         return False
@@ -233,11 +239,21 @@ class Parser:
                     received_bytes += length
                 position = stop
             if position < end:
-                self._backlog = bytes(data[position:])
+                self._keep(data, position)
             return False
         finally:
             self._budget.left -= (most - left) * FRAME
             self._count(received, received_bytes)
+
+    def _keep(self, data: bytes | memoryview, position: int) -> None:
+        """Leave what is behind ``position`` for the next time.
+
+        It is copied only when half was parsed, so all steps together copy no byte more than twice.
+        """
+        if isinstance(data, bytes) and position < len(data) // 2:
+            self._backlog, self._parsed = data, position
+        else:
+            self._backlog, self._parsed = bytes(data[position:]), 0
 
     def _take_whole(self, data: bytes, messages: list[Message]) -> bool:
         """Take a read that is one small message, as nearly all reads are; return whether it was.
@@ -302,6 +318,11 @@ class Parser:
             return b""
         self._partial = None
         return whole
+
+    def forget(self) -> None:
+        """Drop what was not parsed: it is not wanted any more."""
+        self._backlog, self._parsed = b"", 0
+        self._partial = None
 
     def _check_partial(self) -> None:
         if self._partial is not None and self._partial.has_wrong_text():
@@ -426,7 +447,9 @@ class Parser:
                 return None
         partial, inflater = self._partial, self._inflater
         return {
-            "unparsed": bytes(partial.arrived) if partial is not None else self._backlog,
+            "unparsed": bytes(partial.arrived)
+            if partial is not None
+            else self._backlog[self._parsed :],
             "message": message,
             "is_inflating": self._is_inflating,
             "window": inflater.window if inflater is not None else b"",
@@ -439,7 +462,7 @@ class Parser:
 
     def continue_from(self, state: State) -> bool:
         """Go on where another parser has left off; return whether ``feed`` has to be called at once."""
-        self._backlog = state["unparsed"]
+        self._backlog, self._parsed = state["unparsed"], 0
         if self._inflater is not None:
             self._inflater.window = state["window"]
         if state["message"] is not None:

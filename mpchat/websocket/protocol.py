@@ -207,7 +207,7 @@ class WebSocketProtocol(TimedLife):
 
     def stop_reading(self) -> None:
         """Line up: the worker keeps too many bytes that it has read."""
-        if self.phase is not LOST:
+        if self.phase < LINGERING:
             self._wait_in_line()
 
     def serve(self) -> None:
@@ -229,7 +229,8 @@ class WebSocketProtocol(TimedLife):
                 incoming.resume(callback)
             elif callback is not None:
                 self.caught_up()
-        if self.turn.is_full:
+        # What a lingering one sends is dropped, and its end of file is awaited.
+        if self.turn.is_full and self.phase < LINGERING:
             self._wait_in_line()
         self._set_reading()
         if self.is_reading and self.parser.has_buffers:
@@ -256,6 +257,8 @@ class WebSocketProtocol(TimedLife):
         incoming.more = parser.feed(b"", incoming.messages, turn.max_frames)
         if parser.has_control:
             self._on_control()
+        if self._limits is not None:
+            self._judge_messages(self._limits)
         if turn.left < turn.mark:
             turn.look()
 
@@ -371,6 +374,7 @@ class WebSocketProtocol(TimedLife):
     def _half_close(self) -> None:
         """Send no more, and read to the client's end of file."""
         self.incoming.forget_unparsed()
+        self.parser.forget()
         if self.transport.is_closing():
             return
         if self._has_eof:

@@ -320,6 +320,30 @@ async def test_what_is_read_and_not_parsed_has_a_limit_in_a_worker(
     await until(lambda: taken.total() == 60 * 120_004)
 
 
+@on_uvloop
+async def test_who_is_ended_by_a_limit_holds_up_nobody(worker: Worker) -> None:
+    worker.go_by(replace(THRESHOLDS, max_kept_bytes=MIB))
+    options = {"max-messages-per-second": 100}
+    floods = [await worker.connect(echo, **options) for _ in range(80)]
+    honest, _protocol = await worker.connect(echo, **options)
+    fragments = frame(BINARY, b"x") + 8_000 * frame(0, b"x")
+    loop = asyncio.get_running_loop()
+    # More than the limit, and nobody reads on before it is half as much.
+    worker.turn.left = 0
+    for client, _protocol in floods:
+        assert client.send(fragments) == len(fragments)
+    await until(lambda: worker.turn.is_full)
+    await loop.sock_sendall(honest, SMALL)
+    assert await loop.sock_recv(honest, 100) == b"\x82\x04" + bytes(4)
+    await until(lambda: worker.limits["max-messages-per-second"] == len(floods))
+    # Each was ended at its next few frames, and what came behind them was dropped.
+    assert all(protocol.parser.fragments < 1_000 for _client, protocol in floods)
+    assert worker.turn.kept == 0
+    for client, _protocol in floods:
+        client.close()
+    await until(lambda: worker.counters.connections == 1)
+
+
 async def test_clients_are_accepted_within_the_budget() -> None:
     turn = made_turn()
     accepted: list[Accepted] = []

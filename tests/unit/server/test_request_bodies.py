@@ -16,6 +16,7 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.body import CHUNKS_AT_A_TIME
 from mpchat.http.request import HttpRequest
 from mpchat.http.responses import response
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.websocket.thresholds import Thresholds
 from tests.unit.server.test_protocol import made, serve
 from tests.unit.websocket.rig import Worker, on_uvloop, until
@@ -213,3 +214,46 @@ async def test_tiny_chunks_take_no_more_than_their_turn(worker: Worker) -> None:
         assert await answer == (200, {"size": 10 * CHUNKS_AT_A_TIME})
         # Others had their turn while so much of it was decoded.
         assert len(sizes) > 4
+
+
+@on_uvloop
+async def test_a_worker_that_ends_answers_what_has_begun(worker: Worker) -> None:
+    handler = count()
+    async with (
+        serve(worker, more=[handler]) as (server, address),
+        connect(address) as asked,
+        connect(address) as sending,
+        connect(address) as idle,
+    ):
+        asked.send(sized(3) + b"abc")
+        sending.send(sized(3) + b"a")
+        idle.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await idle.answer())[0] == 200
+        await until(lambda: server.services.bodies.held == 4)
+        ending = asyncio.create_task(server.drain.retire(1012, 0.0, 30.0))
+        assert await idle.reader.read() == b""
+        sending.send(b"bc")
+        await until(lambda: handler.asked == 2)
+        handler.may_answer.set()
+        for client in (asked, sending):
+            assert await client.answer() == (200, {"size": 3})
+            # It was the last answer.
+            assert await client.reader.read() == b""
+            client.writer.close()
+        idle.writer.close()
+        await ending
+
+
+@on_uvloop
+async def test_what_has_no_answer_by_the_deadline_is_cut_off(worker: Worker) -> None:
+    handler = count(max_requests_in_flight=1)
+    board = Scoreboard.create()
+    async with serve(worker, board=board, more=[handler]) as (server, address):
+        async with connect(address) as client:
+            client.send(sized(3) + b"abc")
+            await until(lambda: handler.asked == 1)
+            assert board.handler_connections(2, 1) == 1
+            await server.drain.retire(1012, 0.0, 0.05)
+            assert await client.reader.read() == b""
+        await until(lambda: board.handler_connections(2, 1) == 0)
+        assert server.services.bodies.held == 0

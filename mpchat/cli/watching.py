@@ -31,7 +31,8 @@ class Watched:
         self._ask = ask
         self._clock = clock
         self._before: dict[str, Any] | None = None
-        self._at = 0.0
+        self._at: float | None = None
+        """When it last answered"""
 
     def lines(self, width: int | None) -> Iterable[str]:
         """Return the lines of the status as it is now.
@@ -42,12 +43,13 @@ class Watched:
         try:
             answer = self._ask()
         except ControlError as error:
-            if not self._at:
+            if self._at is None:
                 raise
             self._before = None
             return textwrap.wrap(str(error), width or len(str(error)))
         now = self._clock()
-        rated = with_rates(answer, self._before, now - self._at)
+        seconds = 0.0 if self._at is None else now - self._at
+        rated = with_rates(answer, self._before, seconds)
         self._before, self._at = answer, now
         return status_lines(rated, width, per_second=True)
 

@@ -69,8 +69,8 @@ class Status:
 
         ``found`` is what Listeners.describe returns.
         """
-        queues = found.pop("queues")
-        return found | {"slots": [self._listener(*item) for item in enumerate(queues)]}
+        slots = [self._listener(slot, queue) for slot, queue in enumerate(found["queues"])]
+        return {name: value for name, value in found.items() if name != "queues"} | {"slots": slots}
 
     def _listener(self, slot: int, queue: list[int] | None) -> dict[str, Any]:
         board = self._board

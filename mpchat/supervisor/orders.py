@@ -1,8 +1,8 @@
 """Orders that children pass on: from operators at the monitor, from tests-control in a worker.
 
 Rules. A reload is answered when it is applied everywhere, scaling when the workers are ready, any other
-order when every process was told. Lists do not pass through here: workers write them into the socket that
-came with the order.
+order when every process was told. What other processes answer does not pass through here: they write it
+into the socket that came with the order.
 """
 
 from __future__ import annotations

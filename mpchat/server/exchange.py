@@ -136,7 +136,8 @@ class Exchange:
                 return self._upgrade(handler, context)
             if isinstance(handler, HttpHandlerBase):
                 reason = services.admission.admit_request(handler)
-                self._check_limits(reason, HTTPStatus.TOO_MANY_REQUESTS)
+                if reason is not None:
+                    raise self._beyond_limit(reason, HTTPStatus.TOO_MANY_REQUESTS)
         except HttpError as error:
             keep = head.keep_alive and error.status != HTTPStatus.BAD_REQUEST
             self._respond(handler, refusal(error), keep=keep, reason=error.text)
@@ -203,10 +204,10 @@ class Exchange:
             self._services.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
 
-    def _check_limits(self, reason: str | None, status: HTTPStatus) -> None:
-        if reason is not None:
-            self._services.shared.counters.refused += 1
-            raise HttpError(status, reason)
+    def _beyond_limit(self, reason: str, status: HTTPStatus) -> HttpError:
+        """Count a refusal, and return it."""
+        self._services.shared.counters.refused += 1
+        return HttpError(status, reason)
 
     def _upgrade(self, handler: WebsocketHandlerBase, context: Context) -> Work | None:
         """Answer a valid handshake, after the handler's hook if it has one."""
@@ -214,7 +215,8 @@ class Exchange:
         services.shared.turn.charge(HANDSHAKE)
         agreed = agree(services.negotiators[handler.name], self._head.fields)
         reason = services.admission.admit(handler, self._requester.client)
-        self._check_limits(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        if reason is not None:
+            raise self._beyond_limit(reason, HTTPStatus.SERVICE_UNAVAILABLE)
         if handler.checkers or _has_hook(handler):
             return self._ask(handler, context, agreed)
         if not self._switch(handler, context, agreed):
@@ -276,7 +278,8 @@ class Exchange:
         user = context.user
         if user is not None:
             reason = self._services.admission.admit_user(handler, user)
-            self._check_limits(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+            if reason is not None:
+                raise self._beyond_limit(reason, HTTPStatus.SERVICE_UNAVAILABLE)
         return user
 
     def _switch(

@@ -137,7 +137,7 @@ class Component:
         restart and a reload, which a mistake prevents.
 
         Raises:
-            ConfigError: The mistakes.
+            ValueError, OSError: What is wrong, and in which file; the component's name comes before it.
         """
 
     async def start(self) -> None:

@@ -86,7 +86,7 @@ class Sources:
 
 
 def load_dynamic(service: Service) -> fallback.Loaded:
-    """Read and validate the dynamic config files as they are now.
+    """Read and validate the dynamic config files as they are now, and have components check theirs.
 
     Raises:
         ConfigError: All mistakes of all files.
@@ -98,6 +98,13 @@ def load_dynamic(service: Service) -> fallback.Loaded:
             layers.append(json_file.read_json(fallback.read_file(path), path))
         except ConfigError as error:
             problems += error.problems
+    for plan in service.components:
+        try:
+            plan.cls.check_files(plan.options)
+        except ConfigError as error:
+            problems += error.problems
+        except (OSError, ValueError) as error:
+            problems.append(Problem(plan.name, 0, 0, "", str(error)))
     try:
         loaded = fallback.load(layers, service.keys, service.known_variables)
     except ConfigError as error:
@@ -167,24 +174,7 @@ def check(files: ConfigFiles, components: ComponentList) -> list[str]:
         ConfigError: All mistakes of all files.
     """
     service = load_service(files, components, Sources())
-    check_files(service)
     return [*service.warnings, *load_dynamic(service).warnings]
-
-
-def check_files(service: Service) -> None:
-    """Have each component check the files that its options name.
-
-    Raises:
-        ConfigError: All mistakes of all files.
-    """
-    problems: list[Problem] = []
-    for plan in service.components:
-        try:
-            plan.cls.check_files(plan.options)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
 
 
 class _Loader:

@@ -37,7 +37,7 @@ from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
 from mpchat.supervisor.timing import Timing
 from mpchat.template.forking import fork_child
-from mpchat.template.loading import Sources, check_files, load_dynamic
+from mpchat.template.loading import Sources, load_dynamic
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
@@ -95,7 +95,6 @@ class _Template:
             limit = 0.0
             warnings = list(service.warnings)
             if not descriptors:
-                check_files(service)
                 memfd, limit, more = _load_dynamic(service)
                 answers.append(memfd)
                 warnings += more
@@ -198,7 +197,6 @@ class _Template:
     def _reload(self) -> None:
         assert self.service is not None
         try:
-            check_files(self.service)
             memfd, limit, warnings = _load_dynamic(self.service)
         except ConfigError as error:
             messages.send(self.channel, messages.ReloadFailed(str(error)))

@@ -174,3 +174,26 @@ def test_files_that_options_name_are_checked(tmp_path: Path) -> None:
         check(ConfigFiles(str(path)), components)
     (tmp_path / "tokens.json").write_text('{"ada": {"tokens": ["a"]}}')
     assert check(ConfigFiles(str(path)), components) == []
+
+
+class Users(Component):
+    name = "users"
+
+    class Options(Component.Options):
+        path: ConfigPath
+
+    @classmethod
+    def check_files(cls, options: Any) -> None:
+        if not Path(options.path).read_text():
+            raise ValueError(f"{options.path}: nobody is in it")
+
+
+def test_an_authors_check_says_what_is_wrong_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{CONFIG}        users: {{path: users.txt}}\n")
+    components = default_component_list().append(Users)
+    with pytest.raises(ConfigError, match=r"^users: .*No such file or directory: '.*users\.txt'$"):
+        check(ConfigFiles(str(path)), components)
+    (tmp_path / "users.txt").touch()
+    with pytest.raises(ConfigError, match=r"^users: .*users\.txt: nobody is in it$"):
+        check(ConfigFiles(str(path)), components)

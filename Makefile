@@ -166,7 +166,7 @@ bench-distribution: $(VENV)/.bench
 # .json. A million takes an hour on two cores, and nearly all of 24 GiB: FLOOR of them, by default 3, stay available.
 bench-idle: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.idle --most $(or $(MOST),1000000) --floor $(or $(FLOOR),3) \
-		--seconds 75 --settle 30 --write ../docs
+		--seconds 50 --settle 15 --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

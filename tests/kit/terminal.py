@@ -27,9 +27,10 @@ class OnTerminal:
     ) -> None:
         self._master, slave = pty.openpty()
         inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-        # setsid replaces itself by the command, so that the pid is the command's.
+        # Both replace themselves by the command, so that the pid is the command's. A background job of a
+        # shell, which the tests may be, ignores Ctrl-C; a command on a terminal does not.
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command],
+            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
             cwd=folder,
             stdin=slave,
             stdout=slave,
@@ -58,9 +59,15 @@ class OnTerminal:
         return found
 
     def wait(self) -> int:
-        """Wait for its end, and return its exit code."""
+        """Wait for its end, and return its exit code.
+
+        Raises:
+            TimeoutError: It goes on.
+        """
+        end = time.monotonic() + DEADLINE
         while self._read():
-            pass
+            if time.monotonic() > end:
+                raise TimeoutError(f"it goes on:\n{self.shown}")
         return self.process.wait(DEADLINE)
 
     def __enter__(self) -> Self:

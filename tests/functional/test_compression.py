@@ -105,7 +105,7 @@ OFFERS: list[tuple[list[str], str | None]] = [
     ),
     (
         ["permessage-deflate; server_max_window_bits=15; client_max_window_bits=15"],
-        "permessage-deflate; client_max_window_bits=12",
+        "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12",
     ),
     # Some compressors of ours could not keep to 256 bytes; a client's we can read.
     (["permessage-deflate; server_max_window_bits=8"], None),

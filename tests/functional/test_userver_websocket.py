@@ -284,4 +284,5 @@ async def test_a_time_that_is_none(service: Service) -> None:
     for value in ("now", 7, ["2026-06-30T10:40:13+0000"]):
         answer = await client.post("/tests/control", {"mock_now": value})
         assert answer.status == 400
-        assert answer.text.startswith("mock_now: expected a time such as 2026-06-30T12:00")
+        message = answer.json()["message"]
+        assert message.startswith("mock_now: expected a time such as 2026-06-30T12:00")

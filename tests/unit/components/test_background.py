@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
-import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,6 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.scoreboard.locks import Lock, Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 from tests.kit.host import FakeHost
-from tests.kit.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -207,52 +208,55 @@ async def test_a_task_that_returns_is_not_run_again() -> None:
     assert runs == 1
 
 
+OTHER_WORKER = """
+import sys
+from mpchat.scoreboard.locks import Locks
+
+print(Locks(int(sys.argv[1])).make("worker/wait").take(), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def other_worker(descriptor: int) -> Iterator[bool]:
+    """Another process tries to take the lock: yield whether it has it, until it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER_WORKER, str(descriptor)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[descriptor],
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline() == "True\n"
+        finally:
+            process.kill()
+
+
 async def test_a_task_of_the_service_runs_in_one_worker_at_a_time() -> None:
     scoreboard = Scoreboard.create()
-    child = fork_holder(scoreboard.descriptor)
     begun = asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+
     background = Background(lock_pause=0.001)
     lock = Locks(scoreboard.descriptor).make("worker/wait")
-    try:
-        await eventually(lambda: not can_be_taken(scoreboard.descriptor), "the other's lock")
-
-        async def run() -> None:
-            begun.set()
-
+    with other_worker(scoreboard.descriptor) as holds:
+        assert holds
         background.spawn(run, "wait", logging.getLogger("test"), restart=False, lock=lock)
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert not begun.is_set()
-    finally:
-        kill(child)
     await asyncio.wait_for(begun.wait(), 10)
     # It is kept until the component has ended, also when the task is over.
-    assert not can_be_taken(scoreboard.descriptor)
+    with other_worker(scoreboard.descriptor) as holds:
+        assert not holds
     await background.stop()
-    assert can_be_taken(scoreboard.descriptor)
+    with other_worker(scoreboard.descriptor) as holds:
+        assert holds
     scoreboard.close()
-
-
-def fork_holder(descriptor: int) -> int:
-    """Fork a process that holds the lock until it is killed."""
-    child = os.fork()
-    if child == 0:
-        Locks(descriptor).make("worker/wait").take()
-        signal.pause()
-    return child
-
-
-def kill(child: int) -> None:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-
-
-def can_be_taken(descriptor: int) -> bool:
-    """Whether another process gets the lock."""
-    child = os.fork()
-    if child == 0:
-        os._exit(not Locks(descriptor).make("worker/wait").take())
-    return os.waitpid(child, 0)[1] == 0
 
 
 async def test_a_lock_that_the_system_refuses_is_logged_once_and_tried_again(

@@ -91,6 +91,16 @@ def processes(service: Service) -> dict[str, int]:
     return found
 
 
+def by_age(pids: list[int]) -> list[int]:
+    """Return processes, the oldest first: after the largest pid the system begins again."""
+
+    def started(pid: int) -> int:
+        """Return when, in ticks since the system's start (proc(5))."""
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+    return sorted(pids, key=lambda pid: (started(pid), pid))
+
+
 async def versions(client: WebsocketClient) -> set[str]:
     """Return what workers answer, asked so often that all are."""
 
@@ -325,7 +335,7 @@ def open_gate(service: Service) -> None:
 
 
 def newest(service: Service, title: str) -> int:
-    return max(service.pids(title))
+    return by_age(service.pids(title))[-1]
 
 
 def test_a_reload_waits_for_the_end_of_a_restart(supervisor: Service, gated: End) -> None:
@@ -437,7 +447,7 @@ def test_the_old_template_and_the_monitor_may_be_killed(
     supervisor: Service, gated: End, control: Control
 ) -> None:
     before = supervisor.pids("template")
-    os.kill(min(before), signal.SIGKILL)
+    os.kill(by_age(before)[0], signal.SIGKILL)
     wait_until(lambda: len({*supervisor.pids("template"), *before}) == 3, "another old template")
     victim = supervisor.pids("monitor")[0]
     os.kill(victim, signal.SIGKILL)
@@ -453,7 +463,7 @@ def test_the_old_template_and_the_monitor_may_be_killed(
 def test_an_old_worker_may_be_killed_before_its_slot_has_moved(
     supervisor: Service, gated: End
 ) -> None:
-    for pid in sorted(supervisor.pids("worker"))[:4]:
+    for pid in by_age(supervisor.pids("worker"))[:4]:
         os.kill(pid, signal.SIGKILL)
     open_gate(supervisor)
     assert gated() is None
@@ -473,7 +483,7 @@ async def test_the_control_socket_stays_reachable(supervisor: Service, control: 
 async def test_a_worker_that_was_stopped_by_hand_during_a_restart(
     supervisor: Service, gated: End
 ) -> None:
-    os.kill(min(supervisor.pids("worker")), signal.SIGTERM)
+    os.kill(by_age(supervisor.pids("worker"))[0], signal.SIGTERM)
     open_gate(supervisor)
     assert await asyncio.to_thread(gated) is None
     await asyncio.to_thread(settled, supervisor)

@@ -14,6 +14,8 @@ WITHOUT = "MPCHAT_CHAOS_WITHOUT"
 
 _OWN_SOCKETS = """
 for source in sources:
+    if self._spare is None and _is_inbox(source):
+        self._spare = Spare()
     if source.family != socket.AF_UNIX:
         own = socket.socket(source.family)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,6 +71,8 @@ MEASURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "Acceptor.add",
             """
 for source in sources:
+    if self._spare is None and _is_inbox(source):
+        self._spare = Spare()
     source.setblocking(False)
     self._sources[source] = self._take_from(source)
     self._loop.add_reader(source.fileno(), self._on_readable, source)

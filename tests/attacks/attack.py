@@ -239,7 +239,8 @@ def _attack(victim: Attacked, attack: Attack, scale: Scale) -> tuple[Phase, dict
     begun = time.monotonic()
     opening = scale.attackers / scale.seconds * 4
     back = 3.0 if scale.timed else 0.1
-    plan = Plan(victim.service.port, attack.kind, scale.attackers, opening, back)
+    port = victim.service.port
+    plan = Plan(port, attack.kind, scale.attackers, opening, back, yields=scale.timed)
     with closing(Crowd("attackers", plan.to_argument())) as attackers:
         time.sleep(max(0.0, begun + scale.seconds - time.monotonic()))
         wait_until(

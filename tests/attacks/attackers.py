@@ -1,8 +1,9 @@
 """Attackers in a process of their own: ``python -m tests.attacks.attackers PLAN``.
 
 Each opens a connection, does what the plan says, and comes back a few seconds after it has been turned
-away or ended. They end with standard input; what became of them goes to standard output. They run when
-nobody else wants to: attackers bring cores of their own, and here would take those of whom they attack.
+away or ended. They end with standard input; what became of them goes to standard output. Where times are
+measured, they run when nobody else wants to: attackers bring cores of their own, and here would take
+those of whom they attack.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import resource
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -58,6 +58,7 @@ class Plan:
         kind: One of KINDS; ``count`` attackers do it.
         opening: New connections a second, at first.
         back: Mean seconds after which one comes back.
+        yields: Whether they run only while a core is idle, which may be never on a busy machine.
     """
 
     port: int
@@ -65,6 +66,7 @@ class Plan:
     count: int
     opening: float
     back: float = 3.0
+    yields: bool = True
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -201,15 +203,16 @@ async def _main(plan: Plan) -> dict[str, int]:
     return ends
 
 
-def run(main: Callable[[], None]) -> None:
-    """Have room for as many sockets as the system allows, and the cores when they are idle."""
+def _run(plan: Plan) -> dict[str, int]:
+    """Have room for as many sockets as the system allows."""
     # After a collection all that they should have done meanwhile would come at once.
     gc.disable()
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    main()
+    if plan.yields:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    return uvloop.run(_main(plan))
 
 
 if __name__ == "__main__":
-    run(lambda: print(json.dumps(uvloop.run(_main(Plan(**json.loads(sys.argv[1])))))))
+    print(json.dumps(_run(Plan(**json.loads(sys.argv[1])))))

@@ -65,8 +65,8 @@ class Plan:
     kind: str
     count: int
     opening: float
-    back: float = 3.0
-    yields: bool = True
+    back: float
+    yields: bool
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))

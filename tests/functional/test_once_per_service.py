@@ -81,7 +81,7 @@ async def test_never_two_run_and_one_is_soon_back(
         # It may begin again in old workers before it begins in a new one.
         wait_until(lambda: runs_in(control.ready() - old), "a start in a new worker")
         control.ask("scale", count=1)
-        # It answers as soon as the others drain.
+        # The order is answered as soon as the others drain.
         wait_until(lambda: len(control.ready()) == 1, "an end of the others")
         (last,) = control.ready()
         wait_until(lambda: runs_in({last}), "a start in the last worker")

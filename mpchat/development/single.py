@@ -4,6 +4,10 @@ Rules. There is no supervisor, template or monitor. A thread stands in for them 
 worker's channel: it announces the service, turns signals into messages, and answers the control socket.
 Orders that one worker can carry out are carried out; all others are refused by name. A debugger holds the
 main thread and nothing else, and nobody minds how long.
+
+The thread hears of signals by the wake-up descriptor, which C code writes to. A handler in Python would
+run in the main thread only, and not before that turns: what is typed just before a debugger waits for a
+line, or what the kernel hands to another thread, does not end that wait.
 """
 
 from __future__ import annotations
@@ -97,7 +101,7 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
                     snapshot,
                     timing.heartbeat,
                     start_limit=PATIENCE,
-                    retires=False,
+                    take_signals=stand_in.take_signals,
                 )
             except Exception as error:
                 text = f"the service has failed\n{describe_failure(error).rstrip()}"
@@ -144,13 +148,20 @@ class _StandIn:
         self._tasks: set[asyncio.Task[None]] = set()
         self._terminal = _terminal_settings()
         self._manager = ServiceManager(os.environ)
+        self._signals, self._wake_up = socket.socketpair()
+        for end in (self._signals, self._wake_up):
+            end.setblocking(False)
+        self._loop.add_reader(self._signals, self._on_signals)
+        self._heard_before: list[int] = []
+        """Wake-up descriptors of those who heard of signals before us, and hear of them from us"""
 
     @contextlib.contextmanager
     def standing_in(self) -> Iterator[None]:
         """Stand in while the block runs, which is the worker; signals are ours."""
         thread = threading.Thread(target=self._run, name="stand-in", daemon=True)
         for number in (*_ENDING, *_OTHERS):
-            signal.signal(number, self._record)
+            signal.signal(number, _leave_to_the_thread)
+        self.take_signals()
         thread.start()
         try:
             yield
@@ -158,8 +169,20 @@ class _StandIn:
             for number in (*_ENDING, *_OTHERS):
                 # Nobody is left to act on them, and the process is about to exit.
                 signal.signal(number, signal.SIG_IGN)
+            signal.set_wakeup_fd(-1)
             self._loop.call_soon_threadsafe(self._over.set)
             thread.join()
+            for end in (self._signals, self._wake_up):
+                end.close()
+            for other in self._heard_before:
+                os.close(other)
+
+    def take_signals(self) -> None:
+        """Hear of signals from now on; an event loop that did so goes on to, by us."""
+        before = signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
+        if before not in {-1, self._wake_up.fileno()}:
+            # A copy: the loop closes its own, and another file could have that number then.
+            self._heard_before.append(os.dup(before))
 
     async def give(
         self, verb: str, *descriptors: int, arguments: dict[str, Any] | None = None
@@ -190,9 +213,6 @@ class _StandIn:
             case _:
                 raise ControlError(_refusal(verb))
         return messages.OrderDone(0, self._generation)
-
-    def _record(self, number: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._on_signal, signal.Signals(number))
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -282,6 +302,16 @@ class _StandIn:
 
     # Signals
 
+    def _on_signals(self) -> None:
+        numbers = self._signals.recv(4096)
+        for other in self._heard_before:
+            with contextlib.suppress(OSError):
+                os.write(other, numbers)
+        for number in numbers:
+            # An author's code may have taken one for itself.
+            if signal.getsignal(number) is _leave_to_the_thread:
+                self._on_signal(signal.Signals(number))
+
     def _on_signal(self, number: signal.Signals) -> None:
         match number:
             case signal.SIGINT | signal.SIGTERM:
@@ -340,6 +370,10 @@ class _StandIn:
 
 
 _HELD = "is it held by a debugger?"
+
+
+def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:
+    return
 
 
 def _refusal(verb: str) -> str:

@@ -95,12 +95,12 @@ def run_worker(
     heartbeat: float,
     *,
     start_limit: float = START_LIMIT,
-    retires: bool = True,
+    take_signals: Callable[[], None] | None = None,
 ) -> None:
     """Run a worker until it has ended; the caller has forked and set the title.
 
-    A component may take ``start_limit`` seconds to start. With ``retires``, SIGTERM is for this worker
-    alone.
+    A component may take ``start_limit`` seconds to start. ``take_signals`` is called in the running loop,
+    which has just taken their wake-up descriptor; without it, SIGTERM is for this worker alone.
     """
     grow_descriptor_table(descriptors.scoreboard)
     allocator = Allocator()
@@ -129,8 +129,10 @@ def run_worker(
             loop,
         )
         prepare_forks(lambda: worker.held(sockets, own), sockets)
-        if retires:
+        if take_signals is None:
             loop.add_signal_handler(signal.SIGTERM, worker.retire)
+        else:
+            loop.call_soon(take_signals)
         loop.run_until_complete(
             worker.run(sockets, descriptors.fault, stack_of_this_thread(), start_limit)
         )

@@ -237,6 +237,45 @@ async def test_ctrl_c_ends_a_service_that_a_debugger_holds(
     assert not control.path.exists()
 
 
+async def test_ctrl_c_need_not_interrupt_the_debugger(
+    alone: list[str], service_tmpdir: Path
+) -> None:
+    with OnTerminal(alone, service_tmpdir) as service:
+        port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
+        async with WebsocketClient(port).get("chat") as chat:
+            await chat.send("41")
+            service.wait_for(r"\(Pdb\) ")
+            # Another thread gets the signal, and the wait for the next line goes on.
+            service.type("import signal\n")
+            service.wait_for(r"\(Pdb\) ")
+            service.type("p signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n")
+            service.wait_for(r"set\(\)\n\(Pdb\) ")
+            service.type("\x03")
+            service.wait_for("is it held by a debugger")
+            service.type("\x03")
+            assert service.wait() == 0
+
+
+async def test_an_author_may_take_a_signal(alone: list[str], service_tmpdir: Path) -> None:
+    with OnTerminal(alone, service_tmpdir) as service:
+        port = int(service.wait_for(r"ws://localhost:(\d+)/chat")[1])
+        async with WebsocketClient(port).get("chat") as chat:
+            await chat.send("41")
+            service.wait_for(r"\(Pdb\) ")
+            service.type("import asyncio, signal\n")
+            service.wait_for(r"\(Pdb\) ")
+            loop = "asyncio.get_running_loop()"
+            service.type(f"p {loop}.add_signal_handler(signal.SIGUSR2, print, 'it is ours')\n")
+            service.wait_for(r"None\n\(Pdb\) ")
+            service.type("c\n")
+            assert await chat.recv() == "42"
+        service.process.send_signal(signal.SIGUSR2)
+        service.wait_for("it is ours\n")
+        service.type("\x03")
+        assert service.wait() == 0
+    assert "needs a supervisor" not in service.shown
+
+
 def test_the_plugin_knows_it_as_any_service(alone: list[str], service_tmpdir: Path) -> None:
     service = Service(alone, service_tmpdir)
     try:

@@ -103,6 +103,8 @@ async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
         if source.strip().startswith({"sleep": "time.sleep", "sum": "sum", "re": "re.match"}[how])
     )
     assert f'app.py", line {line} in handle' in text
+    # The supervisor shows it at the end of its turn, when the line is in the log.
+    await eventually(lambda: restarts(control) > restarts_before, "count of the restart")
     assert restarts(control) == restarts_before + 1
 
 
@@ -133,6 +135,8 @@ def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service, control: Con
     frozen = supervisor.pids("worker")[0]
     supervisor.freeze(frozen)
     logged(supervisor, f"pid {frozen} is killed")
+    # It is said before it is done.
+    wait_until(lambda: frozen not in supervisor.children(), "its end")
     assert set(children) - set(supervisor.children()) == {frozen}
 
 

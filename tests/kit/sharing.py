@@ -26,7 +26,9 @@ class SharedService(Service):
     def begin_test(self) -> None:
         """Wait until every process is there, read the dynamic config of the file, forget the log."""
         wait_until(self._is_whole, f"{self.children_at_start} children, as at the start")
-        self.reload()
+        # One that a test has had replaced is there before it is ready.
+        ready = f"{len(self.pids('worker'))} workers ready"
+        wait_until(lambda: self.reload().startswith(ready), ready)
         self.begin = len(super().stderr())
 
     def _is_whole(self) -> bool:

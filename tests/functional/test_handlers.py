@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.service import Service
+from tests.kit.control import Control
 from tests.kit.raw import HANDLERS, raw_connect
 from tests.kit.waiting import eventually
 
@@ -299,20 +301,42 @@ async def test_whoever_is_cut_off_at_the_deadline_is_told(
 
 
 @pytest.mark.shared_service
-async def test_a_client_that_has_only_just_connected_is_answered(supervisor: Service) -> None:
-    workers = supervisor.pids("worker")
-    connections = [await asyncio.open_connection("localhost", supervisor.port) for _ in range(8)]
+async def test_a_client_that_has_only_just_connected_is_answered(
+    supervisor: Service, control: Control
+) -> None:
+    answers: list[bytes] = []
+    deadline = time.monotonic() + 30
+    # On a busy machine the requests may come when the service waits for them no longer.
+    while not answers:
+        assert time.monotonic() < deadline
+        answers = await ask_those_who_retire(supervisor, control)
+    assert [answer[:13] for answer in answers] == [b"HTTP/1.1 404 "] * 8
+
+
+async def ask_those_who_retire(service: Service, control: Control) -> list[bytes]:
+    """Have all workers retire, send requests on connections of before, and return the answers.
+
+    There are none if it took longer than a worker that retires waits for a request.
+    """
+    told = service.stderr().count("was asked to end")
+    await eventually(lambda: control.states() == ["ready"] * 4, "four workers")
+    connections = [await asyncio.open_connection("localhost", service.port) for _ in range(8)]
+    workers, begun = control.ready(), time.monotonic()
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
-    await eventually(lambda: supervisor.stderr().count("was asked to end") == 4, "retirements")
+    await eventually(lambda: service.stderr().count("was asked to end") == told + 4, "retirements")
     for _reader, writer in connections:
         writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    in_time = time.monotonic() - begun < 0.4
+    answers = []
     for reader, writer in connections:
-        answer = await asyncio.wait_for(reader.read(), 30)
-        # Then the connection ends: it is idle, or was told that it is the last answer.
-        assert answer.startswith(b"HTTP/1.1 404 ")
+        with contextlib.suppress(ConnectionResetError):
+            # Then the connection ends: it is idle, or was told that it is the last answer.
+            answers.append(await asyncio.wait_for(reader.read(), 30))
         writer.close()
-        await writer.wait_closed()
+        with contextlib.suppress(ConnectionResetError):
+            await writer.wait_closed()
+    return answers if in_time else []
 
 
 @pytest.fixture

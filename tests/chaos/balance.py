@@ -9,7 +9,7 @@ from pathlib import Path
 from mpchat.scoreboard.scoreboard import ROWS
 from mpchat.testsuite.service import wait_until
 from tests.chaos import judge
-from tests.chaos.box import Box, kill
+from tests.chaos.box import Box, end, kill
 from tests.chaos.judge import Kill
 from tests.chaos.torture import Outcome, Scale, Torture
 
@@ -34,10 +34,6 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
         "back": max(1.5, scale.crowd / _WORKERS / scale.opening),
     }
 
-    def end(pid: int, stopped: float = 0.0) -> None:
-        killed[pid] = Kill(stopped or time.monotonic(), time.monotonic())
-        kill(pid, signal.SIGKILL)
-
     def successor() -> int | None:
         found = set(box.workers()) - set(before)
         return found.pop() if found else None
@@ -47,18 +43,19 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
             box.wait_connected(scale.crowd)
             ratios["as they connect"] = _ratio(box)
             first = min(box.workers())
-            end(first)
+            killed[first] = end(first)
             box.wait_settled(_WORKERS, first)
             box.wait_connected(scale.crowd)
             ratios["after a crash"] = _ratio(box)
             before = box.workers()
-            end(min(before))
+            second = min(before)
+            killed[second] = end(second)
             chosen = wait_until(successor, "successor")
             assert chosen is not None
             kill(chosen, signal.SIGSTOP)
             stopped = time.monotonic()
             time.sleep(_STANDSTILL)
-            end(chosen, stopped)
+            killed[chosen] = end(chosen, stopped)
             box.wait_settled(_WORKERS, *killed)
             box.wait_connected(scale.crowd)
             ratios[_RUSH] = _ratio(box)

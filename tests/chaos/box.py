@@ -25,7 +25,7 @@ from mpchat.scoreboard.counters import TOTALS
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.chaos.clients import HANDSHAKE, Plan
-from tests.chaos.judge import Entry, read_ledger
+from tests.chaos.judge import Entry, Kill, read_ledger
 from tests.chaos.records import Record, read_records
 
 ROOT = Path(__file__).parent.parent.parent
@@ -295,3 +295,11 @@ def kill(pid: int, number: int) -> None:
     """Signal one of the service's processes; it may just have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def end(pid: int, stopped: float = 0.0) -> Kill:
+    """Kill a worker, which stands still since ``stopped``, if it does, and return when that was."""
+    killed = time.monotonic()
+    kill(pid, signal.SIGKILL)
+    # Until the kill it may have accepted whoever came.
+    return Kill(stopped or time.monotonic(), killed)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.chaos import judge
-from tests.chaos.box import Box, kill, sleep_until
+from tests.chaos.box import Box, end, kill, sleep_until
 from tests.chaos.judge import Kill
 from tests.chaos.torture import Outcome, Scale, Torture
 
@@ -30,10 +30,9 @@ def kills(folder: Path, scale: Scale, without: str) -> Outcome:
                 victim = random.choice(sorted(box.workers()))
                 if turn % 2:
                     kill(victim, signal.SIGSTOP)
-                stopped = time.monotonic()
+                stopped = time.monotonic() if turn % 2 else 0.0
                 sleep_until(begun + turn)
-                killed[victim] = Kill(stopped if turn % 2 else time.monotonic(), time.monotonic())
-                kill(victim, signal.SIGKILL)
+                killed[victim] = end(victim, stopped)
             time.sleep(_STANDSTILL)
         box.wait_settled(4, *killed)
         samples = box.samples
@@ -59,9 +58,8 @@ def crash_loop(folder: Path, scale: Scale, without: str) -> Outcome:
         others = box.workers()
         victim = next(pid for pid, slot in others.items() if slot == _BROKEN)
         (folder / f"crash-{_BROKEN}").touch()
-        begun = time.monotonic()
-        killed[victim] = Kill(begun, begun)
-        kill(victim, signal.SIGKILL)
+        killed[victim] = end(victim)
+        begun = killed[victim].killed
         sleep_until(begun + scale.seconds)
         restarts = box.board.slot(_BROKEN, "restarts")
         most = _most_restarts(time.monotonic() - begun)

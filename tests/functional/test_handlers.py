@@ -320,7 +320,10 @@ async def ask_those_who_retire(service: Service, control: Control) -> list[bytes
     """
     told = service.stderr().count("was asked to end")
     await eventually(lambda: control.states() == ["ready"] * 4, "four workers")
+    await eventually(lambda: control.totals()["sockets"] == 0, "end of older connections")
     connections = [await asyncio.open_connection("localhost", service.port) for _ in range(8)]
+    # One that is not accepted yet is left to the next worker, which does not end it.
+    await eventually(lambda: control.totals()["sockets"] == 8, "accepted connections")
     workers, begun = control.ready(), time.monotonic()
     for pid in workers:
         os.kill(pid, signal.SIGTERM)

@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 
 from tests.docs.pages import ROOT, blocks
 from tests.docs.terminal import Terminal
+from tests.kit.ports import free_port
 
 README = (ROOT / "README.md").read_text()
 SHIPPED = (
@@ -34,8 +34,7 @@ def checkout(tmp_path: Path) -> tuple[Path, str]:
     """A fresh checkout, as far as the README needs it, and its README, for a port that is free here."""
     folder = tmp_path / "mpchat"
     folder.mkdir()
-    with socket.create_server(("", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     for name in SHIPPED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)

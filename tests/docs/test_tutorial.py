@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from tests.docs.pages import ROOT, blocks
 from tests.docs.terminal import Terminal
+from tests.kit.ports import free_port
 
 
 def test_a_newcomer_can_follow_it(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "tutorial.md").read_text()
-    with socket.create_server(("", 0)) as probe:
-        # The one thing that is not as on the page: its port may be taken here.
-        page = page.replace("8080", str(probe.getsockname()[1]))
+    # The one thing that is not as on the page: its port may be taken here.
+    page = page.replace("8080", str(free_port()))
     terminal = Terminal(ROOT, tmp_path)
     try:
         for block in blocks(page):

@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from tests.functional.conftest import Serve
+from tests.kit.ports import free_port
 from tests.kit.raw import HANDLERS, handshake, message_of, raw_connect
 from tests.kit.waiting import eventually
 
@@ -65,8 +66,7 @@ async def test_address(serve: Serve) -> None:
 
 @pytest.mark.covers("ServerOptions.listener", "PortOptions.port")
 async def test_port(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with serve({"server.listener.port": port}) as service:
         assert service.port == port
 

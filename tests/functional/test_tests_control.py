@@ -16,6 +16,7 @@ import pytest
 
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
 from mpchat.testsuite.service import DEADLINE, wait_until
+from tests.kit.ports import free_port
 
 MAIN = f"""#!{sys.executable}
 from mpchat import Key, WebsocketHandlerBase, daemon_main, minimal_server_component_list
@@ -45,11 +46,6 @@ TESTS_CONTROL = {
     "testpoint-url": "http://localhost:1/testpoint",
     "throttling_enabled": False,
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

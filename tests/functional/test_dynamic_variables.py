@@ -164,7 +164,7 @@ async def test_keepalive_pings_and_ends_a_dead_peer(
     service_port: int, supervisor: Service, dynamic_config: DynamicConfig
 ) -> None:
     reader, writer = await raw_connect(service_port, "/chat")
-    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 300, "timeout_ms": 500})
+    await set_values(dynamic_config, MPCHAT_KEEPALIVE={"interval_ms": 300, "timeout_ms": 1500})
     assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"
     writer.write(b"\x8a\x80\x00\x00\x00\x00")  # it answers the first one and then never again
     assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\x89\x00"

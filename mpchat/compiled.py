@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 MODULES = (
     "mpchat.scoreboard.traffic",
+    "mpchat.websocket.batch",
+    "mpchat.websocket.broadcast",
     "mpchat.websocket.budget",
     "mpchat.websocket.direct",
     "mpchat.websocket.incoming",

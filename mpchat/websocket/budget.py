@@ -25,6 +25,8 @@ REQUEST = 100_000
 """A request, its answer and its log line."""
 CHUNKS = 200_000
 """As many chunks of a request's body as are decoded at a time, each of a byte."""
+DELIVERY = 4_000
+"""Writing to one of many that are sent the same. Its bytes are one unit each."""
 HANDSHAKE = 250_000
 ACCEPT = 100_000
 CLOSE = 100_000

@@ -130,3 +130,8 @@ class WebSocketConnection(Messages):
         own pings do not count.
         """
         return self._protocol.unanswered_pings
+
+
+def protocol_of(chat: WebSocketConnection) -> WebSocketProtocol:
+    """Return the connection that a handler sees as ``chat``."""
+    return chat._protocol

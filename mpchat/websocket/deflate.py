@@ -173,14 +173,20 @@ class Inflater:
 
 
 class Deflater:
-    """Our messages; holds no more than a window between them."""
+    """Our messages; holds no more than a window between them.
 
-    __slots__ = ("_bits", "_min_size", "_takeover", "window")
+    Attributes:
+        bits: How far back compressed data may refer, as a power of two.
+        takeover: Whether it may refer to earlier messages. If not, all with these bits compress alike.
+        window: The end of what was sent.
+    """
+
+    __slots__ = ("_min_size", "bits", "takeover", "window")
 
     def __init__(self, agreement: Agreement, thresholds: Thresholds) -> None:
         self._min_size = thresholds.min_deflated
-        self._bits = agreement.server_bits
-        self._takeover = agreement.server_takeover
+        self.bits = agreement.server_bits
+        self.takeover = agreement.server_takeover
         self.window = b""
 
     def deflate(self, payload: bytes) -> bytes | None:
@@ -190,12 +196,12 @@ class Deflater:
         """
         if len(payload) < self._min_size:
             return None
-        stream = isal_zlib.compressobj(_LEVEL, wbits=-self._bits, zdict=self.window)
+        stream = isal_zlib.compressobj(_LEVEL, wbits=-self.bits, zdict=self.window)
         deflated = stream.compress(payload) + stream.flush(isal_zlib.Z_SYNC_FLUSH)
         if len(deflated) - len(_END) >= len(payload):
             return None
-        if self._takeover:
-            self.window = _newest(self.window, payload, self._bits)
+        if self.takeover:
+            self.window = _newest(self.window, payload, self.bits)
         return deflated[: -len(_END)]
 
 

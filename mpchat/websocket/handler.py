@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from websockets.http11 import Request, Response
 
 from mpchat.components.context import Context
@@ -18,7 +20,13 @@ class WebsocketHandlerBase(HandlerBase):
 
     One object serves all connections of its worker at once, each in its own task. Keep the state of one
     connection in local variables or in ``context.data``.
+
+    Attributes:
+        subprotocol_optional: True: a client that offers no subprotocol is served without one, also if
+            the option ``subprotocols`` lists some. One that offers others only still gets 400.
     """
+
+    subprotocol_optional: ClassVar[bool] = False
 
     class Options(WebsocketOptions):
         """Options of a WebSocket handler; derive to add your own."""

@@ -9,7 +9,7 @@ cdef class Life:
     cdef bint _is_counted
     cdef long long _owed
     cdef public bint is_cancelled
-    cdef public object close_rcvd, close_rcvd_then_sent, close_sent, context, handler, phase, shared
+    cdef public object close_rcvd, close_rcvd_then_sent, close_sent, context, follower, handler, phase, shared
     cdef public Incoming incoming
     cdef public Outgoing outgoing
     cdef public Parser parser

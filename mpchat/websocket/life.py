@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Protocol
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close, CloseCode
@@ -45,6 +46,13 @@ _CAUGHT_UP, _CLOSE = Event.CAUGHT_UP, Event.CLOSE
 _NO_CLOSE = int(CloseCode.ABNORMAL_CLOSURE)
 
 
+class Follower(Protocol):
+    """What has to know when a connection ends."""
+
+    def connection_ended(self) -> None:
+        """The WebSocket is over."""
+
+
 class Life:
     """One connection, whatever it is read from and written to.
 
@@ -53,6 +61,7 @@ class Life:
         close_rcvd, close_sent: The Close of the client and ours, once there is one.
         close_rcvd_then_sent: Whether ours answers the client's; None until there are both.
         is_cancelled: The handler's task was cancelled from here.
+        follower: Who is told of its end.
     """
 
     __slots__ = (
@@ -66,6 +75,7 @@ class Life:
         "close_rcvd_then_sent",
         "close_sent",
         "context",
+        "follower",
         "handler",
         "incoming",
         "is_cancelled",
@@ -101,6 +111,7 @@ class Life:
         self._task: asyncio.Task[None] | None = None
         self.is_cancelled = self._is_counted = False
         self._end: asyncio.Future[None] | None = None
+        self.follower: Follower | None = None
 
     def _begin(self, task: asyncio.Task[None]) -> None:
         """Count the connection, whose handler runs in this task."""
@@ -194,6 +205,10 @@ class Life:
             self._close_to_send = ending(verdict.code, verdict.reason)
             self._tell(self._close_to_send.close)
             self._on(Event.FAIL)
+
+    def exceeds(self, verdict: Verdict) -> None:
+        """End the connection, unless it ends already: it is beyond a limit that is judged elsewhere."""
+        self._act_on(verdict)
 
     # What the handler and the server want
 
@@ -317,6 +332,9 @@ class Life:
         if self._pings is not None:
             self._pings.end(self.closed_error())
         self.incoming.wake()
+        if self.follower is not None:
+            self.follower.connection_ended()
+            self.follower = None
         if self._end is not None:
             self._end.set_result(None)
             self._end = None

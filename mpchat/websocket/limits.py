@@ -56,6 +56,12 @@ MESSAGE_TOO_SLOW = _fails("message-timeout", "a message took too long to arrive"
 IDLE = Verdict("idle-timeout", End.CLOSE, CloseCode.GOING_AWAY, "no messages for too long")
 NOT_READING = Verdict("write-timeout", End.ABORT, CloseCode.ABNORMAL_CLOSURE, "")
 EXPIRED = Verdict("expires", End.CLOSE, IDENTITY_GONE, "the credentials have expired")
+TOO_SLOW = Verdict(
+    "member-backlog",
+    End.FAIL,
+    CloseCode.TRY_AGAIN_LATER,
+    "too slow: come back with the position",
+)
 NO_PONG = Verdict("ping-timeout", End.FAIL, CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
 

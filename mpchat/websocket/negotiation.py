@@ -154,17 +154,30 @@ class Agreed:
 
 
 def make_negotiator(
-    subprotocols: Sequence[str], compression: DeflateOptions | None
+    subprotocols: Sequence[str], compression: DeflateOptions | None, *, optional: bool = False
 ) -> ServerProtocol | None:
     """Return the object that negotiates subprotocols and extensions in all handshakes of one handler.
 
-    None if the handler has neither.
+    None if the handler has neither. With ``optional`` a client may offer no subprotocol; one that offers
+    others only is refused in any case.
     """
     if not subprotocols and compression is None:
         return None
     names = [Subprotocol(name) for name in subprotocols]
     extensions = factories(compression)
-    return ServerProtocol(subprotocols=names or None, extensions=extensions, logger=_SILENT)
+    return ServerProtocol(
+        subprotocols=names or None,
+        extensions=extensions,
+        select_subprotocol=_select_if_offered if optional else None,
+        logger=_SILENT,
+    )
+
+
+def _select_if_offered(
+    protocol: ServerProtocol, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Select as ``websockets`` does, unless nothing is offered."""
+    return ServerProtocol.select_subprotocol(protocol, offered) if offered else None
 
 
 def agree(negotiator: ServerProtocol | None, fields: Fields) -> Agreed:

@@ -1,6 +1,7 @@
 cimport cython
 
 from mpchat.scoreboard.traffic cimport Traffic
+from mpchat.websocket.batch cimport Batch
 from mpchat.websocket.direct cimport write
 from mpchat.websocket.payload cimport framed
 
@@ -16,6 +17,9 @@ cdef class Outgoing:
 
     @cython.locals(length=Py_ssize_t, frame=bytes)
     cpdef bint send_message(self, int opcode, bytes payload, bint at_once) except -1
+    cpdef bint send_batch(self, Batch batch, long long most) except -1
+    @cython.locals(counters=Traffic, size=Py_ssize_t)
+    cdef _send_made(self, Batch batch, bytes data)
     @cython.locals(counters=Traffic)
     cpdef _count(self, Py_ssize_t messages, Py_ssize_t payload_bytes)
     cpdef gather(self, data)
@@ -28,3 +32,4 @@ cdef class DeflatingOutgoing(Outgoing):
     cdef object _deflater
 
     cpdef bint send_message(self, int opcode, bytes payload, bint at_once) except -1
+    cpdef bint send_batch(self, Batch batch, long long most) except -1

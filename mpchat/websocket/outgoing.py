@@ -17,6 +17,7 @@ from typing import Protocol
 
 from mpchat.linux.buffers import UNSENT
 from mpchat.scoreboard.traffic import Traffic
+from mpchat.websocket.batch import Batch
 from mpchat.websocket.deflate import Agreement, Deflater
 from mpchat.websocket.direct import write
 from mpchat.websocket.frames import FINAL, RSV1, frame_header
@@ -117,6 +118,32 @@ class Outgoing:
             self.flush()
             return True
         return False
+
+    def send_batch(self, batch: Batch, most: int) -> bool:
+        """Send messages that many are sent, behind what was gathered.
+
+        False, and nothing is sent, if more than ``most`` bytes wait for this client already.
+        """
+        if self._is_behind and self.unsent() + self._payload_bytes > most:
+            return False
+        self._send_made(batch, batch.plain(self._fragment_size, self._thresholds))
+        return True
+
+    def _send_made(self, batch: Batch, data: bytes) -> None:
+        size = batch.size
+        if not self._gathered:
+            self.sent += batch.count
+            self.sent_bytes += size
+            counters = self._counters
+            counters.messages_sent += batch.count
+            counters.bytes_sent += size
+            self._write(data)
+            return
+        self._gathered.append(data)
+        self._uncounted += batch.count
+        self._payload_bytes += size
+        if self._payload_bytes >= self._max_gathered:
+            self.flush()
 
     def _count(self, messages: int, payload_bytes: int) -> None:
         self.sent += messages
@@ -243,6 +270,22 @@ class DeflatingOutgoing(Outgoing):
         self.sent_bytes += saved
         self._counters.bytes_sent += saved
         return Outgoing.send_message(self, opcode | RSV1, deflated, at_once)
+
+    def send_batch(self, batch: Batch, most: int) -> bool:
+        """Send messages that many are sent; compressed once for all where no window is kept."""
+        if self._is_behind and self.unsent() + self._payload_bytes > most:
+            return False
+        deflater = self._deflater
+        if not deflater.takeover:
+            data = batch.deflated(self._fragment_size, deflater, self._thresholds)
+            self._send_made(batch, data)
+            return True
+        is_gathering = bool(self._gathered)
+        for opcode, payload in batch.frames:
+            self.send_message(opcode, payload, False)
+        if not is_gathering:
+            self.flush()
+        return True
 
     def to_state(self) -> State:
         """Return the same, and the window."""

@@ -65,3 +65,14 @@ def test_without_a_common_subprotocol_it_is_refused() -> None:
     with pytest.raises(HttpError) as caught:
         agree(NEGOTIATOR, asked("Protocol: A, c"))
     assert caught.value.status == 400
+
+
+def test_a_subprotocol_may_be_optional() -> None:
+    negotiator = make_negotiator(("b", "a"), None, optional=True)
+    assert agree(negotiator, asked()).subprotocol is None
+    assert agree(negotiator, asked("Protocol: c, a")).subprotocol == "a"
+    with pytest.raises(HttpError) as caught:
+        agree(negotiator, asked("Protocol: c"))
+    assert caught.value.status == 400
+    with pytest.raises(HttpError):
+        agree(NEGOTIATOR, asked())

@@ -53,6 +53,21 @@ if TYPE_CHECKING:
     from mpchat.http.request import HttpRequest as HttpRequest
     from mpchat.http.responses import response as response
     from mpchat.ipc.control import ControlError as ControlError
+    from mpchat.rooms.errors import Behind as Behind
+    from mpchat.rooms.errors import NoSuchRoom as NoSuchRoom
+    from mpchat.rooms.errors import RoomClosed as RoomClosed
+    from mpchat.rooms.errors import RoomError as RoomError
+    from mpchat.rooms.errors import TooLarge as TooLarge
+    from mpchat.rooms.errors import TooManyMembers as TooManyMembers
+    from mpchat.rooms.errors import TooManyMessages as TooManyMessages
+    from mpchat.rooms.errors import TooManyRooms as TooManyRooms
+    from mpchat.rooms.errors import Unavailable as Unavailable
+    from mpchat.rooms.handler import Access as Access
+    from mpchat.rooms.handler import RoomHandler as RoomHandler
+    from mpchat.rooms.http import RoomsHandler as RoomsHandler
+    from mpchat.rooms.position import Position as Position
+    from mpchat.rooms.room import Room as Room
+    from mpchat.rooms.rooms import Rooms as Rooms
     from mpchat.websocket.connection import WebSocketConnection as WebSocketConnection
     from mpchat.websocket.handler import WebsocketHandlerBase as WebsocketHandlerBase
 
@@ -61,8 +76,10 @@ FORM = use_compiled(os.path.dirname(__file__), os.environ)
 """How the hot path runs in this process."""
 
 _HOMES = {
+    "Access": "mpchat.rooms.handler",
     "AuthCheckerBase": "mpchat.components.auth",
     "BearerAuth": "mpchat.auth.bearer",
+    "Behind": "mpchat.rooms.errors",
     "Component": "mpchat.components.component",
     "ComponentError": "mpchat.components.component",
     "ComponentList": "mpchat.components.list",
@@ -85,15 +102,28 @@ _HOMES = {
     "Identity": "mpchat.components.identity",
     "JwtAuth": "mpchat.auth.jwt",
     "Key": "mpchat.dynamic_config.keys",
+    "NoSuchRoom": "mpchat.rooms.errors",
     "OptionsModel": "mpchat.config.types",
     "Ping": "mpchat.handlers.ping",
+    "Position": "mpchat.rooms.position",
     "ProtocolError": "websockets.exceptions",
     "Request": "websockets.http11",
     "Response": "websockets.http11",
+    "Room": "mpchat.rooms.room",
+    "RoomClosed": "mpchat.rooms.errors",
+    "RoomError": "mpchat.rooms.errors",
+    "RoomHandler": "mpchat.rooms.handler",
+    "Rooms": "mpchat.rooms.rooms",
+    "RoomsHandler": "mpchat.rooms.http",
     "Snapshot": "mpchat.dynamic_config.snapshot",
     "TicketAuth": "mpchat.auth.ticket",
     "TicketHandler": "mpchat.auth.ticket",
+    "TooLarge": "mpchat.rooms.errors",
+    "TooManyMembers": "mpchat.rooms.errors",
+    "TooManyMessages": "mpchat.rooms.errors",
+    "TooManyRooms": "mpchat.rooms.errors",
     "Unauthorized": "mpchat.components.auth",
+    "Unavailable": "mpchat.rooms.errors",
     "WebSocketConnection": "mpchat.websocket.connection",
     "WebsocketHandlerBase": "mpchat.websocket.handler",
     "daemon_main": "mpchat.daemon",

@@ -59,8 +59,30 @@ def status_lines(
     if dropped:
         yield from _wrapped(f"no room for {', '.join(dropped)}: see --wide", width)
     yield ""
+    if answer["broker"] is not None:
+        yield from _wrapped(_broker_line(answer["broker"]), width)
     for line in _total_lines(answer, per_second=per_second):
         yield from _wrapped(line, width)
+
+
+def _broker_line(broker: dict[str, Any]) -> str:
+    restarts = f"{broker['restarts']} restarts"
+    if broker["state"] != "ready":
+        return f"no broker: it is being replaced ({restarts}); meanwhile nothing can be published"
+    history = "no history"
+    if broker["history_bytes"]:
+        history = (
+            f"history {_size(broker['history_bytes_used'])} of {_size(broker['history_bytes'])}"
+        )
+    behind = broker["workers_behind"]
+    return (
+        f"broker pid {broker['pid']}{_silence(broker['silent_seconds'])}: "
+        f"up {_duration(broker['age_seconds'])}, "
+        f"{_count(broker['rooms'], 'room')}, {_count(broker['members'], 'member')}, "
+        f"{_number(broker['messages_per_second'])} messages/s, {history}, "
+        + (f"{_count(behind, 'worker')} behind, " if behind else "")
+        + restarts
+    )
 
 
 def _total_lines(answer: dict[str, Any], *, per_second: bool) -> Iterator[str]:
@@ -175,6 +197,15 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
     ]
     header = (*_CONNECTION_COLUMNS, *_COUNTER_COLUMNS, "QUEUED", "UNSENT")
     yield from table(header, rows)
+
+
+def room_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Return a table of rooms, in the order of the answer."""
+    rows = [
+        [_word(row["room"]), str(row["members"]), _number(row["messages_per_second"])]
+        for row in answer["rooms"]
+    ]
+    yield from table(("ROOM", "MEMBERS", "MSG/s"), rows)
 
 
 def listener_lines(answer: dict[str, Any]) -> Iterator[str]:

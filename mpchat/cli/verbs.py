@@ -23,7 +23,13 @@ from mpchat.cli.options import (
     operator_options,
     print_answer,
 )
-from mpchat.cli.tables import connection_lines, listener_lines, serves, status_lines
+from mpchat.cli.tables import (
+    connection_lines,
+    listener_lines,
+    room_lines,
+    serves,
+    status_lines,
+)
 from mpchat.cli.watching import Watched, watch
 from mpchat.daemon import (
     DEV_AND_NO_FORK,
@@ -37,7 +43,8 @@ from mpchat.daemon import (
 from mpchat.errors import ConfigError, ExitCode, StartError, describe_os_error
 from mpchat.ipc.closing import IDENTITY_GONE
 from mpchat.ipc.control import ControlError, ask
-from mpchat.scaffold.writing import check_name, write_service
+from mpchat.ipc.reports import BY_MEMBERS, BY_MESSAGES, MAX_ROOMS
+from mpchat.scaffold.writing import Kind, check_name, write_service
 from mpchat.scoreboard.scoreboard import SLOTS
 
 
@@ -155,6 +162,29 @@ def kick(user: str, code: int, reason: str, as_json: bool, **options: Any) -> No
     print_answer(answer, as_json, lambda _answer: iter([text]))
 
 
+@commands.command()
+@click.option(
+    "--by",
+    type=click.Choice(["members", "messages"]),
+    default="members",
+    show_default=True,
+    help="Largest first: by members, or by messages per second.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_ROOMS),
+    default=100,
+    show_default=True,
+    help="The most rooms to show.",
+)
+@operator_options
+def rooms(by: str, limit: int, as_json: bool, **options: Any) -> None:
+    """Show the rooms of a running service: members, and messages per second."""
+    order = BY_MEMBERS if by == "members" else BY_MESSAGES
+    answer = ask_service("rooms", options, by=order, limit=limit)
+    print_answer(answer, as_json, room_lines)
+
+
 def _warn_of_silent(answer: dict[str, Any]) -> None:
     for pid in answer["silent"]:
         text = f"warning: worker pid {pid} did not answer; its connections are missing"
@@ -255,18 +285,29 @@ def log_level(logger: str, level: str | None, as_json: bool, **options: Any) -> 
 @click.option(
     "--auth", is_flag=True, help="With a login: a signed cookie, and tokens for programs."
 )
-def new(name: str, auth: bool) -> None:
+@click.option(
+    "--rooms",
+    is_flag=True,
+    help="A chat with rooms, which everybody may join. Not together with --auth.",
+)
+def new(name: str, auth: bool, rooms: bool) -> None:
     """Write a new service into the folder NAME, which must not exist.
 
     It has a handler, both configs, a main, tests of the handler and of the whole service, a systemd unit
     and a Dockerfile; its README.md says how to go on. Exits with 1 if the folder cannot be written.
     """
+    if auth and rooms:
+        raise click.UsageError(
+            "--auth and --rooms write different services: choose one, and add the other by "
+            "docs/authentication.md or docs/rooms.md"
+        )
     try:
         check_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     try:
-        files = write_service(Path(), name, auth=auth)
+        kind: Kind | None = "auth" if auth else "rooms" if rooms else None
+        files = write_service(Path(), name, kind)
     except FileExistsError as error:
         text = f"{name} exists here already: choose another name, or remove it"
         raise click.ClickException(text) from error

@@ -20,6 +20,7 @@ from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 from mpchat.ipc.messages import Report
+from mpchat.ipc.pairing import BrokerPairs
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.tickets import UsedTickets
 
@@ -60,6 +61,7 @@ class Component:
     name: str
     dynamic_config_keys: ClassVar[tuple[Key[Any], ...]] = ()
     section_optional: ClassVar[bool] = False
+    needs_broker: ClassVar[bool] = False  # for our own component of rooms alone
     _logger_prefix: ClassVar[str] = "mpchat.components"
 
     class Options(OptionsModel):
@@ -201,6 +203,8 @@ class Host(Protocol):
     """Returns seconds since 1970"""
     clock: Callable[[], float]
     """Returns seconds that nobody sets, the same in all workers"""
+    pairs: BrokerPairs
+    """How a component gets at the broker of the service's rooms"""
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
 
@@ -265,7 +269,10 @@ class Components:
         ]
         if not names:
             asked = f" asked for by {self._building[-1]}" if self._building else ""
-            raise ComponentError(f"no component {name or cls.__name__}{asked} is in the list")
+            section = name or getattr(cls, "name", "")
+            hint = f": it needs the section {section} in the config" if section else ""
+            text = f"no component {name or cls.__name__}{asked} is in the list{hint}"
+            raise ComponentError(text)
         component = self._get(names[0])
         assert isinstance(component, cls)
         return component

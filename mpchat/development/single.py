@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpchat.development.service import PATIENCE
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
@@ -46,6 +46,7 @@ from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.monitor.status import Status
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
+from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
@@ -53,6 +54,9 @@ from mpchat.template.loading import load_dynamic
 from mpchat.template.template import plan_of
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
+
+if TYPE_CHECKING:
+    from mpchat.development.rooms import LocalBroker
 
 log = logging.getLogger("mpchat.development")
 
@@ -80,7 +84,10 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         near, far = Channel.pair()
         board = Scoreboard.create()
         timing = timing or Timing()
-        stand_in = _StandIn(service, plan, sockets, board, near, listening, file, timing)
+        histories = Histories()
+        histories.prepare(plan.history)
+        history = histories.of(plan.history)
+        stand_in = _StandIn(service, plan, sockets, board, near, listening, file, history, timing)
         descriptors = messages.WorkerDescriptors(
             channel=far.fileno(),
             scoreboard=os.dup(board.descriptor),
@@ -129,6 +136,7 @@ class _StandIn:
         channel: Channel,
         listening: socket.socket,
         file: SocketFile,
+        history: int | None,
         timing: Timing,
     ) -> None:
         self._service = service
@@ -143,6 +151,8 @@ class _StandIn:
         self._generation = 1
         self._applied = 1
         self._has_applied = asyncio.Condition()
+        self._history = history
+        self._broker: LocalBroker | None = None
         self._over = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,6 +208,12 @@ class _StandIn:
             case "connections":
                 report = messages.parse("Report", arguments or {})
                 messages.send(self._channel, report, descriptors)
+            case "rooms":
+                if self._broker is None:
+                    raise ControlError("this service has no rooms")
+                rooms = messages.parse("ReportRooms", arguments or {})
+                assert isinstance(rooms, messages.ReportRooms)
+                self._broker.report(rooms, os.dup(descriptors[0]))
             case "reopen":
                 messages.send(self._channel, messages.ReopenLogs(), descriptors)
                 told = {str(os.getpid()): "the service"}
@@ -222,11 +238,28 @@ class _StandIn:
         pid, address = os.getpid(), self._sockets.address(self._plan)
         status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout)
         self._loop.add_reader(self._channel.fileno(), self._read)
+        self._start_broker()
         async with Control(status, self, self._service.settings).listening(self._listening):
             while not self._over.is_set():
                 self._board.set_service("beat_at", _milliseconds())
+                if self._broker is not None:
+                    self._broker.show()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._over.wait(), self._timing.heartbeat)
+        if self._broker is not None:
+            self._broker.close()
+
+    def _start_broker(self) -> None:
+        """Order the rooms, if the service has any."""
+        rooms = self._service.rooms()
+        if rooms is None:
+            return
+        from mpchat.development.rooms import LocalBroker  # noqa: PLC0415 - only where there are rooms
+
+        self._broker = LocalBroker(
+            self._loop, rooms.options, self._history, self._board, self._channel
+        )
+        self._broker.connect()
 
     def _read(self) -> None:
         try:
@@ -241,6 +274,8 @@ class _StandIn:
                 self._announce()
             case messages.Applied():
                 self._spawn(self._note(message.number))
+            case messages.PairLost() if self._broker is not None:
+                self._broker.connect()
             case messages.Order():
                 self._spawn(self._carry_out(message, descriptors))
             case _:
@@ -255,7 +290,9 @@ class _StandIn:
             board.set_slot(_SLOT, name, value)
         board.set_slot(_SLOT, "since_0", now)
         text = f"{self._sockets.address(self._plan)}, in this process alone"
-        print(f"mpchat {self._plan.version} pid {os.getpid()}: {text}", flush=True)
+        # One write with its newline: the main thread may write meanwhile, to a terminal as well.
+        sys.stdout.write(f"mpchat {self._plan.version} pid {os.getpid()}: {text}\n")
+        sys.stdout.flush()
         self._manager.ready(self._status())
         for warning in self._plan.warnings:
             log.warning("%s", warning)

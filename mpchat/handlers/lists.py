@@ -1,4 +1,7 @@
-"""The component lists to start from."""
+"""The component lists to start from.
+
+Rules. What belongs to rooms is imported on demand: a service without rooms has none of their code.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ def minimal_server_component_list() -> ComponentList:
     """Return a list without handlers: append yours, and ``Ping`` for the section ``handler-ping``.
 
     Every service has the server, logging and the dynamic config without listing them. The list contains
-    ``tests-control``, which does nothing unless it is configured.
+    ``tests-control`` and ``rooms``, which do nothing unless they are configured.
     """
-    return ComponentList().append(TestsControl)
+    components = ComponentList().append(TestsControl)
+    return components.append_on_demand("rooms", "mpchat.rooms.rooms", "Rooms")
 
 
 def default_component_list() -> ComponentList:
     """Return a list with ``websocket-handler``, the echo, and ``handler-ping``.
 
+    It also has ``room-handler`` and ``handler-rooms``, which do nothing unless they are configured.
     ``mpchat serve`` runs this list without ``--app``.
     """
-    return minimal_server_component_list().append(Chat).append(Ping)
+    components = minimal_server_component_list().append(Chat).append(Ping)
+    components.append_on_demand("room-handler", "mpchat.rooms.handler", "RoomHandler")
+    return components.append_on_demand("handler-rooms", "mpchat.rooms.http", "RoomsHandler")

@@ -1,4 +1,4 @@
-"""A number for everything that the processes of a service must agree on: messages and scoreboard.
+"""A number for everything that the processes of a service must agree on: messages, frames, scoreboard.
 
 Rules. The number is computed from the definitions, so nobody has to remember to change it. The supervisor
 keeps its code as long as the service lives, while a restart brings new code into all other processes: a
@@ -11,6 +11,7 @@ import zlib
 from dataclasses import fields
 from typing import get_args
 
+from mpchat.ipc import answering, asking, records, rooms
 from mpchat.ipc.messages import Message
 from mpchat.scoreboard import scoreboard
 
@@ -20,8 +21,21 @@ def _layout() -> int:
         (cls.__name__, [(item.name, str(item.type)) for item in fields(cls)])
         for cls in get_args(Message)
     ]
-    board = (scoreboard.MAGIC, scoreboard.SERVICE_NAMES, scoreboard.SLOT_NAMES, scoreboard.NAMES)
-    return zlib.crc32(repr((messages, board, scoreboard.WORKER_STATES)).encode())
+    board = (
+        scoreboard.MAGIC,
+        scoreboard.SERVICE_NAMES,
+        scoreboard.SLOT_NAMES,
+        scoreboard.BROKER_NAMES,
+        scoreboard.NAMES,
+    )
+    states = (scoreboard.WORKER_STATES, scoreboard.BROKER_STATES)
+    numbers = [
+        (name, value)
+        for name, value in vars(rooms).items()
+        if name.isupper() and type(value) is int
+    ]
+    frames = (records.HEADER.format, asking.FORM, answering.FORM, numbers)
+    return zlib.crc32(repr((messages, board, states, frames)).encode())
 
 
 LAYOUT = _layout()

@@ -1,11 +1,13 @@
 """The messages on a channel, by sender and receiver.
 
-    supervisor -> template   Start, ForkWorker, ForkMonitor, ReloadRequest, ReopenLogs, Ping
+    supervisor -> template   Start, ForkWorker, ForkMonitor, ForkBroker, ReloadRequest, ReopenLogs,
+                             Ping
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
-    supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, ReopenLogs, LogLevel, Report,
-                             OrderDone, Retire, Stop
+    supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, BrokerPair, ReopenLogs, LogLevel,
+                             Report, OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
-    child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, Retiring, Order
+    supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, Stop
+    child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, PairLost, Retiring, Order
 
 Each message is a frozen dataclass of JSON values. Descriptors travel with it, in the order that its
 docstring gives. All messages pass through ``send`` and ``receive``. A received message has the types that
@@ -59,6 +61,8 @@ class Plan:
     max_lifetime: float | None
     """Seconds after which a worker is replaced; None: never"""
     version: str
+    history: int | None = None
+    """Bytes of the rooms' history, 0 for rooms without one; None: no rooms, so no broker"""
     control_socket: str | None = None
     """The option; None means the default path"""
     warnings: list[str] = field(default_factory=list)
@@ -66,7 +70,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Failure:
-    """The template or the monitor cannot run this service; ``text`` goes to stderr."""
+    """The template, the monitor or the broker cannot run this service.
+
+    ``text`` goes to stderr while the service starts, later into the log.
+    """
 
     exit_code: int
     text: str
@@ -124,9 +131,30 @@ class ForkMonitor:
     """Levels that operators have ordered, by logger"""
 
 
+class BrokerDescriptors(NamedTuple):
+    """The descriptors that come with ForkBroker."""
+
+    channel: int
+    scoreboard: int
+    fault: int
+    """A memfd for what the broker writes when it crashes"""
+    history: int | None = None
+    """The memfd of the rooms' history, of the size that it keeps; not sent without history"""
+
+
+@dataclass(frozen=True)
+class ForkBroker:
+    """Fork a broker. Descriptors: BrokerDescriptors."""
+
+    number: int
+    """Of this incarnation of the broker; never used twice in a service"""
+    log_levels: dict[str, str]
+    """Levels that operators have ordered, by logger"""
+
+
 @dataclass(frozen=True)
 class Forked:
-    """The oldest ForkWorker or ForkMonitor has been carried out; the child itself sends Hello."""
+    """The oldest request for a fork has been carried out; the child itself sends Hello."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +257,60 @@ class NotAdopted:
 
 
 @dataclass(frozen=True)
+class RoomsPair:
+    """A pair to a worker, in place of any older one to it. Descriptor: the broker's end, a stream socket.
+
+    A broker without a free descriptor gets none, and answers PairLost.
+    """
+
+    pair: int
+    """Number of the pair; never used twice in a service"""
+    incarnation: int
+    """Number of the worker; never used twice in a service"""
+    slot: int
+    row: int
+
+
+@dataclass(frozen=True)
+class BrokerPair:
+    """A pair to the broker, in place of any older one. Descriptor: the worker's end, a stream socket.
+
+    A worker without a free descriptor gets none, and answers PairLost.
+    """
+
+    pair: int
+    """Number of the pair; never used twice in a service"""
+    number: int
+    """Of this incarnation of the broker"""
+    incarnation: int
+    """Of the worker itself, for its first frame"""
+
+
+@dataclass(frozen=True)
+class PairLost:
+    """That pair cannot be used, though both its processes live: send both another one."""
+
+    pair: int
+
+
+@dataclass(frozen=True)
+class WorkerGone:
+    """That worker has ended: its members are gone, whoever may still hold its pair."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True)
+class ReportRooms:
+    """Send a list of rooms. Descriptor: a SOCK_SEQPACKET socket for JSON packets (see ``reports``)."""
+
+    by: str
+    """The order, largest first: by ``members`` or by ``messages_per_second``"""
+    limit: int
+    """The most rooms"""
+
+
+@dataclass(frozen=True)
 class Watch:
     """A process to kill if it outlives the supervisor. Descriptor: its pidfd."""
 
@@ -273,7 +355,8 @@ class Order:
     OrderDone with the same number answers it: ``reload`` when every worker has applied the config;
     ``listeners`` with ``answer``, which Listeners.describe makes; ``reopen`` (descriptor: the socket for
     ReopenLogs) with ``answer``, the names of the processes that were told, by pid;
-    ``connections`` (arguments: those of Report; descriptor: the socket that workers report on) and
+    ``connections`` (arguments: those of Report; descriptor: the socket that workers report on),
+    ``rooms`` (arguments: those of ReportRooms; descriptor: the socket that the broker reports on) and
     ``log-level`` (arguments: those of LogLevel) when the order has gone to every process;
     ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
     for all) when new workers have replaced the old ones.
@@ -325,6 +408,7 @@ Message: TypeAlias = (
     | Failure
     | ForkWorker
     | ForkMonitor
+    | ForkBroker
     | Forked
     | ForkFailed
     | Ping
@@ -338,6 +422,11 @@ Message: TypeAlias = (
     | Adopt
     | GiveBack
     | NotAdopted
+    | RoomsPair
+    | BrokerPair
+    | PairLost
+    | WorkerGone
+    | ReportRooms
     | ReopenLogs
     | Retire
     | Stop
@@ -360,7 +449,8 @@ _INTEGERS = range(-(2**63), 2**63)
 
 FROM_TEMPLATE = (Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong)
 FROM_MONITOR = (Hello, Ready, Failure, Order)
-FROM_WORKER = (Hello, Ready, Applied, NotAdopted, Retiring, Order)
+FROM_BROKER = (Hello, Ready, Failure, PairLost)
+FROM_WORKER = (Hello, Ready, Applied, NotAdopted, PairLost, Retiring, Order)
 
 
 def send(channel: Channel, message: Message, descriptors: Sequence[int] = ()) -> None:

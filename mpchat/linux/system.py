@@ -30,6 +30,7 @@ pread = os.pread
 pwrite = os.pwrite
 lseek = os.lseek
 ftruncate = os.ftruncate
+posix_fallocate = os.posix_fallocate
 fstat = os.fstat
 stat = os.stat
 lstat = os.lstat

@@ -18,10 +18,10 @@ from typing import Any
 from mpchat.config.settings import Setting
 from mpchat.ipc.closing import IDENTITY_GONE, check_close
 from mpchat.ipc.control import MAX_REQUEST, ControlError
-from mpchat.ipc.messages import Report
+from mpchat.ipc.messages import Report, ReportRooms
 from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.reopening import reopen_logs
-from mpchat.ipc.reports import gather_reports
+from mpchat.ipc.reports import BY_MEMBERS, BY_MESSAGES, MAX_ROOMS, gather_reports
 from mpchat.logs.levels import LEVELS
 from mpchat.monitor.status import SAMPLE_SECONDS, Status
 
@@ -29,7 +29,11 @@ _CLIENTS = 64
 _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
-_VERBS = "status, config, listeners, reopen, connections, kick, reload, log-level, scale, restart"
+_VERBS = (
+    "status, config, listeners, reopen, connections, kick, rooms, reload, log-level, scale, restart"
+)
+_ROOMS = 100
+"""Rooms of an answer that does not ask for another number."""
 
 
 class Control:
@@ -89,6 +93,8 @@ class Control:
                     return {"ok": True, **await self._connections(request)}
                 case "kick":
                     return {"ok": True, **await self._kick(request)}
+                case "rooms":
+                    return {"ok": True, **await self._rooms(request)}
                 case "listeners":
                     done = await self._orders.give("listeners")
                     return {"ok": True, **self._status.listeners(done.answer)}
@@ -149,10 +155,21 @@ class Control:
             raise ControlError(mistake)
         return await self._report(Report(user, None, code, reason))
 
+    async def _rooms(self, request: dict[str, Any]) -> dict[str, Any]:
+        by, limit = request.get("by", BY_MEMBERS), request.get("limit", _ROOMS)
+        if not isinstance(by, str) or by not in {BY_MEMBERS, BY_MESSAGES}:
+            raise ControlError(f"rooms are sorted by {BY_MEMBERS} or by {BY_MESSAGES}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_ROOMS:
+            raise ControlError(f"rooms takes a limit, a number from 1 to {MAX_ROOMS}")
+        found = await gather_reports(self._orders, ReportRooms(by, limit))
+        if not found.reporters:
+            raise ControlError("the broker has not answered: it is busy, or being replaced")
+        return {"rooms": found.rows}
+
     async def _report(self, report: Report) -> dict[str, Any]:
         silent = self._status.ready_pids()
         found = await gather_reports(self._orders, report)
-        return {"connections": found.connections, "silent": sorted(silent - found.reporters)}
+        return {"connections": found.rows, "silent": sorted(silent - found.reporters)}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

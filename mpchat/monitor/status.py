@@ -13,7 +13,7 @@ from typing import Any
 
 from mpchat import __version__
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
-from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import BROKER_STATES, ROWS, WORKER_STATES, Scoreboard
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0
@@ -25,6 +25,15 @@ class _Sample:
     at: float
     cpu: float
     percent: float = 0.0
+
+
+@dataclass
+class _Rate:
+    """Messages of the rooms at the last two readings."""
+
+    at: float
+    messages: int
+    per_second: float = 0.0
 
 
 class Status:
@@ -44,6 +53,7 @@ class Status:
         self._supervisor = supervisor
         self._hang_timeout = hang_timeout
         self._samples: dict[int, _Sample] = {}
+        self._rate: _Rate | None = None
 
     def collect(self) -> dict[str, Any]:
         """Return the whole status; docs/control-socket.md describes its fields."""
@@ -59,6 +69,7 @@ class Status:
             "generation": board.service("generation"),
             "faults": board.service("faults"),
             "hang_timeout_seconds": self._hang_timeout,
+            "broker": self._broker(now),
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
             "limits": {name: board.total(name, slots) for name in LIMITS},
@@ -93,8 +104,9 @@ class Status:
         return self._board.ready_pids()
 
     def sample(self) -> None:
-        """Record the CPU time of every worker."""
+        """Record the CPU time of every worker, and how many messages the rooms have had."""
         board, now = self._board, time.monotonic()
+        self._sample_rooms(now)
         before, self._samples = self._samples, {}
         for slot in range(board.service("slots")):
             for row in range(ROWS):
@@ -106,6 +118,39 @@ class Status:
                 last = before.get(pid)
                 if last is not None and now > last.at:
                     sample.percent = 100 * max(0.0, cpu - last.cpu) / (now - last.at)
+
+    def _sample_rooms(self, now: float) -> None:
+        rate = _Rate(now, self._board.broker("messages"))
+        last, self._rate = self._rate, rate
+        if last is not None and now > last.at:
+            rate.per_second = (rate.messages - last.messages) / (now - last.at)
+
+    def _broker(self, now: float) -> dict[str, Any] | None:
+        """Return what the broker and the supervisor say of it, None for a service without rooms."""
+        read = self._board.broker
+        state, pid = BROKER_STATES[read("state")], read("pid")
+        if state == "none":
+            return None
+        return {
+            "state": state,
+            "pid": pid or None,
+            "age_seconds": _since(read("since"), now),
+            "restarts": read("restarts"),
+            "silent_seconds": _since(read("beat_at"), now),
+            "rooms": read("rooms"),
+            "members": read("members"),
+            "messages": read("messages"),
+            "messages_per_second": round(self._rate.per_second, 1) if self._rate else None,
+            "history_bytes_used": read("history_used"),
+            "history_bytes": read("history_size"),
+            "workers_behind": read("behind"),
+            "repeated": read("repeated"),
+            "refused": read("refused"),
+            "delivered": read("delivered"),
+            "workers_lost": read("lost"),
+            "cpu_seconds": cpu_seconds(pid) if pid else None,
+            "pss_bytes": pss_bytes(pid) if pid else None,
+        }
 
     def _workers(self, slot: int, now: float) -> list[dict[str, Any]]:
         board = self._board

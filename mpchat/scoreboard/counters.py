@@ -103,6 +103,11 @@ _LIMITED = (
     _limit("expires", "connections", "Connections ended with 4401, since their identity expired"),
     _limit("ping-timeout", "connections", "Connections ended with 1011"),
     _limit("write-timeout", "connections", "Connections cut off"),
+    _limit("member-backlog", "connections", "Connections in rooms ended with 1013: too slow"),
+    _limit("max-rooms", "requests", "Joins and publishes refused: too many rooms"),
+    _limit("max-members", "joins", "Joins refused: too many members"),
+    _limit("max-rooms-per-connection", "joins", "Joins refused"),
+    _limit("publish-rate", "messages", "Messages refused"),
     _limit("descriptors", "pauses", "Pauses in accepting, for lack of descriptors or memory"),
 )
 """Refusals and ends by a limit, under the name of its option. They are rare, so each is written to the

@@ -23,7 +23,7 @@ from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
 
-MAGIC = 0x6D70_6368_6174_000A
+MAGIC = 0x6D70_6368_6174_000B
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -32,6 +32,27 @@ _HEADER = 16
 SERVICE_NAMES = ("slots", "generation", "started", "beat_at", "faults")
 """The supervisor's values for the service: slots of the pool, newest generation, when the service was
 ready, when the supervisor last checked its workers, and the number of faults in its own loop."""
+BROKER_NAMES = (
+    "pid",
+    "state",  # see BROKER_STATES
+    "since",  # when it was asked for
+    "restarts",  # brokers started after the first
+    "heartbeat",  # beats of its loop
+    "beat_at",  # time of the last beat
+    "rooms",  # rooms that it knows
+    "members",  # memberships in all rooms
+    "messages",  # messages that it has numbered, all brokers of the service together
+    "history_used",  # bytes of the history that hold messages
+    "history_size",  # bytes of the history, 0 without one
+    "behind",  # workers that have not taken all messages yet
+    "repeated",  # publishes that this broker answered with their first position
+    "refused",  # publishes that it refused
+    "delivered",  # messages that it sent to workers
+    "lost",  # workers that the history no longer reached
+)
+"""The values for the broker: the first four are the supervisor's, the others its own."""
+BROKER_STATES = ("none", "down", "starting", "ready")
+"""Meaning of the broker's state, by number; ``none``: the service has no rooms."""
 SLOT_NAMES = (
     "restarts",  # workers started after the first
     "wanted",  # 0 once the pool has been scaled down below this slot
@@ -73,7 +94,10 @@ _HANDLER_WIDTH = 2 * HANDLERS
 _TABLES = _HANDLER_AREA + SLOTS * ROWS * _HANDLER_WIDTH
 _USERS = _TABLES + SLOTS * ROWS * ITEMS
 _TICKETS = _USERS + SLOTS * ROWS * ITEMS
-_SIZE = 8 * (_TICKETS + TICKET_ITEMS)
+_BROKER = _TICKETS + TICKET_ITEMS
+_BROKER_INDEX = {name: _BROKER + index for index, name in enumerate(BROKER_NAMES)}
+_SUPERVISORS = BROKER_NAMES[:4]
+_SIZE = 8 * (_BROKER + len(BROKER_NAMES))
 """Bytes, most of which nobody ever touches, so that they take no memory."""
 _KEY_BYTES = 32
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -144,6 +168,20 @@ class Scoreboard:
     def set_slot(self, slot: int, name: str, value: int) -> None:
         """Store one of SLOT_NAMES; only for the supervisor."""
         self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value
+
+    def broker(self, name: str) -> int:
+        """Return one of BROKER_NAMES."""
+        return self._items[_BROKER_INDEX[name]]
+
+    def set_broker(self, name: str, value: int) -> None:
+        """Store one of BROKER_NAMES; only for the writer of that value."""
+        self._items[_BROKER_INDEX[name]] = value
+
+    def zero_broker(self) -> None:
+        """Zero what a dead broker has stored; its number of messages stays."""
+        for name, index in _BROKER_INDEX.items():
+            if name not in _SUPERVISORS and name != "messages":
+                self._items[index] = 0
 
     def row(self, slot: int, row: int, wall_clock: Callable[[], float] = time.time) -> Row:
         """Return the row for writing; only its owner may ask for it.

@@ -96,7 +96,8 @@ class Exchange:
         """
         route = self._services.routes.find(self._head.method, self._head.target)
         self._check_admission()
-        own = None if route.handler is None else route.handler.options.max_request_size
+        handler = route.handler_of(upgrade=self._head.upgrade)
+        own = None if handler is None else handler.options.max_request_size
         return self._services.max_request_size if own is None else own
 
     def refuse(self, error: HttpError) -> None:
@@ -105,7 +106,8 @@ class Exchange:
         CONNECTION.set(next(services.ids))
         handler: HandlerBase | None = None
         with contextlib.suppress(HttpError):
-            handler = services.routes.find(head.method, head.target).handler
+            route = services.routes.find(head.method, head.target)
+            handler = route.handler_of(upgrade=head.upgrade)
         if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             services.shared.count_limit("max_request_size")
         self._respond(handler, refusal(error), keep=False, reason=error.text)
@@ -120,7 +122,7 @@ class Exchange:
         handler: HandlerBase | None = None
         try:
             route = services.routes.find(head.method, head.target)
-            handler = route.handler
+            handler = route.handler_of(upgrade=head.upgrade)
             context.path_params = route.params
             self._check_admission()
             if handler is None:

@@ -1,8 +1,10 @@
 """Paths to handlers: exact ones first, then those with ``{name}`` segments, in the order given.
 
 Rules. Paths, including those of the config, are compared in their normal form. Several handlers may have
-one path, each with other methods. A method that no handler has and the RFCs do not define is not
-implemented (501) rather than not allowed (405). OPTIONS is answered for every path.
+one path, each with other methods; a WebSocket handler and an HTTP handler may have one with the same
+method, and the first then gets the requests that ask for an upgrade. A method that no handler has and the
+RFCs do not define is not implemented (501) rather than not allowed (405). OPTIONS is answered for every
+path.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from urllib.parse import unquote
 from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.http.errors import HttpError
 from mpchat.http.target import normalise, parse_target
+from mpchat.websocket.handler import WebsocketHandlerBase
 
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 _KNOWN_METHODS = frozenset(
@@ -36,9 +39,31 @@ class Route(NamedTuple):
     params: Mapping[str, str]
     authority: str | None
     """The target's own; None if the target is a path, so that Host applies"""
+    upgrading: WebsocketHandlerBase | None = None
+    """Who takes a request that asks for an upgrade, where ``handler`` does not"""
+
+    def handler_of(self, *, upgrade: bool) -> HandlerBase | None:
+        """Return the handler of a request, which asks for an upgrade or does not."""
+        return self.upgrading if upgrade and self.upgrading is not None else self.handler
 
 
-_ByMethod = dict[str, HandlerBase]
+class _Takers(NamedTuple):
+    """Who takes a method on a path."""
+
+    plain: HandlerBase
+    upgrading: WebsocketHandlerBase | None
+
+    def join(self, handler: HandlerBase) -> _Takers:
+        """Add a handler behind those that are there: the first of a kind takes all."""
+        if isinstance(handler, WebsocketHandlerBase):
+            both = isinstance(self.plain, WebsocketHandlerBase) or self.upgrading is not None
+            return self if both else _Takers(self.plain, handler)
+        if isinstance(self.plain, WebsocketHandlerBase):
+            return _Takers(handler, self.plain)
+        return self
+
+
+_ByMethod = dict[str, _Takers]
 
 
 class Routes:
@@ -83,8 +108,9 @@ class Routes:
         else:
             by_method = self._exact.setdefault(path, {})
         for method in methods_of(handler.options.method):
-            by_method.setdefault(method, handler)
-            self._all.setdefault(method, handler)
+            for takers in (by_method, self._all):
+                known = takers.get(method)
+                takers[method] = _Takers(handler, None) if known is None else known.join(handler)
 
     def _find(self, method: str, target: str) -> Route:
         parsed = parse_target(method, target)
@@ -106,13 +132,15 @@ class Routes:
         if by_method is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "nothing is served on this path")
         allow = _allow(by_method)
-        handler = by_method.get(method)
-        if handler is None and method == "HEAD":
-            handler = by_method.get("GET")
-        if handler is None and method != "OPTIONS":
+        takers = by_method.get(method)
+        if takers is None and method == "HEAD":
+            takers = by_method.get("GET")
+        if takers is None:
+            if method == "OPTIONS":
+                return Route(None, allow, params, parsed.authority)
             text = "this method is not allowed on this path"
             raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": allow})
-        return Route(handler, allow, params, parsed.authority)
+        return Route(takers.plain, allow, params, parsed.authority, takers.upgrading)
 
 
 def _allow(by_method: _ByMethod) -> str:

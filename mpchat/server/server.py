@@ -78,7 +78,9 @@ class Server:
             bodies=Bodies(_most_of_bodies(options, handlers, shared), shared.count_limit),
             negotiators={
                 handler.name: make_negotiator(
-                    handler.options.subprotocols, handler.options.permessage_deflate
+                    handler.options.subprotocols,
+                    handler.options.permessage_deflate,
+                    optional=handler.subprotocol_optional,
                 )
                 for handler in handlers
                 if isinstance(handler, WebsocketHandlerBase)

@@ -45,6 +45,8 @@ class Role(enum.Enum):
     MONITOR = "monitor"
     NEXT_MONITOR = "next monitor"
     """Takes over the control socket at the end of a restart"""
+    BROKER = "broker"
+    """Orders the rooms, where the service has any"""
     LEAVING = "leaving"
     """A template or monitor that was replaced and has not ended yet"""
     WORKER = "worker"
@@ -53,13 +55,14 @@ class Role(enum.Enum):
 _MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     Role.TEMPLATE: messages.FROM_TEMPLATE,
     Role.MONITOR: messages.FROM_MONITOR,
+    Role.BROKER: messages.FROM_BROKER,
     Role.WORKER: messages.FROM_WORKER,
 }
 
 
 @dataclass
 class Child:
-    """A template, a monitor, or a worker."""
+    """A template, a monitor, a broker, or a worker."""
 
     name: str
     role: Role

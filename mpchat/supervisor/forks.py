@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import ForkMonitor, ForkWorker, WorkerDescriptors
+from mpchat.ipc.messages import ForkBroker, ForkMonitor, ForkWorker, WorkerDescriptors
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -43,6 +43,14 @@ class _Monitor:
     """The listening socket of its predecessor"""
 
 
+@dataclass(frozen=True)
+class _Broker:
+    child: Child
+    far: int
+    history: int | None
+    """The memfd of the rooms' history"""
+
+
 class Forks:
     """The requests that wait for a template; ``levels`` are loggers' levels as operators ordered.
 
@@ -68,7 +76,7 @@ class Forks:
         self._editions = editions
         self._levels = levels
         self._clock = clock
-        self._waiting: list[_Worker | _Monitor] = []
+        self._waiting: list[_Worker | _Monitor | _Broker] = []
 
     def request_worker(
         self,
@@ -99,6 +107,17 @@ class Forks:
         self._waiting.append(_Monitor(child, far, sockets, control))
         return child
 
+    def request_broker(self, number: int, history: int | None) -> Child:
+        """Return a broker that will be forked; ``history`` stays open until ``forget`` or the fork.
+
+        Raises:
+            OSError: As for a worker.
+        """
+        child, far = _unborn("broker", Role.BROKER)
+        child.number = number
+        self._waiting.append(_Broker(child, far, history))
+        return child
+
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
         template = self._family.of(
@@ -114,14 +133,16 @@ class Forks:
                 return
             fds.close(self._waiting.pop(0).far)
 
-    def forget(self, child: Child) -> None:
-        """Drop the request for a child, if it has not been sent."""
+    def forget(self, child: Child) -> bool:
+        """Drop the request for a child; return False if it has been sent."""
         for fork in self._waiting:
             if fork.child is child:
                 fds.close(fork.far)
-        self._waiting = [fork for fork in self._waiting if fork.child is not child]
+                self._waiting.remove(fork)
+                return True
+        return False
 
-    def _send(self, template: Child, fork: _Worker | _Monitor) -> None:
+    def _send(self, template: Child, fork: _Worker | _Monitor | _Broker) -> None:
         child, edition = fork.child, self._editions.current
         given = (fork.far, self._scoreboard.descriptor, child.fault)
         if isinstance(fork, _Worker):
@@ -132,6 +153,9 @@ class Forks:
                 WorkerDescriptors(*given, memfd, *sources),
             )
             child.sent_generation = child.applied_generation = number
+        elif isinstance(fork, _Broker):
+            kept = () if fork.history is None else (fork.history,)
+            template.send(ForkBroker(child.number, dict(self._levels)), (*given, *kept))
         else:
             inherited = () if fork.control is None else (fork.control,)
             template.send(self._monitor_request(fork.sockets), (*given, *inherited))

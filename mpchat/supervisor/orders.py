@@ -75,7 +75,9 @@ class Orders:
                 answer(self._report(messages.parse("Report", selection), descriptors[0]))
             case "reopen", _ if descriptors:
                 answer(*self._family.reopen_logs(tuple(descriptors)))
-            case "connections" | "reopen", _:
+            case "rooms", selection if descriptors:
+                answer(self._report_rooms(messages.parse("ReportRooms", selection), descriptors[0]))
+            case "connections" | "reopen" | "rooms", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", {"logger": str(logger), "level": level, "number": number}:
                 answer(self._set_level(logger, level, number))
@@ -106,6 +108,19 @@ class Orders:
                     text = f"{worker.name} pid {worker.pid} cannot be asked: {error.strerror}"
                     reasons.append(text)
         return "\n".join(reasons)
+
+    def _report_rooms(self, report: messages.Message, descriptor: int) -> str:
+        """Ask the broker for its rooms; return why it cannot be asked, or nothing."""
+        if self._editions.current.plan.history is None:
+            return "this service has no rooms"
+        broker = self._family.of(Role.BROKER)
+        if broker is None or not broker.ready:
+            return "no broker: it is being replaced, ask again in a moment"
+        try:
+            broker.send(report, (descriptor,))
+        except OSError as error:
+            return f"the broker pid {broker.pid} cannot be asked: {error.strerror}"
+        return ""
 
     def _set_level(self, logger: str, name: object, number: object) -> str:
         """Change a logger's level in every process; return why that is refused, or nothing."""

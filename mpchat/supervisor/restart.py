@@ -4,18 +4,20 @@ Rules. One restart at a time. One table names what each (phase, event) pair mean
 happen is not in it and raises: there is no default cell. Facts about the service come with the event;
 actions are carried out by ``restarting``.
 
-Theory of operation. LOADING: a second template loads what is on the disk now. MOVING: workers are forked
-from it, slot by slot (the policy renews them); the old template stays for the way back. REVERTING: slots
-go that way. MONITOR: all slots have moved, and a new monitor takes over the control socket from the old
-one. SLOT: one worker is replaced, from the template that there is. A restart that fails changes nothing
-in the end. Reloads of the dynamic config wait until a restart of the whole service has ended.
+Theory of operation. LOADING: a second template loads what is on the disk now. BROKER: where the service
+has rooms, their broker is replaced first, so that no old one serves new workers. MOVING: workers are
+forked from the new template, slot by slot (the policy renews them); the old template stays for the way
+back. REVERTING: slots go that way, and the broker does. MONITOR: all slots have moved, and a new monitor
+takes over the control socket from the old one. SLOT: one worker is replaced, from the template that there
+is. A restart that fails changes nothing in the end. Reloads of the dynamic config wait until a restart of
+the whole service has ended.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mpchat.supervisor.reload import Asker
@@ -27,6 +29,7 @@ class Phase(enum.Enum):
 
     IDLE = "idle"
     LOADING = "loading"
+    BROKER = "broker"
     MOVING = "moving"
     REVERTING = "reverting"
     MONITOR = "monitor"
@@ -49,6 +52,10 @@ class Event(enum.Enum):
     FAILED = "failed"
     """The new template cannot run the service, or is gone"""
     OVERDUE = "overdue"
+    BROKER_READY = "broker ready"
+    """The broker has been replaced"""
+    BROKER_FAILED = "broker failed"
+    """The new broker did not start"""
     NOT_RENEWED = "not renewed"
     """A new worker did not start"""
     SETTLED = "settled"
@@ -72,6 +79,8 @@ class News:
     """Whose worker did not start"""
     planned: int | None = None
     """Workers that the new plan asks for; None: as many as the old plan"""
+    has_rooms: bool = False
+    """Whether the new plan asks for a broker"""
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,13 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class RenewBroker:
+    """Replace the broker by one of the current edition, or start the first one."""
+
+
+@dataclass(frozen=True)
 class Revert:
-    """Make the previous edition the current one again, and end the second template."""
+    """Make the previous edition the current one again, and end the second template and its broker."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,7 @@ Action: TypeAlias = (
     | Load
     | DismissTemplate
     | Promote
+    | RenewBroker
     | Revert
     | Settle
     | Scale
@@ -267,9 +282,21 @@ class Restart:
 
     def _moves(self, news: News) -> list[Action]:
         self._workers_before, self._planned = len(news.wanted), news.planned
+        if news.has_rooms:
+            self._enter(Phase.BROKER, news.now + self._timing.broker_limit)
+            return [Promote(), RenewBroker()]
+        return [Promote(), *self._moves_slots(news)]
+
+    def _moves_slots(self, news: News) -> list[Action]:
         self._enter(Phase.MOVING)
-        scale = [] if news.planned is None else [Scale(news.planned)]
-        return [Promote(), *scale, RenewAll()]
+        scale = [] if self._planned is None else [Scale(self._planned)]
+        return [*scale, RenewAll()]
+
+    def _waits_too_long_for_broker(self, news: News) -> list[Action]:
+        limit = self._timing.broker_limit
+        return self._reverts(
+            replace(news, reason=f"the new broker was not ready within {limit:g} s")
+        )
 
     def _fails_to_load(self, news: News) -> list[Action]:
         return [DismissTemplate(), *self._fail(news.reason)]
@@ -359,6 +386,12 @@ TABLE: dict[tuple[Phase, Event], _Cell] = {
     (Phase.LOADING, Event.OVERDUE): Restart._loads_too_long,
     (Phase.LOADING, Event.NOT_RENEWED): Restart._nothing,
     (Phase.LOADING, Event.STOP): Restart._stops,
+    (Phase.BROKER, Event.BROKER_READY): Restart._moves_slots,
+    (Phase.BROKER, Event.BROKER_FAILED): Restart._reverts,
+    (Phase.BROKER, Event.FAILED): Restart._reverts,
+    (Phase.BROKER, Event.OVERDUE): Restart._waits_too_long_for_broker,
+    (Phase.BROKER, Event.NOT_RENEWED): Restart._nothing,
+    (Phase.BROKER, Event.STOP): Restart._stops,
     (Phase.MOVING, Event.FAILED): Restart._reverts,
     (Phase.MOVING, Event.NOT_RENEWED): Restart._reverts,
     (Phase.MOVING, Event.SETTLED): Restart._has_moved,

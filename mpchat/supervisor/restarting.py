@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from mpchat.errors import StartError, describe_os_error
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Editions, Loaded, refusal
+from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.pool import Pool
@@ -37,6 +40,7 @@ from mpchat.supervisor.restart import (
     ReleaseReloads,
     Renew,
     RenewAll,
+    RenewBroker,
     Restart,
     Revert,
     Scale,
@@ -63,6 +67,8 @@ class Restarting:
         editions: Editions,
         templates: Templates,
         monitors: Monitors,
+        brokers: Brokers,
+        histories: Histories,
         reloading: Reloading,
         sockets: Sockets,
         pool: Pool,
@@ -75,6 +81,8 @@ class Restarting:
         self._editions = editions
         self._templates = templates
         self._monitors = monitors
+        self._brokers = brokers
+        self._histories = histories
         self._reloading = reloading
         self._sockets = sockets
         self._pool = pool
@@ -96,7 +104,10 @@ class Restarting:
     def tick(self, now: float) -> None:
         """Go on with the restart, or begin the next one."""
         for slot, reason in self._pool.take_failures().items():
-            self._on(Event.NOT_RENEWED, now, reason, slot)
+            self._on(Event.NOT_RENEWED, now, reason, slot=slot)
+        if self._restart.phase is Phase.BROKER and self._brokers.renewal is not None:
+            failure = self._brokers.renewal
+            self._on(Event.BROKER_FAILED if failure else Event.BROKER_READY, now, failure)
         if self._restart.phase in RENEWING:
             policy = self._pool.policy
             if not (self._restart.waits_for(policy.renewing()) or policy.is_leaving()):
@@ -120,6 +131,11 @@ class Restarting:
         reason = refusal(old, plan)
         if len(descriptors) != _ANSWER_DESCRIPTORS:
             reason = "there is no descriptor left to take what the new template has loaded"
+        if not reason:
+            try:
+                self._histories.prepare(plan.history)
+            except StartError as error:
+                reason = str(error)
         if reason:
             fds.close_all(descriptors)
             self._on(Event.FAILED, now, reason)
@@ -128,7 +144,7 @@ class Restarting:
         static_config, memfd = descriptors
         self._loaded = Loaded(plan, static_config, memfd, self._folder)
         planned = plan.workers if plan.workers != old.workers else None
-        self._on(Event.LOADED, now, planned=planned)
+        self._on(Event.LOADED, now, planned=planned, has_rooms=plan.history is not None)
 
     def template_failed(self, reason: str, now: float) -> None:
         """The template cannot run the service."""
@@ -149,19 +165,15 @@ class Restarting:
 
     # Actions
 
-    def _on(
-        self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
-    ) -> None:
-        waiting = deque(self._decide(event, now, reason, slot, planned))
+    def _on(self, event: Event, now: float, reason: str = "", **more: Any) -> None:
+        waiting = deque(self._decide(event, now, reason, **more))
         while waiting:
             waiting.extendleft(reversed(self._do(waiting.popleft(), now)))
 
-    def _decide(
-        self, event: Event, now: float, reason: str = "", slot: int = -1, planned: int | None = None
-    ) -> list[Action]:
+    def _decide(self, event: Event, now: float, reason: str = "", **more: Any) -> list[Action]:
         wanted = self._pool.policy.wanted()
         has_monitor = self._monitors.exists()
-        return self._restart.on(event, News(now, wanted, has_monitor, reason, slot, planned))
+        return self._restart.on(event, News(now, wanted, has_monitor, reason, **more))
 
     def _do(self, action: Action, now: float) -> list[Action]:
         """Carry an action out; return what follows if the system refuses it."""
@@ -176,10 +188,13 @@ class Restarting:
                 self._templates.dismiss_next()
             case Promote():
                 self._promote()
+            case RenewBroker():
+                self._brokers.renew(now)
             case Revert():
                 self._log.error("the restart failed: slots that had moved go back to the old code")
                 self._editions.revert()
                 self._templates.dismiss_next()
+                self._brokers.revert(now)
             case Settle():
                 self._settle(now)
             case Scale():
@@ -223,6 +238,7 @@ class Restarting:
     def _settle(self, now: float) -> None:
         self._templates.settle(now)
         self._editions.settle()
+        self._brokers.settle(now)
         plan = self._editions.current.plan
         try:
             self._sockets.listeners.set_backlog(plan.listener["backlog"])

@@ -20,17 +20,20 @@ from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
 from mpchat.supervisor.editions import Editions, Loaded
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
+from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.loop import Step
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
+from mpchat.supervisor.pairs import Pairs
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restarting import Restarting
@@ -74,8 +77,10 @@ class Service:
         self._orphans = orphans
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
+        self._histories = Histories()
         self._sockets = Sockets(plan)
         try:
+            self._histories.prepare(plan.history)
             log.follow(plan.log_path, plan.log_format, plan.log_level)
         except StartError:
             self._sockets.close()
@@ -88,6 +93,10 @@ class Service:
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
         self._templates = Templates(command, timing, log, family, editions, succession)
         self._monitors = Monitors(timing, log, family, self._forks, self._sockets, now)
+        self._brokers = Brokers(
+            timing, log, scoreboard, family, self._forks, editions, self._histories, now
+        )
+        self._pairs = Pairs(timing, log, family)
         self._reloading = Reloading(
             timing, log, editions, family.workers, self._templates, self._announcer
         )
@@ -98,6 +107,8 @@ class Service:
             editions,
             self._templates,
             self._monitors,
+            self._brokers,
+            self._histories,
             self._reloading,
             self._sockets,
             self._pool,
@@ -119,6 +130,8 @@ class Service:
             Step("go on with the reload", self._reloading.next_due, self._reloading.tick),
             Step("look after the workers", self._pool.next_due, self._tick_pool),
             Step("go on with the restart", lambda: self._restarting.due, self._tick_restart),
+            Step("look after the broker", self._brokers.due, self._brokers.tick),
+            Step("connect workers and broker", lambda: self._pairs.due, self._pairs.tick),
             Step("ask for processes", lambda: self._forks.retry_at, self._tick_forks),
             Step("end orphans", lambda: orphans.due, orphans.look),
             Step("say how the service is", lambda: self._next_look, self._look),
@@ -139,6 +152,7 @@ class Service:
         faults.attempt("close the listening sockets", self._sockets.stop_listening)
         faults.attempt("remove the listener's socket file", self._sockets.listeners.remove_file)
         self._monitors.close()
+        self._histories.keep_only(None)
         # The monitor has removed it, unless it had to be killed.
         control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))
@@ -172,9 +186,9 @@ class Service:
             self._announcer.tick(now, is_reloading=self._reloading.is_under_way)
 
     def _announce_once(self, now: float) -> None:
-        """Say that all is up, the monitor included, unless that one is in trouble of its own."""
-        monitor = self._family.of(Role.MONITOR)
-        waits = monitor is not None and not monitor.ready
+        """Say that all is up, monitor and broker included, unless these are in trouble of their own."""
+        others = (self._family.of(Role.MONITOR), self._family.of(Role.BROKER))
+        waits = any(other is not None and not other.ready for other in others)
         if self._pool.is_up and not (self._announcer.done or self._stopping or waits):
             self._announcer.up(self._sockets.address(self._editions.current.plan), now)
 
@@ -246,6 +260,8 @@ class Service:
                 self._pool.retires(child, now)
             case messages.NotAdopted():
                 self._pool.adoption_failed(child, message.slot)
+            case messages.PairLost():
+                self._pairs.lost(child, message.pair, now)
             case messages.Order():
                 self._orders.take(child, message, descriptors, now)
             case messages.Plan():
@@ -268,12 +284,15 @@ class Service:
         if child.ready or not child.pid:
             raise MalformedMessage("Ready is said once, after Hello")
         match child.role:
-            case Role.WORKER if descriptors:
+            case Role.WORKER | Role.BROKER if descriptors:
                 raise MalformedMessage("Ready came with a descriptor")
             case Role.WORKER:
                 child.ready = True
                 self._pool.became_ready(child, now)
                 self._reloading.offer(child, now)
+            case Role.BROKER:
+                child.ready = True
+                self._brokers.became_ready(child)
             case Role.MONITOR:
                 self._monitors.take(child, descriptors)
             case Role.NEXT_MONITOR:
@@ -337,8 +356,11 @@ class Service:
                     self._monitors.ended(child, how, now)
             case Role.NEXT_MONITOR:
                 self._restarting.monitor_ended(child.kill_reason or how, now)
+            case Role.BROKER:
+                self._brokers.ended(child, how, now)
             case Role.WORKER:
                 self._orphans.due = now
+                self._pairs.ended(child)
                 self._pool.ended(child, how, now)
                 self._reloading.settle(now)
             case Role.LEAVING:

@@ -34,6 +34,11 @@ class Timing:
         3, "times", "A slot that failed this often no longer holds READY back"
     )
     start_limit: float = _number(30, "s", "A worker not ready by then is killed: a failed start")
+    broker_limit: float = _number(
+        40,
+        "s",
+        "In a restart: the old broker's end and the new one's start, which reads the history",
+    )
     template_limit: float = _number(
         120, "s", "Loading code and config; imports of a large service on a cold disk fit in it"
     )

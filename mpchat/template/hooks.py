@@ -59,6 +59,8 @@ _HOOKS = (
     _Hook(WebsocketHandlerBase, "handle_handshake", ("request", "context")),
     _Hook(WebsocketHandlerBase, "handle", ("chat", "context"), is_required=True),
 )
+_ROOM_HANDLER = ("mpchat.rooms.handler", "RoomHandler")
+"""A base that few services have: its hooks are found by its name, so that the others do not import it."""
 
 
 def find_mistakes(cls: type[Component]) -> Iterator[Problem]:
@@ -126,11 +128,16 @@ def _may_refuse_everybody(cls: type[Component]) -> bool:
 
 
 def _hooks_of(cls: type[Component]) -> list[_Hook]:
-    return [hook for hook in _HOOKS if issubclass(cls, hook.base)]
+    hooks = [hook for hook in _HOOKS if issubclass(cls, hook.base)]
+    for base in cls.__mro__:
+        if (base.__module__, base.__name__) == _ROOM_HANDLER:
+            hooks.append(_Hook(base, "authorize", ("room", "context")))
+            hooks.append(_Hook(base, "member_info", ("room", "context"), is_async=False))
+    return hooks
 
 
 def _alike(cls: type[Component], hook: _Hook) -> list[str]:
-    ours = {known.name for known in _HOOKS}
+    ours = {known.name for known in (*_HOOKS, *_hooks_of(cls))}
     names = [name for name, value in vars(cls).items() if callable(value) and name not in ours]
     return difflib.get_close_matches(hook.name, names, n=1, cutoff=_ALIKE)
 

@@ -34,6 +34,7 @@ from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ServerOptions
 from mpchat.template import hooks
+from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
 
 SECTIONS: dict[str, type[OptionsModel]] = {
@@ -326,8 +327,8 @@ class _Loader:
                     yield setting
 
     def _component_plans(self) -> tuple[ComponentPlan, ...]:
-        plans = []
-        for name, cls in self.components.items():
+        plans: list[ComponentPlan] = []
+        for name, cls in self.components.items(self.static.sections):
             if name not in self.static.sections:
                 if not cls.section_optional:
                     self.absent.append(name)
@@ -338,11 +339,13 @@ class _Loader:
                 continue
             self.problems += hooks.find_mistakes(cls)
             if options is not None:
+                if cls.needs_broker and any(plan.cls.needs_broker for plan in plans):
+                    self._problem(self._path(name), "the rooms of a service are one component")
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 
     def _unknown_sections(self) -> None:
-        ours = {*SECTIONS, *(name for name, _cls in self.components.items())}
+        ours = {*SECTIONS, *self.components.names()}
         for name in self.static.sections:
             if name in ours:
                 continue
@@ -357,7 +360,7 @@ class _Loader:
         close = difflib.get_close_matches(name, known, n=1)
         if close:
             return f"; did you mean '{close[0]}'?"
-        listed = ", ".join(name for name, _cls in self.components.items())
+        listed = ", ".join(self.components.names())
         return f"; the component list has {listed or 'nothing'}"
 
     def _pool(self, server: ServerOptions | None) -> str:
@@ -394,14 +397,16 @@ class _Loader:
             self._problem(path, f"expected one of {known}, got {named}")
 
     def _check_paths(self, plans: tuple[ComponentPlan, ...]) -> None:
-        seen: dict[tuple[str, str], str] = {}
+        seen: dict[tuple[str, str, bool], str] = {}
         handlers = [plan for plan in plans if issubclass(plan.cls, HandlerBase)]
         for plan in handlers[HANDLERS:]:
             self._problem(self._path(plan.name), f"a service has at most {HANDLERS} handlers")
         for plan in handlers:
             path = plan.options.path
+            # Who asks for an upgrade is told apart from who does not.
+            upgrades = issubclass(plan.cls, WebsocketHandlerBase)
             for method in methods_of(plan.options.method):
-                first = seen.setdefault((path, method), plan.name)
+                first = seen.setdefault((path, method, upgrades), plan.name)
                 if first != plan.name:
                     text = f"{first} already has {path} for {method}"
                     self._problem(self._path(plan.name, "path"), text)

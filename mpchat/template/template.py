@@ -111,6 +111,8 @@ class _Template:
         messages.send(self.channel, plan_of(service, limit, warnings), answers)
         fds.close_all(answers)
         self.service = service
+        if service.rooms() is not None:
+            _broker_code()
         gc.collect()
         gc.freeze()
 
@@ -118,7 +120,7 @@ class _Template:
         while True:
             message, descriptors = self._next()
             match message:
-                case messages.ForkWorker() | messages.ForkMonitor():
+                case messages.ForkWorker() | messages.ForkMonitor() | messages.ForkBroker():
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
                     self._reload()
@@ -140,11 +142,15 @@ class _Template:
         sys.exit(exit_code)
 
     def _fork(
-        self, request: messages.ForkWorker | messages.ForkMonitor, descriptors: list[int]
+        self,
+        request: messages.ForkWorker | messages.ForkMonitor | messages.ForkBroker,
+        descriptors: list[int],
     ) -> None:
         try:
             if isinstance(request, messages.ForkMonitor):
                 self._fork_monitor(request, messages.MonitorDescriptors(*descriptors))
+            elif isinstance(request, messages.ForkBroker):
+                self._fork_broker(request, messages.BrokerDescriptors(*descriptors))
             else:
                 self._fork_worker(request, messages.WorkerDescriptors(*descriptors))
             messages.send(self.channel, messages.Forked())
@@ -172,6 +178,23 @@ class _Template:
                 limit,
                 hang_timeout,
                 service.settings,
+            ),
+        )
+
+    def _fork_broker(
+        self, request: messages.ForkBroker, descriptors: messages.BrokerDescriptors
+    ) -> None:
+        service, heartbeat = self.service, self.timing.heartbeat
+        assert service is not None
+        rooms = service.rooms()
+        assert rooms is not None
+        run_broker = _broker_code()
+        fork_child(
+            descriptors,
+            [self.channel.fileno()],
+            "mpchat: broker",
+            lambda channel: run_broker(
+                request, channel, descriptors, service.logging, rooms.options, heartbeat
             ),
         )
 
@@ -208,6 +231,13 @@ class _Template:
         fds.close(memfd)
 
 
+def _broker_code() -> Callable[..., None]:
+    """Return ``run_broker``, imported only where there are rooms, and before the first fork."""
+    from mpchat.broker.process import run_broker  # noqa: PLC0415
+
+    return run_broker
+
+
 def log_form(form: Form) -> None:
     """Log how the workers' hot path will run; they are forked from this process."""
     level = logging.INFO if form.compiled or form.wanted else logging.WARNING
@@ -225,6 +255,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
     """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds."""
     listener = service.server.listener
     default = service.logging.loggers["default"]
+    rooms = service.rooms()
     return messages.Plan(
         pool=service.pool,
         workers=service.workers,
@@ -243,6 +274,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         hang_timeout=service.server.worker_hang_timeout,
         max_lifetime=service.server.worker_max_lifetime,
         version=__version__,
+        history=rooms.options.history_memory if rooms is not None else None,
         control_socket=service.server.control_socket,
         warnings=warnings,
     )

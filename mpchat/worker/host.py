@@ -8,6 +8,7 @@ from typing import Any
 
 from mpchat.ipc.messages import Report
 from mpchat.ipc.orders import OrderGiver
+from mpchat.ipc.pairing import BrokerPairs
 from mpchat.ipc.reports import gather_reports
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -18,8 +19,11 @@ log = logging.getLogger("mpchat.server")
 class Host:
     """Gives orders to the supervisor, as components ask for them; see components.Host."""
 
-    def __init__(self, orders: OrderGiver, scoreboard: Scoreboard, slot: int) -> None:
+    def __init__(
+        self, orders: OrderGiver, scoreboard: Scoreboard, slot: int, pairs: BrokerPairs
+    ) -> None:
         self.slot = slot
+        self.pairs = pairs
         self.locks = Locks(scoreboard.descriptor)
         self._orders = orders
         self._scoreboard = scoreboard
@@ -34,4 +38,4 @@ class Host:
         found = await gather_reports(self._orders, report)
         for pid in sorted(asked - found.reporters):
             log.warning("worker pid %d did not answer about its connections", pid)
-        return found.connections
+        return found.rows

@@ -46,6 +46,10 @@ class Service:
     settings: tuple[Setting, ...] = field(compare=False)
     """Every option of the static config, for operators"""
 
+    def rooms(self) -> ComponentPlan | None:
+        """Return the component whose rooms a broker orders, None if the service needs no broker."""
+        return next((plan for plan in self.components if plan.cls.needs_broker), None)
+
     def path_to_show(self) -> str:
         """Return the path for the ready line: that of a WebSocket handler, if any."""
         handlers = [plan for plan in self.components if issubclass(plan.cls, HandlerBase)]

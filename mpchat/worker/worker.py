@@ -36,7 +36,9 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkWorker, WorkerDescriptors
 from mpchat.ipc.orders import Orders
+from mpchat.ipc.pairing import BrokerPairs
 from mpchat.ipc.reopening import report_reopened
+from mpchat.ipc.reports import send_report
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.allocator import Allocator
@@ -50,6 +52,7 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.server import Server
+from mpchat.websocket.component import ConnectionsComponent
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.thresholds import Thresholds
@@ -58,7 +61,7 @@ from mpchat.websocket.wheel import Wheel
 from mpchat.worker.forked import prepare_forks
 from mpchat.worker.garbage import spread_collections
 from mpchat.worker.host import Host
-from mpchat.worker.reporting import close_connections, report_connections
+from mpchat.worker.kicking import close_connections
 from mpchat.worker.service import Service
 from mpchat.worker.watch import Watch, stack_of_this_thread
 
@@ -168,6 +171,7 @@ class _Worker:
         self.server: Server | None = None
         self.components: Components | None = None
         self.orders = Orders(channel)
+        self.pairs = BrokerPairs(self._lose_pair)
         self.spare = Spare()
         self.background: set[asyncio.Task[None]] = set()
         self.balance = Balance(self.board, request.slot)
@@ -185,6 +189,7 @@ class _Worker:
         """Return the service's descriptors, which no forked process may keep."""
         adopted = [source for sources in self.adopted.values() for source in sources]
         found = [sock.fileno() for sock in (*sockets, *adopted, *self.balance.outboxes())]
+        found += self.pairs.held()
         return [number for number in (*found, *descriptors) if number >= 0]
 
     async def run(
@@ -217,9 +222,13 @@ class _Worker:
         components = Components(
             service.components,
             lambda: self.snapshot,
-            Host(self.orders, self.board.scoreboard, self.slot),
+            Host(self.orders, self.board.scoreboard, self.slot, self.pairs),
         )
-        handlers = [item for item in components.build() if isinstance(item, HandlerBase)]
+        built = components.build()
+        handlers = [item for item in built if isinstance(item, HandlerBase)]
+        for component in built:
+            if isinstance(component, ConnectionsComponent):
+                component.begin(shared)
         # Constructors may have set levels; those of the dynamic config take precedence.
         self.logs.levels.apply()
         await components.start(start_limit)
@@ -311,6 +320,8 @@ class _Worker:
                 for source in self.adopted.pop(message.slot, []):
                     if self.server is not None and not self.end.done():
                         self.server.stop_accepting_from(source)
+            case messages.BrokerPair():
+                self.pairs.arrived(message, descriptors)
             case messages.Report() if descriptors:
                 self._report(message, descriptors[0])
             case messages.OrderDone():
@@ -330,13 +341,16 @@ class _Worker:
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
 
+    def _lose_pair(self, pair: int) -> None:
+        with contextlib.suppress(ChannelClosed):
+            # The channel's reader notices its end.
+            messages.send(self.channel, messages.PairLost(pair))
+
     def _report(self, message: messages.Report, descriptor: int) -> None:
         """List connections, and close them if that is asked for."""
         server = self.server
         found = server.connections_of(message.user, message.tag) if server is not None else []
-        self._spawn(
-            report_connections(descriptor, server.describe(found) if server is not None else [])
-        )
+        self._spawn(send_report(descriptor, server.describe(found) if server is not None else []))
         if message.code is not None:
             self._spawn(close_connections(found, message.code, message.reason))
 

@@ -1,0 +1,448 @@
+"""The rooms that connections of this worker are in: who joins and leaves, and what the broker says.
+
+Rules. A member counts from its JOIN on, and is sent what comes behind the answer, or behind the last
+page of its history: that is one place in the stream for all. On a fresh pair each room goes on at its
+position, before anything else is asked; where that is not possible, its members are closed with 1013. A
+room that was closed is over at once: who joins now begins it anew, while its members are still sent what
+came before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mpchat.ipc.answering import Answer, MembersPage, Presence, Welcome, parse_ack, parse_mark
+from mpchat.ipc.answering import parse_refused as parse_refusal
+from mpchat.ipc.asking import Join, Leave
+from mpchat.ipc.framing import MalformedFrame, split_frames
+from mpchat.ipc.records import CLOSED, FIRST_OTHER_KIND, at_of, offset_of, room_of
+from mpchat.ipc.rooms import (
+    ACK,
+    HISTORY_PAGE,
+    JOINED,
+    LOST,
+    MARK,
+    MEMBERS_PAGE,
+    MORE,
+    PRESENCE,
+    RECOVERED,
+    REFUSED,
+    WELCOME,
+    Since,
+    Status,
+)
+from mpchat.rooms.errors import (
+    Behind,
+    RoomClosed,
+    RoomError,
+    TooManyMembers,
+    TooManyRooms,
+    Unavailable,
+)
+from mpchat.rooms.forms import Form, Frame
+from mpchat.rooms.link import Link
+from mpchat.rooms.member import JOINING, LEFT, MEMBER, READING, Member
+from mpchat.rooms.position import Position
+from mpchat.rooms.publishing import Publishing
+from mpchat.rooms.questions import (
+    Asking,
+    Counting,
+    Joining,
+    Question,
+    Questions,
+    Reading,
+    Resuming,
+)
+from mpchat.rooms.subscription import (
+    FRESH,
+    LIVE,
+    RESUMING,
+    Hint,
+    Parted,
+    Sent,
+    Subscription,
+    message_of,
+)
+from mpchat.websocket.batch import Batch
+from mpchat.websocket.broadcast import Hall
+from mpchat.websocket.limits import TOO_SLOW
+from mpchat.websocket.phases import OWED
+from mpchat.websocket.protocol import WebSocketProtocol
+
+CLOSE_CODE = 4404
+"""Of connections whose room was closed."""
+log = logging.getLogger("mpchat.rooms")
+_INTERRUPTED = "messages were missed: come back with the position"
+
+
+class Registry:
+    """The rooms of one worker.
+
+    Attributes:
+        epoch: That of the broker's history; empty before the first broker.
+        largest: Bytes of room, user, key and payload of the largest message.
+        is_welcome: The broker of the moment has answered.
+    """
+
+    def __init__(
+        self, link: Link, hall: Hall, publishing: Publishing, count_limit: Callable[[str], None]
+    ) -> None:
+        self.epoch = ""
+        self.largest = 0
+        self.is_welcome = False
+        self._link = link
+        self._hall = hall
+        self._publishing = publishing
+        self._count_limit = count_limit
+        self._rooms: dict[bytes, Subscription] = {}
+        self._listed: dict[int, tuple[Member, bytes]] = {}
+        """Members with info, with their users"""
+        self._number = 0
+        self._mark = 0
+        self._questions = Questions(link.send)
+
+    # What members do
+
+    def subscribe(self, name: bytes) -> Subscription:
+        """Return the room of this name, in which somebody is about to be a member."""
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Subscription(name, self._hall, self)
+        return room
+
+    def placeholder(self, name: bytes) -> Subscription:
+        """Return a room for somebody who has not joined yet."""
+        room = self._rooms.get(name)
+        return room if room is not None else Subscription(name, self._hall, self)
+
+    def join(self, member: Member, user: bytes, given: Position | None) -> Joining:
+        """Ask the broker to let a member in."""
+        room = self.subscribe(member.subscription.name)
+        member.subscription = room
+        room.members += 1
+        member.state = JOINING
+        member.enter_chain()
+        if member.extra is not None and member.extra.info is not None:
+            self._number += 1
+            member.extra.number = self._number
+            self._listed[self._number] = member, user
+        question = Joining(member, user, given)
+        self._questions.ask(question)
+        return question
+
+    def read_on(self, member: Member, since: Since) -> Reading:
+        """Ask for the next page of a member's history.
+
+        Raises:
+            Behind: Its room has ended for this worker meanwhile.
+        """
+        if self._rooms.get(member.subscription.name) is not member.subscription:
+            raise Behind(_INTERRUPTED)
+        question = Reading(member, since)
+        self._questions.ask(question)
+        return question
+
+    def leave(self, member: Member) -> None:
+        """A member leaves by itself, or its connection has ended."""
+        state = member.state
+        if state in {READING, MEMBER}:
+            self._gone(member)
+            room, extra = member.subscription, member.extra
+            number = extra.number if extra is not None else 0
+            self._link.send(Leave(room.name, number, member.is_listed).pack())
+        elif state is JOINING:
+            # The answer decides whether the broker has to be told.
+            member.state = LEFT
+            member.leave_chain()
+
+    def forget(self, member: Member) -> None:
+        """A member has to leave with all others: the broker knows."""
+        if member.state in {READING, MEMBER}:
+            self._gone(member)
+
+    def ask(self, question: Question) -> None:
+        """Ask the broker."""
+        self._questions.ask(question)
+
+    def _gone(self, member: Member) -> None:
+        room = member.subscription
+        room.discard(member)
+        member.state = LEFT
+        member.leave_chain()
+        self._count_out(member)
+        if member.extra is not None and member.extra.inbox is not None:
+            member.extra.inbox.wake()
+
+    def _count_out(self, member: Member, *, has_joined: bool = True) -> None:
+        room = member.subscription
+        room.members -= 1
+        if member.is_listed:
+            assert member.extra is not None
+            self._listed.pop(member.extra.number, None)
+        elif has_joined:
+            room.counted -= 1
+        if not room.members and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+
+    # What the broker says
+
+    def receive(self, frames: list[bytes]) -> None:
+        """Act on frames in their order."""
+        rooms = self._rooms
+        for frame in frames:
+            kind = frame[4]
+            if kind < FIRST_OTHER_KIND:
+                room = rooms.get(room_of(frame))
+                if room is not None and room.stage is LIVE:
+                    self._on_record(room, frame)
+            elif kind == ACK:
+                _flags, counter, offset, at = parse_ack(frame)
+                self._publishing.stored(counter, offset, at)
+            else:
+                self._on_frame(kind, frame)
+
+    def connected(self) -> None:
+        """Go on on a fresh pair: rooms first, then questions, then publishes."""
+        epoch = self.epoch
+        open_questions = self._questions.take_all()
+        waiting = {
+            item.subscription: item.since.epoch
+            for item in open_questions
+            if isinstance(item, Resuming) and not item.is_page
+        }
+        for room in list(self._rooms.values()):
+            if room.stage is not FRESH:
+                self._resume(room, waiting.get(room, epoch))
+        for number, (member, user) in self._listed.items():
+            if member.state in {READING, MEMBER}:
+                info = member.extra.info if member.extra is not None else None
+                name = member.subscription.name
+                self._link.send(Join(0, name, number, None, user, info, announced=True).pack())
+        for question in open_questions:
+            if isinstance(question, Joining) and question.member.state is LEFT:
+                self._count_out(question.member, has_joined=False)
+            elif question.is_wanted and not isinstance(question, Resuming):
+                self._questions.ask(question)
+        self._publishing.repeat()
+
+    def disconnected(self) -> None:
+        """The pair has ended: all was seen up to here."""
+        self.is_welcome = False
+        for room in self._rooms.values():
+            if room.stage is LIVE:
+                room.stands_at(self._mark, room.at)
+        self._mark = 0
+
+    def _resume(self, room: Subscription, epoch: str) -> None:
+        room.stage = RESUMING
+        self._questions.ask(Resuming(room, Since(epoch, room.offset)))
+
+    def _on_record(self, room: Subscription, record: bytes) -> None:
+        offset = offset_of(record)
+        if offset <= room.offset:
+            return
+        if record[4] == CLOSED:
+            self._on_closed(room)
+        else:
+            room.send(Sent(message_of(record, self.epoch)))
+        # Behind what may fail: it was not seen otherwise.
+        room.offset = offset
+        room.at = at_of(record)
+
+    def _on_frame(self, kind: int, frame: bytes) -> None:
+        match kind:
+            case _ if kind in {JOINED, HISTORY_PAGE}:
+                self._on_answer(Answer.parse(frame))
+            case _ if kind == REFUSED:
+                reason, counter = parse_refusal(frame)
+                self._publishing.refused(counter, reason)
+            case _ if kind == MARK:
+                self._mark = max(self._mark, parse_mark(frame))
+            case _ if kind == MEMBERS_PAGE:
+                page = MembersPage.parse(frame)
+                question = self._questions.find(page.number)
+                if isinstance(question, Counting) and question.take(page):
+                    self._questions.close(page.number)
+            case _ if kind == PRESENCE:
+                hint = Presence.parse(frame)
+                room = self._rooms.get(hint.room)
+                if room is not None and room.stage is not FRESH:
+                    info = hint.listed.info if hint.listed is not None else b""
+                    room.send(Hint(hint.change, info))
+            case _ if kind == LOST:
+                self._on_lost()
+            case _ if kind == WELCOME:
+                welcome = Welcome.parse(frame)
+                self.epoch = self._publishing.epoch = welcome.epoch
+                self.largest = welcome.largest
+                self.is_welcome = True
+            case _:
+                raise MalformedFrame(f"a worker does not know frame {kind}")
+
+    def _on_lost(self) -> None:
+        """The worker was too far behind: each room goes on at its position, if that is still known."""
+        for room in list(self._rooms.values()):
+            if room.stage is LIVE:
+                room.stands_at(self._mark, room.at)
+                self._resume(room, self.epoch)
+
+    def _on_closed(self, room: Subscription) -> None:
+        del self._rooms[room.name]
+        error = RoomClosed("the room was closed")
+        self._part(room, Parted(error, CLOSE_CODE, is_known=True))
+
+    # Answers
+
+    def _on_answer(self, answer: Answer) -> None:
+        question = self._questions.find(answer.number)
+        self._questions.close(answer.number)
+        match question:
+            case Joining():
+                self._on_joined(question, answer)
+            case Reading():
+                self._on_page(question, answer)
+            case Resuming():
+                self._on_resumed(question, answer)
+            case Asking():
+                question.set(answer)
+            case _:
+                raise MalformedFrame(f"an answer to question {answer.number}, which is not open")
+        self._mark = max(self._mark, answer.mark)
+
+    def _on_joined(self, question: Joining, answer: Answer) -> None:
+        member = question.member
+        room = member.subscription
+        # CLOSED: the room was closed after the given position, and is another one now.
+        if answer.status not in {Status.OK, Status.CLOSED}:
+            self._count_out(member, has_joined=False)
+            if member.state is JOINING:
+                member.state = LEFT
+                member.leave_chain()
+            question.fail(self._status_error(answer.status))
+            return
+        if not member.is_listed:
+            room.counted += 1
+        if member.state is LEFT:
+            member.state = READING
+            self.leave(member)
+            return
+        if room.stage is FRESH:
+            room.stage = LIVE
+        member.state = READING
+        member.recovered = bool(answer.flags & RECOVERED)
+        self._take_page(question, answer)
+
+    def _on_page(self, question: Reading, answer: Answer) -> None:
+        member = question.member
+        if member.state is not READING:
+            return
+        if not answer.flags & RECOVERED:
+            error = Behind(_INTERRUPTED)
+            question.fail(error)
+            member.part(Parted(error, TOO_SLOW.code, is_known=False))
+            return
+        self._take_page(question, answer)
+
+    def _take_page(self, question: Joining | Reading, answer: Answer) -> None:
+        """Send a member its history; behind the last page it is one of the room's."""
+        member = question.member
+        room, form = member.subscription, member.form
+        assert form is None or isinstance(form, Form)
+        records = split_frames(answer.records)
+        sent = [Sent(message_of(record, self.epoch)) for record in records if record[4] != CLOSED]
+        frames = []
+        end = answer.mark
+        if isinstance(question, Joining):
+            position = self._joined_at(question, answer)
+            if form is not None:
+                first = _first(form, room, position, member.recovered)
+                frames += [first] if first is not None else []
+            if not records and room.stage is LIVE:
+                room.stands_at(position.offset, position.at)
+        if records:
+            last = records[-1]
+            if answer.flags & MORE:
+                end = offset_of(last)
+            elif room.stage is LIVE:
+                # While it resumes, the others have not seen all that this one has.
+                room.stands_at(offset_of(last), at_of(last))
+        if form is None:
+            member.take(sent)
+        elif member.protocol is not None:
+            frames += [frame for item in sent if (frame := item.frame(form)) is not None]
+            self._write(member.protocol, frames)
+        if member.state is READING and not answer.flags & MORE and room.stage is LIVE:
+            member.state = MEMBER
+            room.add(member)
+        question.set(answer._replace(offset=end))
+
+    def _joined_at(self, question: Joining, answer: Answer) -> Position:
+        given = question.given
+        if given is not None and question.member.recovered:
+            return given
+        return Position(self.epoch, answer.offset, answer.at)
+
+    def _write(self, protocol: WebSocketProtocol, frames: list[Frame]) -> None:
+        """Send one member what is for it alone."""
+        if frames and protocol.phase < OWED:
+            batch = Batch(frames)
+            self._hall.turn.charge(batch.size)
+            if not protocol.outgoing.send_batch(batch, self._hall.most):
+                protocol.exceeds(TOO_SLOW)
+
+    def _on_resumed(self, question: Resuming, answer: Answer) -> None:
+        room = question.subscription
+        if room.stage is not RESUMING or self._rooms.get(room.name) is not room:
+            # It was left by all, or begun anew.
+            return
+        if answer.status is Status.CLOSED:
+            self._on_closed(room)
+            return
+        if answer.status is not Status.OK or not answer.flags & RECOVERED:
+            self._drop(room)
+            return
+        for record in split_frames(answer.records):
+            if self._rooms.get(room.name) is room:
+                self._on_record(room, record)
+        if answer.flags & MORE:
+            since = Since(self.epoch, room.offset)
+            self._questions.ask(Resuming(room, since, is_page=True))
+        elif self._rooms.get(room.name) is room:
+            room.stage = LIVE
+
+    def _drop(self, room: Subscription) -> None:
+        """What the room's members have missed cannot be had: they have to come back."""
+        del self._rooms[room.name]
+        self._part(room, Parted(Behind(_INTERRUPTED), TOO_SLOW.code, is_known=False))
+
+    def _part(self, room: Subscription, parted: Parted) -> None:
+        for question in self._questions.all():
+            if isinstance(question, Joining) and question.member.subscription is room:
+                # Its answer comes later: it begins the room anew.
+                room.members -= 1
+                question.member.subscription = self.subscribe(room.name)
+                question.member.subscription.members += 1
+            elif isinstance(question, Reading) and question.member.subscription is room:
+                question.fail(parted.error)
+                question.member.part(parted)
+        room.end(parted)
+
+    def _status_error(self, status: Status) -> RoomError:
+        match status:
+            case Status.TOO_MANY_ROOMS:
+                self._count_limit("max-rooms")
+                return TooManyRooms("there are max-rooms rooms")
+            case Status.TOO_MANY_MEMBERS:
+                self._count_limit("max-members")
+                return TooManyMembers("the rooms have max-members members")
+            case _:
+                return Unavailable("the broker did not let the member in")
+
+
+def _first(form: Form, room: Subscription, position: Position, recovered: bool) -> Frame | None:
+    try:
+        return form.joined(room.name.decode(), position, recovered)
+    except Exception:
+        log.exception("a form failed")
+        return None

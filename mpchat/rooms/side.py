@@ -1,0 +1,98 @@
+"""The worker's side of rooms: its parts, and what every member needs of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Callable
+
+from mpchat.ipc.asking import MAX_BODY_BYTES, Hello
+from mpchat.ipc.rooms import FROM_MEMBER, MAX_USER_BYTES
+from mpchat.rooms.errors import TooLarge
+from mpchat.rooms.link import Link
+from mpchat.rooms.options import RoomsOptions
+from mpchat.rooms.position import Position
+from mpchat.rooms.publishing import Publish, Publishing
+from mpchat.rooms.registry import Registry
+from mpchat.websocket.broadcast import Hall
+from mpchat.websocket.shared import Shared
+
+LIMIT = 10.0
+"""Seconds for an answer of the broker, over which another one may take its place."""
+
+
+class Side:
+    """One for each worker.
+
+    Attributes:
+        link, registry, publishing: See their modules.
+        options: Those of the component.
+        limit: Seconds for an answer of the broker.
+        count_limit: See Shared.
+        clock: Seconds, for rates.
+    """
+
+    def __init__(self, shared: Shared, options: RoomsOptions, limit: float = LIMIT) -> None:
+        loop = shared.loop
+        hall = Hall(shared.turn, options.member_backlog)
+        self.options = options
+        self.limit = limit
+        self.count_limit: Callable[[str], None] = shared.count_limit
+        self.clock: Callable[[], float] = shared.clock
+        self.link = Link(loop, hall, options.worker_backlog)
+        self.publishing = Publishing(loop, self.link, limit, self.count_limit)
+        self.registry = Registry(self.link, hall, self.publishing, self.count_limit)
+        self.link.begin(self.registry)
+
+    def take_pair(self, end: socket.socket, pair: int, hello: Hello) -> None:
+        """Use a fresh pair to the broker from now on."""
+        self.link.take(end, pair, hello)
+
+    def close(self) -> None:
+        """The worker ends."""
+        self.publishing.end()
+        self.link.close()
+
+    def publish(
+        self,
+        room: bytes,
+        kind: int,
+        payload: bytes,
+        user: bytes,
+        client: str,
+        name: str | None,
+        *,
+        as_member: bool,
+    ) -> asyncio.Future[Position]:
+        """Publish a message of ``user``; see ``Publishing.begin``.
+
+        Raises:
+            TooLarge: The message is larger than any that is stored.
+        """
+        key = b"" if name is None else key_of(room, user, client, name)
+        size = len(room) + len(user) + len(key) + len(payload)
+        if size > (self.registry.largest or MAX_BODY_BYTES):
+            raise TooLarge("the message does not fit into the history")
+        flags = kind | FROM_MEMBER if as_member else kind
+        return self.publishing.begin(Publish(room, payload, flags, user, key))
+
+
+def key_of(room: bytes, user: bytes, client: str, name: str) -> bytes:
+    """Return what the broker compares in place of a message's id, which is the client's own."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (room, user, client.encode(), name.encode()):
+        digest.update(len(part).to_bytes(4, "little") + part)
+    return digest.digest()
+
+
+def user_of(user: str | None) -> bytes:
+    """Return a user as it travels.
+
+    Raises:
+        ValueError: The name is too long to be stored.
+    """
+    encoded = (user or "").encode()
+    if len(encoded) > MAX_USER_BYTES:
+        raise ValueError(f"expected a user of at most {MAX_USER_BYTES} bytes")
+    return encoded

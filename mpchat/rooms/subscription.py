@@ -1,0 +1,157 @@
+"""A room that connections of this worker are in, and what they are sent.
+
+Rules. The stream's order is the only barrier. Records count while the room is LIVE, and rise: one that
+is not above the last one was seen. While the room is RESUMING on a fresh pair, what it missed comes in
+pages; behind the last one it is LIVE again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from enum import IntEnum
+from typing import Any, Protocol
+
+from mpchat.ipc.records import HEADER, KEY_SIZE, KEYED
+from mpchat.ipc.rooms import Change
+from mpchat.rooms.errors import RoomError
+from mpchat.rooms.forms import Form, Frame
+from mpchat.rooms.message import BINARY, JSON, Message
+from mpchat.websocket.broadcast import Audience, Hall, Parting
+
+_PAYLOAD_KINDS = BINARY | JSON
+_HINT_BYTES = 64
+
+log = logging.getLogger("mpchat.rooms")
+
+
+class Stage(IntEnum):
+    """Where a room of this worker is."""
+
+    FRESH = 0
+    """Its first member has not joined yet"""
+    LIVE = 1
+    """Its records come"""
+    RESUMING = 2
+    """What was missed comes in pages"""
+
+
+FRESH, LIVE, RESUMING = Stage
+
+
+class Parted(RoomError):
+    """Why members have to leave.
+
+    Attributes:
+        error: For the author.
+        code: The close code of their connections.
+        is_known: The broker does not count them any more.
+    """
+
+    def __init__(self, error: RoomError, code: int, *, is_known: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.code = code
+        self.is_known = is_known
+
+
+class Keeper(Protocol):
+    """Who keeps the rooms of a worker."""
+
+    def leave(self, member: Any) -> None:
+        """A member leaves by itself, or its connection has ended."""
+
+    def forget(self, member: Any) -> None:
+        """A member has to leave with all others: the broker knows."""
+
+
+class Subscription(Audience):
+    """One room.
+
+    Attributes:
+        name: Its name as it travels.
+        keeper: Who is told when members leave.
+        stage: See Stage.
+        offset, at: The position of the last record that was seen; 0 before one.
+        members: How many members it has here, those that are joining included.
+        counted: How many of them have joined without info.
+    """
+
+    __slots__ = ("at", "counted", "keeper", "members", "name", "offset", "stage")
+
+    def __init__(self, name: bytes, hall: Hall, keeper: Keeper) -> None:
+        super().__init__(hall)
+        self.name = name
+        self.keeper = keeper
+        self.stage: Stage = FRESH
+        self.offset = self.at = 0
+        self.members = self.counted = 0
+
+    def stands_at(self, offset: int, at: int) -> None:
+        """Take note of a position up to which all was seen."""
+        if offset > self.offset:
+            self.offset = offset
+            self.at = at
+
+    def end(self, parted: Parted) -> None:
+        """Let all members go, behind what they were sent."""
+        self.send(Parting(parted))
+
+
+class Sent:
+    """A message on its way to members."""
+
+    __slots__ = ("message", "size")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.size = len(message.payload)
+
+    def frame(self, form: object) -> Frame | None:
+        """Return what a form makes of it; a form that fails costs its members this message."""
+        assert isinstance(form, Form)
+        try:
+            return form.encode(self.message)
+        except Exception:
+            log.exception("a form failed")
+            return None
+
+
+class Hint:
+    """A word about presence on its way to members."""
+
+    __slots__ = ("_change", "_info", "size")
+
+    def __init__(self, change: Change, info: bytes) -> None:
+        self._change = change
+        self._info = info
+        self.size = _HINT_BYTES + len(info)
+
+    def frame(self, form: object) -> Frame | None:
+        """Return what a form makes of it."""
+        assert isinstance(form, Form)
+        try:
+            match self._change:
+                case Change.JOINED | Change.LEFT:
+                    info = json.loads(self._info)
+                    return form.presence(self._change is Change.JOINED, info)
+                case Change.OFF:
+                    return form.presence_ended()
+                case Change.ON:
+                    return None
+        except Exception:
+            log.exception("a form failed")
+            return None
+
+
+def message_of(record: bytes, epoch: str) -> Message:
+    """Return what a stored record says."""
+    size, _kind, flags, room, by, offset, _prev, at, _stamp, _by, _number = HEADER.unpack_from(
+        record
+    )
+    start = HEADER.size + room
+    end = start + by
+    user = record[start:end].decode() if by else None
+    if flags & KEYED:
+        end += KEY_SIZE
+    return Message(flags & _PAYLOAD_KINDS, record[end : size - 4], user, epoch, offset, at)

@@ -6,6 +6,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+Kind = Literal["auth", "rooms"]
+"""What else a service can have: a login, or rooms."""
 
 _TEMPLATES = Path(__file__).parent
 _NAME = "my-service"
@@ -30,8 +34,10 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name} is the name of something else; choose another")
 
 
-def write_service(parent: Path, name: str, *, auth: bool) -> list[Path]:
-    """Write a new service, with a login or without, into a new folder; return its files in order.
+def write_service(parent: Path, name: str, kind: Kind | None = None) -> list[Path]:
+    """Write a new service into a new folder; return its files in order.
+
+    ``kind`` None is the plain one.
 
     Raises:
         FileExistsError: The folder exists.
@@ -41,8 +47,8 @@ def write_service(parent: Path, name: str, *, auth: bool) -> list[Path]:
     folder.mkdir()
     try:
         written = set(_copies(_TEMPLATES / _NAME, folder, name))
-        if auth:
-            written.update(_copies(_TEMPLATES / f"{_NAME}-auth", folder, name))
+        if kind is not None:
+            written.update(_copies(_TEMPLATES / f"{_NAME}-{kind}", folder, name))
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

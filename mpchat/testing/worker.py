@@ -24,6 +24,7 @@ from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError
 from mpchat.ipc.control import ControlError
 from mpchat.ipc.messages import Report
+from mpchat.ipc.pairing import BrokerPairs
 from mpchat.linux import descriptors
 from mpchat.logs.records import Origin
 from mpchat.scoreboard.counters import Counters
@@ -37,14 +38,17 @@ from mpchat.template.loading import load_dynamic
 from mpchat.testing.clients import MemoryServiceClient, MemoryWebsocketClient
 from mpchat.testing.clock import Clock
 from mpchat.testing.logs import MemoryLogs
+from mpchat.testing.rooms import MemoryMemberships, RoomsInMemory
 from mpchat.testing.transport import connect_pair
 from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.rooms import Memberships
+from mpchat.websocket.component import ConnectionsComponent
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
-from mpchat.worker.reporting import close_connections
+from mpchat.worker.kicking import close_connections
 from mpchat.worker.service import Service
 
 _END_SECONDS = 0.25
@@ -64,6 +68,7 @@ class Worker:
         service_client: Sends plain HTTP requests.
         dynamic_config: Reads and changes the dynamic config.
         capture_logs: Records of the log.
+        rooms: Waits for the members of rooms.
     """
 
     def __init__(
@@ -83,11 +88,15 @@ class Worker:
         self._follow(1)
         self._scoreboard = Scoreboard.create()
         self._scoreboard.set_service("slots", 1)
-        self._components = Components(service.components, self._get_snapshot, _Host(self))
+        self._host = _Host(self)
+        self._components = Components(service.components, self._get_snapshot, self._host)
+        rooms = service.rooms()
+        self._rooms = RoomsInMemory(rooms.options) if rooms is not None else None
         self.websocket_client = MemoryWebsocketClient(plug=self._plug, time_limit=time_limit)
         self.service_client = MemoryServiceClient(plug=self._plug, time_limit=time_limit)
         self.dynamic_config: DynamicConfig = _MemoryConfig(self)
         self.capture_logs = MemoryLogs(self._origin, time_limit)
+        self.rooms: Memberships = MemoryMemberships(self._rooms, time_limit)
 
     def find(self, cls: type[C], name: str | None = None) -> C:
         """Return a component or handler of the service, as ``Components.find``."""
@@ -110,7 +119,13 @@ class Worker:
         except BaseException:
             descriptors.close(self._scoreboard.descriptor)
             raise
-        self._server = self._make_server()
+        shared = self._make_shared()
+        for component in self._built:
+            if isinstance(component, ConnectionsComponent):
+                component.begin(shared)
+        self._server = self._make_server(shared)
+        if self._rooms is not None:
+            self._rooms.connect(self._host.pairs)
         try:
             await self._components.start()
         except ComponentError:
@@ -132,15 +147,12 @@ class Worker:
         self._server.config_changed()
         self._components.config_updated()
 
-    def _make_server(self) -> Server:
+    def _make_shared(self) -> Shared:
         clock, loop, thresholds, counters = self._clock, self._loop, Thresholds(), Counters()
         monotonic, wall_clock = time.monotonic, time.time
         if clock is not None:
             monotonic = wall_clock = clock.time
-        row = self._scoreboard.row(0, 0, wall_clock)
-        board = ServiceBoard(
-            self._scoreboard, row, self._scoreboard.addresses(0, 0), self._scoreboard.users(0, 0)
-        )
+        self._row = row = self._scoreboard.row(0, 0, wall_clock)
         self._counters = counters
         self._turn = Turn(
             loop,
@@ -149,21 +161,28 @@ class Worker:
             thresholds,
             monotonic,
         )
-        return Server(
+        return Shared(
             loop,
+            thresholds,
+            counters,
+            self._turn,
+            Wheel(clock or loop, thresholds),
+            Keepalive(self._get_snapshot, thresholds),
+            row.count_limit,
+            monotonic,
+            wall_clock,
+        )
+
+    def _make_server(self, shared: Shared) -> Server:
+        clock, scoreboard = self._clock, self._scoreboard
+        board = ServiceBoard(
+            scoreboard, self._row, scoreboard.addresses(0, 0), scoreboard.users(0, 0)
+        )
+        return Server(
+            self._loop,
             self._service.server,
             [item for item in self._built if isinstance(item, HandlerBase)],
-            Shared(
-                loop,
-                thresholds,
-                counters,
-                self._turn,
-                Wheel(clock or loop, thresholds),
-                Keepalive(self._get_snapshot, thresholds),
-                row.count_limit,
-                monotonic,
-                wall_clock,
-            ),
+            shared,
             self._get_snapshot,
             board,
             self._stopping,
@@ -203,6 +222,11 @@ class Worker:
             raise ControlError(str(error)) from error
         return self._snapshot.generation
 
+    def _pair_lost(self, _pair: int) -> None:
+        """Give the worker another pair to its broker."""
+        if self._rooms is not None and not self._is_stopped:
+            self._rooms.connect(self._host.pairs)
+
     async def _end(self, lameduck: float, window: float, deadline: float) -> None:
         if self._stopping.is_set():
             return
@@ -210,6 +234,8 @@ class Worker:
         await self._server.drain.stop(lameduck, window, deadline)
         self._is_stopped = True
         await self._components.stop()
+        if self._rooms is not None:
+            self._rooms.close()
         self._turn.publish_now()
         for component in self._built:
             # An option may have set it, for the tests that follow as well.
@@ -228,6 +254,7 @@ class _Host:
         if worker._clock is not None:
             self.wall_clock = self.clock = worker._clock.time
         self.used_tickets = worker._scoreboard.used_tickets()
+        self.pairs = BrokerPairs(worker._pair_lost)
 
     async def reload(self) -> int:
         return await self._worker._reload()

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.logs import CaptureLogs
 from mpchat.testsuite.reporting import report_log_of
+from mpchat.testsuite.rooms import Memberships
 from mpchat.testsuite.service import ExternalService, Service
 
 ConfigHook = Callable[[Any, dict[str, Any]], None]
 HOOKS_VARIABLE = "USERVER_CONFIG_HOOKS"
 """A list in a test module, conftest or plugin: hooks, or names of fixtures that return a hook."""
+_LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +57,17 @@ def _option(config: pytest.Config, name: str) -> Any:
 def service_tmpdir(tmp_path: Path) -> Path:
     """The folder in which the service runs."""
     return tmp_path
+
+
+@pytest.fixture
+def service_control_socket(service_tmpdir: Path) -> Iterator[Path]:
+    """The path of the service's control socket, which must not be long."""
+    path = service_tmpdir / "control.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="mpchat-") as folder:
+        yield Path(folder, "control.sock")
 
 
 @pytest.fixture
@@ -120,15 +135,19 @@ def service_config_yaml(
     service_config_path: Path,
     service_config_vars: dict[str, Any],
     config_fallback_path: Path,
+    service_control_socket: Path,
 ) -> Any:
     """The static config before variables are replaced; a test may change it.
 
-    It has a free port, its own dynamic config, and the log on stderr; then the hooks have run.
+    It has a free port, its own dynamic config and control socket, and the log on stderr; then the hooks
+    have run.
     """
     config = yaml.safe_load(service_config_path.read_text())
     config.pop("config_vars", None)
     components = config["components_manager"]["components"]
-    listener = components["server"]["listener"]
+    server = components["server"]
+    server["control-socket"] = str(service_control_socket)
+    listener = server["listener"]
     for option in ("port", "port#fallback", "port#env", "unix-socket"):
         listener.pop(option, None)
     # A service that is started by hand cannot tell us which port it was given.
@@ -264,6 +283,13 @@ def service_client(service_port: int) -> ServiceClient:
 def websocket_client(service_port: int) -> WebsocketClient:
     """WebSocket connections."""
     return WebsocketClient(service_port)
+
+
+@pytest.fixture
+def rooms(supervisor: Service, service_config: Any, service_config_path_temp: Path) -> Memberships:
+    """Waits for the members of rooms."""
+    server = service_config["components_manager"]["components"]["server"]
+    return Memberships(service_config_path_temp.parent / server["control-socket"])
 
 
 @pytest.fixture

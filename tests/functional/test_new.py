@@ -28,14 +28,11 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-both = pytest.mark.parametrize("auth", [False, True], ids=["plain", "auth"])
-
-
-@both
+@pytest.mark.parametrize("option", [None, "--auth", "--rooms"])
 def test_it_passes_its_own_tests(
-    mpchat: Mpchat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: bool
+    mpchat: Mpchat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str | None
 ) -> None:
-    done = mpchat("new", "my-chat", *(["--auth"] if auth else []), cwd=tmp_path)
+    done = mpchat("new", "my-chat", *([option] if option else []), cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "next: cd my-chat, and follow README.md"
     folder = tmp_path / "my-chat"
     assert "passed" in run(folder, "pytest", "-q", "-p", "no:cacheprovider")
@@ -58,3 +55,10 @@ def test_a_name_must_fit_everywhere(mpchat: Mpchat, tmp_path: Path) -> None:
     done = mpchat("new", "My_Chat", cwd=tmp_path)
     assert done.returncode == 64
     assert "small letters, digits and single hyphens, as in my-chat, got 'My_Chat'" in done.stderr
+
+
+def test_a_service_is_of_one_kind(mpchat: Mpchat, tmp_path: Path) -> None:
+    done = mpchat("new", "my-chat", "--auth", "--rooms", cwd=tmp_path)
+    assert done.returncode == 64
+    assert "--auth and --rooms write different services: choose one" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mpchat.cli.verbs import commands
-from mpchat.scaffold.writing import check_name, write_service
+from mpchat.scaffold.writing import Kind, check_name, write_service
 from tests.docs.pages import ROOT
 
-both = pytest.mark.parametrize("auth", [False, True], ids=["plain", "auth"])
+KINDS: list[Kind | None] = [None, "auth", "rooms"]
 
 
 def test_a_name_must_fit_everywhere() -> None:
@@ -33,13 +33,13 @@ def test_where_nothing_can_be_written_nothing_is_left(
 
     monkeypatch.setattr(Path, "write_text", write_text)
     with pytest.raises(OSError, match="No space left"):
-        write_service(tmp_path, "my-chat", auth=True)
+        write_service(tmp_path, "my-chat", "auth")
     assert list(tmp_path.iterdir()) == []
 
 
-@both
-def test_its_name_is_everywhere(tmp_path: Path, auth: bool) -> None:
-    files = write_service(tmp_path, "my-chat", auth=auth)
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_name_is_everywhere(tmp_path: Path, kind: Kind | None) -> None:
+    files = write_service(tmp_path, "my-chat", kind)
     assert [path for path in files if "my-service" in path.name + path.read_text()] == []
     assert not any("dot-" in str(path) for path in files)
     readme = (tmp_path / "my-chat" / "README.md").read_text()
@@ -48,17 +48,18 @@ def test_its_name_is_everywhere(tmp_path: Path, auth: bool) -> None:
             assert (tmp_path / "my-chat" / path).exists(), path
 
 
-def test_both_have_one_readme() -> None:
-    plain, auth = (
+# What it is, how to talk to it; with a login its tests and its secret, with rooms what its handler is.
+@pytest.mark.parametrize(("kind", "others"), [("auth", 4), ("rooms", 3)])
+def test_all_have_one_readme(kind: str, others: int) -> None:
+    plain, other = (
         (ROOT / "mpchat" / "scaffold" / name / "README.md").read_text().splitlines()
-        for name in ("my-service", "my-service-auth")
+        for name in ("my-service", f"my-service-{kind}")
     )
-    # What it is, its tests, how to talk to it, its secret.
-    assert len([line for line in plain if line not in auth]) == 4
+    assert len([line for line in plain if line not in other]) == others
 
 
 def test_its_unit_is_ours(tmp_path: Path) -> None:
-    write_service(tmp_path, "my-chat", auth=False)
+    write_service(tmp_path, "my-chat")
     unit = directives(tmp_path / "my-chat" / "deploy" / "my-chat.service")
     ours = directives(ROOT / "deploy" / "mpchat.service")
     own = {name for name in unit | ours if unit.get(name) != ours.get(name)}
@@ -94,7 +95,7 @@ def directives(path: Path) -> dict[str, list[str]]:
 
 
 def test_its_image_starts_what_it_copies(tmp_path: Path) -> None:
-    write_service(tmp_path, "my-chat", auth=False)
+    write_service(tmp_path, "my-chat")
     lines = (tmp_path / "my-chat" / "Dockerfile").read_text().splitlines()
     base, copy, start = [line for line in lines if not line.startswith("#")]
     assert base == "FROM mpchat"

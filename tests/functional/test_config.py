@@ -55,7 +55,7 @@ broken.yaml:18:28: components.logging.loggers.default.level: expected 'trace', '
 broken.yaml:20:19: components.websocket-handler.path: expected a path that begins with /, got 'chat'
 broken.yaml:21:33: components.websocket-handler.max-remote-payload: expected an integer, got '100'
 broken.yaml:22:34: components.websocket-handler.max-remote-payloads: unknown option; did you mean 'max-remote-payload'?
-broken.yaml:25:13: components.no-such-component: unknown component; the component list has tests-control, websocket-handler, handler-ping
+broken.yaml:25:13: components.no-such-component: unknown component; the component list has tests-control, rooms, websocket-handler, handler-ping, room-handler, handler-rooms
 broken.yaml:27:13: components.websoket-handler: unknown component; did you mean 'websocket-handler'?
 """  # noqa: E501
 

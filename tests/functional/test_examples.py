@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -159,6 +160,35 @@ async def test_poll(websocket_client: WebsocketClient, service_client: ServiceCl
         large = await service_client.post("/votes", {"choice": "x" * 1000})
         assert large.status == 413
     assert (await service_client.get("/votes")).status == 426
+
+
+@pytest.mark.parametrize("example", ["chat/chat"])
+async def test_chat(websocket_client: WebsocketClient, service_client: ServiceClient) -> None:
+    page = await service_client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"] == "default-src 'self'"
+    for name, kind in (("room.js", "javascript"), ("chat.js", "javascript"), ("chat.css", "css")):
+        answer = await service_client.get(f"/{name}")
+        assert answer.headers["content-type"] == f"text/{kind}; charset=utf-8"
+    for name in ("chat.py", "chat.yaml", "..%2Fecho.py"):
+        assert (await service_client.get(f"/{name}")).status == 404
+    with pytest.raises(InvalidStatus):
+        await websocket_client.get("rooms/a").__aenter__()
+    v1 = {"subprotocols": ["mpchat.room.v1"]}
+    async with (
+        websocket_client.get("rooms/a?name=Ada", **v1) as ada,
+        websocket_client.get("rooms/a?name=Bob", **v1) as bob,
+    ):
+        assert json.loads(await ada.recv())["recovered"] is True
+        await bob.recv()
+        await bob.send('{"publish": "1", "data": {"text": "hello"}}')
+        message: dict[str, object] = {}
+        while "data" not in message:
+            message = json.loads(await ada.recv())
+        assert (message["data"], message["by"]) == ({"text": "hello"}, "Bob")
+    history = (await service_client.get("/rooms/a")).json()
+    assert history["messages"] == [message]
+    assert (await service_client.post("/rooms/a", "from a page")).status == 405
 
 
 def test_an_authors_test(tmp_path: Path) -> None:

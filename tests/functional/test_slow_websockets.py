@@ -169,14 +169,15 @@ async def test_a_client_that_reads_all_the_time_is_not_cut_off(serve: Serve) -> 
 async def test_frames_that_belong_to_messages_and_pings_are_no_flood(serve: Serve) -> None:
     with serve(OPTIONS) as service:
         with Client(service, "/chat") as client:
-            frames = client.begun().frames()
+            # On a busy machine this takes longer than a ping-interval.
+            messages = (frame for frame in client.begun().frames() if frame[0] != 0x89)
             for _ in range(150):
                 client.send(0x01, b"ended by an empty one")
                 client.send(0x80)
-                assert next(frames) == (0x81, b"ended by an empty one")
+                assert next(messages) == (0x81, b"ended by an empty one")
                 client.send(0x01)
                 client.send(0x80, b"begun by an empty one")
-                assert next(frames) == (0x81, b"begun by an empty one")
+                assert next(messages) == (0x81, b"begun by an empty one")
         with Client(service, "/pinger") as client:
             frames = client.begun().frames()
             for _ in range(150):

@@ -21,6 +21,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "pwrite": (e.ENOMEM, e.ENOSPC),
     "lseek": (e.ESPIPE,),
     "ftruncate": (e.ENOMEM, e.EINTR),
+    "posix_fallocate": (e.ENOSPC, e.ENOMEM, e.EFBIG),
     "fstat": (e.ENOMEM,),
     "stat": (e.EACCES, e.ENOMEM),
     "lstat": (e.EACCES, e.ENOMEM),

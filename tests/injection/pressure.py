@@ -37,6 +37,7 @@ _CALLS: dict[str, tuple[str, ...]] = {
     "clone,clone3,fork,vfork": ("EAGAIN", "ENOMEM"),
     "connect": ("EAGAIN",),
     "dup": ("EMFILE",),
+    "fallocate": ("ENOSPC", "ENOMEM"),
     "fcntl": ("EMFILE",),
     "ftruncate": ("EINTR",),
     "getsockname": ("ENOBUFS",),

@@ -1,6 +1,7 @@
 """The life of a service that one failing call happens in, and what has to hold whatever fails.
 
-A service is started, reloaded, scaled, loses a worker and its template, is restarted and stopped. While
+A service with rooms is started, reloaded, scaled, loses a worker, its broker and its template, is
+restarted and stopped. While
 a step fails, it is given again: the next one has to succeed. At the end the service has left with a
 documented code, and nothing of it is left behind.
 """
@@ -112,6 +113,7 @@ class Life:
             self._ask,
             self._scale,
             self._crash,
+            self._lose_broker,
             self._lose_template,
             self._restart,
         ):
@@ -162,6 +164,18 @@ class Life:
 
     def _crash(self) -> None:
         self._settle(2, self._kill_one("worker"))
+
+    def _lose_broker(self) -> None:
+        victim = self._kill_one("broker")
+        wait_until(lambda: self._has_broker(victim), "new broker", STEP_SECONDS, _INTERVAL)
+        self._give("rooms")
+
+    def _has_broker(self, victim: int) -> bool:
+        try:
+            broker = ask(self.control, {"verb": "status"}, _PATIENCE)["broker"]
+        except ControlError:
+            return False
+        return bool(broker["state"] == "ready" and broker["pid"] != victim)
 
     def _lose_template(self) -> None:
         victim = self._kill_one("template")
@@ -293,6 +307,7 @@ def _config(control: str) -> dict[str, Any]:
                     "loggers": {"default": {"file_path": "@stderr", "level": "info"}},
                 },
                 "dynamic-config-fallbacks": {"fallback-path": "dynamic.json"},
+                "rooms": {"history-memory": 1024 * 1024},
                 "websocket-handler": {"path": "/chat", "task_processor": "main"},
                 "handler-ping": {"path": "/ping", "task_processor": "main"},
             },

@@ -19,6 +19,7 @@ from mpchat.auth.ticket import TicketAuth
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.lists import default_component_list
+from mpchat.rooms.handler import RoomHandler
 from mpchat.template.loading import SECTIONS
 
 WITHOUT_EFFECT_YET = {
@@ -57,6 +58,8 @@ PLACES = {
     "JwtAuth": _HANDLERS,
     "TicketAuth": _HANDLERS,
     "WebsocketOptions": _HANDLERS,
+    "RoomsOptions": "components.rooms",
+    "RoomHandler": _HANDLERS,
     "DeflateOptions": "components.*.permessage-deflate",
     "NoLogSpans": "USERVER_NO_LOG_SPANS",
     "DynamicDebug": "USERVER_LOG_DYNAMIC_DEBUG",
@@ -94,7 +97,7 @@ def options() -> dict[str, FieldInfo]:
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
-    assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth}
+    assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth, RoomHandler}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

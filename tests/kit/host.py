@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mpchat.ipc.messages import Report
+from mpchat.ipc.pairing import BrokerPairs
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 
@@ -22,6 +23,8 @@ class FakeHost:
     ) -> None:
         self.wall_clock, self.clock = wall_clock, clock
         self.reports: list[Report] = []
+        self.lost_pairs: list[int] = []
+        self.pairs = BrokerPairs(self.lost_pairs.append)
         self.slot = 0
         scoreboard = Scoreboard.create()
         self.locks = Locks(scoreboard.descriptor)

@@ -151,23 +151,27 @@ def main() -> None:
     if "mpchat.supervisor" in sys.orig_argv[:5]:
         _replace_calls(agent)
         from mpchat.supervisor.boot import Boot
+        from mpchat.supervisor.brokers import Brokers
         from mpchat.supervisor.monitors import Monitors
+        from mpchat.supervisor.pairs import Pairs
         from mpchat.supervisor.reloading import Reloading
         from mpchat.supervisor.service import Service
         from mpchat.supervisor.supervisor import Supervisor
 
         _begins(agent, Supervisor, "run", "supervisor")
-        for owner in (Supervisor, Boot, Service, Monitors, Reloading):
+        for owner in (Supervisor, Boot, Service, Monitors, Brokers, Pairs, Reloading):
             for name in vars(owner).copy():
                 if name.startswith(_HANDLERS):
                     _wrap_handler(agent, owner, name)
     elif "MPCHAT_TEMPLATE_CHANNEL" in os.environ:
         _replace_calls(agent)
+        from mpchat.broker import process
         from mpchat.template import template
 
         _begins(agent, template, "run_template", "template")
         _begins(agent, template, "run_monitor", "monitor")
         _begins(agent, template, "run_worker", "worker")
+        _begins(agent, process, "run_broker", "broker")
 
 
 if VARIABLE in os.environ:

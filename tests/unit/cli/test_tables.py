@@ -9,6 +9,7 @@ import pytest
 from mpchat.cli.tables import (
     connection_lines,
     listener_lines,
+    room_lines,
     serves,
     status_lines,
     table,
@@ -41,6 +42,7 @@ STATUS: dict[str, Any] = {
     "generation": 4,
     "faults": 0,
     "hang_timeout_seconds": 15.0,
+    "broker": None,
     "workers": [
         WORKER,
         WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},
@@ -55,6 +57,56 @@ def test_status_tells_of_faults_only_if_there_are_any() -> None:
     assert not any("fault" in line for line in status_lines(STATUS))
     lines = list(status_lines(STATUS | {"faults": 3}))
     assert "faults of the supervisor: 3; see its log" in lines
+
+
+BROKER: dict[str, Any] = {
+    "state": "ready",
+    "pid": 8,
+    "age_seconds": 61.0,
+    "restarts": 2,
+    "silent_seconds": 0.1,
+    "rooms": 1,
+    "members": 340,
+    "messages": 9000,
+    "messages_per_second": 25.5,
+    "history_bytes_used": 3 * 1024 * 1024,
+    "history_bytes": 64 * 1024 * 1024,
+    "workers_behind": 0,
+}
+
+
+def broker_line(**changes: object) -> str:
+    lines = list(status_lines(STATUS | {"broker": BROKER | changes}))
+    (line,) = [line for line in lines if "broker" in line]
+    return line
+
+
+def test_status_shows_the_broker_where_there_are_rooms() -> None:
+    assert not any("broker" in line for line in status_lines(STATUS))
+    assert broker_line() == (
+        "broker pid 8: up 1m01s, 1 room, 340 members, 25.5 messages/s, history 3.0MiB of 64.0MiB, "
+        "2 restarts"
+    )
+    assert "no history" in broker_line(history_bytes=0)
+    assert "pid 8,silent:3.0s:" in broker_line(silent_seconds=3.0)
+    assert "2 workers behind" in broker_line(workers_behind=2)
+    for state in ("down", "starting"):
+        expected = (
+            "no broker: it is being replaced (2 restarts); meanwhile nothing can be published"
+        )
+        assert broker_line(state=state) == expected
+
+
+def test_rooms_come_as_the_broker_has_sorted_them() -> None:
+    rows = [
+        {"room": "b c\x1b", "members": 3, "messages_per_second": 0.5},
+        {"room": "a", "members": 12, "messages_per_second": 250.0},
+    ]
+    assert list(room_lines({"rooms": rows})) == [
+        "ROOM  MEMBERS  MSG/s",
+        "b�c�        3    0.5",
+        "a          12    250",
+    ]
 
 
 def test_status() -> None:

@@ -20,7 +20,12 @@ from mpchat.ipc.channel import Channel, ChannelClosed, MalformedMessage
 from mpchat.linux.memfd import sealed_memfd
 
 KINDS = [cls.__name__ for cls in get_args(messages.Message)]
-ROLES = (messages.FROM_TEMPLATE, messages.FROM_MONITOR, messages.FROM_WORKER)
+ROLES = (
+    messages.FROM_TEMPLATE,
+    messages.FROM_MONITOR,
+    messages.FROM_BROKER,
+    messages.FROM_WORKER,
+)
 
 
 @pytest.fixture

@@ -84,7 +84,6 @@ ELSEWHERE = {
     "ipc/control.py",  # how the verbs ask: a client's side, in the operator's process
     "worker/forked.py",  # runs in processes of an author's code
     "linux/allocator.py",  # the C library's heap, which has no errors
-    "worker/reporting.py",  # a worker's answer, long after its boot
 }
 
 
@@ -109,6 +108,7 @@ OTHERS = {
     "self.channel.send",
     "child.send",
     "worker.send",
+    "broker.send",
     "template.send",
     "monitor.send",
     "old.send",

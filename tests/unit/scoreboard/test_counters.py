@@ -13,7 +13,7 @@ from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, TRAFFIC, C
 from mpchat.scoreboard.scoreboard import Scoreboard
 
 PAGE = Path(__file__).parents[3] / "docs/control-socket.md"
-COUNTING = ("server", "websocket", "worker")
+COUNTING = ("rooms", "server", "websocket", "worker")
 CODE = [
     node
     for package in COUNTING

@@ -7,6 +7,7 @@ import pytest
 from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.errors import HttpError
 from mpchat.server.routes import Routes
+from mpchat.websocket.handler import WebsocketHandlerBase
 from tests.kit.host import under_construction
 
 
@@ -103,3 +104,18 @@ def test_options() -> None:
     with pytest.raises(HttpError) as caught:
         routes.find("OPTIONS", "/nowhere")
     assert caught.value.status == 404
+
+
+def test_a_websocket_and_an_http_handler_share_a_path_and_a_method() -> None:
+    options = WebsocketHandlerBase.Options.model_validate({"path": "/rooms/{room}"})
+    socket = WebsocketHandlerBase(options, under_construction("socket"))
+    plain = handler("/rooms/{room}", "GET,POST")
+    for order in ([socket, plain], [plain, socket]):
+        routes = Routes(order)
+        for method, upgrading in (("GET", socket), ("HEAD", socket), ("POST", plain)):
+            route = routes.find(method, "/rooms/a")
+            assert route.handler_of(upgrade=True) is upgrading
+            assert route.handler_of(upgrade=False) is plain
+            assert route.params == {"room": "a"}
+    alone = Routes([socket]).find("GET", "/rooms/a")
+    assert alone.handler_of(upgrade=True) is alone.handler_of(upgrade=False) is socket

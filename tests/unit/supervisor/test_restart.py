@@ -29,6 +29,7 @@ from mpchat.supervisor.restart import (
     ReleaseReloads,
     Renew,
     RenewAll,
+    RenewBroker,
     Requests,
     Restart,
     Revert,
@@ -40,13 +41,15 @@ from mpchat.supervisor.restart import (
 from mpchat.supervisor.timing import Timing
 
 # The second template lives while it loads and while slots move, the second monitor in its own phase;
-# slots are only looked at while some of them are to be renewed; only two phases have a time limit.
+# slots are only looked at while some of them are to be renewed; only three phases have a time limit.
 POSSIBLE_IN = {
     Event.BEGIN: {Phase.IDLE},
     Event.REFUSED: {Phase.LOADING},
     Event.LOADED: {Phase.LOADING},
-    Event.FAILED: {Phase.LOADING, Phase.MOVING},
-    Event.OVERDUE: {Phase.LOADING, Phase.MONITOR},
+    Event.FAILED: {Phase.LOADING, Phase.BROKER, Phase.MOVING},
+    Event.OVERDUE: {Phase.LOADING, Phase.BROKER, Phase.MONITOR},
+    Event.BROKER_READY: {Phase.BROKER},
+    Event.BROKER_FAILED: {Phase.BROKER},
     Event.SETTLED: {Phase.MOVING, Phase.REVERTING, Phase.SLOT},
     Event.MONITOR_READY: {Phase.MONITOR},
     Event.MONITOR_FAILED: {Phase.MONITOR},
@@ -108,6 +111,37 @@ def test_a_restart_loads_moves_and_replaces_the_monitor() -> None:
         TakeOver(),
     ]
     assert (restart.phase, restart.due) == (Phase.IDLE, None)
+
+
+def renewing_broker(planned: int | None = None) -> Restart:
+    restart = begun()
+    actions = restart.on(Event.LOADED, news(1.0, planned=planned, has_rooms=True))
+    assert actions == [Promote(), RenewBroker()]
+    assert (restart.phase, restart.due) == (Phase.BROKER, 1.0 + Timing().broker_limit)
+    return restart
+
+
+def test_the_broker_is_replaced_before_the_slots() -> None:
+    restart = renewing_broker()
+    assert restart.on(Event.BROKER_READY, news(2.0)) == [RenewAll()]
+    assert (restart.phase, restart.due) == (Phase.MOVING, None)
+    assert renewing_broker(planned=3).on(Event.BROKER_READY, news()) == [Scale(3), RenewAll()]
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (Event.BROKER_FAILED, "it broke" + STAYS),
+        (Event.FAILED, "it broke" + STAYS),
+        (Event.OVERDUE, "the new broker was not ready within 40 s" + STAYS),
+    ],
+)
+def test_a_broker_that_does_not_start_takes_all_back(event: Event, shown: str) -> None:
+    restart = renewing_broker()
+    assert restart.on(Event.NOT_RENEWED, news(reason="its age")) == []
+    # A worker that ended meanwhile may have a successor of the new edition.
+    assert restart.on(event, news(reason="it broke")) == [Revert(), RenewAll()]
+    assert restart.on(Event.SETTLED, news()) == [End(shown, (nobody,)), ReleaseReloads()]
 
 
 def test_without_a_monitor_it_ends_when_all_slots_have_moved() -> None:
@@ -273,8 +307,8 @@ class Service:
                 self.is_moving = self.has_template = False
             case Scale():
                 self.workers = action.workers
-            case RenewAll() | Renew():
-                pass
+            case RenewAll() | Renew() | RenewBroker():
+                assert self.is_moving or not isinstance(action, RenewBroker)
             case StartMonitor():
                 assert not self.has_monitor
                 self.has_monitor = True
@@ -302,10 +336,11 @@ EVENTS = st.sampled_from([*Event, Event.BEGIN, Event.SETTLED, Event.LOADED])
     st.lists(
         st.tuples(EVENTS, st.sampled_from([None, 0, 1, 7]), st.integers(0, 5), st.booleans()),
         max_size=60,
-    )
+    ),
+    st.booleans(),
 )
 def test_no_sequence_of_possible_events_breaks_it(
-    steps: Sequence[tuple[Event, int | None, int, bool]],
+    steps: Sequence[tuple[Event, int | None, int, bool]], rooms: bool
 ) -> None:
     restart, service = Restart(Timing()), Service()
     asked = 0
@@ -316,16 +351,17 @@ def test_no_sequence_of_possible_events_breaks_it(
         elif event is Event.MONITOR_FAILED:
             service.has_monitor = False
         wanted = set(range(service.workers))
-        about = News(now, wanted, monitor, "why", slot, planned)
+        about = News(now, wanted, monitor, "why", slot, planned, rooms)
         for action in restart.on(event, about):
             service.carry_out(action)
         if event is Event.STOP:
             # Both editions stay for their limits, but no slot moves and no reload begins any more.
             service.is_moving = service.is_held = False
-        assert (restart.due is not None) == (restart.phase in {Phase.LOADING, Phase.MONITOR})
-        loads = {Phase.LOADING, Phase.MOVING}
+        limited = {Phase.LOADING, Phase.BROKER, Phase.MONITOR}
+        assert (restart.due is not None) == (restart.phase in limited)
+        loads = {Phase.LOADING, Phase.BROKER, Phase.MOVING}
         assert service.has_template == (restart.phase in loads)
-        assert service.is_moving == (restart.phase is Phase.MOVING)
+        assert service.is_moving == (restart.phase in {Phase.BROKER, Phase.MOVING})
         assert service.has_monitor == (restart.phase is Phase.MONITOR)
 
     for now, (event, slot, planned, monitor) in enumerate(steps):
@@ -340,12 +376,13 @@ def test_no_sequence_of_possible_events_breaks_it(
     ways_out = {
         Phase.IDLE: Event.BEGIN,
         Phase.LOADING: Event.LOADED,
+        Phase.BROKER: Event.BROKER_READY,
         Phase.MOVING: Event.SETTLED,
         Phase.REVERTING: Event.SETTLED,
         Phase.MONITOR: Event.MONITOR_READY,
         Phase.SLOT: Event.SETTLED,
     }
-    for _ in range(6 * (asked + 1)):
+    for _ in range(7 * (asked + 1)):
         feed(ways_out[restart.phase], 99.0, 0, None, True)
     assert service.told == Counter(range(asked))
     assert not service.is_held

@@ -16,6 +16,7 @@ from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.handlers.lists import default_component_list
+from mpchat.rooms.handler import RoomHandler
 from mpchat.template.hooks import find_misspellings, find_mistakes, find_taken_names
 from mpchat.websocket.handler import WebsocketHandlerBase
 
@@ -244,3 +245,18 @@ def test_a_handler_without_handle_is_only_warned_about_if_it_may_refuse_everybod
     assert [*find_mistakes(RefusesEverybody)] == []
     (warning,) = find_misspellings(RefusesEverybody)
     assert "RefusesEverybody has no `async def handle(self, chat, context)`" in warning
+
+
+class Doorman(RoomHandler):
+    def authorize(self, room: str, context: Any) -> bool:  # type: ignore[override]
+        return True
+
+    def member_infos(self, room: str, context: Any) -> Any: ...
+
+
+def test_hooks_of_rooms_are_looked_at_as_all_others() -> None:
+    (mistake,) = find_mistakes(Doorman)
+    expected = "expected `async def authorize(self, room, context)`, got one without async"
+    assert mistake.text == expected
+    (warning,) = find_misspellings(Doorman)
+    assert warning.endswith("nothing calls Doorman.member_infos; did you mean 'member_info'?")

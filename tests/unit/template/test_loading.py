@@ -71,6 +71,28 @@ def test_a_value_that_the_system_would_refuse(
     assert told in str(caught.value)
 
 
+def test_the_rooms_of_a_service_are_one_component(tmp_path: Path) -> None:
+    class Lobby(Component):
+        name = "lobby"
+        needs_broker = True
+
+    class Attic(Lobby):
+        name = "attic"
+
+    components = default_component_list().append(Lobby).append(Attic)
+    path = tmp_path / "c.yaml"
+    files = ConfigFiles(str(path))
+    path.write_text(CONFIG + "        lobby: {}\n")
+    rooms = load_service(files, components, Sources()).rooms()
+    assert rooms is not None
+    assert rooms.name == "lobby"
+    path.write_text(CONFIG + "        lobby: {}\n        attic: {load-enabled: true}\n")
+    with pytest.raises(
+        ConfigError, match=r"c\.yaml:13:16: components\.attic: the rooms of a service"
+    ):
+        load_service(files, components, Sources())
+
+
 def test_an_authors_path_is_relative_to_the_config(tmp_path: Path) -> None:
     class Store(Component):
         name = "store"

@@ -1,0 +1,74 @@
+"""A worker and its broker in one event loop, which can be killed, and handlers made from functions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from mpchat.broker.broker import Broker
+from mpchat.components.component import Components
+from mpchat.components.context import Context
+from mpchat.rooms.rooms import Rooms
+from mpchat.testing import Worker, serve
+from mpchat.testing.rooms import RoomsInMemory
+from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.handler import WebsocketHandlerBase
+
+Handle = Callable[[Rooms, WebSocketConnection, Context], Awaitable[None]]
+
+
+async def talk(rooms: Rooms, chat: WebSocketConnection, context: Context) -> None:
+    """Publish what the client sends in the room of its path."""
+    async with rooms.join(context.path_params["room"], chat) as room:
+        async for message in chat:
+            await room.publish(message)
+
+
+class Service:
+    """A worker with rooms and one handler, at ``/{room}``."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.rooms = worker.find(Rooms)
+        self.client = worker.websocket_client
+
+    @property
+    def _in_memory(self) -> RoomsInMemory:
+        found = self.worker._rooms
+        assert found is not None
+        return found
+
+    @property
+    def broker(self) -> Broker:
+        """The core of the broker of the moment."""
+        found = self._in_memory._broker
+        assert found is not None
+        return found.broker
+
+    def kill_broker(self) -> None:
+        """End the broker as if its process were killed; its history stays."""
+        self._in_memory.kill()
+
+    def start_broker(self) -> None:
+        """Give the worker a pair to a new broker."""
+        self._in_memory.connect(self.worker._host.pairs)
+
+
+@contextlib.asynccontextmanager
+async def served(handle: Handle = talk, **options: Any) -> AsyncIterator[Service]:
+    """Serve with these options of rooms; underscores stand for dashes."""
+
+    class Handler(WebsocketHandlerBase):
+        name = "handler"
+
+        def __init__(self, options: Any, components: Components) -> None:
+            super().__init__(options, components)
+            self.rooms = components.find(Rooms)
+
+        async def handle(self, chat: WebSocketConnection, context: Context) -> None:
+            await handle(self.rooms, chat, context)
+
+    given = {name.replace("_", "-"): value for name, value in options.items()}
+    async with serve({Rooms: given, Handler: {"path": "/{room}"}}) as worker:
+        yield Service(worker)

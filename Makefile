@@ -9,17 +9,23 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
+.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
 # At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 serve: $(VENV)/.serve
 	@if [ -t 0 ]; then sh -mc '$(BIN)/mpchat serve -c static_config.yaml; exit $$?'; \
 	else exec $(BIN)/mpchat serve -c static_config.yaml; fi
 
-# The tortures by themselves, since they have to judge what clients wait for.
+# The example chat on http://localhost:8080/: open it in several tabs.
+chat: $(VENV)/.serve
+	@if [ -t 0 ]; then sh -mc '$(BIN)/python docs/examples/chat/chat.py --config docs/examples/chat/chat.yaml; exit $$?'; \
+	else exec $(BIN)/python docs/examples/chat/chat.py --config docs/examples/chat/chat.yaml; fi
+
+# The tortures by themselves, since they have to judge what clients wait for; those of rooms keep both cores busy.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore tests/chaos --ignore tests/injection tests
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos -k 'not rooms'
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos -k rooms
 	$(BIN)/python -m pytest -q tests/injection
 
 # The same hot path as Python: all that decides, and a part of what serves.
@@ -104,6 +110,10 @@ systemd-test: wheel $(VENV)/.test
 proxies: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py
 
+# The example chat as people see it, while its service is treated badly: a minute and a half, with Debian's chromium.
+browser-test: $(VENV)/.browser
+	$(BIN)/python -m pytest -x -v --durations=5 tests/browser/room_checks.py tests/browser/checks.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -118,8 +128,9 @@ lint-others:
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/linux/test_seam.py
 	rm -rf build/new && mkdir -p build/new
-	cd build/new && ../../$(BIN)/mpchat new plain >/dev/null && ../../$(BIN)/mpchat new login --auth >/dev/null
-	set -e; for name in plain login; do cd $(CURDIR)/build/new/$$name; \
+	cd build/new && ../../$(BIN)/mpchat new plain >/dev/null && ../../$(BIN)/mpchat new login --auth >/dev/null \
+		&& ../../$(BIN)/mpchat new rooms --rooms >/dev/null
+	set -e; for name in plain login rooms; do cd $(CURDIR)/build/new/$$name; \
 	../../../$(BIN)/ruff check --no-respect-gitignore .; ../../../$(BIN)/mypy --cache-dir ../mypy; done
 
 # Adds the names of a userver checkout, of any version: make userver-names TREES='../userver'
@@ -216,10 +227,14 @@ $(VENV)/.docs: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.browser: pyproject.toml $(HOT) | $(VENV)/.venv
+	$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
+	@touch $@ $(VENV)/.serve
+
 $(VENV)/.release: pyproject.toml $(HOT) | $(VENV)/.venv
 	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,bench,docs,release,dev]'
-	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release
+	$(BIN)/python -m pip install --quiet --editable '.[test,browser,load,conformance,bench,docs,release,dev]'
+	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.browser $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release

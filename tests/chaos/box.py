@@ -22,21 +22,26 @@ from typing import Any, Self
 import yaml
 
 from mpchat.scoreboard.counters import TOTALS
-from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import BROKER_STATES, ROWS, WORKER_STATES, Scoreboard
 from mpchat.testsuite.service import Service, wait_until
-from tests.chaos.clients import HANDSHAKE, Plan
+from tests.chaos import clients, members
+from tests.chaos.clients import HANDSHAKE
 from tests.chaos.judge import Entry, Kill, read_ledger
 from tests.chaos.records import Record, read_records
+from tests.chaos.sightings import Notes
 
 ROOT = Path(__file__).parent.parent.parent
 SERVED = Path(__file__).parent / "served"
+ECHO: dict[str, Any] = {"websocket-handler": {"path": "/chat"}}
+"""The handlers of most tortures: served/echo_app.py."""
 
 
 class Box:
     """A service in a folder of its own.
 
     ``without`` names the measure that is switched off in it (see served/sitecustomize.py); options are
-    added to the section server, ``dynamic`` to the dynamic config.
+    added to the section server, ``dynamic`` to the dynamic config. ``app`` is a module of served, and
+    ``components`` are the sections of what it adds.
     """
 
     def __init__(
@@ -47,26 +52,30 @@ class Box:
         without: str = "",
         dynamic: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        app: str = "echo_app",
+        components: Mapping[str, Any] = ECHO,
     ) -> None:
         self.folder = folder
         self.ledger_path = folder / "ledger"
         self.ledger_path.touch()
         self.control = folder / "control.sock"
-        self.app = folder / "echo_app.py"
-        self.app.write_text((SERVED / "echo_app.py").read_text())
+        self.app = folder / f"{app}.py"
+        self.app.write_text((SERVED / f"{app}.py").read_text())
         self.config = folder / "static_config.yaml"
-        self.write_config(_config(workers, str(self.control), options or {}))
+        self.write_config(_config(workers, str(self.control), options or {}, components))
         self.dynamic = folder / "dynamic.json"
         self.dynamic.write_text(json.dumps({"USERVER_LOG_REQUEST": False, **(dynamic or {})}))
-        command = [sys.executable, "-m", "mpchat", "serve", "--app", "echo_app:components"]
-        environment = {
-            "MPCHAT_CHAOS_LEDGER": str(self.ledger_path),
-            "MPCHAT_CHAOS_WITHOUT": without,
-            "PYTHONPATH": str(SERVED),
-        }
+        command = [sys.executable, "-m", "mpchat", "serve", "--app", f"{app}:components"]
+        self._without = {"MPCHAT_CHAOS_WITHOUT": without, "PYTHONPATH": str(SERVED)}
+        if without:
+            # Compiled modules know each other, and would not use a changed one. It is said here, since a
+            # process that changes its own environment may lose its title.
+            self._without["MPCHAT_COMPILED"] = "0"
+        environment = {"MPCHAT_CHAOS_LEDGER": str(self.ledger_path), **self._without}
         self._before = set(folder.iterdir())
         self.service = Service([*command, "-c", str(self.config)], folder, environment)
         self.samples: list[dict[str, int]] = []
+        self.outages: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -124,11 +133,25 @@ class Box:
     @contextlib.contextmanager
     def crowd(self, plan: Mapping[str, Any]) -> Iterator[list[Record]]:
         """Have clients play while the block runs; their records are in the list afterwards."""
-        crowd = Crowd(Plan(port=self.service.port, **plan))
+        argument = clients.Plan(port=self.service.port, **plan).to_argument()
+        crowd = Crowd("clients", argument)
         records: list[Record] = []
         try:
             yield records
-            records += crowd.finish()
+            records += read_records(crowd.finish())
+        finally:
+            crowd.close()
+
+    @contextlib.contextmanager
+    def members(self, plan: Mapping[str, Any]) -> Iterator[Notes]:
+        """Have members of rooms talk while the block runs; their notes are there afterwards."""
+        argument = members.Plan(port=self.service.port, **plan).to_argument()
+        # They also do without a measure that is theirs.
+        crowd = Crowd("members", argument, self._without)
+        notes = Notes()
+        try:
+            yield notes
+            notes.add(crowd.finish())
         finally:
             crowd.close()
 
@@ -145,12 +168,17 @@ class Box:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Note the totals all the time while the block runs, in ``samples``."""
+        """Note the totals all the time while the block runs, and when there was no broker."""
         over = threading.Event()
 
         def watch() -> None:
+            before = time.monotonic()
             while not over.wait(0.05):
                 self.samples.append({name: self.total(name) for name in TOTALS})
+                now = time.monotonic()
+                if BROKER_STATES[self.board.broker("state")] != "ready":
+                    self.outages.append((before, now))
+                before = now
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -167,6 +195,12 @@ class Box:
     def wait_connected(self, count: int) -> None:
         """Wait until so many clients are connected."""
         wait_until(lambda: self.total("connections") >= count, f"{count} clients", deadline=60)
+
+    def wait_said(self, count: int) -> None:
+        """Wait until so many messages are in the rooms."""
+        wait_until(
+            lambda: self.board.broker("messages") >= count, f"{count} messages", deadline=120
+        )
 
     def wait_wanted(self, count: int) -> None:
         """Wait until a signal has changed how many workers there are to be."""
@@ -185,6 +219,11 @@ class Box:
             return list(found.values()) == ["ready"] * workers and not found.keys() & set(gone)
 
         wait_until(settled, f"{workers} ready workers and no others", deadline)
+
+    def tracebacks(self) -> list[str]:
+        """Return a line if the service has logged any: mistakes that nobody has noticed otherwise."""
+        lines = [line for line in self.service.stderr().splitlines() if "Traceback" in line]
+        return [f"{len(lines)} tracebacks in the log; the first: {lines[0]}"] if lines else []
 
     def leftovers(self) -> list[str]:
         """Return what a service that has ended left behind: processes, the port, files."""
@@ -224,23 +263,26 @@ class Box:
 
 
 class Crowd:
-    """The process of the clients."""
+    """The process of the clients: a module of this package."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(
+        self, module: str, argument: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.clients", plan.to_argument()],
+            [sys.executable, "-m", f"tests.chaos.{module}", argument],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
 
-    def finish(self) -> list[Record]:
-        """Have all say goodbye, and return their records."""
+    def finish(self) -> list[str]:
+        """Have all say goodbye, and return their notes."""
         output, _nothing = self._process.communicate("")
         if self._process.returncode:
             raise RuntimeError(f"the clients ended with exit status {self._process.returncode}")
-        return read_records(output.splitlines())
+        return output.splitlines()
 
     def close(self) -> None:
         """End it, if it has not ended."""
@@ -254,7 +296,9 @@ def sleep_until(at: float) -> None:
     time.sleep(max(0.0, at - time.monotonic()))
 
 
-def _config(workers: int, control: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _config(
+    workers: int, control: str, options: Mapping[str, Any], components: Mapping[str, Any]
+) -> dict[str, Any]:
     server = {
         "control-socket": control,
         "listener": {"port": 0, "task_processor": "main", "backlog": 4096},
@@ -274,7 +318,10 @@ def _config(workers: int, control: str, options: Mapping[str, Any]) -> dict[str,
                     "loggers": {"default": {"file_path": "@stderr", "level": "info"}},
                 },
                 "dynamic-config-fallbacks": {"fallback-path": "dynamic.json"},
-                "websocket-handler": {"path": "/chat", "task_processor": "main"},
+                **{
+                    name: {"task_processor": "main", **section} if "path" in section else section
+                    for name, section in components.items()
+                },
             },
         }
     }

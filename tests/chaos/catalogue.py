@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import balance, crashes, drains, ends, hangs, mistakes, restarts
+from tests.chaos import balance, crashes, drains, ends, hangs, mistakes, restarts, rooms
 
 TORTURES = (
     *restarts.TORTURES,
@@ -12,4 +12,5 @@ TORTURES = (
     *balance.TORTURES,
     *drains.TORTURES,
     *ends.TORTURES,
+    *rooms.TORTURES,
 )

@@ -25,9 +25,12 @@ every torture in full and prints this page; `make test` runs the short forms. Du
 {full.rate:g} clients a second connect in the full form and {short.rate:g} in the short one,
 {full.live} or {short.live} are connected on average, and each sends numbered messages, three at a
 time, to an echo that delays some of its answers. The clients record every answer and every end; the
-service records how many messages it had read from each socket before its Close. Each torture also
-runs without a measure that it tests, and must fail then. On a machine with other work, as shown by
-the load averages at the end of the page, clients wait longer.
+service records how many messages it had read from each socket before its Close. Rooms have members
+instead, ten in each, {full.members} in all or {short.members}. Together they publish {full.said:g}
+messages a second or {short.said:g}, come back with their position, and repeat what is not
+acknowledged; they record every message they see and every answer. Each torture also runs without a
+measure that it tests, and must fail then. On a machine with other work, as shown by the load averages
+at the end of the page, clients wait longer.
 
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |

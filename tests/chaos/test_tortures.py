@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.catalogue import TORTURES
-from tests.chaos.served.sitecustomize import MEASURES
+from tests.chaos.served.sitecustomize import MEASURES, module_of
 from tests.chaos.torture import SHORT, Torture
 from tests.mutants import Mutation, mutated
 
@@ -33,6 +33,4 @@ def test_the_bar_is_missed_without_the_measure(
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_every_measure_can_be_switched_off(measure: str) -> None:
-    assert mutated(
-        *(Mutation(f"mpchat.{module}", *change) for module, *change in MEASURES[measure])
-    )
+    assert mutated(*(Mutation(module_of(module), *change) for module, *change in MEASURES[measure]))

@@ -18,6 +18,7 @@ class Scale:
         crowd: Clients that are drained, over ``window`` seconds, judged in so many ``bins``.
         seconds: How long a torture lasts that has no other end.
         hang: The option worker-hang-timeout, seconds.
+        members: Of rooms, ten in each, and ``said`` messages a second that they publish together.
     """
 
     rate: float
@@ -30,6 +31,8 @@ class Scale:
     bins: int
     seconds: float
     hang: float
+    members: int
+    said: float
 
     @property
     def traffic(self) -> dict[str, float]:
@@ -82,6 +85,8 @@ SHORT = Scale(
     bins=6,
     seconds=3.0,
     hang=1.0,
+    members=60,
+    said=60,
 )
 FULL = Scale(
     rate=1000,
@@ -94,6 +99,8 @@ FULL = Scale(
     bins=20,
     seconds=60.0,
     hang=5.0,
+    members=1000,
+    said=300,
 )
 BRIEF = replace(FULL, restarts=4, times=6, seconds=12.0)
 """The full form, for as long as it takes to miss a bar."""

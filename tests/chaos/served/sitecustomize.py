@@ -1,7 +1,8 @@
-"""Switches one measure off in every process of a tortured service: the torture has to notice.
+"""Switches measures off in every process of a tortured service: the torture has to notice.
 
 Python imports this module first in each process, since its folder is in PYTHONPATH; a variable names
-the measure. The product has no option for it: its code is changed when it is imported (tests/mutants.py).
+them. The product has no option for it: its code is changed when it is imported (tests/mutants.py). The
+same way leads a broker to its death (deaths.py), which is no measure.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 WITHOUT = "MPCHAT_CHAOS_WITHOUT"
+"""Names of MEASURES, with commas between"""
 
 _OWN_SOCKETS = """
 for source in sources:
@@ -40,6 +42,16 @@ _NO_HANG = """
 import dataclasses
 loaded = dataclasses.replace(loaded, plan=dataclasses.replace(loaded.plan, hang_timeout=1e9))
 self._editions += 1
+"""
+
+# Past uvloop, which writes at the end of its turn.
+_ANSWER_FIRST = """
+import time
+for pair, flags, counter, offset, at in acks:
+    pair._sock.send(pack_ack(flags, counter, offset, at))
+acks.clear()
+time.sleep(0.02)
+records = history.commit()
 """
 
 # Module, function, its code, and what is there instead.
@@ -124,11 +136,110 @@ for source in sources:
     ),
 }
 
-if name := os.environ.get(WITHOUT):
-    # Compiled modules know each other, and would not use a changed one.
-    os.environ["MPCHAT_COMPILED"] = "0"
+# What keeps rooms together; the last two are measures of clients.
+MEASURES |= {
+    # A worker does not tell a new broker what the last one has not answered.
+    "repeats": (
+        (
+            "rooms.publishing",
+            "Publishing.repeat",
+            "self._link.send(one.what.pack(counter))",
+            "None",
+        ),
+    ),
+    # A new broker knows no ids.
+    "ids": (("broker.recovery", "_scan", "stamp >= horizon", "False"),),
+    # A room goes on at its end when the broker is another one.
+    "resuming": (
+        (
+            "rooms.questions",
+            "Resuming.pack",
+            "Subscribe(self.number, room.name, room.counted, self.since)",
+            "Subscribe(self.number, room.name, room.counted, None)",
+        ),
+    ),
+    # Publishes are answered before they are stored.
+    "stored_first": (
+        ("broker.broker", "Broker._turn", "records = history.commit()", _ANSWER_FIRST),
+    ),
+    # The members of a worker that is gone stay.
+    "presence": (
+        (
+            "broker.broker",
+            "Broker.lose",
+            "for name, listed in self.members.drop_all(pair): self._hints.left(name, listed)",
+            "pass",
+        ),
+    ),
+    # Whoever comes back is told that nothing is missing.
+    "gaps": (
+        (
+            "broker.reading",
+            "walk_back",
+            "_page(segments, places, recovered)",
+            "_page(segments, places, True)",
+        ),
+    ),
+    # Whoever comes back is told that something is missing.
+    "recovery": (("broker.questions", "Questions._since", "found.recovered", "False"),),
+    # Clients forget where they were.
+    "position": (
+        ("tests.chaos.members", "_Member.connect", "visit.since = self.position", "pass"),
+    ),
+    # Clients repeat what they said by a new id.
+    "same_id": (
+        (
+            "tests.chaos.members",
+            "_Member._send",
+            "str(publish.message)",
+            "f'{publish.message}.{publish.sends}'",
+        ),
+        (
+            "tests.chaos.room_client",
+            "RoomClient._take",
+            "int(frame['ack'])",
+            "int(frame['ack'].split('.')[0])",
+        ),
+        (
+            "tests.chaos.room_client",
+            "RoomClient._take",
+            "int(frame['nack'])",
+            "int(frame['nack'].split('.')[0])",
+        ),
+    ),
+}
+_FATE = "__import__('deaths').FATE"
+MEASURES["deaths"] = (
+    (
+        "broker.segments",
+        "Segments.write",
+        "system.pwrite(self._descriptor, content, place)",
+        f"{_FATE}.write(self._descriptor, content, place)",
+    ),
+    (
+        "broker.broker",
+        "Broker._turn",
+        "acks.clear()",
+        f"acks.clear(), {_FATE}.stored()",
+    ),
+    ("broker.broker", "Broker._turn", "pair.send()", f"{_FATE}.send(pair)"),
+)
+
+
+def module_of(name: str) -> str:
+    """Return the whole name of a module as it stands in MEASURES: the product's, or the clients' own."""
+    return name if name.startswith("tests.") else f"mpchat.{name}"
+
+
+if names := os.environ.get(WITHOUT):
     # At the end: nothing of the project's folder hides what the service imports.
     sys.path.append(str(Path(__file__).parents[3]))
     from tests.mutants import Mutation, plant
 
-    plant(*(Mutation(f"mpchat.{module}", *change) for module, *change in MEASURES[name]))
+    plant(
+        *(
+            Mutation(module_of(module), *change)
+            for name in names.split(",")
+            for module, *change in MEASURES[name]
+        )
+    )

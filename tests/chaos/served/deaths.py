@@ -1,0 +1,58 @@
+"""Deaths of a broker at the worst moments, planted into its code (PLANTED in sitecustomize.py).
+
+Each broker dies once, some time after its start, the next time that it gets to a place drawn by lot. Its
+birth is when it first gets to any.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import Any
+
+_MOST = 2.5
+"""Seconds that a broker lives after its first write, at most."""
+
+
+class Fate:
+    """When and where this process dies."""
+
+    def __init__(self) -> None:
+        # A forked process has the random numbers of its siblings.
+        self._lot = random.SystemRandom()
+        self._at = time.monotonic() + self._lot.uniform(0.2, _MOST)
+        self._place = self._lot.choice(["torn", "stored", "answered", "one answered"])
+
+    def write(self, descriptor: int, content: bytes, place: int) -> int:
+        """Write to the history, or a part of it only."""
+        if self._is_due("torn"):
+            os.pwrite(descriptor, content[: self._lot.randrange(len(content) + 1)], place)
+            _die()
+        return os.pwrite(descriptor, content, place)
+
+    def stored(self) -> None:
+        """What was published is stored, and nobody has heard of it."""
+        if self._is_due("stored"):
+            _die()
+
+    def send(self, pair: Any) -> None:
+        """Send a worker what waits for it: as the first one, or as one of all."""
+        if self._is_due("one answered"):
+            # The loop would write at the end of its turn.
+            pair._sock.send(b"".join(pair.out))
+            _die()
+        pair.send()
+        if self._is_due("answered"):
+            pair._broker._call_soon(_die)
+
+    def _is_due(self, place: str) -> bool:
+        return place == self._place and time.monotonic() > self._at
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+FATE = Fate()

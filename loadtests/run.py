@@ -17,6 +17,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 30
+ROOMS = """
+        rooms: {}
+        room-handler:
+            path: /rooms/{room}
+"""
 
 
 def main() -> int:
@@ -43,8 +48,8 @@ def main() -> int:
 
 
 def start_service(folder: Path) -> subprocess.Popen[str]:
-    """Start the top-level config on a free port."""
-    text = (ROOT / "static_config.yaml").read_text()
+    """Start the top-level config, and rooms, on a free port."""
+    text = (ROOT / "static_config.yaml").read_text() + ROOMS
     text, ports = re.subn(r"port: \d+", "port: 0", text, count=1)
     text = re.sub(r"level: debug", "level: warning", text, count=1)
     if not ports:

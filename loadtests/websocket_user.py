@@ -18,6 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 TIMEOUT = 10.0
@@ -31,9 +32,10 @@ class WebSocketFailure(Exception):
 class WebSocketConnection:
     """One client connection."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, subprotocol: str | None = None) -> None:
         uri = parse_uri(address)
-        self._protocol = ClientProtocol(uri)
+        offered = None if subprotocol is None else [Subprotocol(subprotocol)]
+        self._protocol = ClientProtocol(uri, subprotocols=offered)
         self._socket = gevent.socket.create_connection((uri.host, uri.port), timeout=TIMEOUT)
         self._messages: list[str | bytes] = []
         self._protocol.send_request(self._protocol.connect())
@@ -43,6 +45,9 @@ class WebSocketConnection:
         if self._protocol.state is not State.OPEN:
             self._socket.close()
             raise WebSocketFailure(f"handshake refused: {self._protocol.handshake_exc}")
+        if self._protocol.subprotocol != subprotocol:
+            self._socket.close()
+            raise WebSocketFailure(f"the service does not speak {subprotocol}")
 
     def send(self, message: str) -> None:
         self._protocol.send_text(message.encode())
@@ -51,9 +56,18 @@ class WebSocketConnection:
     def recv(self) -> str | bytes:
         while not self._messages:
             if self._protocol.state is not State.OPEN:
-                raise WebSocketFailure(f"closed by the service: {self._protocol.close_exc}")
+                raise WebSocketFailure(f"closed by the service: {self._ending()}")
             self._read()
         return self._messages.pop(0)
+
+    def _ending(self) -> str:
+        return str(self._protocol.close_rcvd or "without a Close")
+
+    def recv_all(self) -> list[str | bytes]:
+        """Return what has come, and wait for nothing."""
+        self.wait(0.001)
+        messages, self._messages = self._messages, []
+        return messages
 
     def wait(self, seconds: float) -> None:
         """Sit idle, and notice if the service closes meanwhile."""
@@ -65,7 +79,7 @@ class WebSocketConnection:
             except TimeoutError:
                 break
             if self._protocol.state is not State.OPEN:
-                raise WebSocketFailure(f"closed by the service: {self._protocol.close_exc}")
+                raise WebSocketFailure(f"closed by the service: {self._ending()}")
         self._socket.settimeout(TIMEOUT)
 
     def close(self) -> None:

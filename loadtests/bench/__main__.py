@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,21 +33,18 @@ from .page import page, with_paragraph
 from .plot import plot
 from .report import tables
 from .results import Document, Run, dumped, merged
+from .rooms import beside_samples, joined_sample, room_samples
 from .rows import OF_WORKERS, ROWS, Row
-from .servers import (
-    BASE,
+from .running import (
     DEFLATE,
     LARGE_MESSAGES,
     MPCHAT_CONFIG,
-    NODE,
-    OURS,
-    SERVERS,
-    UPPER,
+    ROOMS,
     Place,
     Running,
-    Server,
     running,
 )
+from .servers import BASE, NODE, OURS, REDIS, SERVERS, UPPER, Server
 
 BENCH = Path(__file__).parent
 MAX_CONNECTIONS = max(row.connections for row in ROWS)
@@ -109,6 +106,10 @@ def measure(options: argparse.Namespace) -> Run:
     if NODE in servers and (why := node.missing()):
         servers.remove(NODE)
         missing[NODE.name] = why
+    if environment.redis() is None:
+        for server in [server for server in servers if server.redis]:
+            servers.remove(server)
+            missing[server.name] = f"there is no {REDIS}"
     samples: list[Sample] = []
     place = Place(options.python, str(cores[0]))
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -124,8 +125,7 @@ def measure(options: argparse.Namespace) -> Run:
             begun = time.monotonic()
             print(row.name, end=" ", file=sys.stderr, flush=True)
             folder = Path(name) / row.name
-            measure_row = memory_row if row.memory else rest_row if row.kind == "rest" else cpu_row
-            samples += measure_row(row, fit[row], folder, client, place, options)
+            samples += measurement(row)(row, fit[row], folder, client, place, options)
             print(f" {time.monotonic() - begun:.0f} s", file=sys.stderr)
         if workers_wanted(options.rows, options.quick):
             both = Place(options.python, f"{cores[0]},{cores[1]}")
@@ -136,7 +136,11 @@ def measure(options: argparse.Namespace) -> Run:
         "kernel": f"Linux {platform.release()}",
         **found,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {**found["versions"], **(node.versions() if NODE in servers else {})},
+        "versions": {
+            **found["versions"],
+            **(node.versions() if NODE in servers else {}),
+            **(environment.redis() or {}),
+        },
         "missing": missing,
         "compiler": shlex.join(word.removeprefix(f"{BENCH}/") for word in compiled_by),
         "servers": {
@@ -145,7 +149,8 @@ def measure(options: argparse.Namespace) -> Run:
         },
         "static_config.yaml": MPCHAT_CONFIG
         + f"            # above 64 KiB:\n{LARGE_MESSAGES}"
-        + f"            # in rows of compressed messages:\n{DEFLATE}",
+        + f"            # in rows of compressed messages:\n{DEFLATE}"
+        + f"        # in rows of rooms:\n{ROOMS}",
         "loads": {
             row.name: {
                 server.name: shlex.join(["client", *row.arguments(server), "PORT"])
@@ -158,6 +163,19 @@ def measure(options: argparse.Namespace) -> Run:
     }
 
 
+Measurement = Callable[
+    [Row, list[Server], Path, Client, Place, argparse.Namespace], Iterator[Sample]
+]
+
+
+def measurement(row: Row) -> Measurement:
+    """Return what measures a row."""
+    if row.in_room:
+        return room_row
+    others: dict[str, Measurement] = {"rest": rest_row, "beside": beside_row}
+    return memory_row if row.memory or row.kind == "joined" else others.get(row.kind, cpu_row)
+
+
 def cpu_row(
     row: Row,
     servers: list[Server],
@@ -167,16 +185,13 @@ def cpu_row(
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
     """Measure CPU time: all servers run, and take turns in every round."""
-    seconds = options.seconds or (0.4 if options.quick else 0.6)
-    with ExitStack() as stack:
-        up = []
-        for server in servers:
-            own = new_folder(folder, server.name)
-            up.append(stack.enter_context(row_server(row, server, own, place)))
-        for number in range(options.rounds or (5 if options.quick else 7)):
-            print(".", end="", file=sys.stderr, flush=True)
-            for target in up:
-                yield cpu_sample(row, target, client, number, seconds)
+    rounds, seconds = how_long(options)
+    with all_servers(row, servers, folder, place) as up:
+        yield from dotted(
+            cpu_sample(row, target, client, number, seconds)
+            for number in range(rounds)
+            for target in up
+        )
 
 
 def rest_row(
@@ -188,15 +203,35 @@ def rest_row(
     options: argparse.Namespace,
 ) -> Iterator[Sample]:
     """Measure CPU time at rest: all servers run, and rest at once."""
-    with ExitStack() as stack:
-        up = []
-        for server in servers:
-            own = new_folder(folder, server.name)
-            up.append(stack.enter_context(row_server(row, server, own, place)))
-        for sample in rest_samples(row, up, client, options.rounds or 7):
-            if sample.server == servers[0].name:
-                print(".", end="", file=sys.stderr, flush=True)
-            yield sample
+    with all_servers(row, servers, folder, place) as up:
+        yield from dotted(rest_samples(row, up, client, options.rounds or 7))
+
+
+def room_row(
+    row: Row,
+    servers: list[Server],
+    folder: Path,
+    client: Client,
+    place: Place,
+    options: argparse.Namespace,
+) -> Iterator[Sample]:
+    """Measure messages to a room: all servers run, keep their members, and take turns in every round."""
+    rounds, seconds = how_long(options)
+    with all_servers(row, servers, folder, place) as up:
+        yield from dotted(room_samples(row, up, client, rounds, seconds))
+
+
+def beside_row(
+    row: Row,
+    servers: list[Server],
+    folder: Path,
+    client: Client,
+    place: Place,
+    options: argparse.Namespace,
+) -> Iterator[Sample]:
+    """Measure latency beside a room, likewise."""
+    with all_servers(row, servers, folder, place) as up:
+        yield from dotted(beside_samples(row, up, client, how_long(options)[0]))
 
 
 def memory_row(
@@ -213,14 +248,44 @@ def memory_row(
         for server in servers:
             own = new_folder(folder, f"{server.name} {number}")
             with row_server(row, server, own, place) as target:
-                yield memory_sample(row, target, client, number)
+                sample = joined_sample if row.kind == "joined" else memory_sample
+                yield sample(row, target, client, number)
+
+
+def how_long(options: argparse.Namespace) -> tuple[int, float]:
+    """Return the rounds of a row, and the seconds of load for each server in a round."""
+    rounds = options.rounds or (5 if options.quick else 7)
+    return rounds, options.seconds or (0.4 if options.quick else 0.6)
+
+
+def dotted(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Pass samples on, with a dot on the terminal for each round."""
+    rounds: set[int] = set()
+    for sample in samples:
+        if sample.round not in rounds:
+            rounds.add(sample.round)
+            print(".", end="", file=sys.stderr, flush=True)
+        yield sample
+
+
+@contextmanager
+def all_servers(
+    row: Row, servers: list[Server], folder: Path, place: Place
+) -> Iterator[list[Running]]:
+    """Run all servers of a row side by side."""
+    with ExitStack() as stack:
+        up = []
+        for server in servers:
+            own = new_folder(folder, server.name)
+            up.append(stack.enter_context(row_server(row, server, own, place)))
+        yield up
 
 
 def row_server(
     row: Row, server: Server, folder: Path, place: Place
 ) -> AbstractContextManager[Running]:
     """Run a server as a row wants it."""
-    return running(server, folder, place, setting=row.setting, large=row.large)
+    return running(server, folder, place, setting=row.setting, large=row.large, workers=row.workers)
 
 
 def new_folder(parent: Path, name: str) -> Path:

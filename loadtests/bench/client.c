@@ -11,7 +11,8 @@
  * and the caller reads /proc.
  *
  *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw] [--deflate]
- *               [--handshakes | --in-turn | --never-read | --flood | --rest SECONDS]
+ *               [--path PATH] [--socketio]
+ *               [--handshakes | --in-turn | --never-read | --flood | --rest SECONDS | --room | --apart]
  *
  * --raw        the server is a bare TCP echo: the same frames, expected back as they went
  * --deflate    JSON text, compressed by permessage-deflate, to which the server must agree; needs zlib
@@ -21,6 +22,12 @@
  * --never-read sends and sends, and never reads
  * --flood      the first connection sends as much as its socket takes; only the others are counted
  * --rest       no messages: connects evenly over so many seconds, then counts the pings that it answers
+ * --room       the connections are members of a room: the first one publishes, and each message has to reach all of them,
+ *              once and in order; then it counts, with the time until the last member had it
+ * --apart      likewise, and one connection more publishes, and is a member, too. It connects at a line "publisher" on
+ *              stdin, again at each further one, and "ready" is said again; so the caller can have it elsewhere
+ * --path       what the handshake asks for, by default /chat
+ * --socketio   messages are Socket.IO's event "message"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -44,24 +51,23 @@
 
 enum { BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
-enum { WAIT_MS = 1000 };
+enum { WAIT_MS = 1000, GATHER_MS = 500 };
 static const uint64_t PATIENCE_NS = UINT64_C(60000000000);
 enum { NAP_NS = 20000, NAP_FROM = 64 }; /* with so many in flight no server runs out of work meanwhile */
 
 /* The key of RFC 6455's example, and the answer that it must get; the offer is that of browsers. */
-#define REQUEST_BEGIN \
-    "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-static const char PLAIN[] = REQUEST_BEGIN "\r\n";
-static const char OFFER[] =
-    REQUEST_BEGIN "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+static const char REQUEST[] =
+    "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n";
+static const char OFFER[] = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 struct connection {
     int fd;
-    enum { ABSENT, UPGRADING, OPEN, CLOSING } state;
+    enum { ABSENT, UPGRADING, JOINING, OPEN, CLOSING } state;
     bool wants_out;         /* registered for EPOLLOUT */
     bool floods;            /* its messages are compared, and not counted */
+    bool joined;            /* it has received a message */
     uint64_t first;         /* the ring's message that this connection begins with */
     uint64_t sent, allowed; /* messages: written, and to be written */
     uint64_t part;          /* bytes of the next one's frame that are written */
@@ -82,9 +88,10 @@ struct connection {
 static struct {
     int port, connections, in_flight;
     struct message_kind kind;
-    bool handshakes, in_turn, never_read, flood;
+    bool handshakes, in_turn, never_read, flood, room, apart;
     double rest;
-} options = {.connections = 1, .in_flight = 1, .kind.size = 32};
+    const char *path;
+} options = {.connections = 1, .in_flight = 1, .kind.size = 32, .path = "/chat"};
 
 static int poller;
 static struct connection *all;
@@ -93,8 +100,14 @@ static bool stopping;              /* nothing further begins */
 static uint64_t messages, pings;   /* of this run */
 static uint64_t wire_bytes;        /* payload of data frames that came in this run */
 static uint64_t reads;             /* so far, to see progress */
-static const char *request = PLAIN;
+static char request[1024];
 static struct ring ring;
+static struct room {
+    struct connection *publisher; /* NULL where each has its own answers */
+    int members;                  /* the publisher is one of them */
+    bool gathered;                /* they have all joined */
+    int *have;                    /* how many have each message in flight */
+} room;
 static uint32_t *latencies;
 static size_t latency_room;
 static unsigned char buffer[BUFFER];
@@ -159,7 +172,7 @@ static void start_handshake(struct connection *self) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     uint64_t *since = self->since ? self->since : calloc((size_t)options.in_flight, sizeof *since);
     *self = (struct connection){.fd = fd, .state = UPGRADING, .since = since};
-    self->first = (uint64_t)(self - all) % ring.count;
+    self->first = room.publisher ? 0 : (uint64_t)(self - all) % ring.count;
     if (send(fd, request, strlen(request), 0) != (ssize_t)strlen(request)) fail("send: %m");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = self};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl: %m");
@@ -177,8 +190,12 @@ static void start_close(struct connection *self) {
 /* ---- receiving ---- */
 
 static void upgrade_done(struct connection *self) {
-    self->state = OPEN;
     self->have = 0;
+    if (options.kind.socketio && self->state == UPGRADING) {
+        self->state = JOINING;
+        return;
+    }
+    self->state = OPEN;
     upgraded++;
     if (options.handshakes) start_close(self);
     else if (options.never_read) watch(self, false);
@@ -219,15 +236,40 @@ static void note_latency(uint64_t time) {
     latencies[messages++] = (uint32_t)(time > UINT32_MAX ? UINT32_MAX : time);
 }
 
+/* A server may answer a handshake before the member has joined: the first message that it gets may be any of those
+ * published while members gather. Tells whether these bytes go on with one of them, behind those that came. */
+static bool finds_first(struct connection *self, const unsigned char *data, size_t size) {
+    const unsigned char *before = ring.answers + ring.answer_starts[self->received % ring.count];
+    for (uint64_t index = self->received; index < room.publisher->allowed; index++) {
+        const unsigned char *other = ring.answers + ring.answer_starts[index % ring.count];
+        if (memcmp(other, before, self->got) || memcmp(other + self->got, data, size)) continue;
+        self->message_end += index - self->received;
+        self->received = index;
+        return true;
+    }
+    return false;
+}
+
+/* Tells whether all members of the room have the message now. */
+static bool with_all(uint64_t index) {
+    int *have = &room.have[index % (uint64_t)options.in_flight];
+    if (++*have < room.members) return false;
+    *have = 0;
+    return true;
+}
+
 /* Compares; returns how many messages were completed. */
 static int take_payload(struct connection *self, const unsigned char *data, size_t size, uint64_t time) {
+    const struct connection *sender = room.publisher ? room.publisher : self;
     int completed = 0;
     while (size) {
         const uint64_t *answer = ring.answer_starts + (self->first + self->received) % ring.count;
         uint64_t place = answer[0] + self->got, part = answer[1] - place;
         if (part > size) part = size;
-        if (self->received >= self->allowed) fail("an answer to nothing");
-        if (memcmp(ring.answers + place, data, part)) fail("an answer differs from what was sent");
+        if (self->received >= sender->allowed) fail("an answer to nothing");
+        bool joins = room.publisher && !room.gathered && !self->joined;
+        if (joins ? !finds_first(self, data, part) : memcmp(ring.answers + place, data, part) != 0)
+            fail("an answer differs from what was sent");
         data += part;
         size -= part;
         if (place + part < answer[1]) {
@@ -236,8 +278,10 @@ static int take_payload(struct connection *self, const unsigned char *data, size
         }
         self->got = 0;
         uint64_t index = self->received++;
-        if (self->floods) continue;
-        note_latency(time - self->since[index % (uint64_t)options.in_flight]);
+        self->joined = true;
+        if (room.publisher && !room.gathered) continue;
+        if (self->floods || (room.publisher && !with_all(index))) continue;
+        note_latency(time - sender->since[index % (uint64_t)options.in_flight]);
         completed++;
     }
     return completed;
@@ -263,6 +307,23 @@ static void take_control(struct connection *self, const unsigned char *payload, 
         unsigned code = size < 2 ? 1005 : (unsigned)payload[0] << 8 | payload[1];
         fail("closed by the server with code %u", code);
     }
+}
+
+/* Socket.IO's own packets: "0" opens, "40" joins its namespace, "2" is a ping. */
+static bool is_packet(const struct connection *self, unsigned short_size) {
+    return options.kind.socketio && self->opcode == TEXT && (self->state == JOINING || short_size == 1);
+}
+
+static void take_packet(struct connection *self, const unsigned char *payload, size_t size) {
+    self->in_message = false;
+    if (self->state == JOINING && size > 1 && payload[0] == '0') {
+        self->pong_length = put_frame(self->pong, TEXT, 0, (const unsigned char *)"40", 2);
+        push(self);
+    } else if (self->state == JOINING && size > 2 && !memcmp(payload, "40", 2)) upgrade_done(self);
+    else if (size == 1 && payload[0] == '2') {
+        self->pong_length = put_frame(self->pong, TEXT, 0, (const unsigned char *)"3", 1);
+        push(self);
+    } else fail("a packet of Socket.IO: %.*s", (int)size, (const char *)payload);
 }
 
 static void begin_frame(struct connection *self, unsigned first) {
@@ -314,10 +375,11 @@ static int take_frames(struct connection *self, const unsigned char *data, size_
         size_t header = short_size < 126 ? 2 : short_size == 126 ? 4 : 10;
         if (self->have < header) continue;
         if (self->have == header) begin_frame(self, self->head[0]);
-        if (self->opcode >= CLOSE) {
+        if (self->opcode >= CLOSE || is_packet(self, short_size)) {
             if (short_size > 125) fail("a control frame that is too long");
             if (self->have < header + short_size) continue;
-            take_control(self, self->head + header, short_size);
+            if (self->opcode >= CLOSE) take_control(self, self->head + header, short_size);
+            else take_packet(self, self->head + header, short_size);
         } else {
             self->left = short_size < 126 ? short_size : 0;
             for (size_t index = 2; index < header; index++)
@@ -353,7 +415,7 @@ static void readable(struct connection *self) {
     int completed = options.kind.raw ? take_payload(self, buffer + used, (size_t)count - used, time)
                                      : take_frames(self, buffer + used, (size_t)count - used, time);
     if (!completed || stopping) return;
-    if (!options.in_turn) send_more(self, completed, time);
+    if (!options.in_turn) send_more(room.publisher ? room.publisher : self, completed, time);
     else if (++turn < options.connections) send_more(&all[turn], 1, time);
 }
 
@@ -388,14 +450,34 @@ static void watch_stdin(int operation) {
     if (epoll_ctl(poller, operation, STDIN_FILENO, &event)) fail("stdin: %m");
 }
 
+static void say_ready(void) {
+    puts("ready");
+    fflush(stdout);
+}
+
+/* Connects what publishes to the room beside its members, in the place of one before. */
+static void connect_publisher(void) {
+    if (!room.publisher || !options.apart) fail("no publisher is apart");
+    if (room.publisher->allowed) fail("the publisher has published");
+    int before = upgraded;
+    stopping = false;
+    if (room.publisher->state == OPEN) start_close(room.publisher);
+    else start_handshake(room.publisher);
+    while (upgraded == before) step_or_fail("the publisher's handshake", WAIT_MS);
+    say_ready();
+}
+
 /* Returns the seconds of the next run; 0 at the end of stdin. */
 static double wait_for_caller(void) {
-    char line[64] = "";
-    watch_stdin(EPOLL_CTL_ADD);
-    while (!step(-1)) {}
-    watch_stdin(EPOLL_CTL_DEL);
-    if (read(STDIN_FILENO, line, sizeof line - 1) < 0) fail("stdin: %m");
-    return atof(line);
+    for (;;) {
+        char line[64] = "";
+        watch_stdin(EPOLL_CTL_ADD);
+        while (!step(-1)) {}
+        watch_stdin(EPOLL_CTL_DEL);
+        if (read(STDIN_FILENO, line, sizeof line - 1) < 0) fail("stdin: %m");
+        if (strcmp(line, "publisher\n") != 0) return atof(line);
+        connect_publisher();
+    }
 }
 
 static void connect_all(void) {
@@ -426,6 +508,25 @@ static void end_flood(struct connection *self) {
     self->floods = false;
 }
 
+static int behind(void) {
+    int count = 0;
+    for (int index = 0; index < room.members; index++)
+        count += all[index].received < room.publisher->allowed;
+    return count;
+}
+
+/* Publishes until all members of the room get what is published: again whenever nothing came for a while. */
+static void gather(void) {
+    uint64_t end = now(CLOCK_MONOTONIC) + PATIENCE_NS;
+    do {
+        room.publisher->allowed++;
+        push(room.publisher);
+        for (uint64_t seen = reads - 1; behind() && seen != reads; step(GATHER_MS)) seen = reads;
+        if (now(CLOCK_MONOTONIC) > end) fail("%d of %d members get no messages", behind(), room.members);
+    } while (behind());
+    room.gathered = true;
+}
+
 static void nap(void) {
     static const struct timespec time = {0, NAP_NS};
     nanosleep(&time, NULL);
@@ -433,10 +534,12 @@ static void nap(void) {
 
 static void echo(uint64_t begin, uint64_t end) {
     bool naps = !options.in_turn && !options.flood && options.connections * options.in_flight >= NAP_FROM;
-    int first = options.flood, count = options.in_turn ? 1 : options.connections;
+    int first = options.flood, last = options.connections;
+    if (room.publisher) first = (int)(room.publisher - all), last = first + 1;
+    int count = options.in_turn ? 1 : last;
     uint64_t before = 0, expected = 0;
     if (options.flood) start_flood(&all[0]);
-    for (int index = first; index < options.connections; index++)
+    for (int index = first; index < last; index++)
         before += all[index].allowed;
     for (int index = first; index < count; index++)
         send_more(&all[index], options.in_turn ? 1 : options.in_flight, begin);
@@ -445,7 +548,7 @@ static void echo(uint64_t begin, uint64_t end) {
         step_or_fail("echoes", naps ? 0 : WAIT_MS);
     }
     stopping = true;
-    for (int index = first; index < options.connections; index++)
+    for (int index = first; index < last; index++)
         expected += all[index].allowed;
     while (messages < expected - before) step_or_fail("the last echoes", WAIT_MS);
     if (options.flood) end_flood(&all[0]);
@@ -478,9 +581,11 @@ static uint64_t rest(uint64_t end) {
 }
 
 static void close_all(void) {
+    int open = 0, before = closed;
     stopping = true;
-    for (int index = 0; index < options.connections; index++) start_close(&all[index]);
-    while (closed < options.connections) step_or_fail("closes", WAIT_MS);
+    for (int index = 0; index < options.connections + options.apart; index++)
+        if (all[index].state == OPEN) start_close(&all[index]), open++;
+    while (closed - before < open) step_or_fail("closes", WAIT_MS);
 }
 
 static int compare(const void *one, const void *other) {
@@ -493,6 +598,7 @@ static double percentile_us(double part) {
 }
 
 static void run(double seconds) {
+    if (room.publisher && !room.gathered) gather();
     uint64_t begin = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID), done = 0;
     uint64_t end = begin + (uint64_t)(seconds * 1e9);
     stopping = false;
@@ -516,7 +622,9 @@ static void parse(int count, char **words) {
         {"connections", 1, 0, 'c'}, {"in-flight", 1, 0, 'k'}, {"size", 1, 0, 's'},
         {"text", 0, 0, 'x'},        {"upper", 0, 0, 'u'},     {"raw", 0, 0, 'r'},
         {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'},
-        {"flood", 0, 0, 'f'},       {"deflate", 0, 0, 'd'},  {"rest", 1, 0, 'w'},
+        {"flood", 0, 0, 'f'},       {"deflate", 0, 0, 'd'},   {"rest", 1, 0, 'w'},
+        {"room", 0, 0, 'm'},        {"apart", 0, 0, 'a'},     {"path", 1, 0, 'p'},
+        {"socketio", 0, 0, 'i'},
         {0}};
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) switch (option) {
         case 'c': options.connections = atoi(optarg); break;
@@ -524,13 +632,17 @@ static void parse(int count, char **words) {
         case 's': options.kind.size = (size_t)atoll(optarg); break;
         case 'x': options.kind.text = true; break;
         case 'u': options.kind.upper = options.kind.text = true; break;
-        case 'd': options.kind.deflate = options.kind.text = true; request = OFFER; break;
+        case 'd': options.kind.deflate = options.kind.text = true; break;
         case 'r': options.kind.raw = true; break;
         case 'h': options.handshakes = true; break;
         case 'o': options.in_turn = true; break;
         case 'n': options.never_read = true; break;
         case 'f': options.flood = true; break;
         case 'w': options.rest = atof(optarg); break;
+        case 'm': options.room = true; break;
+        case 'a': options.room = options.apart = true; break;
+        case 'p': options.path = optarg; break;
+        case 'i': options.kind.socketio = options.kind.text = true; break;
         default: exit(64);
     }
     if (optind != count - 1) fail("one port is needed");
@@ -538,6 +650,15 @@ static void parse(int count, char **words) {
     if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.kind.size < 1)
         fail("numbers must be positive");
     if (options.flood && options.connections < 2) fail("a flood needs others beside it");
+    int size = snprintf(request, sizeof request, REQUEST, options.path, options.kind.deflate ? OFFER : "");
+    if (size >= (int)sizeof request) fail("the path is too long");
+}
+
+static void found_room(void) {
+    room.publisher = &all[options.apart ? options.connections : 0];
+    room.members = options.connections + options.apart;
+    room.have = calloc((size_t)options.in_flight, sizeof *room.have);
+    if (!room.have) fail("no memory");
 }
 
 int main(int count, char **words) {
@@ -548,13 +669,13 @@ int main(int count, char **words) {
     setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1); /* else a nap takes 50 us more */
     build_ring(&ring, options.kind);
-    all = calloc((size_t)options.connections, sizeof *all);
+    all = calloc((size_t)options.connections + options.apart, sizeof *all);
+    if (options.room) found_room();
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0) fail("epoll_create1: %m");
 
     if (!options.handshakes) connect_all();
-    puts("ready");
-    fflush(stdout);
+    say_ready();
     for (double seconds; (seconds = wait_for_caller()) > 0;) run(seconds);
     if (!options.handshakes && !options.never_read) close_all();
     return 0;

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +29,9 @@ PACKAGES = (
     "httptools",
     "gunicorn",
     "granian",
+    "channels",
+    "channels-redis",
+    "python-socketio",
 )
 
 
@@ -37,6 +42,16 @@ def cpu() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
+
+
+def redis() -> dict[str, str] | None:
+    """Return the version of the redis-server that is installed here, by its name; None without one."""
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    told = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"v=(\S+)", told)
+    return {"Redis": found[1] if found else "?"}
 
 
 def build(version: str, arguments: str, compiler: str, debian: str | None) -> str:

@@ -23,10 +23,10 @@ class Outcome:
     """What one run of the client saw.
 
     Attributes:
-        done: Messages answered, handshakes, or pings at rest.
+        done: Messages answered, or received by all members of the room; handshakes; or pings at rest.
         seconds: How long it took.
         client_cpu_us: The client's own CPU time for each of them.
-        p50_us: Median time from sending a message to its answer.
+        p50_us: Median time from sending a message to its answer, or to the last member's having it.
         p99_us: The 99th percentile of that.
         wire_bytes: Payload of an answer, as it came: compressed where it was compressed.
     """
@@ -62,9 +62,9 @@ def compile_client(program: Path) -> list[str]:
 class Load:
     """One client process: it connects when its ``with`` block begins, and closes in order at the end."""
 
-    def __init__(self, server: str, command: list[str], core: int) -> None:
+    def __init__(self, server: str, command: list[str], core: int, *, nice: bool = False) -> None:
         self._server = server
-        self._command = ["taskset", "-c", str(core), *command]
+        self._command = ["taskset", "-c", str(core), *(["nice"] if nice else []), *command]
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(
@@ -74,6 +74,12 @@ class Load:
 
     def wait_connected(self) -> None:
         """Wait until all its connections are open."""
+        self._line()
+
+    def connect_publisher(self) -> None:
+        """Connect the one that publishes beside the members, again if it is there; wait for it."""
+        self._stdin.write("publisher\n")
+        self._stdin.flush()
         self._line()
 
     def begin(self, seconds: float) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .load import Load, LoadFailed
 from .rows import EACH_READY, EACH_SIZE, ONE_READY, ONE_SIZE, Row
-from .servers import PING_SECONDS, Place, Running, Server, running
+from .running import Place, Running, running
+from .servers import PING_SECONDS, Server
 
 WARM_UP_SECONDS = 0.1
 FLOOD_SECONDS = 3.0
@@ -29,7 +30,8 @@ class Sample:
         server: The server's name.
         round: Ratios are taken between samples of the same round.
         value: In the row's unit.
-        p50_us: Median time from sending a message to its answer, where messages are measured.
+        p50_us: Median time from sending a message to its answer, where messages are measured; in rooms
+            to its arrival at the last member.
         p99_us: The 99th percentile of that.
         per_second: Messages or handshakes per second.
         client_us: CPU time of the load client for each of them.
@@ -54,11 +56,19 @@ class Client:
     program: str
     core: int
 
-    def connect(self, row: Row, target: Running, connections: int | None = None) -> Load:
+    def connect(
+        self, row: Row, target: Running, connections: int | None = None, *, nice: bool = False
+    ) -> Load:
         """Return a load for a ``with`` statement."""
-        arguments = row.arguments(target.server, connections)
+        return self._load(target, row.arguments(target.server, connections), nice=nice)
+
+    def connect_beside(self, row: Row, target: Running) -> Load:
+        """Return the load of echoes beside a room."""
+        return self._load(target, row.beside(target.server))
+
+    def _load(self, target: Running, arguments: list[str], *, nice: bool = False) -> Load:
         command = [self.program, *arguments, str(target.port)]
-        return Load(target.server.name, command, self.core)
+        return Load(target.server.name, command, self.core, nice=nice)
 
 
 def cpu_sample(row: Row, target: Running, client: Client, number: int, seconds: float) -> Sample:

@@ -8,14 +8,19 @@ from pathlib import Path
 from .report import number, table, tables
 from .results import Document, Results, Run
 from .rows import ROWS, Row
-from .servers import OURS, Server
+from .servers import OURS
 
 TEMPLATE = Path(__file__).with_name("page.md")
 MARKS = ("<!-- Printed by make bench. -->\n\n", "\n\n<!-- As far as this. -->")
 WIDTH = 118
-SMALL, MANY, IDLE = (
+SMALL, MANY, IDLE, ROOM = (
     next(row for row in ROWS if row.name == name)
-    for name in ("32 B, 64 connections", "32 B, 64 with 16 in flight", "Idle connection, of 5,000")
+    for name in (
+        "32 B, 64 connections",
+        "32 B, 64 with 16 in flight",
+        "Idle connection, of 5,000",
+        "64 B to 1,000 members",
+    )
 )
 FEW = 2  # rows that are named, not counted
 
@@ -43,28 +48,27 @@ def in_short(document: Document) -> str:
     small, small_peers = _worst(runs, SMALL)
     many, many_peers = _worst(runs, MANY)
     idle, idle_peers = _worst(runs, IDLE)
+    room, room_peers = _worst(runs, ROOM)
     parts = [
         f"On every machine measured, an echo of 32 bytes on 64 connections costs at most {small} times"
         f" one of bare TCP{small_peers}; with 16 messages in flight on each, {many} times"
         f"{many_peers}. An idle connection takes at most {idle} KiB{idle_peers}.",
+        f"A message to a room of 1,000 costs {room} times a bare loop that writes to each{room_peers}."
+        if room != "-"
+        else "",
         _who_is_ahead(runs),
     ]
-    return textwrap.fill(" ".join(parts), WIDTH, break_on_hyphens=False)
+    return textwrap.fill(" ".join(filter(None, parts)), WIDTH, break_on_hyphens=False)
 
 
 def _worst(runs: list[Run], row: Row) -> tuple[str, str]:
     """Return our number where it is highest, and the three cheapest peers there."""
-    known = [results for results in map(Results, runs) if _value(results, row, OURS) is not None]
+    known = [results for results in map(Results, runs) if results.compared(row, OURS) is not None]
     if not known:
         return "-", ""
-    worst = max(known, key=lambda results: _value(results, row, OURS) or 0)
-    peers = [f"{s.name} {number(_value(worst, row, s))}" for s in worst.peers(row)[:3]]
-    return number(_value(worst, row, OURS)), f" (there {', '.join(peers)})" if peers else ""
-
-
-def _value(results: Results, row: Row, server: Server) -> float | None:
-    """Return what is compared: times bare TCP for CPU time of a message, else the number itself."""
-    return results.ratio(row.name, server) if row.cpu else results.median(row.name, server)
+    worst = max(known, key=lambda results: results.compared(row, OURS) or 0)
+    peers = [f"{s.name} {number(worst.compared(row, s))}" for s in worst.peers(row)[:3]]
+    return number(worst.compared(row, OURS)), f" (there {', '.join(peers)})" if peers else ""
 
 
 def _who_is_ahead(runs: list[Run]) -> str:
@@ -90,16 +94,23 @@ def _side_by_side(runs: list[Run]) -> str:
     for row in ROWS:
         cells = [_beside(results, row) for results in all_results]
         if any(cell != "-" for cell in cells):
-            unit = "" if row.cpu else f", {'p99 in ' if row.kind == 'flood' else ''}{row.unit}"
-            lines.append([f"{row.name}{unit}", *cells])
+            lines.append([f"{row.name}{_unit(row)}", *cells])
     return table(["mpchat (the cheapest other)", *map(name, runs)], lines)
 
 
+def _unit(row: Row) -> str:
+    if row.cpu:
+        return ", times an echo" if row.kind == "spread" else ""
+    return f", {'p99 in ' if row.kind in {'flood', 'beside'} else ''}{row.unit}"
+
+
 def _beside(results: Results, row: Row) -> str:
-    ours = _value(results, row, OURS)
+    ours = results.compared(row, OURS)
     if ours is None:
         return "-"
-    best = "".join(f" ({s.name} {number(_value(results, row, s))})" for s in results.peers(row)[:1])
+    best = "".join(
+        f" ({s.name} {number(results.compared(row, s))})" for s in results.peers(row)[:1]
+    )
     return number(ours) + best
 
 

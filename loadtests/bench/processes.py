@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
+ESTABLISHED = "01"
 
 
 def tree(pid: int) -> list[int]:
@@ -26,6 +29,24 @@ def cpu_ns(pids: list[int]) -> int:
         for pid in pids
         for task in (PROC / str(pid) / "task").iterdir()
     )
+
+
+def clients(pids: list[int], port: int) -> dict[int, int]:
+    """Return how many connections to a port of ours each process holds open; those with none left out."""
+    lines = (line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:])
+    sockets = {
+        f"socket:[{words[9]}]"
+        for words in lines
+        if words[1].endswith(f":{port:04X}") and words[3] == ESTABLISHED
+    }
+    held = {pid: sum(link in sockets for link in _descriptors(pid)) for pid in pids}
+    return {pid: number for pid, number in held.items() if number}
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    for entry in (PROC / str(pid) / "fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            yield str(entry.readlink())
 
 
 def pss_kib(pids: list[int]) -> int:

@@ -41,8 +41,8 @@ def tables(run: Run) -> str:
     def cost(row: Row, server: Server) -> str:
         return number(results.median(row.name, server))
 
-    def ratio(row: Row, server: Server) -> str:
-        return number(results.ratio(row.name, server))
+    def compared(row: Row, server: Server) -> str:
+        return number(results.compared(row, server))
 
     def latency(row: Row, server: Server) -> str:
         p50, p99 = (results.median(row.name, server, f) for f in ("p50_us", "p99_us"))
@@ -51,19 +51,29 @@ def tables(run: Run) -> str:
     def wire(row: Row, server: Server) -> str:
         return number(results.median(row.name, server, "wire_bytes") or None)
 
-    cpu = [row for row in results.rows if row.cpu]
+    cpu = [row for row in results.rows if row.cpu and not row.in_room]
+    deliveries = [row for row in results.rows if row.kind in {"room", "delivery"}]
+    rooms = [row for row in results.rows if row.kind == "room"]
+    spread = [row for row in results.rows if row.kind == "spread"]
+    joined = [row for row in results.rows if row.kind == "joined"]
     rest = [row for row in results.rows if row.kind == "rest"]
     compressed = [row for row in results.rows if row.setting == "deflate"]
     timed = [row for row in cpu if row.connections == 1]
-    timed += [row for row in results.rows if row.kind == "flood"]
+    timed += [row for row in results.rows if row.kind in {"flood", "beside"}]
     memory = [row for row in results.rows if row.memory]
     parts = [
-        _table_of(results, "CPU, times that of bare uvloop TCP", cpu, ratio),
+        _table_of(results, "CPU, times that of bare uvloop TCP", cpu, compared),
         _table_of(results, "CPU, µs", cpu, cost),
         _table_of(results, "CPU, ms", rest, cost),
         _table_of(results, "Bytes of an answer", compressed, wire),
         _table_of(results, "Latency, µs, p50 / p99", timed, latency),
         _table_of(results, "Memory per connection, KiB", memory, cost),
+        _table_of(results, "CPU of a delivery, times that of a bare loop", deliveries, compared),
+        _table_of(results, "CPU of a delivery, µs", deliveries, cost),
+        _table_of(results, "CPU of a message, times mpchat's echo", spread, compared),
+        _table_of(results, "CPU of a message, µs", spread, cost),
+        _table_of(results, "Until the last member has it, µs, p50 / p99", rooms, latency),
+        _table_of(results, "Memory per membership, bytes", joined, cost),
     ]
     parts.append(_outside(results, run["upper_us"]))
     service = [

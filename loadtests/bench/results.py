@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from .rows import ROWS, Row
-from .servers import BASE, OURS, SERVERS, UPPER, Server
+from .servers import BASE, ECHO, OURS, SERVERS, UPPER, Server
 
 Run = dict[str, Any]
 Document = dict[str, list[Run]]
@@ -92,6 +92,16 @@ class Results:
             if number in others
         ]
         return median(found) if found else None
+
+    def compared(self, row: Row, server: Server) -> float | None:
+        """Return what rows are compared by.
+
+        CPU time as times that of bare TCP, of a message to two workers as times mpchat's echo; of the
+        others the number itself.
+        """
+        if not row.cpu:
+            return self.median(row.name, server)
+        return self.ratio(row.name, server, ECHO if row.kind == "spread" else BASE)
 
     def beyond_upper(self, row: str, upper_us: float) -> float | None:
         """Return how many times our echo the handler that answers in capitals costs.

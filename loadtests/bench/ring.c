@@ -10,6 +10,7 @@
 
 enum { RING_BYTES = 4 << 20, RING_MESSAGES = 61, HEADER = 14 };
 enum { RESERVED_DEFLATE = 0x40, LEVEL = 6 };
+static const char EVENT[] = "42[\"message\",\"", EVENT_END[] = "\"]"; /* around a payload for Socket.IO */
 
 void fail(const char *format, ...) {
     va_list arguments;
@@ -69,6 +70,10 @@ static void put_payload(unsigned char *out, struct message_kind kind) {
     else
         for (size_t index = 0; index < kind.size; index++)
             out[index] = (unsigned char)(kind.text ? 'a' + rand() % 26 : rand());
+    if (kind.socketio) {
+        memcpy(out, EVENT, strlen(EVENT));
+        memcpy(out + kind.size - strlen(EVENT_END), EVENT_END, strlen(EVENT_END));
+    }
 }
 
 #ifdef DEFLATE
@@ -146,6 +151,7 @@ void free_inflater(struct inflater *inflater) { (void)inflater; }
 /* ---- the ring ---- */
 
 void build_ring(struct ring *ring, struct message_kind kind) {
+    if (kind.socketio) kind.size += strlen(EVENT) + strlen(EVENT_END);
     uint64_t count = RING_BYTES / kind.size;
     count = count > RING_MESSAGES ? RING_MESSAGES : count < 3 ? 3 : count;
     unsigned opcode = kind.text ? TEXT : BINARY;

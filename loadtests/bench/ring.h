@@ -16,7 +16,7 @@ enum { DEFLATE_BITS = 12 }; /* the window of what is compressed here */
 /* What a message is, and what a server makes of it. */
 struct message_kind {
     size_t size; /* of the payload that the server's handler sees */
-    bool text, upper, raw, deflate;
+    bool text, upper, raw, deflate, socketio;
 };
 
 /* Message `index` lies from starts[index] to starts[index + 1]. */

@@ -13,7 +13,7 @@ from bench.page import in_short, page, with_paragraph
 from bench.plot import PANELS, plot
 from bench.results import Document, Results, Run, dumped, merged
 from bench.rows import EACH_READY, ROWS
-from bench.servers import BASE, INTERPRETED, OURS, SERVERS, UPPER
+from bench.servers import BASE, CHANNELS, ECHO, INTERPRETED, NODE, OURS, SERVERS, SOCKETIO, UPPER
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROW = "32 B, 64 connections"
@@ -303,6 +303,42 @@ def test_rest_and_compression_have_tables_of_their_own() -> None:
     assert "Bytes of an answer" in lines
 
 
+def test_rooms_have_tables_of_their_own() -> None:
+    room, alone = "64 B to 100 members", "64 B to 100 members, their worker alone"
+    spread, joined = "32 B to two members in two workers", "Membership, of 10,000 in one room"
+    beside = "32 B, 10 connections beside a room of 10,000"
+    found = run(
+        sample(room, BASE.name, 0, 4),
+        sample(room, OURS.name, 0, 6, p50_us=700, p99_us=901),
+        sample(room, SOCKETIO.name, 0, 20),
+        sample(alone, BASE.name, 0, 4),
+        sample(alone, OURS.name, 0, 4.4),
+        sample(spread, BASE.name, 0, 10),
+        sample(spread, ECHO.name, 0, 20),
+        sample(spread, OURS.name, 0, 90),
+        sample(beside, OURS.name, 0, 7777, p50_us=66, p99_us=7777),
+        sample(joined, OURS.name, 0, 288),
+    )
+    tables = report.tables(found).split("\n\n")
+    lines = {
+        (table.splitlines()[0].split("|")[1].strip(), line.split("|")[1].strip()): line
+        for table in tables
+        for line in table.splitlines()
+    }
+    times = "CPU of a delivery, times that of a bare loop"
+    assert "| 1.50 |" in " ".join(lines[times, room].split())
+    assert "1.10" in lines[times, alone]
+    assert "4.50" in lines["CPU of a message, times mpchat's echo", spread]
+    assert "700 / 901" in lines["Until the last member has it, µs, p50 / p99", room]
+    assert "66 / 7777" in lines["Latency, µs, p50 / p99", beside]
+    assert "288" in lines["Memory per membership, bytes", joined]
+    assert ("CPU, µs", room) not in lines
+    text = " ".join(page({"runs": [found]}).split())
+    assert f"{spread}, times an echo" in text
+    assert f"{beside}, p99 in µs" in text
+    assert f"{joined}, bytes" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "debian", "told"),
     [
@@ -320,12 +356,20 @@ def test_who_takes_part_in_which_row() -> None:
         found = next(each for each in ROWS if each.name == row)
         return {server.name for server in SERVERS if found.suits(server)}
 
-    everyone = {server.name for server in SERVERS}
+    in_rooms_only = {ECHO.name, CHANNELS.name, SOCKETIO.name}
+    everyone = {server.name for server in SERVERS} - in_rooms_only
     assert names(ROW) == everyone - {UPPER.name}
     assert names(TEXT) == everyone
     assert names(IDLE) == everyone - {UPPER.name, INTERPRETED.name}
     without = {UPPER.name, CALLBACKS.name, "gunicorn", "granian"}
     assert names("64 KiB of JSON, compressed, 64 connections") == everyone - without
+    rooms = {BASE.name, OURS.name, INTERPRETED.name, NODE.name, CHANNELS.name, SOCKETIO.name}
+    assert names("64 B to 100 members") == rooms | {CALLBACKS.name, PICOWS.name, "websockets"}
+    assert names("64 B to 100 members, their worker alone") == {BASE.name, OURS.name}
+    assert names("32 B, 10 connections beside a room of 10,000") == {BASE.name, OURS.name}
+    spread = {BASE.name, OURS.name, ECHO.name, CHANNELS.name, SOCKETIO.name}
+    assert names("32 B to two members in two workers") == spread
+    assert names("Membership, of 10,000 in one room") == {OURS.name}
     silent = {UPPER.name, BASE.name, "gunicorn", "granian"}
     assert names("An hour of a connection at rest, of 5,000") == everyone - silent
 
@@ -338,3 +382,5 @@ def test_the_form_and_the_compression_of_a_server_are_in_its_command_line() -> N
     assert words[0] == "/usr/bin/python3"
     assert words[-2:] == ["--ws-per-message-deflate", "true"]
     assert "8080" in words
+    words = CHANNELS.command_line("/usr/bin/python3", 8080, "spread", workers=2)
+    assert words[words.index("--workers") + 1] == "2"

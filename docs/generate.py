@@ -51,6 +51,12 @@ from mpchat.http.errors import HttpError
 from mpchat.http.request import HttpRequest, Query
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.rooms.handler import Access, RoomHandler
+from mpchat.rooms.http import RoomsHandler
+from mpchat.rooms.message import Message
+from mpchat.rooms.position import Position
+from mpchat.rooms.room import Members, Room
+from mpchat.rooms.rooms import History, Rooms
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, Metric
 from mpchat.server import stages
 from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
@@ -94,6 +100,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("ticket", TicketAuth.Options),
     ("handler-ticket", TicketHandler.Options),
     ("tests-control", TestsControl.Options),
+    ("rooms", Rooms.Options),
+    ("room-handler, and every handler derived from RoomHandler", RoomHandler.Options),
+    ("handler-rooms", RoomsHandler.Options),
 )
 
 # Variables without a model; the others have their model's docstring.
@@ -155,10 +164,33 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
         },
     ),
     (Connections, {"__init__"}),
+    (Rooms, {"__init__", "begin", "publish_encoded", "side", "stop"}),
+    (
+        Room,
+        {
+            "__init__",
+            "connection_ended",
+            "ensure_extra",
+            "enter_chain",
+            "fall_behind",
+            "is_listed",
+            "leave_chain",
+            "part",
+            "publish_encoded",
+            "take",
+        },
+    ),
+    (Message, {"__init__"}),
+    (Position, set()),
+    (History, set()),
+    (Members, set()),
+    (RoomHandler, {"__init__", "handle"}),
+    (Access, set()),
+    (RoomsHandler, {"__init__", "handle_request"}),
     (OptionsModel, set()),
     (Key, {"default_json", "validate"}),
     (Snapshot, {"__init__"}),
-    (ComponentList, {"items"}),
+    (ComponentList, {"append_on_demand", "items", "names"}),
     (minimal_server_component_list, set()),
     (Ping, {"handle_request"}),
     (default_component_list, set()),
@@ -168,9 +200,10 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
 HANDLERS_INTRODUCTION = """\
 Import all names from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
 programs in [examples](examples/README.md). A handshake is a `Request` of `websockets.http11`, a plain
-request an `HttpRequest`; both are answered with a `Response` of `websockets.http11`. A
-`Message` is `str | bytes`. Two types are for options: a `Duration` is written as `500ms` and read in
-seconds, and a relative `ConfigPath` is relative to the folder of the static config.
+request an `HttpRequest`; both are answered with a `Response` of `websockets.http11`. The
+`Message` of a connection is `str | bytes`; that of a room has more to it. Two types are for options: a
+`Duration` is written as `500ms` and read in seconds, and a relative `ConfigPath` is relative to the
+folder of the static config.
 """
 
 EXCEPTIONS = (
@@ -182,6 +215,27 @@ EXCEPTIONS = (
     ("Unauthorized", "Raise it in a checker or in `handle_handshake`: the client gets 401"),
     ("ComponentError", "A component is missing, depends on itself, or did not start"),
     ("ControlError", "A component's reload failed; the text says why"),
+    ("RoomError", "Base of those below"),
+    (
+        "Unavailable",
+        "The broker has not answered in time: a message may be stored or not; repeat it with the same id",
+    ),
+    (
+        "RoomClosed",
+        "The room was closed, by `Rooms.close` or `DELETE`, after this member had joined",
+    ),
+    ("NoSuchRoom", "There is no room of this name: nobody is in it, and it has no history"),
+    (
+        "Behind",
+        "A member that iterates over a room has missed messages: it may join again with its position",
+    ),
+    (
+        "TooManyRooms",
+        "There are `max-rooms` rooms, or the connection is in `max-rooms-per-connection`",
+    ),
+    ("TooManyMembers", "The rooms of the service have `max-members` members"),
+    ("TooManyMessages", "The connection has published more than `publish-rate`; nothing was sent"),
+    ("TooLarge", "The message does not fit into the history"),
 )
 
 
@@ -373,7 +427,7 @@ def handlers() -> str:
                 continue
             title = _signature(function) if member is function else name
             lines += [f"### `{title}`", "", *_docstring(function)]
-    lines += ["## Exceptions", "", "All but the last three are those of `websockets`.", ""]
+    lines += ["## Exceptions", "", "The first five are those of `websockets`.", ""]
     lines += ["| Exception | Raised when |", "| --- | --- |"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
     return "\n".join(lines) + "\n"
@@ -420,7 +474,7 @@ def _docstring(item: Any) -> list[str]:
         if re.fullmatch(r"(Raises|Attributes):", line):
             in_section = True
             lines += [line, ""]
-        elif in_section and (found := re.match(r"    ([\w.]+): (.*)", line)):
+        elif in_section and (found := re.match(r"    ([\w., ]+): (.*)", line)):
             lines.append(f"- `{found[1]}`: {found[2]}")
         elif in_section and line:
             lines[-1] += f" {line.strip()}"

@@ -32,6 +32,7 @@ RUN_BY = {
     "docs/coming-from-userver.md": ("docs/test_pages.py", {"python"}),
     "docs/coming-from-websockets.md": ("docs/test_pages.py", {"python"}),
     "docs/authentication.md": ("docs/test_authentication.py", {"python", "yaml", "json"}),
+    "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml"}),
@@ -68,6 +69,7 @@ LISTED = {
     "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
     # By people
     "make loadtest": "takes minutes",
+    "make chat ": "tests/browser/checks.py serves it",
     "make quick ": "takes hours; CI runs most of it",
     "pip install '.[test]'": "the tutorial's test types it",
     "pip install 'mpchat[reload]'": "tests/functional/test_terminal.py serves so",
@@ -77,6 +79,7 @@ LISTED = {
     "python -m debugpy": "needs an editor",
     "const encoded = btoa": "needs a browser",
     "const answer = await fetch": "needs a browser",
+    "const room = new Room(async": "tests/browser/room_checks.py has such a function",
     "async def test_orders(service_client)": "there is no service of orders",
 }
 """How a block begins, and why its page's test does not run it."""

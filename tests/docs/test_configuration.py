@@ -50,6 +50,9 @@ components_manager:
         jwt: {key: 0123456789abcdef0123456789abcdef}
         handler-ticket: {auth: {types: [signed-cookie]}}
         signed-cookie: {key: 0123456789abcdef0123456789abcdef}
+        rooms: {}
+        room-handler: {path: "/room/{room}"}
+        handler-rooms: {path: "/room/{room}"}
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
 

@@ -15,6 +15,7 @@ from mpchat.testing import Clock, Worker, connect, request, serve, serve_config
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.logs import CaptureLogs
+from mpchat.testsuite.rooms import Memberships
 from mpchat.testsuite.service import Service
 from tests.docs.pages import ROOT, blocks
 
@@ -23,7 +24,15 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 
 def test_every_fixture_and_method_is_named() -> None:
     names = {name for name in mpchat.testsuite.__all__ if not name.startswith("pytest_")}
-    for cls in (HttpResponse, ServiceClient, WebsocketClient, DynamicConfig, CaptureLogs, Service):
+    for cls in (
+        HttpResponse,
+        ServiceClient,
+        WebsocketClient,
+        DynamicConfig,
+        CaptureLogs,
+        Memberships,
+        Service,
+    ):
         names |= {name for name in (*vars(cls), *cls.__annotations__) if not name.startswith("_")}
     named = set(re.findall(r"`(\w+)[`(]", PAGE))
     assert names - named == set()
@@ -51,4 +60,4 @@ def test_its_code_runs(pytester: pytest.Pytester) -> None:
             (pytester.path / block.file).write_text(text)
         elif "/orders" not in block.text:
             (pytester.path / f"test_{number}.py").write_text(block.text)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=9)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=11)

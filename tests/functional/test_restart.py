@@ -379,7 +379,18 @@ def assert_nothing_is_left(children: list[int], control: Control) -> None:
 
 
 def new_template(service: Service) -> int:
-    (pid,) = [pid for pid, title in service.children().items() if not title.startswith("mpchat: ")]
+    """Return the pid of the one that loads: until it has, its title is its command's."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        # Between its fork and its exec it still has the supervisor's title.
+        found[:] = [
+            pid for pid, title in service.children().items() if not title.startswith("mpchat: ")
+        ]
+        return bool(found)
+
+    wait_until(is_there, "a new template")
+    (pid,) = found
     return pid
 
 

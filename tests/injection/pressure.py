@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import random
 import resource
 import subprocess
@@ -21,7 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpchat.testsuite.service import wait_until
+import yaml
+
+from mpchat.errors import ExitCode
+from mpchat.testsuite.service import Service, wait_until
 from tests.injection.cgroup import Group
 from tests.injection.scenario import Life
 
@@ -68,6 +72,9 @@ _CALLS: dict[str, tuple[str, ...]] = {
 
 _MAX_LIVES = 20
 """The moments are random: in a few lives they may all miss, in so many only if a limit has no effect."""
+_HISTORY = 128 * 1024 * 1024
+"""Bytes of the rooms' history: the processes alone fit into as much."""
+_START_SECONDS = 30.0
 
 
 @contextmanager
@@ -177,7 +184,74 @@ def calls_fail(folder: Path) -> Outcome:
     return Outcome(problems, failed)
 
 
-KINDS = (few_processes, few_descriptors, little_memory, calls_fail)
+def history_in_a_group(folder: Path) -> Outcome:
+    """The rooms' history is refused where the group's limit is below it, and else never costs a process.
+
+    Its pages are the group's from the start on: when it fills up, and begins again from its beginning,
+    nothing grows.
+    """
+    command = [sys.executable, "-m", "mpchat", "serve", "-c", str(_config_with_rooms(folder))]
+    with Group(f"mpchat-{folder.name}") as group:
+        group.limit_memory(_HISTORY)
+        refused = Service([*group.wrapper, *command], folder)
+        problems = _what_is_wrong_with_refusal(refused)
+        group.limit_memory(None)
+        service = Service([*group.wrapper, *command], folder)
+        try:
+            service.wait_ready()
+            group.limit_memory(group.memory() + _HISTORY // 2)
+            before = service.children()
+            _publish_twice_its_size(service.port)
+            if service.children() != before:
+                problems.append(f"{before} became {service.children()}")
+        finally:
+            service.close()
+        return Outcome(problems, 1)
+
+
+def _what_is_wrong_with_refusal(service: Service) -> list[str]:
+    try:
+        code = service.process.wait(_START_SECONDS)
+    finally:
+        service.close()
+    said = service.stderr()
+    needed = f"the rooms' history needs {_HISTORY // 1024**2}.0 MiB"
+    if code == ExitCode.OS and needed in said and "the control group" in said:
+        return []
+    return [f"a group of the history's size: left with {code}, and said: {said}"]
+
+
+def _config_with_rooms(folder: Path) -> Path:
+    components = {
+        "server": {"listener": {"port": 0}},
+        "logging": {"loggers": {"default": {"file_path": "@stderr", "level": "warning"}}},
+        "rooms": {"history-memory": _HISTORY},
+        "handler-rooms": {"path": "/rooms/{room}"},
+    }
+    pools = {"main": {"worker_threads": 2}}
+    service = {
+        "task_processors": pools,
+        "default_task_processor": "main",
+        "components": components,
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"components_manager": service}))
+    return path
+
+
+def _publish_twice_its_size(port: int) -> None:
+    connection = http.client.HTTPConnection("localhost", port, timeout=_START_SECONDS)
+    body, headers = b"x" * 256 * 1024, {"Content-Type": "application/octet-stream"}
+    for _ in range(2 * _HISTORY // len(body)):
+        connection.request("POST", "/rooms/a", body, headers)
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise RuntimeError(f"a publish was answered with {response.status}")
+            response.read()
+    connection.close()
+
+
+KINDS = (few_processes, few_descriptors, little_memory, calls_fail, history_in_a_group)
 
 
 def main() -> int:

@@ -28,9 +28,11 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos -k rooms
 	$(BIN)/python -m pytest -q tests/injection
 
-# The same hot path as Python: all that decides, and a part of what serves.
-INTERPRETED := tests/unit $(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
-	test_compression.py test_hangs.py test_limits.py test_slow_clients.py test_slow_websockets.py) \
+# The same hot path as Python: the packages that have compiled modules or call them, and a part of what serves. All others
+# are the same code in both forms.
+INTERPRETED := $(addprefix tests/unit/,ipc rooms scoreboard server testing websocket worker test_compiled.py) \
+	$(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
+	test_compression.py test_hangs.py test_limits.py test_rooms.py test_slow_clients.py test_slow_websockets.py) \
 	tests/functional/test_restart.py::test_new_code_comes_slot_by_slot_and_everything_is_new
 test-interpreted: $(VENV)/.test
 	MPCHAT_COMPILED=0 $(BIN)/python -m pytest -q -n 4 --dist worksteal $(INTERPRETED)

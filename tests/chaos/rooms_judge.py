@@ -323,7 +323,9 @@ def _is_over(log: Log, before: int, offset: int, kept: Kept) -> bool:
 
 
 def _was_there(visit: Visit, answer: Answer) -> bool:
-    return visit.joined < answer.asked - TIME and not 0 < visit.ended < answer.answered
+    # Its worker may have let it go a moment before the client noticed.
+    end = answer.answered + AT_ONCE
+    return visit.joined < answer.asked - TIME and not 0 < visit.ended < end
 
 
 def _joined(visits: Iterable[Visit]) -> Iterator[Visit]:

@@ -1,7 +1,7 @@
 """Deaths of a broker at the worst moments, planted into its code (PLANTED in sitecustomize.py).
 
-Each broker dies once, some time after its start, the next time that it gets to a place drawn by lot. Its
-birth is when it first gets to any.
+Each broker dies some time after it first gets to one of these places, the next time that it gets to the
+one drawn by lot, unless there is mercy: a file of that name in the service's folder.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
-_MOST = 2.5
-"""Seconds that a broker lives after its first write, at most."""
+_LIVES = (0.0, 1.0), (1.1, 2.5), (1.1, 2.5), (1.1, 2.5), (1.1, 2.5)
+"""Seconds that brokers live, at least and at most. If more died young, the next would be made to wait."""
 
 
 class Fate:
@@ -22,7 +23,7 @@ class Fate:
     def __init__(self) -> None:
         # A forked process has the random numbers of its siblings.
         self._lot = random.SystemRandom()
-        self._at = time.monotonic() + self._lot.uniform(0.2, _MOST)
+        self._at = time.monotonic() + self._lot.uniform(*self._lot.choice(_LIVES))
         self._place = self._lot.choice(["torn", "stored", "answered", "one answered"])
 
     def write(self, descriptor: int, content: bytes, place: int) -> int:
@@ -48,7 +49,8 @@ class Fate:
             pair._broker._call_soon(_die)
 
     def _is_due(self, place: str) -> bool:
-        return place == self._place and time.monotonic() > self._at
+        due = place == self._place and time.monotonic() > self._at
+        return due and not Path("mercy").exists()
 
 
 def _die() -> None:

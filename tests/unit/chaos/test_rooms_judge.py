@@ -354,8 +354,10 @@ def test_who_has_just_come_or_is_about_to_go_may_be_listed_or_not() -> None:
     assert judge.presence_is_right(notes, set()) == []
     notes.answers[1].asked = notes.answers[1].answered = 7.0
     assert judge.presence_is_right(notes, set())
-    notes.visits[2].ended = 6.9
+    notes.visits[2].ended = 7.9
     assert judge.presence_is_right(notes, set()) == []
+    notes.visits[2].ended = 8.1
+    assert judge.presence_is_right(notes, set())
 
 
 def test_the_longest_silence_is_that_of_the_first_answers() -> None:

@@ -82,9 +82,10 @@ async def _serve(
     def on_message(message: messages.Message, given: list[int]) -> None:
         match message:
             case messages.RoomsPair():
+                # First: who sees that a worker has heard us looks for this event.
+                _say(what="rooms pair", broker=request.number, **vars(message))
                 ends.append(socket.socket(fileno=given[0]))
                 ends[-1].send(json.dumps([request.number, message.pair]).encode())
-                _say(what="rooms pair", broker=request.number, **vars(message))
                 if _does("loses"):
                     Path("loses").unlink()
                     messages.send(channel, messages.PairLost(message.pair))

@@ -63,6 +63,17 @@ def slots(control: Control) -> list[int]:
     return [row["connections"] for row in rows]
 
 
+def wait_counted(control: Control, accepted: int) -> None:
+    """Wait until all clients are counted: a worker counts at the end of a turn, perhaps after its answer.
+
+    ``accepted``: clients that were ever accepted; who passes one on counts for itself.
+    """
+    wait_until(
+        lambda: sum(slots(control)) == WORKERS * EACH and control.totals()["accepted"] >= accepted,
+        "count of all clients",
+    )
+
+
 def replace_worker(service: Service, control: Control) -> int:
     """Kill the worker of the first slot and return the next one's pid, when it serves."""
     victim = service.pids("worker main-task-processor/0")[0]
@@ -81,11 +92,13 @@ def test_a_slot_that_has_fewer_is_filled_up(
     supervisor: Service, connect: Connect, control: Control
 ) -> None:
     assert all(map(is_answered, connect(WORKERS * EACH)))
+    wait_counted(control, WORKERS * EACH)
     replace_worker(supervisor, control)
     found = slots(control)
     assert found[0] == 0
     lost = WORKERS * EACH - sum(found)
     assert all(map(is_answered, connect(lost)))
+    wait_counted(control, WORKERS * EACH + lost)
     # By the kernel's dealing alone it would have a quarter of its share.
     assert min(slots(control)) >= 0.6 * EACH
     totals = control.totals()

@@ -63,16 +63,17 @@ async def test_slots_that_crash_at_once_are_served_by_their_siblings(
     for slot in (1, 2):
         os.kill(control.workers()[slot]["pid"], signal.SIGKILL)
 
-    def helpers() -> list[str]:
-        return [control.workers()[slot]["helper"] for slot in (1, 2)]
+    def helpers(*slots: int) -> set[str | None]:
+        workers = control.workers()
+        return {workers[slot]["helper"] for slot in slots}
 
-    await eventually(lambda: all(helpers()), "two helpers")
-    assert sorted(helpers()) == ["main-task-processor/0", "main-task-processor/3"]
+    # For a moment one of the two that are gone may be thought to help the other.
+    expected = {"main-task-processor/0", "main-task-processor/3"}
+    await eventually(lambda: helpers(1, 2) == expected, "two helpers")
     await assert_all_are_served(websocket_client)
     # The helper itself goes: the last worker serves all four slots.
     os.kill(control.workers()[3]["pid"], signal.SIGKILL)
-    await eventually(lambda: control.workers()[3]["helper"], "third helper")
-    assert {control.workers()[slot]["helper"] for slot in (1, 2, 3)} == {"main-task-processor/0"}
+    await eventually(lambda: helpers(1, 2, 3) == {"main-task-processor/0"}, "one helper of all")
     await assert_all_are_served(websocket_client)
     (service_tmpdir / "broken").unlink()
     await eventually(

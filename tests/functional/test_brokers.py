@@ -189,7 +189,7 @@ async def test_a_child_of_a_handler_keeps_no_pair(
 
 @pytest.mark.parametrize("how", ["stopped", "in its loop"])
 def test_a_stuck_broker_is_ended_and_replaced(serve: Serve, events: Events, how: str) -> None:
-    with serve({"server.worker-hang-timeout": "1s"}) as service:
+    with serve({"server.worker-hang-timeout": "2s"}) as service:
         wait_heard(events, 1, {1, 2})
         victim = broker_pid(service)
         if how == "stopped":

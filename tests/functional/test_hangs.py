@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def service_command(service_command: list[str], service_tmpdir: Path) -> list[st
 def service_config_yaml(service_config_yaml: Any) -> Any:
     components = service_config_yaml["components_manager"]["components"]
     del components["handler-ping"]
-    components["server"]["worker-hang-timeout"] = "1s"
+    # On a busy machine a worker that is only late is not taken for a stuck one.
+    components["server"]["worker-hang-timeout"] = "2s"
     # By default nothing is said of the moment below.
     components["server"]["slow-callback-threshold"] = "100ms"
     return service_config_yaml
@@ -96,7 +98,7 @@ async def test_a_stuck_worker_is_replaced_and_its_stack_logged(
     (victim,) = before - set(supervisor.pids("worker"))
     await asyncio.to_thread(logged, supervisor, f"pid {victim}: killed by SIGABRT")
     text = supervisor.stderr()
-    assert f"pid {victim} is stuck: its event loop has not turned for 1." in text
+    assert re.search(rf"pid {victim} is stuck: its event loop has not turned for \d+\.\d s", text)
     line = next(
         number
         for number, source in enumerate(APP.splitlines(), 1)
@@ -127,7 +129,7 @@ def test_a_tree_that_was_stopped_is_left_alone(supervisor: Service, control: Con
     def silences() -> list[float]:
         return [process["silent_seconds"] for process in (control.status(), *control.workers())]
 
-    wait_until(lambda: min(silences()) > 2, "silence of all beyond the hang timeout")
+    wait_until(lambda: min(silences()) > 3, "silence of all beyond the hang timeout")
     for pid in (supervisor.pid, *children):
         supervisor.thaw(pid)
     wait_until(lambda: max(silences()) < 1, "end of all silence")

@@ -117,6 +117,7 @@ async def test_what_a_handler_logs_says_which_connection(
             await chat.wait_closed()
         assert (await ServiceClient(service.port).get("/broken")).status == 500
         await eventually(lambda: path.read_text().count("closed 10") == 2, "ends of connections")
+        await wait_for_line(path, "GET /broken 500")
     lines = [read_line("tskv", line) for line in path.read_bytes().splitlines(keepends=True)]
     about: dict[str, list[str]] = {}
     for line in lines:

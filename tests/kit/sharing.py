@@ -1,35 +1,58 @@
 """One service for the tests of a module that leave it as they found it.
 
 Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the
-same command, config and code. All processes are there then, its dynamic config is that of the file, and
-its log is empty. Such a test may kill what is started again, and may end the service. It compares counts
-and generations with those at its beginning, since others have added to them.
+same command, config and code. All processes are there then, clients are not, its dynamic config is that
+of the file, and its log is empty. Such a test may kill what is started again, and may end the service. It
+compares counts and generations with those at its beginning, since others have added to them.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from mpchat.ipc.control import ControlError
+from mpchat.loglines.line import timestamp
 from mpchat.testsuite.service import Service, wait_until
+from tests.kit.control import Control
+
+_TIMED = "tskv\ttimestamp="
 
 
 class SharedService(Service):
-    """Shows of its log what came since the running test began."""
+    """Shows of its log what was logged since the running test began."""
 
     begin = 0
+    begun = ""
     children_at_start = 0
 
     def stderr(self) -> str:
-        """Return what the service has written to stderr during this test."""
-        return super().stderr()[self.begin :]
+        """Return what the service has written to stderr about this test.
+
+        Workers write lines a moment after they log them, so those of an earlier test may come late.
+        """
+        lines = super().stderr()[self.begin :].splitlines(keepends=True)
+        return "".join(line for line in lines if not self._is_older(line))
 
     def begin_test(self) -> None:
-        """Wait until every process is there, read the dynamic config of the file, forget the log."""
+        """Wait for all processes, read the dynamic config of the file, forget clients and the log."""
         wait_until(self._is_whole, f"{self.children_at_start} children, as at the start")
         # One that a test has had replaced is there before it is ready.
         ready = f"{len(self.pids('worker'))} workers ready"
         wait_until(lambda: self.reload().startswith(ready), ready)
+        wait_until(self._has_no_clients, "end of the last test's connections")
+        self.begun = timestamp(time.time())
         self.begin = len(super().stderr())
+
+    def _is_older(self, line: str) -> bool:
+        return line.startswith(_TIMED) and line.removeprefix(_TIMED) < self.begun
+
+    def _has_no_clients(self) -> bool:
+        try:
+            return Control(self.stderr_path.parent / "control.sock").totals()["sockets"] == 0
+        except ControlError:
+            # A monitor that a test has had replaced is there before it answers.
+            return False
 
     def _is_whole(self) -> bool:
         titles = list(self.children().values())

@@ -57,6 +57,8 @@ class Announcer:
 
     def reloaded(self, failure: str | None) -> None:
         """Say that a reload is over, and why if it failed."""
+        # Now, not at the end of the turn: who is told of a generation may ask for the status at once.
+        self._scoreboard.set_service("generation", self._editions.generation)
         if not self._stopping:
             self._note("reload", failure)
             self._manager.ready(self._status())

@@ -220,10 +220,10 @@ async def test_the_monitor_says_what_it_does_when_the_supervisor_is_gone(
         await eventually(lambda: expected in path.read_text(), "its line")
     lines = [read_line("tskv", line) for line in path.read_bytes().splitlines(keepends=True)]
     said = [line for line in lines if line["worker"] == "monitor"]
-    assert [(line["level"], line["module"]) for line in said] == [
-        ("ERROR", "mpchat.monitor"),
-        ("WARNING", "mpchat.monitor"),
-    ]
+    first, *killed = [(line["level"], line["module"]) for line in said]
+    assert first == ("ERROR", "mpchat.monitor")
+    # On a busy machine another worker may not have ended in time, either.
+    assert set(killed) == {("WARNING", "mpchat.monitor")}
 
 
 async def test_the_dynamic_config_goes_before_a_handler_s_own_level(

@@ -108,6 +108,8 @@ async def test_a_removed_folder_costs_no_line_and_no_worker(
         talk = Talk(service.port)
         async with talk.going_on():
             await talk.said(100)
+        # A worker that is killed takes along the lines that it has not written yet.
+        await eventually(lambda: logged(path) == talk.logged, "all lines")
         kept = path.rename(service_tmpdir / "kept.log")
         path.parent.rmdir()
         service.send_signal(signal.SIGUSR1)

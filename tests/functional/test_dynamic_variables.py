@@ -287,12 +287,11 @@ async def test_drain_deadline_cuts_off_who_does_not_confirm(
 ) -> None:
     await set_values(dynamic_config, MPCHAT_DRAIN={"deadline_ms": 300})
     reader, writer = await raw_connect(service_port, "/chat")
-    begun = time.monotonic()
     supervisor.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(reader.readexactly(4), 30) == b"\x88\x02\x03\xe9"
     assert await asyncio.to_thread(supervisor.stop) == 0
-    # Far below close-timeout, which would have ended it otherwise.
-    assert time.monotonic() - begun < 4
+    # Not by close-timeout, which would have ended it otherwise.
+    assert "1 connections had not ended by the deadline" in supervisor.stderr()
     writer.close()
     with contextlib.suppress(ConnectionResetError):
         await writer.wait_closed()

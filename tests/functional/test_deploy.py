@@ -60,8 +60,9 @@ async def test_a_restart_loads_the_release_of_now(
             await asyncio.to_thread(control.restart)
 
         async def replace_template(done: int) -> None:
-            (template,) = service.pids("template")
-            os.kill(template, signal.SIGKILL)
+            # A restart is done before the old one is gone.
+            await eventually(lambda: len(service.pids("template")) == 1, "one template")
+            os.kill(service.pids("template")[0], signal.SIGKILL)
             await eventually(
                 lambda: service.stderr().count("is ready in place") == done,
                 "another template",

@@ -222,7 +222,7 @@ async def test_lameduck_refuses_while_still_accepting(
     service_client: ServiceClient,
     dynamic_config: DynamicConfig,
 ) -> None:
-    await set_values(dynamic_config, MPCHAT_DRAIN={"lameduck_ms": 3000})
+    await set_values(dynamic_config, MPCHAT_DRAIN={"lameduck_ms": 5000})
     async with websocket_client.get("chat") as chat:
         supervisor.send_signal(signal.SIGTERM)
         await seen(supervisor, "stopping: draining")
@@ -255,7 +255,8 @@ async def test_answers_have_headers_while_the_service_stops(
     headers = {"X-Leaving": ["yes", "soon"], "Content-Type": ["text/x-farewell"]}
     await set_values(
         dynamic_config,
-        MPCHAT_DRAIN={"lameduck_ms": 2000},
+        # Ended by the second signal, below.
+        MPCHAT_DRAIN={"lameduck_ms": 30_000},
         GRACEFUL_SHUTDOWN_HEADERS={"enabled": enabled, "headers": headers},
     )
     assert "x-leaving" not in (await service_client.get("/ping")).headers

@@ -206,7 +206,7 @@ async def test_random_requests_in_random_pieces_are_decided_the_same(
 async def test_no_trickle_stretches_the_time_for_a_head(serve: Serve) -> None:
     # Empty lines, then a head, byte by byte: on a new connection, and behind a first request.
     trickle = b"\r\n" * 4 + b"GET /chat HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 9999
-    with serve({"server.handshake-timeout": "500ms"}) as service:
+    with serve({"server.handshake-timeout": "1s"}) as service:
         for before in (b"", plain()):
             async with connected(service.port) as (reader, writer):
                 if before:

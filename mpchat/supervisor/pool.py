@@ -129,8 +129,9 @@ class Pool:
             self._tell_inboxes()
         if now >= self._adopt_at:
             self._adopt(now)
-        self._answer_scaling()
         show_slots(self._scoreboard, self.policy, self._children, self._adoption)
+        # After that: who has the answer may ask for the status at once.
+        self._answer_scaling()
 
     def next_due(self) -> float:
         """Return when ``tick`` has something to do."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from mpchat.testsuite.clients import WebsocketClient
 from mpchat.testsuite.service import Service
@@ -50,7 +50,8 @@ class Client:
 
     async def run(self) -> None:
         while True:
-            with contextlib.suppress(ConnectionClosed, OSError):
+            # Who is killed within a handshake has answered nothing.
+            with contextlib.suppress(ConnectionClosed, InvalidMessage, OSError):
                 await self._connect()
             self.is_in.clear()
             self._chat = None
@@ -148,12 +149,14 @@ async def test_a_killed_broker_loses_and_doubles_nothing(
 
 
 async def test_a_killed_worker_costs_its_clients_no_message(
-    websocket_client: WebsocketClient, control: Control
+    websocket_client: WebsocketClient, control: Control, supervisor: Service
 ) -> None:
     async with clients(websocket_client, control) as members:
         for number in range(60):
             if number % 20 == 10:
-                victim = control.workers()[number // 20 % 2]["pid"]
+                title = f"worker main-task-processor/{number // 20 % 2}"
+                # The last one that was killed may not be back yet.
+                (victim,) = await eventually(lambda title=title: supervisor.pids(title), title)  # type: ignore[misc]
                 os.kill(victim, signal.SIGKILL)
             await members[number % 6].publish(number)
         await all_have(members, [*range(60)])
@@ -166,9 +169,11 @@ async def test_a_restart_costs_no_message(
     async with clients(websocket_client, control) as members:
         for number in range(40):
             if number == 10:
-                restart = asyncio.create_task(asyncio.to_thread(control.ask, "restart"))
+                restart = asyncio.create_task(asyncio.to_thread(control.restart))
             await members[number % 6].publish(number)
         await restart
         await members[0].publish(40)
         await all_have(members, [*range(41)])
+        # The restart has ended when the last old worker drains.
+        await eventually(lambda: all(one.codes for one in members), "an end of all old connections")
         assert {code for one in members for code in one.codes} == {1012}

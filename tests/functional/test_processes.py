@@ -15,6 +15,7 @@ import pytest
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
+from tests.kit.control import Control
 
 
 def alive(pid: int) -> bool:
@@ -92,19 +93,27 @@ def test_a_worker_that_is_asked_to_end_is_replaced(supervisor: Service) -> None:
 
 @pytest.mark.shared_service
 async def test_the_template_may_die(
-    supervisor: Service, websocket_client: WebsocketClient, service_config_path_temp: Path
+    supervisor: Service,
+    websocket_client: WebsocketClient,
+    service_config_path_temp: Path,
+    control: Control,
 ) -> None:
     async with websocket_client.get("chat") as chat:
+        await chat.send("before")
+        assert await chat.recv() == "before"
         # The static config stays as it was read until a restart, whatever the file says now.
         service_config_path_temp.write_text("broken: [")
         workers = set(supervisor.pids("worker"))
         for _ in range(2):
             kill_template(supervisor)
         assert set(supervisor.pids("worker")) == workers
-        os.kill(min(workers), signal.SIGKILL)
+        os.kill(
+            next(row["pid"] for row in control.workers() if not row["connections"]), signal.SIGKILL
+        )
         wait_until(lambda: len(set(supervisor.pids("worker")) - workers) == 1, "a new worker")
         assert "failed" not in supervisor.reload()
-        await chat.ping()
+        await chat.send("after")
+        assert await chat.recv() == "after"
 
 
 @pytest.mark.shared_service

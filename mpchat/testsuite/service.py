@@ -66,6 +66,16 @@ def _title(pid: int) -> str:
         return ""
 
 
+def _runs(pid: int) -> bool:
+    """Whether a thread of a process is neither stopped nor at its end (proc(5), stat: state)."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        # One has just ended.
+        return True
+    return any(stat.rpartition(")")[2].split()[0] not in "TtZX" for stat in stats)
+
+
 def _notify_socket() -> tuple[socket.socket, str]:
     """Return a service manager's socket and the value of NOTIFY_SOCKET for it."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -184,8 +194,9 @@ class Service:
         return [pid for pid, text in self.children().items() if text.startswith(f"mpchat: {title}")]
 
     def freeze(self, pid: int) -> None:
-        """Stop one of the service's processes (SIGSTOP)."""
+        """Stop one of the service's processes (SIGSTOP), and wait until it stands still."""
         os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: not _runs(pid), f"standstill of process {pid}")
 
     def thaw(self, pid: int) -> None:
         """Continue a stopped process (SIGCONT)."""

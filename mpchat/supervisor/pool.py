@@ -78,6 +78,7 @@ class Pool:
         self._failures: dict[int, str] = {}
         self._adopt_at = 0.0
         self._scaling: list[Asker] = []
+        self._exit: Exit | None = None
         self._scoreboard.set_service("slots", workers)
 
     def start(self, now: float) -> None:
@@ -132,6 +133,9 @@ class Pool:
         show_slots(self._scoreboard, self.policy, self._children, self._adoption)
         # After that: who has the answer may ask for the status at once.
         self._answer_scaling()
+        if self._exit is not None:
+            # Here, and not where it was decided: the ends of others in the same turn are logged before.
+            self.exit_code = self._last_code(failed=self._exit.failed)
 
     def next_due(self) -> float:
         """Return when ``tick`` has something to do."""
@@ -281,7 +285,7 @@ class Pool:
                 case Announce():
                     self.is_up = True
                 case Exit():
-                    self.exit_code = self._last_code(failed=action.failed)
+                    self._exit = action
 
     def _spawn(self, action: Spawn, now: float) -> list[Action]:
         """Ask for a worker; return what follows where the system refuses one."""

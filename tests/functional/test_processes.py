@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
@@ -288,6 +291,74 @@ def test_workers_that_cannot_start_end_the_service(
     assert "mpchat/" not in caught.value.stderr
     last = caught.value.stderr.splitlines()[-1]
     assert last == "component websocket-handler failed to start: the database is not there"
+
+
+ENDING_TOGETHER = """
+import asyncio
+import os
+from pathlib import Path
+
+from mpchat import WebsocketHandlerBase, minimal_server_component_list
+
+WAITS = {0: 4, 1: 3}
+
+
+class Failing(WebsocketHandlerBase):
+    name = "websocket-handler"
+
+    def __init__(self, options, components):
+        super().__init__(options, components)
+        self.slot = components.slot
+
+    async def start(self):
+        tries = len([*Path().glob(f"try {self.slot} *")]) + 1
+        Path(f"try {self.slot} {tries}").write_text(str(os.getpid()))
+        if (self.slot, tries) == (0, 3):
+            await there("try 1 3")
+        if tries == WAITS[self.slot]:
+            await there("go")
+        raise RuntimeError("no luck")
+
+    async def handle(self, chat, context):
+        pass
+
+
+async def there(name):
+    while not os.path.exists(name):
+        await asyncio.sleep(0.02)
+
+
+def components():
+    return minimal_server_component_list().append(Failing)
+"""
+
+
+def test_the_reason_is_the_last_line_though_others_end_with_the_last_one(
+    service_command: list[str], service_config_yaml: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "failing.py").write_text(ENDING_TOGETHER)
+    pools = service_config_yaml["components_manager"]["task_processors"]
+    pools["main-task-processor"]["worker_threads"] = 2
+    (tmp_path / "failing.yaml").write_text(yaml.safe_dump(service_config_yaml))
+    last = [tmp_path / "try 1 3", tmp_path / "try 0 4"]
+    service = Service(
+        [*service_command, "--app", "failing:components", "-c", "failing.yaml"], tmp_path
+    )
+    try:
+        # The third try of slot 1 decides; slot 0 has had its three, and is at a fourth.
+        wait_until(lambda: all(path.exists() and path.read_text() for path in last), "last tries")
+        pidfds = [os.pidfd_open(int(path.read_text())) for path in last]
+        service.freeze(service.pid)
+        (tmp_path / "go").touch()
+        for pidfd in pidfds:
+            # Unlike the state, it says that all threads have ended, so that the supervisor is told.
+            assert select.select([pidfd], [], [], 30)[0]
+            os.close(pidfd)
+        service.thaw(service.pid)
+        assert service.process.wait(30) == 70
+    finally:
+        service.close()
+    assert service.stderr().splitlines()[-1].endswith("failed to start: no luck")
 
 
 @pytest.mark.shared_service

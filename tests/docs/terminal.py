@@ -5,6 +5,7 @@ Rules. ``python3`` is there what runs the tests, wherever that is and whatever e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -16,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-_DEADLINE = 180.0
-"""Seconds that a step may take: one of them installs packages."""
+_DEADLINE = 600.0
+"""Seconds that a step may take: one of them installs packages and compiles, beside other tests."""
 _CONTROLS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[78])|\r")
 
 
@@ -93,7 +94,8 @@ class Terminal:
         """End the shell and what it runs."""
         children = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text()
         for pid in children.split():
-            os.kill(int(pid), signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
         self._shell.kill()
         self._shell.wait()
         os.close(self._master)

@@ -234,7 +234,9 @@ class Life:
     def _leftovers(self) -> list[str]:
         found = []
         try:
-            wait_until(lambda: not self._processes(), "end of all processes", 5, _INTERVAL)
+            wait_until(
+                lambda: not self._processes(), "end of all processes", STEP_SECONDS, _INTERVAL
+            )
         except TimeoutError:
             for pid, title in self._processes().items():
                 found.append(f"{title} (pid {pid}) is left")

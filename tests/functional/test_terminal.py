@@ -219,7 +219,7 @@ async def test_a_debugger_holds_nothing_else(
         service.type("\x03")
         assert service.wait() == 0
     assert not control.path.exists()
-    assert "has held the event loop" not in service.shown
+    assert "handler-chat has held the event loop" not in service.shown
 
 
 async def test_ctrl_c_ends_a_service_that_a_debugger_holds(

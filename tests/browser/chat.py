@@ -57,10 +57,10 @@ class Chat:
 
     def kill_broker(self) -> None:
         """Kill the broker, and return when there is another one."""
-        (before,) = self.service.pids("broker")
-        self.kill(before)
+        before = wait_until(lambda: self.service.pids("broker"), "a broker", PATIENCE)
+        self.kill(before[0])
         wait_until(
-            lambda: self.service.pids("broker") not in ([], [before]), "another broker", PATIENCE
+            lambda: self.service.pids("broker") not in ([], before), "another broker", PATIENCE
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -19,6 +20,7 @@ import yaml
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
 from tests.kit.control import Control
+from tests.kit.waiting import eventually
 
 
 def alive(pid: int) -> bool:
@@ -108,13 +110,12 @@ async def test_the_template_may_die(
         service_config_path_temp.write_text("broken: [")
         workers = set(supervisor.pids("worker"))
         for _ in range(2):
-            kill_template(supervisor)
+            await asyncio.to_thread(kill_template, supervisor)
         assert set(supervisor.pids("worker")) == workers
-        os.kill(
-            next(row["pid"] for row in control.workers() if not row["connections"]), signal.SIGKILL
-        )
-        wait_until(lambda: len(set(supervisor.pids("worker")) - workers) == 1, "a new worker")
-        assert "failed" not in supervisor.reload()
+        victim = next(row["pid"] for row in control.workers() if not row["connections"])
+        os.kill(victim, signal.SIGKILL)
+        await eventually(lambda: len(set(supervisor.pids("worker")) - workers) == 1, "a new worker")
+        assert "failed" not in await asyncio.to_thread(supervisor.reload)
         await chat.send("after")
         assert await chat.recv() == "after"
 

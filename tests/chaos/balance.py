@@ -60,7 +60,9 @@ def balance(folder: Path, scale: Scale, without: str) -> Outcome:
             box.wait_connected(scale.crowd)
             ratios[_RUSH] = _ratio(box)
         passed_on, accepted = box.total("passed_on"), box.total("accepted")
-    failures = judge.only_killed_ended(records, killed) + judge.none_waited(records, killed)
+    failures = judge.only_killed_ended(records, killed) + judge.none_waited(
+        records, killed, scale.patience
+    )
     failures += [
         f"{when} the fullest slot had {ratio:.2f} times the mean"
         for when, ratio in ratios.items()

@@ -229,7 +229,7 @@ class Box:
         """Return what a service that has ended left behind: processes, the port, files."""
         found = []
         try:
-            wait_until(lambda: not self._processes(), "end of all processes", deadline=3)
+            wait_until(lambda: not self._processes(), "end of all processes", deadline=10)
         except TimeoutError:
             found += [f"{pid} ({title}) is left" for pid, title in self._processes().items()]
         if not _can_listen(self.service.port):

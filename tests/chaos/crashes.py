@@ -45,7 +45,7 @@ def kills(folder: Path, scale: Scale, without: str) -> Outcome:
             "longest wait for a 101": judge.longest_wait(records),
         },
         judge.only_killed_ended(records, killed)
-        + judge.none_waited(records, killed)
+        + judge.none_waited(records, killed, scale.patience)
         + judge.never_falls(samples),
     )
 
@@ -64,7 +64,9 @@ def crash_loop(folder: Path, scale: Scale, without: str) -> Outcome:
         restarts = box.board.slot(_BROKEN, "restarts")
         most = _most_restarts(time.monotonic() - begun)
         left = box.workers()
-    failures = judge.only_killed_ended(records, killed) + judge.none_waited(records, killed)
+    failures = judge.only_killed_ended(records, killed) + judge.none_waited(
+        records, killed, scale.patience
+    )
     if restarts > most:
         failures.append(f"{restarts} restarts within {scale.seconds:g} s, {most} at the most")
     del others[victim]

@@ -31,7 +31,7 @@ def drain(folder: Path, scale: Scale, without: str) -> Outcome:
     mean, most = judge.rush(back, begun, scale.window, scale.bins)
     sent_away = [record for record in records if record.began < begun]
     failures = (
-        judge.none_turned_away(records)
+        judge.none_turned_away(records, scale.patience)
         + judge.all_said_goodbye(sent_away, {1012})
         + judge.all_said_goodbye(records)
         + judge.all_answered(records, ledger)

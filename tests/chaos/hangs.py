@@ -11,8 +11,6 @@ from tests.chaos.box import Box
 from tests.chaos.judge import Kill
 from tests.chaos.torture import Outcome, Scale, Torture
 
-_GRACE = 1.0
-"""Seconds beyond the hang time by which a worker has to be replaced."""
 _WORDS = {"sleep": "in _sleep", "spin": "in _spin"}
 """What has a handler stand still, and what its stack says then."""
 
@@ -32,13 +30,13 @@ def hangs(folder: Path, scale: Scale, without: str) -> Outcome:
             stopped = float(note.read_text())
             killed[worker] = Kill(stopped, stopped)
             try:
-                box.wait_settled(4, worker, deadline=scale.hang + 3 * _GRACE)
+                box.wait_settled(4, worker, deadline=scale.hang + 3 * scale.patience)
             except TimeoutError:
                 failures.append(f"the worker in {word} was not replaced")
                 continue
             took = time.monotonic() - begun
             numbers[f"replaced ({word})"] = f"{took - scale.hang:+.2f} s"
-            if took > scale.hang + _GRACE:
+            if took > scale.hang + scale.patience:
                 failures.append(
                     f"the worker in {word} was replaced after {took:.2f} s, the hang time is "
                     f"{scale.hang:g} s"
@@ -53,7 +51,9 @@ def hangs(folder: Path, scale: Scale, without: str) -> Outcome:
             "connections": str(len(records)),
             "longest wait for a 101": judge.longest_wait(records),
         },
-        failures + judge.only_killed_ended(records, killed) + judge.none_waited(records, killed),
+        failures
+        + judge.only_killed_ended(records, killed)
+        + judge.none_waited(records, killed, scale.patience),
     )
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from tests.chaos.records import ABNORMAL, Record
 
-LONGEST_WAIT = 1.0
-"""Seconds that a handshake may take, whatever happens."""
 _ENDED = (1001, 1012)
 """What clients may be told when their worker ends."""
 _BEFORE = {"refused", "reset", "silent", "late"}
@@ -46,12 +44,12 @@ def read_ledger(path: Path) -> dict[int, Entry]:
     return entries
 
 
-def none_turned_away(records: Sequence[Record]) -> list[str]:
-    """Nobody is refused or reset, gets no answer, or waits longer than LONGEST_WAIT for the 101."""
+def none_turned_away(records: Sequence[Record], patience: float) -> list[str]:
+    """Nobody is refused or reset, gets no answer, or waits longer than so many seconds for the 101."""
     turned_away = [r for r in records if not r.opened]
     return _complain("never got a 101", turned_away, records) + _complain(
-        f"waited over {LONGEST_WAIT:g} s for the 101",
-        [r for r in records if r.opened and r.wait > LONGEST_WAIT],
+        f"waited over {patience:g} s for the 101",
+        [r for r in records if r.opened and r.wait > patience],
         records,
     )
 
@@ -115,10 +113,10 @@ def _was_killed(record: Record, kills: Mapping[int, Kill]) -> bool:
     )
 
 
-def none_waited(records: Sequence[Record], kills: Mapping[int, Kill]) -> list[str]:
-    """No 101 took longer than LONGEST_WAIT; killed workers' own clients are not asked."""
-    waited = [r for r in records if r.wait > LONGEST_WAIT and not _was_killed(r, kills)]
-    return _complain(f"waited over {LONGEST_WAIT:g} s", waited, records)
+def none_waited(records: Sequence[Record], kills: Mapping[int, Kill], patience: float) -> list[str]:
+    """No 101 took more than so many seconds; killed workers' own clients are not asked."""
+    waited = [r for r in records if r.wait > patience and not _was_killed(r, kills)]
+    return _complain(f"waited over {patience:g} s", waited, records)
 
 
 def rush(times: Iterable[float], begun: float, window: float, bins: int) -> tuple[float, float]:

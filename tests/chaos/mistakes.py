@@ -86,7 +86,7 @@ def mistakes(folder: Path, scale: Scale, without: str) -> Outcome:
     return Outcome(
         numbers,
         failures
-        + judge.none_turned_away(records)
+        + judge.none_turned_away(records, scale.patience)
         + judge.all_said_goodbye(records)
         + judge.all_answered(records, ledger)
         + judge.never_falls(samples),

@@ -30,7 +30,8 @@ instead, ten in each, {full.members} in all or {short.members}. Together they pu
 messages a second or {short.said:g}, come back with their position, and repeat what is not
 acknowledged; they record every message they see and every answer. Each torture also runs without a
 measure that it tests, and must fail then. On a machine with other work, as shown by the load averages
-at the end of the page, clients wait longer.
+at the end of the page, clients wait longer: where a bar says {full.patience:g} s, the short form allows
+{short.patience:g} s.
 
 | Torture | Bar | Measured | |
 | --- | --- | --- | --- |

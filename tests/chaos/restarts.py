@@ -48,7 +48,7 @@ def restarts(folder: Path, scale: Scale, without: str) -> Outcome:
         ledger, samples = box.ledger, box.samples
         generation = box.board.service("generation")
     failures = (
-        judge.none_turned_away(records)
+        judge.none_turned_away(records, scale.patience)
         + judge.all_said_goodbye(records)
         + judge.all_answered(records, ledger)
         + judge.never_falls(samples)

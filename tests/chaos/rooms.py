@@ -231,7 +231,7 @@ def rooms(folder: Path, scale: Scale, without: str) -> Outcome:
         _failures(notes, history, faults)
         + rooms_judge.all_acknowledged(notes)
         + rooms_judge.all_in_time(notes, faults.outages)
-        + rooms_judge.presence_is_right(notes, faults.killed, faults.outages)
+        + rooms_judge.presence_is_right(notes, faults.killed, faults.outages, scale.patience)
         + judge.never_falls(box.samples),
     )
 

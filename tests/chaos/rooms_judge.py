@@ -279,9 +279,12 @@ def _was_put_off(visit: Visit, outages: Sequence[tuple[float, float]]) -> bool:
 
 
 def presence_is_right(
-    notes: Notes, killed: Collection[int], outages: Sequence[tuple[float, float]] = ()
+    notes: Notes,
+    killed: Collection[int],
+    outages: Sequence[tuple[float, float]] = (),
+    at_once: float = AT_ONCE,
 ) -> list[str]:
-    """Who was killed with its worker is not listed AT_ONCE; who has left, and who has come, in TIME.
+    """Who was killed with its worker is not listed ``at_once``; who has left, and who has come, in TIME.
 
     ``killed`` are the pids of the workers. Members may be lacking until TIME after an outage.
     """
@@ -294,7 +297,7 @@ def presence_is_right(
         for number in answer.listed:
             visit = visits[number]
             # Whoever went before it was let in may be let in later, and then be found to be gone.
-            patience = AT_ONCE if visit.worker in killed else TIME if visit.joined else SOON
+            patience = at_once if visit.worker in killed else TIME if visit.joined else SOON
             if visit.ended and visit.ended < answer.asked - patience:
                 ghosts.append(
                     f"visit {number} in {answer.room}, {answer.asked - visit.ended:.1f} s after its end"

@@ -18,6 +18,9 @@ class Scale:
         crowd: Clients that are drained, over ``window`` seconds, judged in so many ``bins``.
         seconds: How long a torture lasts that has no other end.
         hang: The option worker-hang-timeout, seconds.
+        patience: Seconds that a handshake may take, whatever happens, a worker may outlast its hang time,
+            and the members of a killed one stay listed. The short form has to hold on a machine that now
+            and then has no time for a service.
         members: Of rooms, ten in each, and ``said`` messages a second that they publish together.
     """
 
@@ -31,6 +34,7 @@ class Scale:
     bins: int
     seconds: float
     hang: float
+    patience: float
     members: int
     said: float
 
@@ -85,6 +89,7 @@ SHORT = Scale(
     bins=6,
     seconds=3.0,
     hang=1.0,
+    patience=3.0,
     members=60,
     said=60,
 )
@@ -99,6 +104,7 @@ FULL = Scale(
     bins=20,
     seconds=60.0,
     hang=5.0,
+    patience=1.0,
     members=1000,
     said=300,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +16,8 @@ from mpchat.server.board import ServiceBoard
 from mpchat.supervisor.inboxes import Inboxes
 
 SLOTS = 3
+NOW = 1000.0
+"""The time, which stands still: on a busy machine a beat would be old by the next line."""
 
 
 class Pool:
@@ -30,18 +31,18 @@ class Pool:
         service = ServiceBoard(
             self.board, self.rows[0], self.board.addresses(0, 0), self.board.users(0, 0)
         )
-        self.balance = Balance(service, 0)
+        self.balance = Balance(service, 0, lambda: NOW)
         self.inboxes.grow(SLOTS)
         for slot in range(SLOTS):
             self.balance.add(slot, self.inboxes._ends[slot][1].dup())
 
-    def set(self, *sockets: int, accepting: int = 1, beat_at: float | None = None) -> None:
+    def set(self, *sockets: int) -> None:
         for row, count in zip(self.rows, sockets, strict=True):
             counters = Counters()
             counters.sockets = count
             row.publish(counters)
-            row.set("accepting", accepting)
-            row.set("beat_at", int((beat_at or time.monotonic()) * 1000))
+            row.set("accepting", 1)
+            row.set("beat_at", int(NOW * 1000))
 
     def accept(self, own: int) -> bool:
         near, far = socket.socketpair()
@@ -97,7 +98,7 @@ def test_who_does_not_accept_gets_none(pool: Pool) -> None:
 
 def test_who_does_not_beat_gets_none(pool: Pool) -> None:
     pool.set(60, 20, 10)
-    pool.rows[2].set("beat_at", int((time.monotonic() - 1) * 1000))
+    pool.rows[2].set("beat_at", int((NOW - 1) * 1000))
     assert pool.accept(60)
     assert (pool.received(1), pool.received(2)) == (1, 0)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 from mpchat.testsuite.service import Service, wait_until
 from tests.kit.control import Control
 from tests.kit.raw import handshake
@@ -63,15 +64,13 @@ def slots(control: Control) -> list[int]:
     return [row["connections"] for row in rows]
 
 
-def wait_counted(control: Control, accepted: int) -> None:
-    """Wait until all clients are counted: a worker counts at the end of a turn, perhaps after its answer.
+def all_beat(control: Control) -> bool:
+    return all(row["silent_seconds"] < SILENT_SECONDS for row in control.workers())
 
-    ``accepted``: clients that were ever accepted; who passes one on counts for itself.
-    """
-    wait_until(
-        lambda: sum(slots(control)) == WORKERS * EACH and control.totals()["accepted"] >= accepted,
-        "count of all clients",
-    )
+
+def wait_counted(control: Control, count: int) -> None:
+    """Wait until every slot has counted what it has answered: that is when the turn of its loop ends."""
+    wait_until(lambda: sum(slots(control)) == count, f"{count} connections")
 
 
 def replace_worker(service: Service, control: Control) -> int:
@@ -92,18 +91,25 @@ def test_a_slot_that_has_fewer_is_filled_up(
     supervisor: Service, connect: Connect, control: Control
 ) -> None:
     assert all(map(is_answered, connect(WORKERS * EACH)))
-    wait_counted(control, WORKERS * EACH)
     replace_worker(supervisor, control)
     found = slots(control)
     assert found[0] == 0
     lost = WORKERS * EACH - sum(found)
     assert all(map(is_answered, connect(lost)))
-    wait_counted(control, WORKERS * EACH + lost)
+    wait_counted(control, WORKERS * EACH)
+    more = 0
+    # On a busy machine a loop may stop beating at any moment, and then nobody passes on to it: who comes
+    # later makes up for that.
+    while min(slots(control)) < 0.6 * EACH and more < EACH:
+        wait_until(lambda: all_beat(control), "workers whose loops beat")
+        assert all(map(is_answered, connect(1)))
+        more += 1
+        wait_counted(control, WORKERS * EACH + more)
     # By the kernel's dealing alone it would have a quarter of its share.
     assert min(slots(control)) >= 0.6 * EACH
-    totals = control.totals()
-    assert totals["passed_on"] > 0
-    assert totals["accepted"] == WORKERS * EACH + lost
+    accepted = WORKERS * EACH + lost + more
+    wait_until(lambda: control.totals()["accepted"] == accepted, f"{accepted} accepted sockets")
+    assert control.totals()["passed_on"] > 0
 
 
 def test_what_is_passed_on_waits_for_a_worker_without_descriptors(

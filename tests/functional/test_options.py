@@ -88,9 +88,9 @@ async def test_backlog(serve: Serve) -> None:
                     clients.append(socket.create_connection(("127.0.0.1", service.port), 1))
         finally:
             service.thaw(service.pids("worker")[0])
+            for client in clients:
+                client.close()
         assert len(clients) == 4
-        for client in clients:
-            client.close()
 
 
 @pytest.mark.covers("ListenerOptions.max_connections")

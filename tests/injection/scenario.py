@@ -29,11 +29,12 @@ from mpchat.testsuite.service import Service, wait_until
 from tests.injection.agent.sitecustomize import VARIABLE
 
 AGENT = Path(__file__).parent / "agent"
-STEP_SECONDS = 45.0
+STEP_SECONDS = 120.0
 """That any step may take, retries included; a template that never loads is not among what is injected."""
 _INTERVAL = 0.05
 """Seconds between two looks at a service: a look costs as much as a step of it."""
-_PATIENCE = 20.0
+_PATIENCE = 40.0
+"""Seconds for an answer. A restart takes many on a busy machine, and begins anew if it is given again."""
 _CODES = {int(code) for code in ExitCode}
 
 

@@ -169,6 +169,7 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
         Room,
         {
             "__init__",
+            "begin",
             "connection_ended",
             "ensure_extra",
             "enter_chain",
@@ -176,7 +177,6 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
             "is_listed",
             "leave_chain",
             "part",
-            "publish_encoded",
             "take",
         },
     ),

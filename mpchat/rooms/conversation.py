@@ -1,12 +1,14 @@
 """One client of a room that speaks ``mpchat.room.v1``: what it is sent, and what becomes of its frames.
 
 Rules. A form is one object for all rooms of a handler: each frame is made once in a worker. A client's
-frames are dealt with one after the other, so its messages keep their order, and one that sends faster
-than the room takes is not read.
+frames are dealt with in their order, and answered in it, so its messages keep their order; publishes do
+not wait for the answers to those before them, within a window. One that sends faster than the room takes
+is not read.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +27,7 @@ from mpchat.rooms.position import Position
 from mpchat.rooms.protocol import CloseCode, Reason
 from mpchat.rooms.refusals import Refusals
 from mpchat.rooms.room import Room
+from mpchat.rooms.window import Window
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.frames import TEXT
 
@@ -58,6 +61,14 @@ class ProtocolForm(Form):
     def presence_ended(self) -> Frame:
         """Return the word that nobody is told any more who comes and goes."""
         return TEXT, protocol.NO_PRESENCE.encode()
+
+
+class _Refused(RoomError):
+    """A publish that the room does not see."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 def client_of(query: Mapping[str, str]) -> str:
@@ -113,45 +124,65 @@ class Conversation:
             ConnectionClosed: It has.
         """
         chat = self._chat
-        while True:
-            text = await chat.recv()
-            if isinstance(text, bytes):
-                reason = f"{protocol.SUBPROTOCOL} has no binary frames"
-                await chat.close(CloseCode.UNSUPPORTED, reason)
-                return
-            try:
-                frame = protocol.parse(text)
-            except protocol.NotAnObject as error:
-                await chat.close(CloseCode.INVALID, str(error))
-                return
-            match frame:
-                case protocol.Publish():
-                    await self._publish(frame)
-                case protocol.Unpublishable():
-                    await chat.send(protocol.nack(frame.id, Reason.INVALID))
-                case protocol.AskMembers():
-                    await self._tell_members()
+        window: Window[Any] = Window(chat)
+        async with window:
+            while True:
+                while window.is_due:
+                    await self._answer(window)
+                text = await chat.recv()
+                if isinstance(text, bytes):
+                    await self._answer_all(window)
+                    reason = f"{protocol.SUBPROTOCOL} has no binary frames"
+                    await chat.close(CloseCode.UNSUPPORTED, reason)
+                    return
+                try:
+                    frame = protocol.parse(text)
+                except protocol.NotAnObject as error:
+                    await self._answer_all(window)
+                    await chat.close(CloseCode.INVALID, str(error))
+                    return
+                match frame:
+                    case protocol.Publish():
+                        try:
+                            window.add(frame.id, self._begin(frame))
+                        except RoomError as error:
+                            window.refuse(frame.id, error)
+                    case protocol.Unpublishable():
+                        window.refuse(frame.id, _Refused(Reason.INVALID))
+                    case protocol.AskMembers():
+                        await self._answer_all(window)
+                        await self._tell_members()
 
-    async def _publish(self, frame: protocol.Publish) -> None:
-        """Publish a message, and answer."""
-        reason: Reason
+    def _begin(self, frame: protocol.Publish) -> asyncio.Future[Position]:
+        """Begin to publish a message.
+
+        Raises:
+            RoomError: It is refused.
+        """
         if not self._may_publish:
-            reason = Reason.FORBIDDEN
-        elif len(frame.payload) > self._max_message_size:
-            reason = Reason.SIZE
+            raise _Refused(Reason.FORBIDDEN)
+        if len(frame.payload) > self._max_message_size:
+            raise _Refused(Reason.SIZE)
+        return self._room.begin(frame.kind, frame.payload, id=frame.id, client=self.client)
+
+    async def _answer_all(self, window: Window[Any]) -> None:
+        while window:
+            await self._answer(window)
+
+    async def _answer(self, window: Window[Any]) -> None:
+        """Answer the oldest frame, once that is possible."""
+        name, answer = window.oldest
+        try:
+            position = await answer
+        except RoomError as error:
+            reason = _reason(error)
+            await self._chat.send(protocol.nack(name, reason))
+            window.pop()
+            if reason is Reason.RATE and self._refusals.are_too_many():
+                await self._chat.close(CloseCode.TOO_MANY_MESSAGES, "too many messages")
         else:
-            try:
-                position = await self._room.publish_encoded(
-                    frame.kind, frame.payload, id=frame.id, client=self.client
-                )
-            except RoomError as error:
-                reason = _reason(error)
-            else:
-                await self._chat.send(protocol.ack(frame.id, position.offset))
-                return
-        await self._chat.send(protocol.nack(frame.id, reason))
-        if reason is Reason.RATE and self._refusals.are_too_many():
-            await self._chat.close(CloseCode.TOO_MANY_MESSAGES, "too many messages")
+            await self._chat.send(protocol.ack(name, position.offset))
+            window.pop()
 
     async def _tell_members(self) -> None:
         try:
@@ -165,6 +196,8 @@ class Conversation:
 
 def _reason(error: RoomError) -> Reason:
     match error:
+        case _Refused():
+            return error.reason
         case TooManyMessages():
             return Reason.RATE
         case TooLarge():

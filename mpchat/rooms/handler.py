@@ -23,7 +23,9 @@ from mpchat.rooms.names import encode_name
 from mpchat.rooms.paths import check_parameter
 from mpchat.rooms.protocol import HEARTBEAT, SUBPROTOCOL, CloseCode
 from mpchat.rooms.refusals import Refusals
+from mpchat.rooms.room import Room
 from mpchat.rooms.rooms import Rooms
+from mpchat.rooms.window import Window
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.heartbeat import Heartbeat
@@ -169,22 +171,33 @@ class RoomHandler(WebsocketHandlerBase):
     ) -> None:
         """Serve a member that sends and gets raw messages."""
         async with self.rooms.join(room, chat, info=self.member_info(room, context)) as member:
-            async for message in chat:
-                if not may_publish:
+            if not may_publish:
+                async for _message in chat:
                     await chat.close(CloseCode.FORBIDDEN, "you may not publish in this room")
                     return
+            try:
+                await self._publish_all(chat, member)
+            except TooLarge as error:
+                await chat.close(CloseCode.TOO_LARGE, str(error))
+            except TooManyMessages as error:
+                await chat.close(CloseCode.TOO_MANY_MESSAGES, str(error))
+            except RoomClosed:
+                await chat.close(CloseCode.NO_ROOM, "the room has ended")
+
+    async def _publish_all(self, chat: WebSocketConnection, member: Room) -> None:
+        """Publish raw messages, until the connection ends or one is refused.
+
+        Raises:
+            RoomError: It is refused, or may be lost.
+        """
+        window: Window[None] = Window(chat)
+        async with window:
+            async for message in chat:
                 kind, payload = encode(message)
                 if len(payload) > self.options.max_message_size:
-                    await chat.close(CloseCode.TOO_LARGE, "the message is too large")
-                    return
-                try:
-                    await member.publish_encoded(kind, payload)
-                except TooLarge as error:
-                    await chat.close(CloseCode.TOO_LARGE, str(error))
-                    return
-                except TooManyMessages as error:
-                    await chat.close(CloseCode.TOO_MANY_MESSAGES, str(error))
-                    return
-                except RoomClosed:
-                    await chat.close(CloseCode.NO_ROOM, "the room has ended")
-                    return
+                    raise TooLarge("the message is too large")
+                window.add(None, member.begin(kind, payload))
+                while window.is_due:
+                    _about, answer = window.oldest
+                    await answer
+                    window.pop()

@@ -86,12 +86,18 @@ class Room(Member):
             TypeError, ValueError: It is no such value.
         """
         kind, payload = encode(message)
-        return await self.publish_encoded(kind, payload, id=id, client=client)
+        return await self.begin(kind, payload, id=id, client=client)
 
-    async def publish_encoded(
+    def begin(
         self, kind: int, payload: bytes, *, id: str | None = None, client: str = ""
-    ) -> Position:
-        """Publish what ``message.encode`` has returned, or what is known to be the same."""
+    ) -> asyncio.Future[Position]:
+        """Publish what ``message.encode`` has returned, or what is known to be the same.
+
+        Its position comes later. What is begun first comes first in the room.
+
+        Raises:
+            RoomError: As ``publish``, where the broker does not have to be asked.
+        """
         if self.extra is not None and self.extra.error is not None:
             raise self.extra.error
         side, protocol = self._side, self.protocol
@@ -100,7 +106,7 @@ class Room(Member):
             raise TooManyMessages("the connection has published more than publish-rate")
         user = user_of(protocol.context.user) if protocol is not None else b""
         room, is_member = self.subscription.name, self.state is not LEFT
-        return await side.publish(room, kind, payload, user, client, id, as_member=is_member)
+        return side.publish(room, kind, payload, user, client, id, as_member=is_member)
 
     async def members(self) -> Members:
         """Return who is in the room.

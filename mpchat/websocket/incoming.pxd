@@ -10,6 +10,7 @@ cdef class Incoming:
     cdef public object callback, context, kept
     cdef public Continuation stepped
     cdef public bint attention, is_paused, more, was_cancelled
+    cdef public Py_ssize_t in_hand
     cdef long long _behind, _polled
 
     cpdef resume(self, callback)

@@ -43,6 +43,8 @@ class Incoming:
         messages: In order; always this list. The parser adds, ``recv`` takes; both do so without a call.
         more: Bytes were read that the parser has not come to.
         kept: Bytes that were read when the turn's budget was spent, for the parser as well.
+        in_hand: How many messages the handler has taken and not answered, if it takes several before it
+            answers; 0: it answers one before it takes the next.
         callback: Goes on with the task that waits, in ``context``; None while no task does.
         attention: A ``recv`` that is about to wait has to ask the protocol first: for messages that are
             not parsed yet, or for the end.
@@ -60,6 +62,7 @@ class Incoming:
         "attention",
         "callback",
         "context",
+        "in_hand",
         "is_paused",
         "kept",
         "messages",
@@ -77,6 +80,7 @@ class Incoming:
         self.messages: list[Message] = []
         self.more = False
         self.kept: bytes | memoryview = b""
+        self.in_hand = 0
         self.callback: Callable[[Incoming], object] | None = None
         self.attention = False
         self.is_paused = False
@@ -144,8 +148,8 @@ class Incoming:
         return taken in (0, self._polled) or self.callback is not None
 
     def owed(self, received: int) -> int:
-        """Return how many messages are not answered: those that wait, and one in the handler's hands."""
-        return len(self.messages) + (not self.is_answered(received))
+        """Return how many messages are not answered: those that wait, and what the handler has taken."""
+        return len(self.messages) + max(self.in_hand, not self.is_answered(received))
 
     def drop(self) -> None:
         """No handler takes any more."""

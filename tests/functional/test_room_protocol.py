@@ -177,6 +177,22 @@ async def test_nothing_is_missed_or_doubled_while_processes_die(
         await eventually(lambda: any(1012 in one.codes for one in found), "an end by the restart")
 
 
+async def test_what_one_says_without_waiting_keeps_its_order_while_brokers_die(
+    supervisor: Service, control: Control
+) -> None:
+    async with members(supervisor, control) as found:
+        for number in range(300):
+            if number % 100 == 50:
+                (broker,) = supervisor.pids("broker")
+                os.kill(broker, signal.SIGKILL)
+            await found[0].publish(number)
+            if number % 100 == 99:
+                await eventually(lambda: found[0].is_answered, "all answers", DEADLINE)
+        await expect_all(found, {*range(300)})
+        assert found[0].seen == [*range(300)]
+        assert (found[0].nacks, found[0].codes) == ([], [])
+
+
 @pytest.mark.shared_service
 async def test_a_backend_publishes_once_and_reads_what_was_said(
     supervisor: Service, control: Control, service_client: ServiceClient

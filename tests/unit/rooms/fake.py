@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
 
@@ -51,13 +52,14 @@ class FakeRoom:
             opcode, payload = frame
             await self.chat.send(payload.decode() if opcode == 1 else payload)
 
-    async def publish_encoded(
+    def begin(
         self, kind: int, payload: bytes, *, id: str | None = None, client: str = ""
-    ) -> Position:
+    ) -> asyncio.Future[Position]:
         user = protocol_of(self.chat).context.user
-        return await self.rooms.publish_encoded(
+        publish = self.rooms.publish_encoded(
             self.name, kind, payload, id=id, user=user, client=client
         )
+        return asyncio.ensure_future(publish)
 
     async def members(self) -> Members:
         return await self.rooms.members(self.name)
@@ -79,7 +81,7 @@ class FakeRooms(Rooms):
         self.messages: dict[str, list[Message]] = {}
         self.joined: list[FakeRoom] = []
         self.join_error: Exception | None = None
-        self.errors: list[Exception | Callable[[], Awaitable[None]]] = []
+        self.errors: list[Exception | Callable[[], Awaitable[object]]] = []
         self.keys: list[tuple[str | None, str, str | None]] = []
         self.listed: list[Any] | None = []
         self.closed: list[str] = []

@@ -193,9 +193,7 @@ class Client:
         publish.sends += 1
         try:
             name = None if publish.message in self.once else str(publish.message)
-            position = await room.publish_encoded(
-                TEXT_KIND, payload, id=name, client=f"client-{self.number}"
-            )
+            position = await room.begin(TEXT_KIND, payload, id=name, client=f"client-{self.number}")
         except Behind:
             # Its membership is over.
             raise

@@ -20,9 +20,7 @@ from mpchat.ipc.asking import Hello
 from mpchat.ipc.framing import Frames
 from mpchat.websocket.broadcast import Hall
 from mpchat.websocket.budget import READ
-
-_READ = 256 * 1024
-"""Bytes of one read."""
+from mpchat.websocket.direct import read
 
 log = logging.getLogger("mpchat.rooms")
 
@@ -60,6 +58,7 @@ class Link:
         self._most = most
         self._receiver: Receiver | None = None
         self._socket: socket.socket | None = None
+        self._descriptor = -1
         self._pair = 0
         self._frames = Frames()
         self._out: list[bytes] = []
@@ -80,6 +79,7 @@ class Link:
         self.close()
         end.setblocking(False)
         self._socket = end
+        self._descriptor = end.fileno()
         self._pair = pair
         self._frames = Frames()
         self.is_up = True
@@ -164,6 +164,7 @@ class Link:
         elif not wanted and self._is_reading:
             self._is_reading = False
             self._loop.remove_reader(end)
+        self._hall.is_awaited = not wanted
 
     def _read(self) -> None:
         end, hall = self._socket, self._hall
@@ -175,12 +176,9 @@ class Link:
             self._is_in_line = True
             turn.line_up(turn.open_line, self)
             return
-        try:
-            data = end.recv(_READ)
-        except BlockingIOError:
+        data = read(self._descriptor)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.close()
             return

@@ -26,7 +26,7 @@ class Batch:
         count, size: Their number, and the bytes of their payloads.
     """
 
-    __slots__ = ("_made", "count", "frames", "size")
+    __slots__ = ("_made", "_plain", "_plain_size", "count", "frames", "size")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
@@ -36,18 +36,27 @@ class Batch:
             size += len(payload)
         self.size = size
         self._made: dict[tuple[int, int], bytes] = {}
+        self._plain: bytes | None = None
+        self._plain_size = 0
 
     def plain(self, fragment_size: int, thresholds: Thresholds) -> bytes:
         """Return the bytes for connections without compression."""
+        # The connections of nearly every audience have the same fragment size.
+        if self._plain is None:
+            self._plain = self._made_plain(fragment_size, thresholds)
+            self._plain_size = fragment_size
+        if self._plain_size == fragment_size:
+            return self._plain
         made = self._made.get((fragment_size, 0))
         if made is None:
-            parts = [
-                fragments(opcode, payload, fragment_size, thresholds)
-                for opcode, payload in self.frames
-            ]
-            made = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._made[fragment_size, 0] = made
+            made = self._made[fragment_size, 0] = self._made_plain(fragment_size, thresholds)
         return made
+
+    def _made_plain(self, fragment_size: int, thresholds: Thresholds) -> bytes:
+        parts = [
+            fragments(opcode, payload, fragment_size, thresholds) for opcode, payload in self.frames
+        ]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def deflated(self, fragment_size: int, deflater: Deflater, thresholds: Thresholds) -> bytes:
         """Return the bytes for connections that compress as this one, without context takeover."""

@@ -15,17 +15,30 @@ cdef class Recipient:
     cdef public object form
     cdef public WebSocketProtocol protocol
 
+cdef class Audience
+cdef class Delivery
+
 cdef class Hall:
     cdef list _touched
     cdef public long long held, most
+    cdef public bint is_awaited
     cdef public object on_less
     cdef public Turn turn
+
+    cpdef touch(self, Audience audience)
+    @cython.locals(audience=Audience, touched=list)
+    cpdef deliver(self)
 
 cdef class Audience:
     cdef Delivery _delivery
     cdef public Recipient first, last
     cdef public Hall hall
 
+    @cython.locals(delivery=Delivery)
+    cpdef send(self, item)
+    @cython.locals(delivery=Delivery)
+    cpdef deliver(self)
+    cpdef go_on(self, Delivery delivery)
     cdef _append(self, Recipient recipient)
 
 cdef class Delivery:
@@ -38,6 +51,7 @@ cdef class Delivery:
     cdef public bint is_touched, is_waiting
     cdef public list pending
 
+    @cython.locals(hall=Hall)
     cpdef bint write(self) except -1
     cdef bint _next_batch(self) except -1
     @cython.locals(batch=Batch, member=Recipient, most=cython.longlong, protocol=WebSocketProtocol, turn=Turn, work=cython.longlong)

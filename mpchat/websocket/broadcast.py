@@ -81,15 +81,17 @@ class Hall:
         turn: The worker's.
         most: Unsent bytes beyond which a connection is closed.
         held: Bytes that wait for their delivery.
-        on_less: Called whenever they have become fewer.
+        is_awaited: Somebody waits until they are fewer.
+        on_less: Called then, whenever they have become fewer.
     """
 
-    __slots__ = ("_touched", "held", "most", "on_less", "turn")
+    __slots__ = ("_touched", "held", "is_awaited", "most", "on_less", "turn")
 
     def __init__(self, turn: Turn, most: int) -> None:
         self.turn = turn
         self.most = most
         self.held = 0
+        self.is_awaited = False
         self.on_less: Callable[[], None] = _nothing
         self._touched: list[Audience] = []
 
@@ -227,12 +229,14 @@ class Delivery:
 
     def write(self) -> bool:
         """Write until the turn is over or all is written; whether all is."""
+        hall = self._audience.hall
         while self._write_batch():
-            self._audience.hall.held -= self._size
             if self._size:
+                hall.held -= self._size
                 self._size = 0
-                self._audience.hall.on_less()
-            if not self._next_batch():
+                if hall.is_awaited:
+                    hall.on_less()
+            if not self.pending or not self._next_batch():
                 return True
         return False
 

@@ -28,6 +28,7 @@ class Joining(WebsocketHandlerBase):
         own = context.path_params["where"] == "each"
         async with self.rooms.join(f"room-{next(self.numbers)}" if own else "room", chat):
             await chat.send(message)
+            del message  # A handler's variables are no part of a membership.
             await chat.recv()
 
 

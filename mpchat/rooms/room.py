@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NamedTuple, Self
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mpchat.ipc.rooms import LISTS, Since
 from mpchat.rooms.errors import Behind, TooManyMessages, TooManyRooms, Unavailable
@@ -28,6 +29,21 @@ class Members(NamedTuple):
 
     number: int
     infos: list[Any] | None
+
+
+class _Exit:
+    """``__aexit__`` of a room: the room itself, which is called.
+
+    While a block runs, Python keeps what it gets for this name. A bound method would be half as large as
+    the room.
+    """
+
+    def __get__(self, room: Room | None, owner: type[Room]) -> _Exit | Room:
+        return self if room is None else room
+
+    def __call__(self, room: Room, *error: object) -> Awaitable[None]:
+        """Leave, as AsyncExitStack calls it, which takes it from the class."""
+        return room(*error)
 
 
 class Room(Member):
@@ -153,7 +169,15 @@ class Room(Member):
             self.extra.inbox.more = answer.offset
         return self
 
-    async def __aexit__(self, *_error: object) -> None:
+    if TYPE_CHECKING:
+
+        async def __aexit__(self, *_error: object) -> None: ...
+
+    else:
+        __aexit__ = _Exit()
+
+    async def __call__(self, *_error: object) -> None:
+        """Leave, at the end of the block."""
         self._side.registry.leave(self)
 
     def __aiter__(self) -> Self:

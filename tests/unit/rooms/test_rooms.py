@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -70,6 +71,24 @@ async def test_members_leave_at_the_end_of_the_block() -> None:
 
     async with served(handle) as service, service.client.get("a") as chat:
         assert [await chat.recv(), await chat.recv()] == ["in", "done"]
+        await until_members(service, 0)
+
+
+async def test_members_leave_with_a_stack_of_blocks_and_after_an_error() -> None:
+    async def handle(rooms: Rooms, chat: WebSocketConnection, context: Context) -> None:
+        with pytest.raises(LookupError):
+            async with contextlib.AsyncExitStack() as stack:
+                for name in ("a", "b"):
+                    room = await stack.enter_async_context(rooms.join(name, chat))
+                    await room.publish(f"in {name}")
+                raise LookupError
+        for name in ("a", "b"):
+            await rooms.publish(name, "out")
+        await chat.send("done")
+        await chat.recv()
+
+    async with served(handle) as service, service.client.get("a") as chat:
+        assert [await chat.recv() for _ in range(3)] == ["in a", "in b", "done"]
         await until_members(service, 0)
 
 

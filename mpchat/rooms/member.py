@@ -1,7 +1,7 @@
 """A connection's membership of one room: the plain part, without what authors call.
 
 Rules. A member keeps few things, since there may be a hundred thousand; what is rare stands in ``extra``.
-The rooms of a connection are a chain, which begins at the connection and is told of its end.
+A connection tells its member of its end, or, if it is in more than one room, all of them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import cast
+from typing import Protocol
 
 from mpchat.rooms.errors import Behind, RoomError
 from mpchat.rooms.forms import Form
 from mpchat.rooms.message import Message
+from mpchat.rooms.position import Position
 from mpchat.rooms.subscription import Parted, Sent, Subscription
 from mpchat.websocket.broadcast import Item, Recipient
 from mpchat.websocket.limits import TOO_SLOW
@@ -117,9 +118,11 @@ class Extra:
         inbox: In place of the client.
         error: Why it had to leave.
         allowance: What its connection may publish, if that is limited.
+        given: The position that it comes back with, until it joins.
+        recovered: See Room.
     """
 
-    __slots__ = ("allowance", "error", "inbox", "info", "number")
+    __slots__ = ("allowance", "error", "given", "inbox", "info", "number", "recovered")
 
     def __init__(self) -> None:
         self.number = 0
@@ -127,30 +130,56 @@ class Extra:
         self.inbox: Inbox | None = None
         self.error: RoomError | None = None
         self.allowance: Allowance | None = None
+        self.given: Position | None = None
+        self.recovered = True
+
+
+class Keeper(Protocol):
+    """Who is told of members."""
+
+    def leave(self, member: Member) -> None:
+        """A member leaves by itself, or its connection has ended."""
+
+    def forget(self, member: Member) -> None:
+        """A member has to leave with all others: the broker knows."""
 
 
 class Member(Recipient):
     """One connection in one room, or an author's loop.
 
     Attributes:
-        subscription: The room.
+        keeper: Who is told of it.
+        place: The room; before it joins, its name.
         state: Where it is.
-        recovered: See Room.
         extra: What few have.
-        sibling: The connection's next room.
     """
 
-    __slots__ = ("extra", "recovered", "sibling", "state", "subscription")
+    __slots__ = ("extra", "keeper", "place", "state")
 
     def __init__(
-        self, subscription: Subscription, form: Form | None, protocol: WebSocketProtocol | None
+        self, keeper: Keeper, name: bytes, form: Form | None, protocol: WebSocketProtocol | None
     ) -> None:
         super().__init__(form, protocol)
-        self.subscription = subscription
+        self.keeper = keeper
+        self.place: Subscription | bytes = name
         self.state: State = NEW
-        self.recovered = True
         self.extra: Extra | None = None
-        self.sibling: Member | None = None
+
+    @property
+    def subscription(self) -> Subscription:
+        """The room that it has joined, or wants to."""
+        assert isinstance(self.place, Subscription)
+        return self.place
+
+    @property
+    def room_name(self) -> bytes:
+        """The room's name as it travels."""
+        return self.place if isinstance(self.place, bytes) else self.place.name
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it gets all that came after the position that it has given; True without one."""
+        return self.extra is None or self.extra.recovered
 
     @property
     def is_listed(self) -> bool:
@@ -189,40 +218,51 @@ class Member(Recipient):
             return
         self.ensure_extra().error = reason.error
         protocol = self.protocol
-        keeper = self.subscription.keeper
         if reason.is_known:
-            keeper.forget(self)
+            self.keeper.forget(self)
         else:
-            keeper.leave(self)
+            self.keeper.leave(self)
         if protocol is not None:
             protocol.close(reason.code, str(reason))
 
     def connection_ended(self) -> None:
-        """The connection is over: leave all of its rooms."""
-        member: Member | None = self
-        while member is not None:
-            following = member.sibling
-            member.subscription.keeper.leave(member)
-            member = following
+        """The connection is over: leave."""
+        self.keeper.leave(self)
 
-    def enter_chain(self) -> None:
+    def follow(self) -> None:
         """Be told of the connection's end."""
         if self.protocol is not None:
-            self.sibling = cast("Member | None", self.protocol.follower)
-            self.protocol.follower = self
+            _tell(self.protocol, [*members_of(self.protocol), self])
 
-    def leave_chain(self) -> None:
+    def unfollow(self) -> None:
         """Be told no more."""
-        protocol, following = self.protocol, self.sibling
-        self.sibling = None
-        if protocol is None:
-            return
-        before = cast("Member | None", protocol.follower)
-        if before is self:
-            protocol.follower = following
-            return
-        while before is not None:
-            if before.sibling is self:
-                before.sibling = following
-                return
-            before = before.sibling
+        if self.protocol is not None:
+            others = [other for other in members_of(self.protocol) if other is not self]
+            _tell(self.protocol, others)
+
+
+class Several:
+    """The memberships of a connection that is in more than one room."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: list[Member]) -> None:
+        self.members = members
+
+    def connection_ended(self) -> None:
+        """The connection is over: leave all rooms."""
+        for member in self.members:
+            member.connection_ended()
+
+
+def members_of(protocol: WebSocketProtocol) -> list[Member]:
+    """Return the memberships of a connection."""
+    follower = protocol.follower
+    if isinstance(follower, Several):
+        return follower.members
+    return [follower] if isinstance(follower, Member) else []
+
+
+def _tell(protocol: WebSocketProtocol, members: list[Member]) -> None:
+    """Have these told of the connection's end, and no others."""
+    protocol.follower = Several(members) if len(members) > 1 else members[0] if members else None

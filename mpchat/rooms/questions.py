@@ -83,7 +83,7 @@ class Joining(Awaited):
     def pack(self) -> bytes:
         member, extra = self.member, self.member.extra
         number, info = (extra.number, extra.info) if extra is not None else (0, None)
-        room = member.subscription.name
+        room = member.room_name
         since = Since(self.given.epoch, self.given.offset) if self.given is not None else None
         return Join(self.number, room, number, since, self._user, info).pack()
 
@@ -101,7 +101,7 @@ class Reading(Awaited):
         self._since = since
 
     def pack(self) -> bytes:
-        return History(self.number, self.member.subscription.name, MOST, self._since).pack()
+        return History(self.number, self.member.room_name, MOST, self._since).pack()
 
 
 class Asking(Awaited):

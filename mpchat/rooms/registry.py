@@ -104,25 +104,12 @@ class Registry:
 
     # What members do
 
-    def subscribe(self, name: bytes) -> Subscription:
-        """Return the room of this name, in which somebody is about to be a member."""
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms[name] = Subscription(name, self._hall, self)
-        return room
-
-    def placeholder(self, name: bytes) -> Subscription:
-        """Return a room for somebody who has not joined yet."""
-        room = self._rooms.get(name)
-        return room if room is not None else Subscription(name, self._hall, self)
-
     def join(self, member: Member, user: bytes, given: Position | None) -> Joining:
         """Ask the broker to let a member in."""
-        room = self.subscribe(member.subscription.name)
-        member.subscription = room
+        member.place = room = self._subscribe(member.room_name)
         room.members += 1
         member.state = JOINING
-        member.enter_chain()
+        member.follow()
         if member.extra is not None and member.extra.info is not None:
             self._number += 1
             member.extra.number = self._number
@@ -154,7 +141,7 @@ class Registry:
         elif state is JOINING:
             # The answer decides whether the broker has to be told.
             member.state = LEFT
-            member.leave_chain()
+            member.unfollow()
 
     def forget(self, member: Member) -> None:
         """A member has to leave with all others: the broker knows."""
@@ -165,11 +152,31 @@ class Registry:
         """Ask the broker."""
         self._questions.ask(question)
 
+    def position_of(self, member: Member) -> Position:
+        """Return where a member's room stands as far as this worker knows."""
+        room = (
+            member.place
+            if isinstance(member.place, Subscription)
+            else self._rooms.get(member.place)
+        )
+        return (
+            Position(self.epoch, room.offset, room.at)
+            if room is not None
+            else Position(self.epoch, 0, 0)
+        )
+
+    def _subscribe(self, name: bytes) -> Subscription:
+        """Return the room of this name, in which somebody is about to be a member."""
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Subscription(name, self._hall)
+        return room
+
     def _gone(self, member: Member) -> None:
         room = member.subscription
         room.discard(member)
         member.state = LEFT
-        member.leave_chain()
+        member.unfollow()
         self._count_out(member)
         if member.extra is not None and member.extra.inbox is not None:
             member.extra.inbox.wake()
@@ -217,7 +224,7 @@ class Registry:
         for number, (member, user) in self._listed.items():
             if member.state in {READING, MEMBER}:
                 info = member.extra.info if member.extra is not None else None
-                name = member.subscription.name
+                name = member.room_name
                 self._link.send(Join(0, name, number, None, user, info, announced=True).pack())
         for question in open_questions:
             if isinstance(question, Joining) and question.member.state is LEFT:
@@ -318,7 +325,7 @@ class Registry:
             self._count_out(member, has_joined=False)
             if member.state is JOINING:
                 member.state = LEFT
-                member.leave_chain()
+                member.unfollow()
             question.fail(self._status_error(answer.status))
             return
         if not member.is_listed:
@@ -330,7 +337,8 @@ class Registry:
         if room.stage is FRESH:
             room.stage = LIVE
         member.state = READING
-        member.recovered = bool(answer.flags & RECOVERED)
+        if not answer.flags & RECOVERED:
+            member.ensure_extra().recovered = False
         self._take_page(question, answer)
 
     def _on_page(self, question: Reading, answer: Answer) -> None:
@@ -421,8 +429,8 @@ class Registry:
             if isinstance(question, Joining) and question.member.subscription is room:
                 # Its answer comes later: it begins the room anew.
                 room.members -= 1
-                question.member.subscription = self.subscribe(room.name)
-                question.member.subscription.members += 1
+                question.member.place = begun = self._subscribe(room.name)
+                begun.members += 1
             elif isinstance(question, Reading) and question.member.subscription is room:
                 question.fail(parted.error)
                 question.member.part(parted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from mpchat.ipc.rooms import LISTS, Since
 from mpchat.rooms.errors import Behind, TooManyMessages, TooManyRooms, Unavailable
 from mpchat.rooms.forms import Form
-from mpchat.rooms.member import LEFT, NEW, READING, Allowance, Inbox, Member
+from mpchat.rooms.member import LEFT, NEW, READING, Allowance, Inbox, Member, members_of
 from mpchat.rooms.message import Message, encode
 from mpchat.rooms.position import Position
 from mpchat.rooms.questions import Counting, Joining, Reading
@@ -56,7 +56,7 @@ class Room(Member):
             without one.
     """
 
-    __slots__ = ("_given", "_side")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -67,24 +67,28 @@ class Room(Member):
         info: bytes | None,
         form: Form | None,
     ) -> None:
-        super().__init__(side.registry.placeholder(name), form, protocol)
-        self._side = side
-        self._given = given
+        super().__init__(side, name, form, protocol)
+        if given is not None:
+            self.ensure_extra().given = given
         if info is not None:
             self.ensure_extra().info = info
         if form is None:
             self.ensure_extra().inbox = Inbox()
 
     @property
+    def _side(self) -> Side:
+        assert isinstance(self.keeper, Side)
+        return self.keeper
+
+    @property
     def name(self) -> str:
         """The room's name."""
-        return self.subscription.name.decode()
+        return self.room_name.decode()
 
     @property
     def position(self) -> Position:
         """Where the room stands as far as this worker knows: the last message that it was sent."""
-        room = self.subscription
-        return Position(self._side.registry.epoch, room.offset, room.at)
+        return self._side.registry.position_of(self)
 
     async def publish(self, message: Any, *, id: str | None = None, client: str = "") -> Position:
         """Publish a message as this member; return its position once it is stored.
@@ -121,7 +125,7 @@ class Room(Member):
             side.count_limit("publish-rate")
             raise TooManyMessages("the connection has published more than publish-rate")
         user = user_of(protocol.context.user) if protocol is not None else b""
-        room, is_member = self.subscription.name, self.state is not LEFT
+        room, is_member = self.room_name, self.state is not LEFT
         return side.publish(room, kind, payload, user, client, id, as_member=is_member)
 
     async def members(self) -> Members:
@@ -130,7 +134,7 @@ class Room(Member):
         Raises:
             Unavailable: The broker has not answered within ten seconds.
         """
-        return await members_of(self._side, self.subscription.name)
+        return await who_is_in(self._side, self.room_name)
 
     async def __aenter__(self) -> Self:
         """Join.
@@ -151,8 +155,7 @@ class Room(Member):
                 raise protocol.closed_error()
             self._check_connection(protocol)
             user = user_of(protocol.context.user)
-        given, self._given = self._given, None
-        question: Joining | Reading = side.registry.join(self, user, given)
+        question: Joining | Reading = side.registry.join(self, user, self._take_given())
         try:
             answer = await self._answer(question)
             while self.state is READING and self.form is not None:
@@ -214,6 +217,16 @@ class Room(Member):
                 await inbox.wait()
         return inbox.pop()
 
+    def _take_given(self) -> Position | None:
+        """Return the position that it comes back with, and keep nothing for it."""
+        extra = self.extra
+        if extra is None:
+            return None
+        given, extra.given = extra.given, None
+        if extra.info is None and extra.inbox is None and extra.allowance is None:
+            self.extra = None
+        return given
+
     async def _answer(self, question: Joining | Reading) -> Any:
         return await answer_of(question.answer, self._side.limit)
 
@@ -231,12 +244,10 @@ class Room(Member):
             TooManyRooms: One more would be too many.
             ValueError: It is in this room already.
         """
-        count = 0
-        for member in _chain(protocol):
-            if member.subscription.name == self.subscription.name:
-                raise ValueError(f"the connection is in the room {self.name} already")
-            count += 1
-        if count >= self._side.options.max_rooms_per_connection:
+        others = members_of(protocol)
+        if any(other.room_name == self.room_name for other in others):
+            raise ValueError(f"the connection is in the room {self.name} already")
+        if len(others) >= self._side.options.max_rooms_per_connection:
             self._side.count_limit("max-rooms-per-connection")
             raise TooManyRooms("the connection is in max-rooms-per-connection rooms")
 
@@ -249,20 +260,10 @@ class Room(Member):
 
     def _find_allowance(self) -> Allowance:
         if self.protocol is not None:
-            for member in _chain(self.protocol):
+            for member in members_of(self.protocol):
                 if member.extra is not None and member.extra.allowance is not None:
                     return member.extra.allowance
         return Allowance(self._side.options.publish_rate)
-
-
-def _chain(protocol: WebSocketProtocol) -> list[Member]:
-    """Return the connection's memberships."""
-    found = []
-    member = protocol.follower
-    while isinstance(member, Member):
-        found.append(member)
-        member = member.sibling
-    return found
 
 
 async def answer_of(answer: asyncio.Future[Any], limit: float) -> Any:
@@ -283,7 +284,7 @@ async def answer_of(answer: asyncio.Future[Any], limit: float) -> Any:
         raise Unavailable("the broker did not answer in time") from None
 
 
-async def members_of(side: Side, room: bytes) -> Members:
+async def who_is_in(side: Side, room: bytes) -> Members:
     """Return who is in a room.
 
     Raises:

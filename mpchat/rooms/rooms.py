@@ -20,7 +20,7 @@ from mpchat.rooms.options import RoomsOptions
 from mpchat.rooms.position import Position
 from mpchat.rooms.publishing import Close
 from mpchat.rooms.questions import Asking
-from mpchat.rooms.room import Members, Room, answer_of, members_of
+from mpchat.rooms.room import Members, Room, answer_of, who_is_in
 from mpchat.rooms.side import Side, user_of
 from mpchat.rooms.subscription import message_of
 from mpchat.websocket.component import ConnectionsComponent
@@ -193,7 +193,7 @@ class Rooms(ConnectionsComponent):
             Unavailable: The broker has not answered within ten seconds.
             ValueError: No room can have this name.
         """
-        return await members_of(self.side, encode_name(name))
+        return await who_is_in(self.side, encode_name(name))
 
     async def close(self, name: str) -> None:
         """End a room: its connections are closed with 4404, and its history is forgotten.

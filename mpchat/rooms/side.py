@@ -11,6 +11,7 @@ from mpchat.ipc.asking import MAX_BODY_BYTES, Hello
 from mpchat.ipc.rooms import FROM_MEMBER, MAX_USER_BYTES
 from mpchat.rooms.errors import TooLarge
 from mpchat.rooms.link import Link
+from mpchat.rooms.member import Member
 from mpchat.rooms.options import RoomsOptions
 from mpchat.rooms.position import Position
 from mpchat.rooms.publishing import Publish, Publishing
@@ -53,6 +54,14 @@ class Side:
         """The worker ends."""
         self.publishing.end()
         self.link.close()
+
+    def leave(self, member: Member) -> None:
+        """A member leaves by itself, or its connection has ended."""
+        self.registry.leave(member)
+
+    def forget(self, member: Member) -> None:
+        """A member has to leave with all others: the broker knows."""
+        self.registry.forget(member)
 
     def publish(
         self,

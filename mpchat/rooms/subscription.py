@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 from enum import IntEnum
-from typing import Any, Protocol
 
 from mpchat.ipc.records import HEADER, KEY_SIZE, KEYED
 from mpchat.ipc.rooms import Change
@@ -55,34 +54,22 @@ class Parted(RoomError):
         self.is_known = is_known
 
 
-class Keeper(Protocol):
-    """Who keeps the rooms of a worker."""
-
-    def leave(self, member: Any) -> None:
-        """A member leaves by itself, or its connection has ended."""
-
-    def forget(self, member: Any) -> None:
-        """A member has to leave with all others: the broker knows."""
-
-
 class Subscription(Audience):
     """One room.
 
     Attributes:
         name: Its name as it travels.
-        keeper: Who is told when members leave.
         stage: See Stage.
         offset, at: The position of the last record that was seen; 0 before one.
         members: How many members it has here, those that are joining included.
         counted: How many of them have joined without info.
     """
 
-    __slots__ = ("at", "counted", "keeper", "members", "name", "offset", "stage")
+    __slots__ = ("at", "counted", "members", "name", "offset", "stage")
 
-    def __init__(self, name: bytes, hall: Hall, keeper: Keeper) -> None:
+    def __init__(self, name: bytes, hall: Hall) -> None:
         super().__init__(hall)
         self.name = name
-        self.keeper = keeper
         self.stage: Stage = FRESH
         self.offset = self.at = 0
         self.members = self.counted = 0

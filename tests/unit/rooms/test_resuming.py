@@ -60,7 +60,7 @@ class Broker:
 
     def join(self) -> Member:
         """Return a member that waits for its answer."""
-        member = Member(self.registry.placeholder(ROOM), None, None)
+        member = Member(self.registry, ROOM, None, None)
         member.ensure_extra().inbox = Inbox()
         self.registry.join(member, b"", None)
         return member

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from mpchat.ipc.answering import Answer, MembersPage
 from mpchat.ipc.asking import History, Join, Members, Subscribe
@@ -18,6 +19,8 @@ from mpchat.rooms.subscription import Subscription
 
 MOST = 0xFFFFFFFF
 """As many messages as a page holds."""
+
+_Answer = TypeVar("_Answer")
 
 
 class Question:
@@ -40,7 +43,7 @@ class Question:
         raise NotImplementedError
 
 
-class Awaited(Question):
+class Awaited(Question, Generic[_Answer]):
     """One whose answer a coroutine awaits.
 
     Attributes:
@@ -49,13 +52,13 @@ class Awaited(Question):
 
     def __init__(self) -> None:
         super().__init__()
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
 
     @property
     def is_wanted(self) -> bool:
         return not self.answer.done()
 
-    def set(self, answer: Answer) -> None:
+    def set(self, answer: _Answer) -> None:
         """Answer, if that is awaited."""
         if not self.answer.done():
             self.answer.set_result(answer)
@@ -66,8 +69,8 @@ class Awaited(Question):
             self.answer.set_exception(error)
 
 
-class Joining(Awaited):
-    """A member wants to join.
+class Joining(Awaited[int]):
+    """A member wants to join; it gets the offset behind which it has to read on.
 
     Attributes:
         member: Who.
@@ -88,8 +91,8 @@ class Joining(Awaited):
         return Join(self.number, room, number, since, self._user, info).pack()
 
 
-class Reading(Awaited):
-    """A member that has joined wants the next page of its history.
+class Reading(Awaited[int]):
+    """A member that has joined wants the next page of its history; it gets the same.
 
     Attributes:
         member: Who.
@@ -104,7 +107,7 @@ class Reading(Awaited):
         return History(self.number, self.member.room_name, MOST, self._since).pack()
 
 
-class Asking(Awaited):
+class Asking(Awaited[Answer]):
     """Somebody wants history."""
 
     def __init__(self, room: bytes, limit: int, since: Since | None) -> None:

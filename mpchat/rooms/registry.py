@@ -383,7 +383,7 @@ class Registry:
         if member.state is READING and not answer.flags & MORE and room.stage is LIVE:
             member.state = MEMBER
             room.add(member)
-        question.set(answer._replace(offset=end))
+        question.set(end)
 
     def _joined_at(self, question: Joining, answer: Answer) -> Position:
         given = question.given

@@ -157,19 +157,19 @@ class Room(Member):
             user = user_of(protocol.context.user)
         question: Joining | Reading = side.registry.join(self, user, self._take_given())
         try:
-            answer = await self._answer(question)
+            end = await self._answer(question)
             while self.state is READING and self.form is not None:
                 if protocol is not None:
                     await protocol.outgoing.wait_writable()
-                since = Since(side.registry.epoch, answer.offset)
-                answer = await self._answer(side.registry.read_on(self, since))
+                since = Since(side.registry.epoch, end)
+                end = await self._answer(side.registry.read_on(self, since))
         except BaseException:
             side.registry.leave(self)
             raise
         if self.state is LEFT:
             raise self._left_error()
         if self.state is READING and self.extra is not None and self.extra.inbox is not None:
-            self.extra.inbox.more = answer.offset
+            self.extra.inbox.more = end
         return self
 
     if TYPE_CHECKING:
@@ -211,8 +211,7 @@ class Room(Member):
             if self.state is READING:
                 registry = self._side.registry
                 since = Since(registry.epoch, inbox.more)
-                answer = await self._answer(registry.read_on(self, since))
-                inbox.more = answer.offset
+                inbox.more = await self._answer(registry.read_on(self, since))
             else:
                 await inbox.wait()
         return inbox.pop()
@@ -227,8 +226,9 @@ class Room(Member):
             self.extra = None
         return given
 
-    async def _answer(self, question: Joining | Reading) -> Any:
-        return await answer_of(question.answer, self._side.limit)
+    async def _answer(self, question: Joining | Reading) -> int:
+        end: int = await answer_of(question.answer, self._side.limit)
+        return end
 
     def _left_error(self) -> Exception:
         if self.extra is not None and self.extra.error is not None:

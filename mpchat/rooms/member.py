@@ -1,7 +1,8 @@
 """A connection's membership of one room: the plain part, without what authors call.
 
 Rules. A member keeps few things, since there may be a hundred thousand; what is rare stands in ``extra``.
-A connection tells its member of its end, or, if it is in more than one room, all of them.
+A connection tells its member of its end, or, if it is in more than one room, all of them. A member that
+is alone in its room, and has nothing on its way to it, rests: the room takes no object meanwhile.
 """
 
 from __future__ import annotations
@@ -120,9 +121,10 @@ class Extra:
         allowance: What its connection may publish, if that is limited.
         given: The position that it comes back with, until it joins.
         recovered: See Room.
+        at: The time of the room's last message, while the member rests.
     """
 
-    __slots__ = ("allowance", "error", "given", "inbox", "info", "number", "recovered")
+    __slots__ = ("allowance", "at", "error", "given", "inbox", "info", "number", "recovered")
 
     def __init__(self) -> None:
         self.number = 0
@@ -132,6 +134,7 @@ class Extra:
         self.allowance: Allowance | None = None
         self.given: Position | None = None
         self.recovered = True
+        self.at = 0
 
 
 class Keeper(Protocol):
@@ -143,13 +146,16 @@ class Keeper(Protocol):
     def forget(self, member: Member) -> None:
         """A member has to leave with all others: the broker knows."""
 
+    def wake(self, member: Member) -> Subscription:
+        """Return the room of a member that rests."""
+
 
 class Member(Recipient):
     """One connection in one room, or an author's loop.
 
     Attributes:
         keeper: Who is told of it.
-        place: The room; before it joins, its name.
+        place: The room; before it joins, and while it rests, the room's name.
         state: Where it is.
         extra: What few have.
     """
@@ -167,9 +173,9 @@ class Member(Recipient):
 
     @property
     def subscription(self) -> Subscription:
-        """The room that it has joined, or wants to."""
-        assert isinstance(self.place, Subscription)
-        return self.place
+        """The room that it has joined, or wants to; a member that rests wakes."""
+        place = self.place
+        return place if isinstance(place, Subscription) else self.keeper.wake(self)
 
     @property
     def room_name(self) -> bytes:

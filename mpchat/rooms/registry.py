@@ -32,6 +32,7 @@ from mpchat.ipc.rooms import (
     Since,
     Status,
 )
+from mpchat.rooms.directory import Directory
 from mpchat.rooms.errors import (
     Behind,
     RoomClosed,
@@ -95,18 +96,17 @@ class Registry:
         self._hall = hall
         self._publishing = publishing
         self._count_limit = count_limit
-        self._rooms: dict[bytes, Subscription] = {}
+        self._rooms = Directory(hall)
         self._listed: dict[int, tuple[Member, bytes]] = {}
         """Members with info, with their users"""
         self._number = 0
-        self._mark = 0
         self._questions = Questions(link.send)
 
     # What members do
 
     def join(self, member: Member, user: bytes, given: Position | None) -> Joining:
         """Ask the broker to let a member in."""
-        member.place = room = self._subscribe(member.room_name)
+        member.place = room = self._rooms.subscribe(member.room_name)
         room.members += 1
         member.state = JOINING
         member.follow()
@@ -124,7 +124,7 @@ class Registry:
         Raises:
             Behind: Its room has ended for this worker meanwhile.
         """
-        if self._rooms.get(member.subscription.name) is not member.subscription:
+        if member.subscription not in self._rooms:
             raise Behind(_INTERRUPTED)
         question = Reading(member, since)
         self._questions.ask(question)
@@ -154,23 +154,11 @@ class Registry:
 
     def position_of(self, member: Member) -> Position:
         """Return where a member's room stands as far as this worker knows."""
-        room = (
-            member.place
-            if isinstance(member.place, Subscription)
-            else self._rooms.get(member.place)
-        )
-        return (
-            Position(self.epoch, room.offset, room.at)
-            if room is not None
-            else Position(self.epoch, 0, 0)
-        )
+        return self._rooms.position_of(member, self.epoch)
 
-    def _subscribe(self, name: bytes) -> Subscription:
-        """Return the room of this name, in which somebody is about to be a member."""
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms[name] = Subscription(name, self._hall)
-        return room
+    def wake(self, member: Member) -> Subscription:
+        """Return the room of a member that rests."""
+        return self._rooms.wake(member)
 
     def _gone(self, member: Member) -> None:
         room = member.subscription
@@ -189,18 +177,19 @@ class Registry:
             self._listed.pop(member.extra.number, None)
         elif has_joined:
             room.counted -= 1
-        if not room.members and self._rooms.get(room.name) is room:
-            del self._rooms[room.name]
+        if room.members:
+            self._rooms.settle(room)
+        elif room in self._rooms:
+            self._rooms.forget(room)
 
     # What the broker says
 
     def receive(self, frames: list[bytes]) -> None:
         """Act on frames in their order."""
-        rooms = self._rooms
         for frame in frames:
             kind = frame[4]
             if kind < FIRST_OTHER_KIND:
-                room = rooms.get(room_of(frame))
+                room = self._rooms.find(room_of(frame))
                 if room is not None and room.stage is LIVE:
                     self._on_record(room, frame)
             elif kind == ACK:
@@ -218,7 +207,7 @@ class Registry:
             for item in open_questions
             if isinstance(item, Resuming) and not item.is_page
         }
-        for room in list(self._rooms.values()):
+        for room in self._rooms.all():
             if room.stage is not FRESH:
                 self._resume(room, waiting.get(room, epoch))
         for number, (member, user) in self._listed.items():
@@ -236,10 +225,11 @@ class Registry:
     def disconnected(self) -> None:
         """The pair has ended: all was seen up to here."""
         self.is_welcome = False
-        for room in self._rooms.values():
+        for room in self._rooms.all():
             if room.stage is LIVE:
-                room.stands_at(self._mark, room.at)
-        self._mark = 0
+                room.stands_at(self._rooms.mark, room.at)
+                room.stage = RESUMING
+        self._rooms.mark = 0
 
     def _resume(self, room: Subscription, epoch: str) -> None:
         room.stage = RESUMING
@@ -265,7 +255,8 @@ class Registry:
                 reason, counter = parse_refusal(frame)
                 self._publishing.refused(counter, reason)
             case _ if kind == MARK:
-                self._mark = max(self._mark, parse_mark(frame))
+                self._rooms.seen(parse_mark(frame))
+                self._rooms.settle_some()
             case _ if kind == MEMBERS_PAGE:
                 page = MembersPage.parse(frame)
                 question = self._questions.find(page.number)
@@ -273,7 +264,7 @@ class Registry:
                     self._questions.close(page.number)
             case _ if kind == PRESENCE:
                 hint = Presence.parse(frame)
-                room = self._rooms.get(hint.room)
+                room = self._rooms.find(hint.room)
                 if room is not None and room.stage is not FRESH:
                     info = hint.listed.info if hint.listed is not None else b""
                     room.send(Hint(hint.change, info))
@@ -289,13 +280,13 @@ class Registry:
 
     def _on_lost(self) -> None:
         """The worker was too far behind: each room goes on at its position, if that is still known."""
-        for room in list(self._rooms.values()):
+        for room in self._rooms.all():
             if room.stage is LIVE:
-                room.stands_at(self._mark, room.at)
+                room.stands_at(self._rooms.mark, room.at)
                 self._resume(room, self.epoch)
 
     def _on_closed(self, room: Subscription) -> None:
-        del self._rooms[room.name]
+        self._rooms.forget(room)
         error = RoomClosed("the room was closed")
         self._part(room, Parted(error, CLOSE_CODE, is_known=True))
 
@@ -315,7 +306,7 @@ class Registry:
                 question.set(answer)
             case _:
                 raise MalformedFrame(f"an answer to question {answer.number}, which is not open")
-        self._mark = max(self._mark, answer.mark)
+        self._rooms.seen(answer.mark)
 
     def _on_joined(self, question: Joining, answer: Answer) -> None:
         member = question.member
@@ -383,6 +374,7 @@ class Registry:
         if member.state is READING and not answer.flags & MORE and room.stage is LIVE:
             member.state = MEMBER
             room.add(member)
+            self._rooms.settle(room)
         question.set(end)
 
     def _joined_at(self, question: Joining, answer: Answer) -> Position:
@@ -401,7 +393,7 @@ class Registry:
 
     def _on_resumed(self, question: Resuming, answer: Answer) -> None:
         room = question.subscription
-        if room.stage is not RESUMING or self._rooms.get(room.name) is not room:
+        if room.stage is not RESUMING or room not in self._rooms:
             # It was left by all, or begun anew.
             return
         if answer.status is Status.CLOSED:
@@ -411,17 +403,18 @@ class Registry:
             self._drop(room)
             return
         for record in split_frames(answer.records):
-            if self._rooms.get(room.name) is room:
+            if room in self._rooms:
                 self._on_record(room, record)
         if answer.flags & MORE:
             since = Since(self.epoch, room.offset)
             self._questions.ask(Resuming(room, since, is_page=True))
-        elif self._rooms.get(room.name) is room:
+        elif room in self._rooms:
             room.stage = LIVE
+            self._rooms.settle(room)
 
     def _drop(self, room: Subscription) -> None:
         """What the room's members have missed cannot be had: they have to come back."""
-        del self._rooms[room.name]
+        self._rooms.forget(room)
         self._part(room, Parted(Behind(_INTERRUPTED), TOO_SLOW.code, is_known=False))
 
     def _part(self, room: Subscription, parted: Parted) -> None:
@@ -429,7 +422,7 @@ class Registry:
             if isinstance(question, Joining) and question.member.subscription is room:
                 # Its answer comes later: it begins the room anew.
                 room.members -= 1
-                question.member.place = begun = self._subscribe(room.name)
+                question.member.place = begun = self._rooms.subscribe(room.name)
                 begun.members += 1
             elif isinstance(question, Reading) and question.member.subscription is room:
                 question.fail(parted.error)

@@ -16,6 +16,7 @@ from mpchat.rooms.options import RoomsOptions
 from mpchat.rooms.position import Position
 from mpchat.rooms.publishing import Publish, Publishing
 from mpchat.rooms.registry import Registry
+from mpchat.rooms.subscription import Subscription
 from mpchat.websocket.broadcast import Hall
 from mpchat.websocket.shared import Shared
 
@@ -62,6 +63,10 @@ class Side:
     def forget(self, member: Member) -> None:
         """A member has to leave with all others: the broker knows."""
         self.registry.forget(member)
+
+    def wake(self, member: Member) -> Subscription:
+        """Return the room of a member that rests."""
+        return self.registry.wake(member)
 
     def publish(
         self,

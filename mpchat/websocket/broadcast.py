@@ -121,6 +121,11 @@ class Audience:
         self.last: Recipient | None = None
         self._delivery: Delivery | None = None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is on its way."""
+        return self._delivery is None
+
     def add(self, recipient: Recipient) -> None:
         """Add a recipient, behind all that was sent so far."""
         if self._delivery is not None:

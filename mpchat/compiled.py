@@ -17,6 +17,13 @@ from types import ModuleType
 from typing import NamedTuple
 
 MODULES = (
+    "mpchat.ipc.framing",
+    "mpchat.ipc.numbers",
+    "mpchat.rooms.link",
+    "mpchat.rooms.message",
+    "mpchat.rooms.publishing",
+    "mpchat.rooms.stream",
+    "mpchat.rooms.subscription",
     "mpchat.scoreboard.traffic",
     "mpchat.websocket.batch",
     "mpchat.websocket.broadcast",

@@ -34,7 +34,9 @@ from mpchat.ipc.rooms import (
 _WELCOME = struct.Struct("<IBBI16sQQ")
 _ANSWER = struct.Struct("<IBBBIQQQ")
 _ACK = struct.Struct("<IBBQQQ")
-_ACK_BYTES: Final = _ACK.size
+ACK_BYTES: Final = _ACK.size
+ACK_COUNTER, ACK_OFFSET, ACK_TIME = 6, 14, 22
+"""Where these numbers are"""
 _REFUSED = struct.Struct("<IBBQ")
 _MARK = struct.Struct("<IBQ")
 _PRESENCE = struct.Struct("<IBBBHHQQ")
@@ -176,7 +178,7 @@ class MembersPage(NamedTuple):
 
 def pack_ack(flags: int, counter: int, offset: int, at: int) -> bytes:
     """Pack ACK; ``flags`` are REPEATED or nothing."""
-    return _ACK.pack(_ACK_BYTES, ACK, flags, counter, offset, at)
+    return _ACK.pack(ACK_BYTES, ACK, flags, counter, offset, at)
 
 
 def parse_ack(frame: bytes) -> tuple[int, int, int, int]:

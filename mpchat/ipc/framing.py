@@ -11,13 +11,14 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from mpchat.ipc.numbers import u32_at
+
 HEAD_BYTES: Final = 5
 """Bytes of the smallest frame: its size and its kind."""
 MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
 """Bytes of the largest frame: a page of history with a record as large as a segment fits."""
 
-_SIZE = struct.Struct("<I")
-_SIZE_BYTES: Final = _SIZE.size
+_SIZE_BYTES: Final = 4
 
 
 class MalformedFrame(Exception):
@@ -57,7 +58,7 @@ class Frames:
         frames = []
         at, wanted, limit = 0, _SIZE_BYTES, self._limit
         while end - at >= _SIZE_BYTES:
-            (size,) = _SIZE.unpack_from(data, at)
+            size = u32_at(data, at)
             if not HEAD_BYTES <= size <= limit:
                 raise MalformedFrame(f"a frame of {size} bytes; expected {HEAD_BYTES} to {limit}")
             following = at + size

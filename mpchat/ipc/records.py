@@ -32,6 +32,8 @@ import struct
 from typing import NamedTuple
 from zlib import crc32
 
+from mpchat.ipc.numbers import u64_at
+
 HEADER = struct.Struct("<IBBBBQQQQQQ")
 """size, kind, flags, room, user, offset, prev, at, stamp, incarnation, counter"""
 CRC = struct.Struct("<I")
@@ -51,8 +53,8 @@ OVERHEAD = HEADER.size + CRC.size
 UNKNOWN = 1 << 63
 """Bit of ``prev``"""
 
-_OFFSET = slice(8, 16)
-_AT = slice(24, 32)
+OFFSET, AT = 8, 24
+"""Where these numbers are"""
 _NAME = HEADER.size
 
 
@@ -113,12 +115,12 @@ def room_of(record: bytes) -> bytes:
 
 def offset_of(record: bytes) -> int:
     """Return the record's offset."""
-    return int.from_bytes(record[_OFFSET], "little")
+    return u64_at(record, OFFSET)
 
 
 def at_of(record: bytes) -> int:
     """Return the record's time, in milliseconds of the wall clock."""
-    return int.from_bytes(record[_AT], "little")
+    return u64_at(record, AT)
 
 
 def payload_of(record: bytes) -> bytes:

@@ -52,6 +52,10 @@ class Message:
         self.offset = offset
         self.at = at
 
+    def __reduce__(self) -> tuple[type[Message], tuple[Any, ...]]:
+        """Let it be copied and pickled, compiled as well."""
+        return Message, (self.kind, self.payload, self.user, self.epoch, self.offset, self.at)
+
     @property
     def data(self) -> Any:
         """The message as it was published: str for text, bytes for binary, else a value of JSON."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from mpchat.ipc.asking import pack_close, pack_publish
 from mpchat.ipc.rooms import MAX_OPEN, Reason
@@ -23,34 +22,55 @@ _LOOKS = 20
 """Looks for late answers within the time limit."""
 
 
-class Publish(NamedTuple):
+class Publish:
     """A message on its way to the broker."""
 
-    room: bytes
-    payload: bytes
-    flags: int
-    user: bytes
-    key: bytes
+    __slots__ = ("_flags", "_key", "_payload", "_room", "_user")
+
+    def __init__(self, room: bytes, payload: bytes, flags: int, user: bytes, key: bytes) -> None:
+        self._room = room
+        self._payload = payload
+        self._flags = flags
+        self._user = user
+        self._key = key
 
     def pack(self, counter: int) -> bytes:
+        """Return the frame."""
         return pack_publish(
-            counter, self.room, self.payload, flags=self.flags, user=self.user, key=self.key
+            counter, self._room, self._payload, flags=self._flags, user=self._user, key=self._key
         )
 
 
-class Close(NamedTuple):
+class Close:
     """The end of a room, on its way to the broker."""
 
-    room: bytes
+    __slots__ = ("_room",)
+
+    def __init__(self, room: bytes) -> None:
+        self._room = room
 
     def pack(self, counter: int) -> bytes:
-        return pack_close(counter, self.room)
+        """Return the frame."""
+        return pack_close(counter, self._room)
 
 
-class _Open(NamedTuple):
-    what: Publish | Close
-    answer: asyncio.Future[Position]
-    since: float
+class Open:
+    """What has no answer yet.
+
+    Attributes:
+        what: It.
+        answer: What it gets.
+        since: Seconds of the loop's clock.
+    """
+
+    __slots__ = ("answer", "since", "what")
+
+    def __init__(
+        self, what: Publish | Close, answer: asyncio.Future[Position], since: float
+    ) -> None:
+        self.what = what
+        self.answer = answer
+        self.since = since
 
 
 class Publishing:
@@ -73,8 +93,8 @@ class Publishing:
         self._limit = limit
         self._count_limit = count_limit
         self._counter = 0
-        self._open: dict[int, _Open] = {}
-        self._waiting: deque[_Open] = deque()
+        self._open: dict[int, Open] = {}
+        self._waiting: deque[Open] = deque()
         self._is_looking = False
 
     def begin(self, what: Publish | Close) -> asyncio.Future[Position]:
@@ -83,8 +103,8 @@ class Publishing:
         It raises Unavailable, RoomClosed, TooManyRooms, TooLarge, NoSuchRoom.
         """
         loop = self._loop
-        one = _Open(what, loop.create_future(), loop.time())
-        if self._waiting or self._is_full:
+        one = Open(what, loop.create_future(), loop.time())
+        if self._waiting or self._is_full():
             self._waiting.append(one)
         else:
             self._send(one)
@@ -123,20 +143,19 @@ class Publishing:
         self._open.clear()
         self._waiting.clear()
 
-    @property
     def _is_full(self) -> bool:
         if len(self._open) < MAX_OPEN and self._counter < MAX_OPEN:
             return False
         oldest = next(iter(self._open), self._counter + 1)
         return self._counter + 1 - oldest >= MAX_OPEN
 
-    def _send(self, one: _Open) -> None:
+    def _send(self, one: Open) -> None:
         self._counter = counter = self._counter + 1
         self._open[counter] = one
         self._link.send(one.what.pack(counter))
 
     def _go_on(self) -> None:
-        while self._waiting and not self._is_full:
+        while self._waiting and not self._is_full():
             one = self._waiting.popleft()
             if not one.answer.done():
                 self._send(one)
@@ -158,7 +177,7 @@ class Publishing:
             self._loop.call_later(self._limit / _LOOKS, self._look)
 
 
-def _give_up(one: _Open) -> None:
+def _give_up(one: Open) -> None:
     if not one.answer.done():
         one.answer.set_exception(Unavailable("the broker did not answer in time"))
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from mpchat.ipc.answering import Answer, MembersPage, Presence, Welcome, parse_ack, parse_mark
+from mpchat.ipc.answering import Answer, MembersPage, Presence, Welcome, parse_mark
 from mpchat.ipc.answering import parse_refused as parse_refusal
 from mpchat.ipc.asking import Join, Leave
 from mpchat.ipc.framing import MalformedFrame, split_frames
-from mpchat.ipc.records import CLOSED, FIRST_OTHER_KIND, at_of, offset_of, room_of
+from mpchat.ipc.records import CLOSED, at_of, offset_of
 from mpchat.ipc.rooms import (
-    ACK,
     HISTORY_PAGE,
     JOINED,
     LOST,
@@ -55,6 +54,7 @@ from mpchat.rooms.questions import (
     Reading,
     Resuming,
 )
+from mpchat.rooms.stream import Stream
 from mpchat.rooms.subscription import (
     FRESH,
     LIVE,
@@ -84,6 +84,7 @@ class Registry:
         epoch: That of the broker's history; empty before the first broker.
         largest: Bytes of room, user, key and payload of the largest message.
         is_welcome: The broker of the moment has answered.
+        receive: Acts on frames; see Stream.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Registry:
         """Members with info, with their users"""
         self._number = 0
         self._questions = Questions(link.send)
+        self._stream = Stream(self._rooms.find, publishing, self._on_closed, self._on_frame)
+        self.receive = self._stream.receive
 
     # What members do
 
@@ -184,20 +187,6 @@ class Registry:
 
     # What the broker says
 
-    def receive(self, frames: list[bytes]) -> None:
-        """Act on frames in their order."""
-        for frame in frames:
-            kind = frame[4]
-            if kind < FIRST_OTHER_KIND:
-                room = self._rooms.find(room_of(frame))
-                if room is not None and room.stage is LIVE:
-                    self._on_record(room, frame)
-            elif kind == ACK:
-                _flags, counter, offset, at = parse_ack(frame)
-                self._publishing.stored(counter, offset, at)
-            else:
-                self._on_frame(kind, frame)
-
     def connected(self) -> None:
         """Go on on a fresh pair: rooms first, then questions, then publishes."""
         epoch = self.epoch
@@ -235,18 +224,6 @@ class Registry:
         room.stage = RESUMING
         self._questions.ask(Resuming(room, Since(epoch, room.offset)))
 
-    def _on_record(self, room: Subscription, record: bytes) -> None:
-        offset = offset_of(record)
-        if offset <= room.offset:
-            return
-        if record[4] == CLOSED:
-            self._on_closed(room)
-        else:
-            room.send(Sent(message_of(record, self.epoch)))
-        # Behind what may fail: it was not seen otherwise.
-        room.offset = offset
-        room.at = at_of(record)
-
     def _on_frame(self, kind: int, frame: bytes) -> None:
         match kind:
             case _ if kind in {JOINED, HISTORY_PAGE}:
@@ -272,7 +249,7 @@ class Registry:
                 self._on_lost()
             case _ if kind == WELCOME:
                 welcome = Welcome.parse(frame)
-                self.epoch = self._publishing.epoch = welcome.epoch
+                self.epoch = self._publishing.epoch = self._stream.epoch = welcome.epoch
                 self.largest = welcome.largest
                 self.is_welcome = True
             case _:
@@ -404,7 +381,7 @@ class Registry:
             return
         for record in split_frames(answer.records):
             if room in self._rooms:
-                self._on_record(room, record)
+                self._stream.take(room, record)
         if answer.flags & MORE:
             since = Since(self.epoch, room.offset)
             self._questions.ask(Resuming(room, since, is_page=True))

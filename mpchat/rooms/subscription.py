@@ -11,7 +11,8 @@ import json
 import logging
 from enum import IntEnum
 
-from mpchat.ipc.records import HEADER, KEY_SIZE, KEYED
+from mpchat.ipc.numbers import u64_at
+from mpchat.ipc.records import AT, CRC, HEADER, KEY_SIZE, KEYED, OFFSET
 from mpchat.ipc.rooms import Change
 from mpchat.rooms.errors import RoomError
 from mpchat.rooms.forms import Form, Frame
@@ -19,6 +20,9 @@ from mpchat.rooms.message import BINARY, JSON, Message
 from mpchat.websocket.broadcast import Audience, Hall, Parting
 
 _PAYLOAD_KINDS = BINARY | JSON
+# What every message needs, as compiled code takes it.
+_AT, _OFFSET, _HEADER_BYTES, _CRC_BYTES = AT, OFFSET, HEADER.size, CRC.size
+_KEYED, _KEY_BYTES = KEYED, KEY_SIZE
 _HINT_BYTES = 64
 
 log = logging.getLogger("mpchat.rooms")
@@ -133,12 +137,12 @@ class Hint:
 
 def message_of(record: bytes, epoch: str) -> Message:
     """Return what a stored record says."""
-    size, _kind, flags, room, by, offset, _prev, at, _stamp, _by, _number = HEADER.unpack_from(
-        record
-    )
-    start = HEADER.size + room
+    flags, by = record[5], record[7]
+    start = _HEADER_BYTES + record[6]
     end = start + by
     user = record[start:end].decode() if by else None
-    if flags & KEYED:
-        end += KEY_SIZE
-    return Message(flags & _PAYLOAD_KINDS, record[end : size - 4], user, epoch, offset, at)
+    if flags & _KEYED:
+        end += _KEY_BYTES
+    offset, at = u64_at(record, _OFFSET), u64_at(record, _AT)
+    payload = record[end : len(record) - _CRC_BYTES]
+    return Message(flags & _PAYLOAD_KINDS, payload, user, epoch, offset, at)

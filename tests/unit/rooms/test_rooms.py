@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -404,3 +406,10 @@ async def test_a_cancelled_take_loses_nothing() -> None:
                 await anext(room)
         await service.rooms.publish("a", "x")
         assert (await anext(room)).data == "x"
+
+
+def test_a_message_can_be_copied_and_pickled() -> None:
+    message = Message(0, b"x", "ann", "epoch", 17, 1764374400123)
+    for made in (copy.copy(message), pickle.loads(pickle.dumps(message))):
+        assert (made.kind, made.data, made.user) == (0, "x", "ann")
+        assert made.position == message.position

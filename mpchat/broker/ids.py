@@ -107,7 +107,7 @@ class Ids:
             self._older.append(_Generation(now, end, {}))
         self.turn_at = now + self._step
         over = 0
-        while self._older and self._older[0].ended <= now - self._window:
+        while self._older and self._older[0].ended < now - self._window:
             over = self._older.popleft().offset
         while self._older and len(self) > self._most - self.share:
             self.dropped += len(self._older.popleft().keys)

@@ -109,7 +109,7 @@ MISTAKES: dict[str, tuple[Seen, tuple[Mutation, ...]]] = {
     ),
     "generations never end": (
         checks.ids_are_kept_for_the_window_by_the_clock_that_nobody_sets,
-        (of("ids", "Ids.turn", "self._older[0].ended <= now - self._window", "False"),),
+        (of("ids", "Ids.turn", "self._older[0].ended < now - self._window", "False"),),
     ),
     "generations end early": (
         checks.ids_are_kept_for_the_window_by_the_clock_that_nobody_sets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpchat.broker.history import History
@@ -138,5 +138,6 @@ class Model:
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
+@example([("publish", "a", 100, True), ("pause", WINDOW, 0), ("publish", "a", 100, False)])
 def test_the_history_is_that_of_the_model(steps: list[tuple[object, ...]]) -> None:
     Model().run(steps)

@@ -1,9 +1,9 @@
 """One service for the tests of a module that leave it as they found it.
 
 Rules. A test that is marked ``shared_service`` gets the running service of its module if that has the
-same command, config and code. All processes are there then, clients are not, its dynamic config is that
-of the file, and its log is empty. Such a test may kill what is started again, and may end the service. It
-compares counts and generations with those at its beginning, since others have added to them.
+same command, config and code, and no client any more. All processes are there then, its dynamic config is
+that of the file, and its log is empty. Such a test may kill what is started again, and may end the
+service. It compares counts and generations with those at its beginning, since others have added to them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from mpchat.testsuite.service import Service, wait_until
 from tests.kit.control import Control
 
 _TIMED = "tskv\ttimestamp="
+_FAREWELL = 5.0
+"""Seconds within which the connections of a test end; a service that keeps one is not shared further."""
 
 
 class SharedService(Service):
@@ -35,14 +37,24 @@ class SharedService(Service):
         return "".join(line for line in lines if not self._is_older(line))
 
     def begin_test(self) -> None:
-        """Wait for all processes, read the dynamic config of the file, forget clients and the log."""
+        """Wait for all processes, read the dynamic config of the file, forget the log."""
         wait_until(self._is_whole, f"{self.children_at_start} children, as at the start")
         # One that a test has had replaced is there before it is ready.
         ready = f"{len(self.pids('worker'))} workers ready"
         wait_until(lambda: self.reload().startswith(ready), ready)
-        wait_until(self._has_no_clients, "end of the last test's connections")
         self.begun = timestamp(time.time())
         self.begin = len(super().stderr())
+
+    def loses_clients(self) -> bool:
+        """Wait for the end of the last test's connections; return whether they end.
+
+        They do not while a handler goes on without its client.
+        """
+        try:
+            wait_until(self._has_no_clients, "end of the last test's connections", _FAREWELL)
+        except TimeoutError:
+            return False
+        return True
 
     def _is_older(self, line: str) -> bool:
         return line.startswith(_TIMED) and line.removeprefix(_TIMED) < self.begun
@@ -79,7 +91,12 @@ class Shared:
         code = {path.name: path.read_text() for path in self.folder.glob("*.py")}
         asked = (command, config.read_text(), code, failures)
         service = self._service
-        if service is not None and self._asked == asked and service.process.poll() is None:
+        if (
+            service is not None
+            and self._asked == asked
+            and service.process.poll() is None
+            and service.loses_clients()
+        ):
             service.begin_test()
             return service
         self.close()

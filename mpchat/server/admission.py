@@ -99,14 +99,11 @@ class Admission:
 
     def admit(self, handler: HandlerBase, client: Client) -> str | None:
         """Count a handshake and return None, or return why it is refused; ``release`` uncounts it."""
-        second = int(self._clock())
         limited = self._limited[handler.name]
         self._count(limited.number, client, 1)
-        self._row.count_handshake(limited.number, second, 1)
-        name = self._handshake_limit(limited, client, second)
+        name = self._admit(limited, lambda second: self._handshake_limit(limited, client, second))
         if name is None:
             return None
-        self._row.count_handshake(limited.number, second, -1)
         self._count(limited.number, client, -1)
         self._row.count_limit(name)
         return _REFUSALS[name]
@@ -116,13 +113,10 @@ class Admission:
         limited = self._limited[handler.name]
         if limited.max_in_flight is None and limited.max_per_second is None:
             return None
-        second = int(self._clock())
         self._row.count_request(limited.number, 1)
-        self._row.count_handshake(limited.number, second, 1)
-        name = self._handler_limit(limited, second)
+        name = self._admit(limited, lambda second: self._handler_limit(limited, second))
         if name is None:
             return None
-        self._row.count_handshake(limited.number, second, -1)
         self._row.count_request(limited.number, -1)
         self._row.count_limit(name)
         return _REQUEST_REFUSALS[name]
@@ -156,6 +150,21 @@ class Admission:
         """Uncount a user's connection that has ended, or a handshake that failed."""
         for hashed, _most, _name in self._counted(handler, user):
             self._board.count_user(hashed, -1)
+
+    def _admit(self, limited: _Limited, limit: Callable[[int], str | None]) -> str | None:
+        """Count one in this second and return None, or return the limit that it exceeds with it."""
+        second = int(self._clock())
+        while True:
+            self._row.count_handshake(limited.number, second, 1)
+            name = limit(second)
+            if name is not None:
+                self._row.count_handshake(limited.number, second, -1)
+                return name
+            counted_in, second = second, int(self._clock())
+            if second == counted_in:
+                return None
+            # Others may have begun to count the next second before their counts of this one were read.
+            self._row.count_handshake(limited.number, counted_in, -1)
 
     def _counted(self, handler: HandlerBase, user: str) -> list[tuple[int, int, str]]:
         """Return how a user is counted: hash, most and limit of the listener, and of the handler."""

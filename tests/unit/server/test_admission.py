@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,28 @@ def admission(handler: Any, listener: ListenerOptions | None = None, **limits: i
     service = ServiceBoard(board, board.row(0, 0), board.addresses(0, 0), board.users(0, 0))
     snapshot = Snapshot(1, {"MPCHAT_LIMITS": limits}, BUILT_IN_KEYS)
     return Admission(service, [handler], listener or ListenerOptions(port=1), lambda: snapshot)
+
+
+def test_a_second_that_has_turned_meanwhile_is_not_the_one_that_counts() -> None:
+    """Whoever stood still between its look at the clock and its look at the others counts anew."""
+    handler: Any = SimpleNamespace(
+        name="h", options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=1)
+    )
+    board = Scoreboard.create()
+    board.set_service("slots", 2)
+    snapshot = Snapshot(1, {"MPCHAT_LIMITS": {}}, BUILT_IN_KEYS)
+
+    def worker(slot: int, clock: Iterator[float]) -> Admission:
+        tables = board.addresses(slot, 0), board.users(slot, 0)
+        service = ServiceBoard(board, board.row(slot, 0), *tables)
+        listener = ListenerOptions(port=1)
+        return Admission(service, [handler], listener, lambda: snapshot, lambda: next(clock))
+
+    quick = worker(1, iter([44.0, 44.0, 45.0, 45.0]))
+    assert [quick.admit(handler, at("192.0.2.1")) for _ in range(2)] == [None, None]
+    refused = worker(0, iter([44.9, 45.1, 45.1])).admit(handler, at("192.0.2.2"))
+    assert refused == "too many handshakes per second"
+    assert worker(0, iter([46.0, 46.0])).admit(handler, at("192.0.2.2")) is None
 
 
 def at(host: str, **listener: Any) -> Client:

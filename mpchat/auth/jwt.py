@@ -273,8 +273,15 @@ def _key_from(data: dict[str, Any]) -> Key | None:
     try:
         read = jwt.PyJWK(data, _ALGORITHMS.get(data.get("kty", "")))
         algorithm = _algorithm_of(read.key)
-    except (jwt.PyJWTError, ValueError, TypeError, LookupError, AttributeError):
-        # Their texts have the key in them.
+    except (
+        jwt.PyJWTError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        NotImplementedError,
+    ):
+        # Their texts have the key in them. The last is what PyJWT makes of the algorithm "none".
         return None
     if algorithm is None or data.get("alg", algorithm) != algorithm:
         return None

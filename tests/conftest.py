@@ -13,7 +13,13 @@ from mpchat import FORM
 pytest_plugins = ["mpchat.testsuite", "pytester"]
 
 # How long an example takes says something about the machine.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # CI tries the same examples each time: what a new one finds is for those who run the tests, and fuzz.
+    derandomize="CI" in os.environ,
+)
 settings.load_profile("untimed")
 
 # Each service and each worker of pytest would compile all modules anew: a third of a start.

@@ -10,6 +10,7 @@ forms.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -159,7 +160,7 @@ def _script(python: str, environment: Path, package: Path, checkout: Path) -> st
     )
     return f"""
 {shlex.quote(python)} -m venv {environment}
-export MPCHAT_COMPILE=1 CFLAGS=-O0
+export MPCHAT_COMPILE=1 CFLAGS=-O0 {"CI=true" if "CI" in os.environ else ""}
 {environment}/bin/python -m pip wheel --quiet --no-deps --wheel-dir {wheels} {package}
 {environment}/bin/python -m pip install --quiet "$(ls {wheels}/mpchat-*.whl)[test]"
 cd {checkout}

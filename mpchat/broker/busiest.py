@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from mpchat.broker.members import Room, Solo, total_of
+from mpchat.ipc.reports import BY_MEMBERS, BY_MESSAGES
 
 
 def busiest(
@@ -22,13 +23,13 @@ def busiest(
     Args:
         rooms: Those with members.
         rates: Messages a second, of rooms that have any.
-        by: ``members``; anything else means ``messages_per_second``.
+        by: BY_MEMBERS; anything else means BY_MESSAGES.
         limit: The most rows.
     """
     limit = max(0, limit)
     found = {name: _row(name, rooms, rates) for name in rates}
     found |= {name: _row(name, rooms, rates) for name in islice(_others(rooms, found, by), limit)}
-    first, second = "messages_per_second", "members"
+    first, second = BY_MESSAGES, BY_MEMBERS
     if by == second:
         first, second = second, first
     return heapq.nlargest(
@@ -40,7 +41,7 @@ def _others(
     rooms: Mapping[bytes, Solo | Room], found: Mapping[bytes, object], by: str
 ) -> Iterator[bytes]:
     """Return rooms without messages, as far as they may be among the largest."""
-    if by == "members":
+    if by == BY_MEMBERS:
         shared = (name for name, room in rooms.items() if isinstance(room, Room))
         yield from sorted(shared, key=lambda name: -total_of(rooms[name]))
     yield from (name for name in rooms if name not in found)
@@ -52,6 +53,6 @@ def _row(
     room = rooms.get(name)
     return {
         "room": name.decode(errors="replace"),
-        "members": 0 if room is None else total_of(room),
-        "messages_per_second": round(rates.get(name, 0.0), 1),
+        BY_MEMBERS: 0 if room is None else total_of(room),
+        BY_MESSAGES: round(rates.get(name, 0.0), 1),
     }

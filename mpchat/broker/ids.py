@@ -12,11 +12,13 @@ from array import array
 from collections import deque
 from typing import NamedTuple
 
+from mpchat.ipc.rooms import MAX_OPEN
+
 WINDOW = 120_000
 """Milliseconds for which ids are kept"""
 MOST_KEYS = 100_000
-OPEN = 1024
-"""Publishes of one worker that wait for their answer, at most; a power of two"""
+OPEN = MAX_OPEN
+"""Publishes of one worker whose counters are kept: as many as may wait for their answer"""
 GENERATIONS = 4
 """Parts of the window, and of the keys that are allowed"""
 

@@ -14,8 +14,9 @@ from zlib import crc32
 
 from mpchat.broker.segments import FOOTER, HEADER_SIZE, Segments
 from mpchat.ipc.records import CLOSED, CRC, HEADER, OVERHEAD, UNKNOWN
+from mpchat.ipc.rooms import PAGE_BYTES
 
-PAGE = 256 << 10
+PAGE = PAGE_BYTES
 """Bytes of records in one answer, and bytes that one step of following looks at, at most"""
 
 _HEAD = struct.Struct("<IBxBxQ")

@@ -93,7 +93,7 @@ MAX_INFO_BYTES: Final = 4096
 MAX_USER_BYTES: Final = 255
 EPOCH_BYTES: Final = 16
 PAGE_BYTES: Final = 256 * 1024
-"""Bytes of records or members in one answer; one more fits beyond."""
+"""Bytes of records or members in one answer; a larger record, or one more member, still fits."""
 MAX_OPEN: Final = 1024
 """Publishes of one worker that have no answer yet, at most."""
 

@@ -102,11 +102,9 @@ class Ids:
 
     def turn(self, now: int, end: int) -> None:
         """Begin a generation, and drop those that are over. The log ends at ``end``."""
-        if self.young:
+        if self.young or self._own:
             self._older.append(_Generation(now, end, self.young))
             self.young = {}
-        elif self._own:
-            self._older.append(_Generation(now, end, {}))
         self.turn_at = now + self._step
         over = 0
         while self._older and self._older[0].ended < now - self._window:

@@ -187,13 +187,10 @@ class Pair(asyncio.Protocol):
         self.out.append(frame)
         self._queued += len(frame)
 
-    def hint(self, frame: bytes) -> bool:
-        """Send a hint if there is room for it; return whether there is."""
-        if self.is_full:
-            return False
-        self.out.append(frame)
-        self._queued += len(frame)
-        return True
+    def hint(self, frame: bytes) -> None:
+        """Send a hint if there is room for it."""
+        if not self.is_full:
+            self.answer(frame)
 
     def write(self, frames: list[bytes]) -> None:
         """Write records that it had missed, ahead of what this turn brings."""

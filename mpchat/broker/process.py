@@ -17,7 +17,6 @@ from typing import Any
 import uvloop
 
 from mpchat.broker.broker import Broker
-from mpchat.broker.clock import monotonic_ms
 from mpchat.broker.history import History
 from mpchat.broker.options import BrokerOptions
 from mpchat.broker.pairs import Pair, connect
@@ -93,7 +92,7 @@ def options_of(options: RoomsOptions) -> BrokerOptions:
 def history_of(descriptor: int | None, options: RoomsOptions) -> Store:
     """Return the history in a file, recovered, or one that keeps nothing."""
     if descriptor is None:
-        return Unstored(clock=monotonic_ms)
+        return Unstored()
     return History(descriptor, most_keys=options.max_client_ids)
 
 

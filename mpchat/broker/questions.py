@@ -131,13 +131,11 @@ class Questions:
 
     def _since(self, number: int, name: bytes, since: Since | None) -> Answer:
         """Return what a member gets that continues from a position, or joins now."""
-        log = self._log
-        last = log.last(name)
-        at = 0 if last is None or last.closed else last.at
+        log, at = self._log, self._newest_at(name)
         if since is None:
             return Answer(kinds.JOINED, number, RECOVERED, offset=log.mark, at=at, mark=log.mark)
         status = Status.OK
-        if since.epoch == log.epoch and since.offset <= log.mark:
+        if self._is_ours(since):
             found = log.since(name, since.offset, self._options.history)
             if found.recovered:
                 return Answer(
@@ -153,6 +151,15 @@ class Questions:
                 status = Status.CLOSED
         return Answer(kinds.JOINED, number, status=status, offset=log.mark, at=at, mark=log.mark)
 
+    def _newest_at(self, name: bytes) -> int:
+        """Return the wall milliseconds of the room's newest message; 0: it has none."""
+        last = self._log.last(name)
+        return 0 if last is None or last.closed else last.at
+
+    def _is_ours(self, since: Since) -> bool:
+        """Return whether this log has given the position."""
+        return since.epoch == self._log.epoch and since.offset <= self._log.mark
+
     def _with_presence(self, answer: Answer, name: bytes) -> Answer:
         if self._options.presence and has_presence(self._members, name):
             return answer._replace(flags=answer.flags | LISTS)
@@ -161,15 +168,14 @@ class Questions:
     def _read(self, pair: Pair, question: asking.History) -> None:
         self._commit()
         log, limits, since = self._log, self._options.history, question.since
-        last = log.last(question.room)
-        at = 0 if last is None or last.closed else last.at
+        at = self._newest_at(question.room)
         if since is None:
             limits = limits._replace(messages=min(limits.messages, question.limit))
             found = log.since(question.room, 0, limits)
             # Who continues from here has missed nothing, unless there are messages: then from the last.
             recovered, start = True, log.mark
         else:
-            is_ours = since.epoch == log.epoch and since.offset <= log.mark
+            is_ours = self._is_ours(since)
             start = since.offset if is_ours else 0
             found = log.since(question.room, start, limits)
             recovered = is_ours and found.recovered

@@ -45,7 +45,7 @@ class History:
         largest: Bytes of the largest record, as ``records.size_of`` counts them.
         damage: What was wrong with the file, so that a new epoch began, for the log; empty: nothing.
         segment_size: Bytes of a segment.
-        ids: Whose ``dropped`` is for a counter.
+        ids: Of the publishes that may be repeated.
     """
 
     stored = True

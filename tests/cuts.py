@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 from mpchat.broker.history import History
 from mpchat.broker.reading import Limits
-from mpchat.broker.segments import HEADER_SIZE
+from mpchat.broker.segments import FOOTER, HEADER_SIZE
 from mpchat.ipc import records
 from mpchat.ipc.records import BINARY, CLOSED, KEYED, MESSAGE
 from mpchat.linux import system
@@ -34,7 +34,6 @@ ALL = Limits(1 << 30, 1 << 30, 1 << 60)
 NOW = 5_000_000
 WINDOW = 1_000
 """Of the same milliseconds as the clock, which stands still while a broker lives"""
-_FOOTER = 3
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Tally:
 def contained(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the records in one write, each with where it ends."""
     place = HEADER_SIZE if content.startswith(b"mpc1") else 0
-    while place < len(content) and content[place + 4] != _FOOTER:
+    while place < len(content) and content[place + 4] != FOOTER:
         size = int.from_bytes(content[place : place + 4], "little")
         yield place + size, content[place : place + size]
         place += size

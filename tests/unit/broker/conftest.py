@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ def rigs() -> Iterator[Callable[..., Rig]]:
     """Make brokers, with options of the rig."""
     made: list[Rig] = []
 
-    def make(*args: object, **options: object) -> Rig:
-        made.append(Rig(*args, **options))  # type: ignore[arg-type]
+    def make(*args: Any, **options: Any) -> Rig:
+        made.append(Rig(*args, **options))
         return made[-1]
 
     yield make

@@ -53,8 +53,8 @@ def main(history: int, point: str, times: int, sockets: list[int]) -> None:
         send(pair)
 
     log = History(history)
-    setattr(system, "pwrite", pwrite)  # noqa: B010
-    setattr(Pair, "send", answer)  # noqa: B010 - for type checkers this is no method
+    setattr(system, "pwrite", pwrite)  # noqa: B010 - type checkers allow no assignment to a function
+    setattr(Pair, "send", answer)  # noqa: B010 - nor to a method
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(lambda _loop, context: os.abort())
     broker = Broker(log, OPTIONS, loop.call_soon)

@@ -1,4 +1,4 @@
-"""The history: all that it must do, and the same against a model, for any sequence of what may happen."""
+"""The history does all that it must do; test_model.py has the sequences that nobody thought of."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ class Cuts:
         kept = [record for record in expected if records.offset_of(record) >= log.floor]
         assert everything(log) == kept, "other records than the whole ones"
         for room in (b"r0", b"r1", b"r2"):
-            own = [record for record in kept if records.room_of(record) == room]
+            own = [record for record in kept if records.parse(record).room == room]
             last = records.offset_of(own[-1]) if own else None
             assert log.rooms.get(room) == last, "the room's last record is another one"
             closed = [place for place, record in enumerate(own) if record[4] == CLOSED]

@@ -36,7 +36,7 @@ _ANSWER = struct.Struct("<IBBBIQQQ")
 _ACK = struct.Struct("<IBBQQQ")
 ACK_BYTES: Final = _ACK.size
 ACK_COUNTER, ACK_OFFSET, ACK_TIME = 6, 14, 22
-"""Where these numbers are"""
+"""Where these numbers are: a worker reads them there, as every message passes"""
 _REFUSED = struct.Struct("<IBBQ")
 _MARK = struct.Struct("<IBQ")
 _PRESENCE = struct.Struct("<IBBBHHQQ")
@@ -179,15 +179,6 @@ class MembersPage(NamedTuple):
 def pack_ack(flags: int, counter: int, offset: int, at: int) -> bytes:
     """Pack ACK; ``flags`` are REPEATED or nothing."""
     return _ACK.pack(ACK_BYTES, ACK, flags, counter, offset, at)
-
-
-def parse_ack(frame: bytes) -> tuple[int, int, int, int]:
-    """Parse ACK: (flags, counter, offset, at). A tuple and no class, since every message passes here."""
-    try:
-        _, _, flags, counter, offset, at = _ACK.unpack(frame)
-    except struct.error:
-        raise MalformedFrame(f"ACK of {len(frame)} bytes") from None
-    return flags, counter, offset, at
 
 
 def pack_refused(reason: Reason, counter: int) -> bytes:

@@ -108,11 +108,6 @@ def parse(record: bytes) -> Record:
     )
 
 
-def room_of(record: bytes) -> bytes:
-    """Return the name of the record's room."""
-    return record[_NAME : _NAME + record[6]]
-
-
 def offset_of(record: bytes) -> int:
     """Return the record's offset."""
     return u64_at(record, OFFSET)
@@ -121,12 +116,6 @@ def offset_of(record: bytes) -> int:
 def at_of(record: bytes) -> int:
     """Return the record's time, in milliseconds of the wall clock."""
     return u64_at(record, AT)
-
-
-def payload_of(record: bytes) -> bytes:
-    """Return the message."""
-    key = KEY_SIZE if record[5] & KEYED else 0
-    return record[_NAME + record[6] + record[7] + key : -CRC.size]
 
 
 def size_of(room: bytes, user: bytes, key: bytes, payload: bytes) -> int:

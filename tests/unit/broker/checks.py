@@ -348,10 +348,10 @@ def who_is_behind_gets_all_in_order(history: type[History]) -> None:
             some, place = life.log.follow(place, wanted, most)
             assert sum(map(len, some)) < most + 200
             found += some
-        assert found == [record for record in told if records.room_of(record) in wanted]
+        assert found == [record for record in told if records.parse(record).room in wanted]
     for record in told:
         assert everything(life.log)[0] == told[0]
-        some, _place = life.log.follow(records.offset_of(record), {records.room_of(record)})
+        some, _place = life.log.follow(records.offset_of(record), {records.parse(record).room})
         assert some[0] == record
     life.fill(5)
     with pytest.raises(ValueError, match="nothing is kept"):
@@ -370,7 +370,7 @@ def who_is_behind_is_served_in_pieces(history: type[History]) -> None:
             some, offset = life.log.follow(offset, {b"a"})
             found += some
             steps += 1
-    assert [len(records.payload_of(record)) for record in found] == [PAGE * 2, 5]
+    assert [len(records.parse(record).payload) for record in found] == [PAGE * 2, 5]
     assert steps > 8
     assert max(given[1] for given in noted if given[1] <= PAGE) == PAGE
 

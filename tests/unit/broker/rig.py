@@ -23,6 +23,7 @@ from mpchat.ipc import answering, asking, records
 from mpchat.ipc import rooms as kinds
 from mpchat.ipc.framing import Frames
 from mpchat.ipc.rooms import Since
+from tests.kit.acks import parse_ack
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -182,7 +183,7 @@ class Worker:
         self.say(asking.pack_publish(counter, room, payload, **other))
         for frame in self.heard():
             if frame[4] == kinds.ACK:
-                _flags, found, offset, _at = answering.parse_ack(frame)
+                _flags, found, offset, _at = parse_ack(frame)
                 if found == counter:
                     return offset
         raise AssertionError("no answer")

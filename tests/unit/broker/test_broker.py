@@ -11,11 +11,12 @@ from mpchat.ipc import answering, asking, records
 from mpchat.ipc import rooms as kinds
 from mpchat.ipc.framing import split_frames
 from mpchat.ipc.rooms import FROM_MEMBER, Reason, Since, Status
+from tests.kit.acks import parse_ack
 from tests.unit.broker.rig import MIB, Rig, Worker
 
 
 def acks(worker: Worker) -> list[tuple[int, int, int, int]]:
-    return [answering.parse_ack(frame) for frame in worker.heard() if frame[4] == kinds.ACK]
+    return [parse_ack(frame) for frame in worker.heard() if frame[4] == kinds.ACK]
 
 
 def test_a_worker_is_told_what_the_broker_has(rig: Rig) -> None:
@@ -41,7 +42,7 @@ def test_a_message_reaches_each_worker_with_members_once(rig: Rig) -> None:
     (record,) = far.records()
     assert (record.room, record.user, record.payload) == (b"a", b"ann", b"hello")
     assert record.flags == records.BINARY | 4
-    assert answering.parse_ack(heard[0])[2] == record.offset
+    assert parse_ack(heard[0])[2] == record.offset
     assert not other.heard()
 
 
@@ -56,7 +57,7 @@ def test_the_answers_of_a_turn_come_before_its_deliveries_and_are_stored(rig: Ri
     heard = worker.heard()
     assert [frame[4] for frame in heard] == [kinds.ACK] * 5 + [records.MESSAGE] * 5
     found = rig.store.since(b"a", 0, rig.options.history)
-    assert [records.payload_of(record) for record in found.records] == [
+    assert [records.parse(record).payload for record in found.records] == [
         b"1",
         b"2",
         b"3",
@@ -136,7 +137,7 @@ def test_what_was_answered_survives_the_broker_and_offsets_go_on(rig: Rig) -> No
     assert again.publish(b"a", b"second") > offset
     answer = again.subscribe(b"a", since=rig.since(offset))
     assert answer.flags & kinds.RECOVERED
-    assert [records.payload_of(record) for record in [answer.records]] == [b"second"]
+    assert [records.parse(record).payload for record in [answer.records]] == [b"second"]
 
 
 def test_a_message_that_fits_into_no_segment_is_refused(rig: Rig) -> None:
@@ -211,7 +212,7 @@ def test_a_closed_room_is_told_and_has_no_members(rig: Rig) -> None:
     assert not answer.flags & kinds.RECOVERED
     assert answer.status is Status.OK, "it is in the room that has begun since"
     page = far.history(b"a")
-    assert [records.payload_of(page.records)] == [b"new room"]
+    assert [records.parse(page.records).payload] == [b"new room"]
 
 
 def test_a_close_that_is_repeated_ends_no_room_that_began_again(rig: Rig) -> None:
@@ -256,7 +257,7 @@ def test_a_forgotten_room_continues_no_old_position(rig: Rig) -> None:
     worker.publish(b"a", b"begun again")
     answer = worker.join(b"a", 3, since=rig.since(marked))
     assert answer.flags & kinds.RECOVERED
-    assert records.payload_of(answer.records) == b"begun again"
+    assert records.parse(answer.records).payload == b"begun again"
 
 
 def test_positions_of_another_epoch_or_of_the_future_recover_nothing(rig: Rig) -> None:

@@ -22,6 +22,7 @@ from mpchat.ipc import answering, asking, records
 from mpchat.ipc import rooms as kinds
 from mpchat.ipc.framing import Frames, split_frames
 from mpchat.ipc.rooms import Since
+from tests.kit.acks import parse_ack
 from tests.unit.broker.killed import KILLED
 from tests.unit.broker.rig import MIB, memory
 
@@ -96,7 +97,7 @@ class Peer:
                     self._see(record)
                 self.position = answer.mark
             case kinds.ACK:
-                flags, counter, offset, _ = answering.parse_ack(frame)
+                flags, counter, offset, _ = parse_ack(frame)
                 self.repeated += flags == kinds.REPEATED
                 del self.open[counter]
                 self.acked[counter] = offset

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mpchat.ipc import answering, asking, records
 from mpchat.ipc import rooms as kinds
 from mpchat.ipc.framing import split_frames
+from tests.kit.acks import parse_ack
 from tests.unit.broker.rig import KIB, Rig, Worker
 
 ROOMS = [b"a", b"b", b"c"]
@@ -65,7 +66,7 @@ class Member:
             if frame[4] < 16:
                 self._see(frame)
             elif frame[4] == kinds.ACK:
-                _, counter, offset, _ = answering.parse_ack(frame)
+                _, counter, offset, _ = parse_ack(frame)
                 if counter in self.open:
                     self.acked[counter] = offset, self.open.pop(counter)
                 else:
@@ -77,7 +78,7 @@ class Member:
                     self.position[room] = mark
 
     def _see(self, record: bytes) -> None:
-        room, offset = records.room_of(record), records.offset_of(record)
+        room, offset = records.parse(record).room, records.offset_of(record)
         assert room in self.rooms
         assert offset > self.position[room], "twice, or out of order"
         self.position[room] = offset

@@ -14,6 +14,7 @@ from mpchat.ipc import answering, asking
 from mpchat.ipc import rooms as kinds
 from mpchat.ipc.framing import HEAD_BYTES, Frames, MalformedFrame
 from mpchat.ipc.rooms import Change, Listed, Reason, Since, Status
+from tests.kit.acks import parse_ack
 
 U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 ROOM = st.binary(min_size=1, max_size=128)
@@ -59,7 +60,6 @@ PARSERS: list[Callable[[bytes], Any]] = [
     answering.Answer.parse,
     answering.Presence.parse,
     answering.MembersPage.parse,
-    answering.parse_ack,
     answering.parse_refused,
     answering.parse_mark,
 ]
@@ -95,7 +95,7 @@ def test_small_frames_are_parsed(counter: int, room: bytes, offset: int, at: int
         b"",
         b"",
     )
-    assert answering.parse_ack(answering.pack_ack(8, counter, offset, at)) == (
+    assert parse_ack(answering.pack_ack(8, counter, offset, at)) == (
         8,
         counter,
         offset,

@@ -268,6 +268,11 @@ async def test_nonsense_ends_the_pair_and_is_reported(worker: Worker) -> None:
         await other.expect(HELLO)
         other.say(b"\x05\x00\x00\x00\xee")
         await until(lambda: len(broken) == 2)
+        third = Broker(side, 7)
+        await third.expect(HELLO)
+        acknowledged = pack_ack(0, 1, 11, 5)
+        third.say(bytes([len(acknowledged) + 1]) + acknowledged[1:] + b"\x00")
+        await until(lambda: len(broken) == 3)
 
 
 @on_uvloop

@@ -2,8 +2,9 @@
 
 Rules. There is no supervisor, template or monitor. A thread stands in for them at the other end of the
 worker's channel: it announces the service, turns signals into messages, and answers the control socket.
-Orders that one worker can carry out are carried out; all others are refused by name. A debugger holds the
-main thread and nothing else, and nobody minds how long.
+Orders that one worker can carry out are carried out; all others are refused by name. Where there are
+rooms, their broker runs in the thread's loop. A debugger holds the main thread and nothing else, and
+nobody minds how long.
 
 The thread hears of signals by the wake-up descriptor, which C code writes to. A handler in Python would
 run in the main thread only, and not before that turns: what is typed just before a debugger waits for a
@@ -250,7 +251,7 @@ class _StandIn:
             self._broker.close()
 
     def _start_broker(self) -> None:
-        """Order the rooms, if the service has any."""
+        """Connect the worker to a broker, if the service has rooms."""
         rooms = self._service.rooms()
         if rooms is None:
             return

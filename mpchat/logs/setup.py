@@ -1,8 +1,8 @@
 """From options to working loggers, in each process after its fork.
 
 Rules. In a worker only our log thread waits for a disk or a pipe; threads do not survive a fork, so
-loggers are set up after it. Processes of one thread (template, monitor) write directly, and never wait. A
-file that cannot be opened is a config mistake when the service starts, and a failing disk later.
+loggers are set up after it. Processes of one thread (template, monitor, broker) write directly, and never
+wait. A file that cannot be opened is a config mistake when the service starts, and a failing disk later.
 Libraries log each of their steps only if the config names their loggers.
 """
 

@@ -1,6 +1,6 @@
-"""When a template or a monitor is followed by the next one.
+"""When a template, a monitor or a broker is followed by the next one.
 
-Rules. Starting another one is all there is to decide, so these two need no policy: the backoff is that
+Rules. Starting another one is all there is to decide, so these three need no policy: the backoff is that
 of workers, and nobody else is concerned.
 """
 
@@ -13,7 +13,7 @@ from mpchat.supervisor.timing import Timing
 
 
 class Succession:
-    """The time at which the next template, or monitor, is to be started.
+    """The time at which the next one is to be started.
 
     Attributes:
         since: When the current one was started.

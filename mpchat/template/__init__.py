@@ -1,1 +1,1 @@
-"""The template: turns config and code into a validated plan; forks workers and the monitor."""
+"""The template: turns config and code into a validated plan; forks workers, monitor and broker."""

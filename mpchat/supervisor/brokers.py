@@ -62,7 +62,7 @@ class Brokers:
         self._size: int | None = None
         """Bytes of its history"""
         self._awaited = 0
-        """Lowest number of a broker that satisfies ``renew``; 0: none is pending"""
+        """Lowest number of a broker that satisfies the last ``renew``"""
         self._asked_to_end = False
         self._kill_at: float | None = None
 
@@ -90,8 +90,8 @@ class Brokers:
     def became_ready(self, broker: Child) -> None:
         """It has read the history and serves."""
         self._log.info(f"the broker is ready, pid {broker.pid}")
-        if self._awaited and broker.number >= self._awaited:
-            self._awaited, self.renewal = 0, ""
+        if self._is_awaited(broker):
+            self.renewal = ""
 
     def ended(self, broker: Child, how: str, now: float) -> None:
         """Its process is gone: start another one."""
@@ -107,9 +107,9 @@ class Brokers:
             self._log.error(text + self._last_words.to_log(broker.pid, words, now))
             self._succession.ended(now)
         self._asked_to_end = False
-        if self._awaited and broker.number >= self._awaited:
+        if self._is_awaited(broker):
             said = f"\n{words}" if words else ""
-            self._awaited, self.renewal = 0, f"the new broker: {how}{reason}{said}"
+            self.renewal = f"the new broker: {how}{reason}{said}"
 
     # For a restart
 
@@ -127,13 +127,12 @@ class Brokers:
 
     def revert(self, now: float) -> None:
         """Go back to a broker of the edition that is current again, if it has rooms."""
-        size = self._editions.current.plan.history
         broker = self._broker()
         if broker is not None and broker.edition != self._editions.edition:
             self._ask_to_end(now)
-        self._awaited, self.renewal = 0, ""
+        self.renewal = ""
         self._succession.hurry(now)
-        self._histories.keep_only(size)
+        self._histories.keep_only(self._editions.current.plan.history)
 
     def settle(self, now: float) -> None:
         """The last restart's edition stays: keep no history of another, and no broker without rooms."""
@@ -149,6 +148,9 @@ class Brokers:
     def _is_wanted(self) -> bool:
         return self._editions.current.plan.history is not None
 
+    def _is_awaited(self, broker: Child) -> bool:
+        return self.renewal is None and broker.number >= self._awaited
+
     def _start_due(self) -> float:
         return self._succession.since + self._timing.start_limit
 
@@ -160,8 +162,8 @@ class Brokers:
             self._succession.failed(now)
             text = f"the system refuses what a broker needs: {describe_os_error(error)}"
             self._log.error(text)
-            if self._awaited:
-                self._awaited, self.renewal = 0, text
+            if self.renewal is None:
+                self.renewal = text
             return
         self._last = broker.number
         self._family.add(broker)

@@ -219,6 +219,7 @@ def test_one_that_may_just_begin_is_waited_for(rig: Rig, why: str) -> None:
 def test_a_new_one_that_ends_fails_the_restart_with_its_last_words(rig: Rig) -> None:
     rig.brokers.tick(0.0)
     old = rig.becomes_ready()
+    rig.editions.edition = 2
     rig.brokers.renew(1.0)
     rig.ends(old, 1.0)
     rig.brokers.tick(1.0)

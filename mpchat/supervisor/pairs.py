@@ -73,7 +73,7 @@ class Pairs:
             try:
                 self._give(worker, broker, link, now)
             except OSError as error:
-                self._refuse(worker, error, now)
+                self._pause(worker, error, now)
                 return
 
     def lost(self, child: Child, pair: int, now: float) -> None:
@@ -105,17 +105,17 @@ class Pairs:
         """
         near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._last += 1
-        theirs = messages.RoomsPair(self._last, worker.number, worker.slot, worker.row)
-        its = messages.BrokerPair(self._last, broker.number, worker.number)
+        for_broker = messages.RoomsPair(self._last, worker.number, worker.slot, worker.row)
+        for_worker = messages.BrokerPair(self._last, broker.number, worker.number)
         try:
-            broker.send(theirs, (near.fileno(),))
-            worker.send(its, (far.fileno(),))
+            broker.send(for_broker, (near.fileno(),))
+            worker.send(for_worker, (far.fileno(),))
         finally:
             system.close_socket(near)
             system.close_socket(far)
         link.pair, link.broker, link.since = self._last, broker.number, now
 
-    def _refuse(self, worker: Child, error: OSError, now: float) -> None:
+    def _pause(self, worker: Child, error: OSError, now: float) -> None:
         """Wait: what the system refuses to one worker it would refuse to the next."""
         wait = self._refusals.failed(now - self._refused_at)
         self._refused_at, self._pause_until = now, now + wait

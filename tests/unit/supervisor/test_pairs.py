@@ -83,9 +83,9 @@ def test_each_worker_gets_one_end_and_the_broker_the_others(rig: Rig) -> None:
     rig.pairs.tick(3.0)
     assert rig.pairs.due is None
     received = [messages.receive(rig.ends[name]) for name in ("broker", "worker 1")]
-    (theirs, (near,)), (its, (far,)) = [one for one in received if one is not None]
-    assert theirs == messages.RoomsPair(1, 1, 1, 0)
-    assert its == messages.BrokerPair(1, 7, 1)
+    (for_broker, (near,)), (for_worker, (far,)) = [one for one in received if one is not None]
+    assert for_broker == messages.RoomsPair(1, 1, 1, 0)
+    assert for_worker == messages.BrokerPair(1, 7, 1)
     with socket.socket(fileno=near) as one, socket.socket(fileno=far) as other:
         assert one.type == socket.SOCK_STREAM
         one.sendall(b"hello")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed, MalformedMessage
 from mpchat.linux.memfd import sealed_memfd
+from tests.kit.descriptors import descriptors_open
 
 KINDS = [cls.__name__ for cls in get_args(messages.Message)]
 ROLES = (
@@ -34,10 +35,6 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
     yield near, far
     near.close()
     far.close()
-
-
-def descriptors_open() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def put(far: socket.socket, packet: bytes, descriptors: tuple[int, ...] = ()) -> None:

@@ -13,12 +13,9 @@ from mpchat.linux import system
 from mpchat.linux.memory import Bound
 from mpchat.supervisor import history
 from mpchat.supervisor.history import Histories
+from tests.kit.descriptors import descriptors_open
 
 MIB = 1024 * 1024
-
-
-def descriptors_open() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_file_has_all_its_memory_and_keeps_its_size() -> None:

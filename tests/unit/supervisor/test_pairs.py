@@ -20,6 +20,7 @@ from mpchat.supervisor.faults import Faults
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.pairs import Pairs
 from mpchat.supervisor.timing import Timing
+from tests.kit.descriptors import descriptors_open
 
 
 @dataclass
@@ -66,10 +67,6 @@ def rig() -> Iterator[Rig]:
     rig = Rig(family, Pairs(Timing(), log, family))
     yield rig
     rig.close()
-
-
-def descriptors_open() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_each_worker_gets_one_end_and_the_broker_the_others(rig: Rig) -> None:

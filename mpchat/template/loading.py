@@ -339,8 +339,10 @@ class _Loader:
                 continue
             self.problems += hooks.find_mistakes(cls)
             if options is not None:
-                if cls.needs_broker and any(plan.cls.needs_broker for plan in plans):
-                    self._problem(self._path(name), "the rooms of a service are one component")
+                first = next((plan.name for plan in plans if plan.cls.needs_broker), None)
+                if cls.needs_broker and first is not None:
+                    text = f"a service has one component of rooms, and {first} is it already"
+                    self._problem(self._path(name), text)
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 

@@ -87,9 +87,8 @@ def test_the_rooms_of_a_service_are_one_component(tmp_path: Path) -> None:
     assert rooms is not None
     assert rooms.name == "lobby"
     path.write_text(CONFIG + "        lobby: {}\n        attic: {load-enabled: true}\n")
-    with pytest.raises(
-        ConfigError, match=r"c\.yaml:13:16: components\.attic: the rooms of a service"
-    ):
+    expected = "a service has one component of rooms, and lobby is it already"
+    with pytest.raises(ConfigError, match=rf"c\.yaml:13:16: components\.attic: {expected}"):
         load_service(files, components, Sources())
 
 

@@ -29,7 +29,7 @@ class _Sample:
 
 @dataclass
 class _Rate:
-    """Messages of the rooms at the last two readings."""
+    """Messages of the rooms at a reading, and per second since the one before."""
 
     at: float
     messages: int

@@ -129,9 +129,7 @@ def test_each_worker_is_connected_before_the_service_is_up(
     assert supervisor.stop() == 0
 
 
-def test_without_rooms_there_is_no_broker(
-    serve: Serve, control: Control, mpchat: Mpchat, service_tmpdir: Path
-) -> None:
+def test_without_rooms_there_is_no_broker(serve: Serve, control: Control) -> None:
     with serve({"rooms": None}) as service:
         assert service.pids("broker") == []
         assert control.status()["broker"] is None

@@ -1,9 +1,8 @@
 """The life of a service that one failing call happens in, and what has to hold whatever fails.
 
 A service with rooms is started, reloaded, scaled, loses a worker, its broker and its template, is
-restarted and stopped. While
-a step fails, it is given again: the next one has to succeed. At the end the service has left with a
-documented code, and nothing of it is left behind.
+restarted and stopped. While a step fails, it is given again: the next one has to succeed. At the end the
+service has left with a documented code, and nothing of it is left behind.
 """
 
 from __future__ import annotations

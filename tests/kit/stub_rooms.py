@@ -1,4 +1,4 @@
-"""A service whose rooms are none: a component that needs a broker, and a broker that says what it gets.
+"""A service with stand-ins for rooms: a component that needs a broker, a broker that says what it gets.
 
 Rules. This is the module of a service under test. Both sides append what they see to the file ``events``,
 one JSON object a line, and a file of the name that is in ``_WAYS`` makes the broker misbehave.

@@ -87,11 +87,12 @@ class Client:
         answer = self._acks[name] = asyncio.get_running_loop().create_future()
         while True:
             await self.is_in.wait()
-            with contextlib.suppress(ConnectionClosed, TimeoutError, AttributeError):
-                assert self._chat is not None
-                await self._chat.send(json.dumps({"publish": name, "data": data}))
-                async with asyncio.timeout(0.5):
-                    return await asyncio.shield(answer)
+            with contextlib.suppress(ConnectionClosed, TimeoutError):
+                # It may have ended again before we were woken.
+                if self._chat is not None:
+                    await self._chat.send(json.dumps({"publish": name, "data": data}))
+                    async with asyncio.timeout(0.5):
+                        return await asyncio.shield(answer)
             await asyncio.sleep(0.01)
 
 

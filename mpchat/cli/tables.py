@@ -66,9 +66,9 @@ def status_lines(
 
 
 def _broker_line(broker: dict[str, Any]) -> str:
-    restarts = f"{broker['restarts']} restarts"
+    restarts = _count(broker["restarts"], "restart")
     if broker["state"] != "ready":
-        return f"no broker: it is being replaced ({restarts}); meanwhile nothing can be published"
+        return f"no broker: it is being replaced ({restarts}); meanwhile publishes wait"
     history = "no history"
     if broker["history_bytes"]:
         history = (

@@ -90,10 +90,9 @@ def test_status_shows_the_broker_where_there_are_rooms() -> None:
     assert "no history" in broker_line(history_bytes=0)
     assert "pid 8,silent:3.0s:" in broker_line(silent_seconds=3.0)
     assert "2 workers behind" in broker_line(workers_behind=2)
+    assert broker_line(restarts=1).endswith(", 1 restart")
     for state in ("down", "starting"):
-        expected = (
-            "no broker: it is being replaced (2 restarts); meanwhile nothing can be published"
-        )
+        expected = "no broker: it is being replaced (2 restarts); meanwhile publishes wait"
         assert broker_line(state=state) == expected
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from bench.load import Load, LoadFailed, compile_client
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+
+from tests.kit.serving import serving
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None and "CI" not in os.environ, reason="the client is written in C"
@@ -77,31 +78,6 @@ class Room:
         await connection.send("2")
 
 
-@contextmanager
-def serving(room: Room) -> Iterator[int]:
-    """Serve a room in a thread; yields the port."""
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
-    ports: list[int] = []
-    ready = threading.Event()
-
-    async def main() -> None:
-        async with serve(room.serve, "127.0.0.1", 0, compression=None) as server:
-            ports.append(next(iter(server.sockets)).getsockname()[1])
-            ready.set()
-            await stopping.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield ports[0]
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join()
-        loop.close()
-
-
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> str:
     program = tmp_path_factory.mktemp("client") / "client"
@@ -131,7 +107,7 @@ def test_all_members_get_every_message(client: str, members: str, in_flight: str
         return [message]
 
     room = Room(count)
-    with serving(room) as port:
+    with serving(room.serve) as port:
         words = ["--room", "--path", "/rooms/a", "--connections", members, "--in-flight", in_flight]
         done = run(client, port, *words)
     assert 0 < done < room.published
@@ -141,7 +117,7 @@ def test_all_members_get_every_message(client: str, members: str, in_flight: str
 
 def test_members_that_join_late_are_waited_for(client: str) -> None:
     room = Room(honest, late=3)
-    with serving(room) as port:
+    with serving(room.serve) as port:
         done = run(client, port, "--room", "--connections", "3")
     assert 0 < done <= room.published - 3
 
@@ -177,7 +153,7 @@ def foreign(member: int, number: int, message: str) -> list[str]:
 def test_a_member_that_gets_something_else_is_found(
     client: str, deliver: Deliver, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(Room(deliver)) as port, pytest.raises(LoadFailed):
+    with serving(Room(deliver).serve) as port, pytest.raises(LoadFailed):
         run(client, port, "--room", "--connections", "4", "--in-flight", "4")
     assert "an answer " in capfd.readouterr().err
 
@@ -188,14 +164,17 @@ def test_a_message_that_is_doubled_when_nothing_is_published_is_found(
     def twice(member: int, _number: int, message: str) -> list[str]:
         return [message, message] if member == 2 else [message]
 
-    with serving(Room(twice)) as port, pytest.raises(LoadFailed):
+    with serving(Room(twice).serve) as port, pytest.raises(LoadFailed):
         run(client, port, "--room", "--connections", "3")
     assert "an answer " in capfd.readouterr().err
 
 
 def test_the_publisher_connects_apart_and_again(client: str) -> None:
     room = Room(honest)
-    with serving(room) as port, load(client, port, "--apart", "--connections", "3") as members:
+    with (
+        serving(room.serve) as port,
+        load(client, port, "--apart", "--connections", "3") as members,
+    ):
         members.wait_connected()
         for _ in range(2):
             members.connect_publisher()
@@ -204,7 +183,7 @@ def test_the_publisher_connects_apart_and_again(client: str) -> None:
 
 
 def test_who_publishes_connects_no_more(client: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(Room(honest)) as port, pytest.raises(LoadFailed):  # noqa: SIM117 - what fails
+    with serving(Room(honest).serve) as port, pytest.raises(LoadFailed):  # noqa: SIM117 - what fails
         with load(client, port, "--apart", "--connections", "2") as members:
             members.wait_connected()
             members.connect_publisher()
@@ -222,7 +201,7 @@ def test_events_of_socketio(client: str, members: str) -> None:
         return [message]
 
     room = Room(note, socketio=True)
-    with serving(room) as port:
+    with serving(room.serve) as port:
         assert (
             run(client, port, "--room", "--socketio", "--size", "8", "--connections", members) > 0
         )
@@ -234,6 +213,6 @@ def test_events_of_socketio(client: str, members: str) -> None:
 def test_a_packet_of_socketio_that_is_not_known_is_found(
     client: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(Room(lambda *_: ["4"], socketio=True)) as port, pytest.raises(LoadFailed):
+    with serving(Room(lambda *_: ["4"], socketio=True).serve) as port, pytest.raises(LoadFailed):
         run(client, port, "--room", "--socketio")
     assert "a packet of Socket.IO: 4" in capfd.readouterr().err

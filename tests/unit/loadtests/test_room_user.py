@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from room_ledger import Ledger, Member, WrongDelivery
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
 
 from mpchat.testsuite.service import wait_until
+from tests.kit.serving import serving
 
 LOADTESTS = Path(__file__).parents[3] / "loadtests"
 offsets = st.sets(st.integers(min_value=1, max_value=60))
@@ -38,7 +36,6 @@ def test_a_member_must_see_what_was_acknowledged_behind_its_beginning(
     for offset in order[:told]:
         ledger.acknowledged("a", offset)
     comes = sorted(offset for offset in seen if offset > begun)
-    missed: set[int] = set()
     for offset in comes:
         member.sees(offset)
         with suppress(WrongDelivery):
@@ -137,33 +134,9 @@ class Rooms:
         await connection.send(json.dumps({"ack": said["publish"], "offset": offset}))
 
 
-@contextmanager
-def serving(rooms: Rooms) -> Iterator[int]:
-    loop = asyncio.new_event_loop()
-    stopping, ready = asyncio.Event(), threading.Event()
-    ports: list[int] = []
-
-    async def main() -> None:
-        speaks = [Subprotocol("mpchat.room.v1")]
-        async with serve(rooms.serve, "127.0.0.1", 0, subprotocols=speaks) as server:
-            ports.append(next(iter(server.sockets)).getsockname()[1])
-            ready.set()
-            await stopping.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield ports[0]
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join()
-        loop.close()
-
-
 def locust(rooms: Rooms) -> tuple[int, str]:
     """Let locust work until there was enough; return its exit code, and what it said."""
-    with serving(rooms) as port:
+    with serving(rooms.serve, ["mpchat.room.v1"]) as port:
         process = started(port)
         wait_until(lambda: rooms.published >= 80 and rooms.came_back >= 2, "enough work", 60)
         process.send_signal(signal.SIGTERM)

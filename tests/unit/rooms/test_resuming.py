@@ -22,7 +22,7 @@ from mpchat.ipc.rooms import (
     Since,
 )
 from mpchat.rooms.link import Link
-from mpchat.rooms.member import READING, Inbox, Member
+from mpchat.rooms.member import MEMBER, READING, Inbox, Member
 from mpchat.rooms.publishing import Publishing
 from mpchat.rooms.registry import Registry
 from mpchat.websocket.broadcast import Hall
@@ -122,4 +122,4 @@ async def test_who_joins_between_two_pages_leaves_the_second_to_the_others(more:
         assert taken(old) == [b"at 200", b"at 300", b"at 400", b"at 500"]
     broker.say(record(600))
     assert taken(old)[-1:] == [b"at 600"]
-    assert new.state is not None
+    assert new.state is (READING if more else MEMBER)

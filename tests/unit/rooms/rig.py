@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -72,3 +73,11 @@ async def served(handle: Handle = talk, **options: Any) -> AsyncIterator[Service
     given = {name.replace("_", "-"): value for name, value in options.items()}
     async with serve({Rooms: given, Handler: {"path": "/{room}"}}) as worker:
         yield Service(worker)
+
+
+async def until_members(service: Service, count: int, name: str = "a") -> None:
+    """Wait until the room has so many members."""
+    async with asyncio.timeout(10):
+        # The broker says how many there are only when it is asked.
+        while (await service.rooms.members(name)).number != count:  # noqa: ASYNC110
+            await asyncio.sleep(0)

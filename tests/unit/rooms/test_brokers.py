@@ -14,8 +14,8 @@ from mpchat.ipc.rooms import MAX_OPEN
 from mpchat.rooms.errors import Behind, Unavailable
 from mpchat.rooms.rooms import Rooms
 from mpchat.websocket.connection import WebSocketConnection
-from tests.unit.rooms.rig import served
-from tests.unit.rooms.test_rooms import TAGS, until_members
+from tests.unit.rooms.rig import served, until_members
+from tests.unit.rooms.test_rooms import TAGS
 
 
 async def test_a_publish_waits_for_the_next_broker() -> None:
@@ -91,7 +91,6 @@ async def test_members_do_not_notice_and_are_counted_again() -> None:
         assert (found.number, found.infos) == (2, ["one"])
         await service.rooms.publish("a", "x")
         assert await one.recv() == "<x>"
-    # Who has left is not a member of the next broker either.
 
 
 async def test_what_was_published_elsewhere_meanwhile_is_not_missed() -> None:

@@ -18,9 +18,8 @@ from mpchat.rooms.member import LEFT, Member
 from mpchat.rooms.position import Position
 from mpchat.rooms.rooms import Rooms
 from mpchat.websocket.connection import WebSocketConnection
-from tests.unit.rooms.rig import served
+from tests.unit.rooms.rig import served, until_members
 from tests.unit.rooms.test_resuming import EPOCH, ROOM, Broker, page, record, taken
-from tests.unit.rooms.test_rooms import until_members
 
 NUMBER = 4_000
 """Members whose memory is measured; dicts have just grown then, which is the worst."""
@@ -55,7 +54,7 @@ async def test_who_is_sent_something_rests_again_after_the_next_mark() -> None:
     assert taken(member)[2:] == [b"at 400"]
 
 
-async def test_what_is_on_its_way_comes_before_the_rest() -> None:
+async def test_nobody_rests_while_messages_are_on_their_way() -> None:
     broker = Broker()
     member = broker.join()
     broker.say(broker.joined(100))

@@ -28,16 +28,9 @@ from mpchat.rooms.room import Room
 from mpchat.rooms.rooms import Rooms
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.frames import TEXT
-from tests.unit.rooms.rig import Service, served
+from tests.unit.rooms.rig import served, until_members
 
 KIB = 1024
-
-
-async def until_members(service: Service, count: int, name: str = "a") -> None:
-    """Wait until the room has so many members; the test's own waits have a deadline."""
-    async with asyncio.timeout(10):
-        while (await service.rooms.members(name)).number != count:  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 async def test_what_one_says_reaches_all() -> None:

@@ -26,8 +26,9 @@ from tests.unit.websocket.rig import until
 SPOKEN = pytest.mark.parametrize("subprotocols", [[V1], None], ids=["v1", "raw"])
 
 
-def publish(number: Any, data: Any = None) -> str:
-    return json.dumps({"publish": f"{number}", "data": number if data is None else data})
+def publish(said: object) -> str:
+    """Return the frame that publishes this, by an id that is the same."""
+    return json.dumps({"publish": f"{said}", "data": said})
 
 
 async def answers(chat: ClientConnection, count: int) -> list[Any]:

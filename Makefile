@@ -11,15 +11,15 @@ HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compile
 
 .PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
-# At a terminal the service gets a process group of its own: Ctrl-C stops the service, and make ends well.
+# At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
+in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
+
 serve: $(VENV)/.serve
-	@if [ -t 0 ]; then sh -mc '$(BIN)/mpchat serve -c static_config.yaml; exit $$?'; \
-	else exec $(BIN)/mpchat serve -c static_config.yaml; fi
+	$(call in_front,$(BIN)/mpchat serve -c static_config.yaml)
 
 # The example chat on http://localhost:8080/: open it in several tabs.
 chat: $(VENV)/.serve
-	@if [ -t 0 ]; then sh -mc '$(BIN)/python docs/examples/chat/chat.py --config docs/examples/chat/chat.yaml; exit $$?'; \
-	else exec $(BIN)/python docs/examples/chat/chat.py --config docs/examples/chat/chat.yaml; fi
+	$(call in_front,$(BIN)/python docs/examples/chat/chat.py --config docs/examples/chat/chat.yaml)
 
 # The tortures by themselves, since they have to judge what clients wait for; those of rooms keep both cores busy.
 test: $(VENV)/.test
@@ -28,8 +28,8 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/chaos -k rooms
 	$(BIN)/python -m pytest -q tests/injection
 
-# The same hot path as Python: the packages that have compiled modules or call them, and a part of what serves. All others
-# are the same code in both forms.
+# The same hot path as Python: the packages that have compiled modules, or serve connections by them, and a part of what
+# serves. All others are the same code in both forms.
 INTERPRETED := $(addprefix tests/unit/,ipc rooms scoreboard server testing websocket worker test_compiled.py) \
 	$(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
 	test_compression.py test_hangs.py test_limits.py test_rooms.py test_slow_clients.py test_slow_websockets.py) \

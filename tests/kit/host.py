@@ -23,8 +23,7 @@ class FakeHost:
     ) -> None:
         self.wall_clock, self.clock = wall_clock, clock
         self.reports: list[Report] = []
-        self.lost_pairs: list[int] = []
-        self.pairs = BrokerPairs(self.lost_pairs.append)
+        self.pairs = BrokerPairs(lambda pair: None)
         self.slot = 0
         scoreboard = Scoreboard.create()
         self.locks = Locks(scoreboard.descriptor)

@@ -62,7 +62,7 @@ class StallingProxy:
         self._server.close()
         for writer in self._writers:
             writer.close()
-        # The ends of both sides wake everybody, and are the last thing that happens.
+        # The loop stops next: no task may be left that it would have to end.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -122,7 +122,7 @@ class Crowd:
 
     async def _wait(self, condition: Callable[[], bool]) -> None:
         end = self.loop.time() + self.plan.patience
-        while not condition() and self.loop.time() < end:  # noqa: ASYNC110
+        while not condition() and self.loop.time() < end:  # noqa: ASYNC110 - no member knows
             await asyncio.sleep(_LOOK)
 
     async def _watch(self) -> None:

@@ -61,9 +61,9 @@ class Log:
 
 
 def logs(notes: Notes) -> dict[tuple[str, str], Log]:
-    """Return what is known of each room and epoch."""
+    """Return what is known of each room and epoch that anybody was let into."""
     found: dict[tuple[str, str], Log] = defaultdict(Log)
-    epochs = {visit.number: visit.epoch for visit in notes.visits}
+    epochs = notes.epochs
     for visit in notes.visits:
         if visit.joined:
             note = found[visit.room, visit.epoch].note
@@ -121,14 +121,14 @@ def none_missed(notes: Notes) -> list[str]:
     found = logs(notes)
     missed = []
     for visit in _joined(notes.visits):
-        log = found[visit.room, visit.epoch] if (visit.room, visit.epoch) in found else Log()
+        log = found[visit.room, visit.epoch]
         due = log.between(visit.offset, max(log.offsets, default=0) if visit.stayed else visit.last)
         if due != visit.offsets:
             lacking = sorted(set(due) - set(visit.offsets))
             missed += [f"visit {visit.number} in {visit.room} missed {at}" for at in lacking]
     for before, after in _reunions(notes):
         told = bool(after.since) and not after.recovered
-        if not told and before.epoch == after.epoch and (after.room, after.epoch) in found:
+        if not told and before.epoch == after.epoch:
             lacking = found[after.room, after.epoch].between(before.last, after.offset)
             missed += [
                 f"visit {after.number} in {after.room} came back after {at}" for at in lacking
@@ -148,7 +148,7 @@ def told_truly(notes: Notes, kept: Kept) -> list[str]:
                 wrong.append(f"visit {visit.number} gave no position and was told of a gap")
             continue
         same = visit.since_epoch == visit.epoch
-        log = found.get((visit.room, visit.epoch), Log())
+        log = found[visit.room, visit.epoch]
         who = f"visit {visit.number} in {visit.room}, since {visit.since_offset},"
         if visit.recovered:
             if not same or visit.since_offset != visit.offset:
@@ -207,7 +207,7 @@ def in_publishers_order(notes: Notes, kept: Kept) -> list[str]:
 def first_answer_stands(notes: Notes, kept: Kept) -> list[str]:
     """However often an id is repeated, it is answered with the same offset while that is kept."""
     found = logs(notes)
-    epochs = {visit.number: visit.epoch for visit in notes.visits}
+    epochs = notes.epochs
     wrong = []
     for publish in notes.publishes:
         answers: dict[str, set[int]] = defaultdict(set)
@@ -346,7 +346,7 @@ def _reunions(notes: Notes) -> Iterator[tuple[Visit, Visit]]:
 
 def _acknowledged_at(notes: Notes) -> dict[tuple[str, str, int], float]:
     """Return by room, epoch and offset when a message was known to be in its room."""
-    epochs = {visit.number: visit.epoch for visit in notes.visits}
+    epochs = notes.epochs
     times: dict[tuple[str, str, int], float] = {}
     for publish in notes.publishes:
         for ack in publish.acks:

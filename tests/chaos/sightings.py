@@ -110,6 +110,11 @@ class Notes:
     publishes: list[Publish] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
+    @property
+    def epochs(self) -> dict[int, str]:
+        """That of each visit, by its number."""
+        return {visit.number: visit.epoch for visit in self.visits}
+
     def without_acks(self) -> Notes:
         """Return the same but for what publishes were answered."""
         publishes = [replace(publish, acks=[]) for publish in self.publishes]

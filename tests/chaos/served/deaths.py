@@ -1,4 +1,4 @@
-"""Deaths of a broker at the worst moments, planted into its code (PLANTED in sitecustomize.py).
+"""Deaths of a broker at the worst moments, planted into its code ("deaths" in sitecustomize.py).
 
 Each broker dies some time after it first gets to one of these places, the next time that it gets to the
 one drawn by lot, unless there is mercy: a file of that name in the service's folder.

@@ -126,7 +126,7 @@ async def played(toy: Toy, patience: float) -> Notes:
         crowd = Crowd(plan)
         running = asyncio.create_task(crowd.run())
         async with asyncio.timeout(60):
-            while len(crowd.publishes) < 200 or _came_back(crowd) < 8:  # noqa: ASYNC110
+            while len(crowd.publishes) < 200 or _came_back(crowd) < 8:  # noqa: ASYNC110 - it tells no one
                 await asyncio.sleep(0.05)
             crowd.over.set()
             await running

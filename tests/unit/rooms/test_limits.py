@@ -46,7 +46,7 @@ async def test_a_room_keeps_messages_so_long() -> None:
         first = await service.rooms.publish("a", "first")
         await service.rooms.publish("a", "second")
         async with asyncio.timeout(10):
-            while (await service.rooms.history("a", first)).recovered:  # noqa: ASYNC110
+            while (await service.rooms.history("a", first)).recovered:  # noqa: ASYNC110 - it has to be asked
                 await asyncio.sleep(0.05)
         assert (await service.rooms.history("a")).messages == []
 
@@ -84,7 +84,7 @@ async def test_a_worker_that_does_not_read_is_sent_the_rest_later() -> None:
             for number in range(1, 601):
                 side = service.rooms.side
                 answers.append(side.publish(b"a", 0, b"x" * KIB, b"", "", None, as_member=True))
-                while broker.published < number:  # noqa: ASYNC110
+                while broker.published < number:  # noqa: ASYNC110 - it tells no one
                     await asyncio.sleep(0)
         assert broker.status()["behind"] == 1
         service.worker._loop.add_reader(link.fileno(), link._read)

@@ -350,8 +350,8 @@ TORTURES = (
         "one another",
         "in each room one order for all; what was acknowledged, or seen by anybody, is seen by every "
         "member once; whoever comes back recovers; a repeated id gets its first offset; each "
-        "publisher's order; nothing refused while there is a broker; who has gone is not listed a "
-        "second later; totals never fall",
+        "publisher's order; nothing refused while there is a broker; members of a killed worker are "
+        "not listed a second later; totals never fall",
         rooms,
         {
             "repeats": "workers do not repeat to a new broker what the last one has not answered",

@@ -225,7 +225,7 @@ def rooms(folder: Path, scale: Scale, without: str) -> Outcome:
             # The broker that now lives is told of a worker's death by nobody but that itself.
             faults.kill_worker()
             faults.settle()
-            time.sleep(2 * rooms_judge.AT_ONCE)
+            time.sleep(scale.patience + rooms_judge.AT_ONCE)
     return Outcome(
         faults.numbers | _numbers(notes),
         _failures(notes, history, faults)

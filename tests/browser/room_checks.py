@@ -226,6 +226,17 @@ def test_what_was_not_answered_is_repeated_in_order(page: RoomPage) -> None:
     assert found == [["ack", 9], ["ack", 8], ["ack", 10], ["nack", "size"]]
 
 
+def test_what_is_repeated_comes_before_what_a_listener_publishes(page: RoomPage) -> None:
+    page.begin()
+    page.publish("one")
+    page.page.evaluate(
+        "room.addEventListener('state', () => room.state === 'open' && publish('two'))"
+    )
+    page.wait_for_socket(1)
+    page.send(WELCOME)
+    assert page.sent == [{"publish": "1", "data": "one"}, {"publish": "2", "data": "two"}]
+
+
 def test_what_is_not_available_is_repeated_later(page: RoomPage) -> None:
     page.begin()
     page.wait_for_socket(1)
@@ -290,6 +301,16 @@ def test_without_history_a_gap_is_told(page: RoomPage) -> None:
     assert [kind for kind, _detail in page.told()] == ["gap", "state", "message"]
     position = page.page.evaluate("room.position")
     assert position == {"epoch": "e", "offset": 9, "at": 10}
+
+
+def test_a_room_that_is_left_at_a_gap_stays_closed(page: RoomPage) -> None:
+    page.begin()
+    page.page.evaluate("room.addEventListener('gap', () => room.close())")
+    page.wait_for_socket(1)
+    page.send({**WELCOME, "recovered": False})
+    assert page.states() == ["closed"]
+    page.pass_seconds(60)
+    assert page.sockets() == 1
 
 
 @pytest.mark.parametrize("code", [4401, 4403, 4404])

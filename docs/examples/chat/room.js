@@ -123,15 +123,15 @@ export class Room extends EventTarget {
 
   #welcomed({epoch, offset, at, recovered, heartbeat}) {
     if (!recovered) this.#emit("gap", {});
+    if (this.state === "closed") return;                            // By who was told
     const again = !recovered && this.#history && !this.#isFresh;
     this.#position = again ? null : {epoch, offset, at};
     this.#isFresh = false;
     if (again) return this.#again();
-    this.#heartbeat = heartbeat;
+    [this.#heartbeat, this.#opened, this.state] = [heartbeat, Date.now(), "open"];
     this.#watch(heartbeat && heartbeat + GRACE_SECONDS);
-    this.#opened = Date.now();
-    this.#become("open");
-    for (const id of [...this.#pending.keys()]) this.#send(id);
+    for (const id of [...this.#pending.keys()]) this.#send(id);     // Before who is told publishes more
+    this.#emit("state", {state: "open", code: 0, reason: ""});
   }
 
   #send(id) {

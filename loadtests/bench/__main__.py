@@ -16,6 +16,7 @@ import time
 import timeit
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,7 +126,8 @@ def measure(options: argparse.Namespace) -> Run:
             begun = time.monotonic()
             print(row.name, end=" ", file=sys.stderr, flush=True)
             folder = Path(name) / row.name
-            samples += measurement(row)(row, fit[row], folder, client, place, options)
+            task = Task(row, fit[row], folder, client, place, options)
+            samples += measurement(row)(task)
             print(f" {time.monotonic() - begun:.0f} s", file=sys.stderr)
         if workers_wanted(options.rows, options.quick):
             both = Place(options.python, f"{cores[0]},{cores[1]}")
@@ -163,99 +165,84 @@ def measure(options: argparse.Namespace) -> Run:
     }
 
 
-Measurement = Callable[
-    [Row, list[Server], Path, Client, Place, argparse.Namespace], Iterator[Sample]
-]
+@dataclass(frozen=True)
+class Task:
+    """A row that is to be measured: of which servers, in which folder, and by what."""
+
+    row: Row
+    servers: list[Server]
+    folder: Path
+    client: Client
+    place: Place
+    options: argparse.Namespace
+
+    @property
+    def rounds(self) -> int:
+        """The rounds of a row whose servers run side by side."""
+        return self.options.rounds or (5 if self.options.quick else 7)
+
+    @property
+    def seconds(self) -> float:
+        """The time of load for each server in a round."""
+        return self.options.seconds or (0.4 if self.options.quick else 0.6)
+
+    def run(self, server: Server, name: str) -> AbstractContextManager[Running]:
+        """Run a server as the row wants it, in a folder of that name."""
+        row, own = self.row, new_folder(self.folder, name)
+        setting, large, workers = row.setting, row.large, row.workers
+        return running(server, own, self.place, setting=setting, large=large, workers=workers)
+
+    @contextmanager
+    def run_all(self) -> Iterator[list[Running]]:
+        """Run all servers of the row side by side."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self.run(server, server.name)) for server in self.servers]
 
 
-def measurement(row: Row) -> Measurement:
+def measurement(row: Row) -> Callable[[Task], Iterator[Sample]]:
     """Return what measures a row."""
     if row.in_room:
         return room_row
-    others: dict[str, Measurement] = {"rest": rest_row, "beside": beside_row}
+    others = {"rest": rest_row, "beside": beside_row}
     return memory_row if row.memory or row.kind == "joined" else others.get(row.kind, cpu_row)
 
 
-def cpu_row(
-    row: Row,
-    servers: list[Server],
-    folder: Path,
-    client: Client,
-    place: Place,
-    options: argparse.Namespace,
-) -> Iterator[Sample]:
+def cpu_row(task: Task) -> Iterator[Sample]:
     """Measure CPU time: all servers run, and take turns in every round."""
-    rounds, seconds = how_long(options)
-    with all_servers(row, servers, folder, place) as up:
+    with task.run_all() as up:
         yield from dotted(
-            cpu_sample(row, target, client, number, seconds)
-            for number in range(rounds)
+            cpu_sample(task.row, target, task.client, number, task.seconds)
+            for number in range(task.rounds)
             for target in up
         )
 
 
-def rest_row(
-    row: Row,
-    servers: list[Server],
-    folder: Path,
-    client: Client,
-    place: Place,
-    options: argparse.Namespace,
-) -> Iterator[Sample]:
+def rest_row(task: Task) -> Iterator[Sample]:
     """Measure CPU time at rest: all servers run, and rest at once."""
-    with all_servers(row, servers, folder, place) as up:
-        yield from dotted(rest_samples(row, up, client, options.rounds or 7))
+    with task.run_all() as up:
+        yield from dotted(rest_samples(task.row, up, task.client, task.options.rounds or 7))
 
 
-def room_row(
-    row: Row,
-    servers: list[Server],
-    folder: Path,
-    client: Client,
-    place: Place,
-    options: argparse.Namespace,
-) -> Iterator[Sample]:
+def room_row(task: Task) -> Iterator[Sample]:
     """Measure messages to a room: all servers run, keep their members, and take turns in every round."""
-    rounds, seconds = how_long(options)
-    with all_servers(row, servers, folder, place) as up:
-        yield from dotted(room_samples(row, up, client, rounds, seconds))
+    with task.run_all() as up:
+        yield from dotted(room_samples(task.row, up, task.client, task.rounds, task.seconds))
 
 
-def beside_row(
-    row: Row,
-    servers: list[Server],
-    folder: Path,
-    client: Client,
-    place: Place,
-    options: argparse.Namespace,
-) -> Iterator[Sample]:
+def beside_row(task: Task) -> Iterator[Sample]:
     """Measure latency beside a room, likewise."""
-    with all_servers(row, servers, folder, place) as up:
-        yield from dotted(beside_samples(row, up, client, how_long(options)[0]))
+    with task.run_all() as up:
+        yield from dotted(beside_samples(task.row, up, task.client, task.rounds))
 
 
-def memory_row(
-    row: Row,
-    servers: list[Server],
-    folder: Path,
-    client: Client,
-    place: Place,
-    options: argparse.Namespace,
-) -> Iterator[Sample]:
+def memory_row(task: Task) -> Iterator[Sample]:
     """Measure memory: a server is started for each sample."""
-    for number in range(options.rounds or (1 if options.quick else 3)):
+    sample = joined_sample if task.row.kind == "joined" else memory_sample
+    for number in range(task.options.rounds or (1 if task.options.quick else 3)):
         print(".", end="", file=sys.stderr, flush=True)
-        for server in servers:
-            own = new_folder(folder, f"{server.name} {number}")
-            with row_server(row, server, own, place) as target:
-                sample = joined_sample if row.kind == "joined" else memory_sample
-                yield sample(row, target, client, number)
-
-
-def how_long(options: argparse.Namespace) -> tuple[int, float]:
-    """Return the rounds of a row, and the seconds of load for each server in a round."""
-    rounds = options.rounds or (5 if options.quick else 7)
-    return rounds, options.seconds or (0.4 if options.quick else 0.6)
+        for server in task.servers:
+            with task.run(server, f"{server.name} {number}") as target:
+                yield sample(task.row, target, task.client, number)
 
 
 def dotted(samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -266,26 +253,6 @@ def dotted(samples: Iterable[Sample]) -> Iterator[Sample]:
             rounds.add(sample.round)
             print(".", end="", file=sys.stderr, flush=True)
         yield sample
-
-
-@contextmanager
-def all_servers(
-    row: Row, servers: list[Server], folder: Path, place: Place
-) -> Iterator[list[Running]]:
-    """Run all servers of a row side by side."""
-    with ExitStack() as stack:
-        up = []
-        for server in servers:
-            own = new_folder(folder, server.name)
-            up.append(stack.enter_context(row_server(row, server, own, place)))
-        yield up
-
-
-def row_server(
-    row: Row, server: Server, folder: Path, place: Place
-) -> AbstractContextManager[Running]:
-    """Run a server as a row wants it."""
-    return running(server, folder, place, setting=row.setting, large=row.large, workers=row.workers)
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -51,6 +51,17 @@ from mpchat.http.errors import HttpError
 from mpchat.http.request import HttpRequest, Query
 from mpchat.http.responses import response
 from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.rooms.errors import (
+    Behind,
+    NoSuchRoom,
+    RoomClosed,
+    RoomError,
+    TooLarge,
+    TooManyMembers,
+    TooManyMessages,
+    TooManyRooms,
+    Unavailable,
+)
 from mpchat.rooms.handler import Access, RoomHandler
 from mpchat.rooms.http import RoomsHandler
 from mpchat.rooms.message import Message
@@ -218,27 +229,18 @@ EXCEPTIONS = (
     ("Unauthorized", "Raise it in a checker or in `handle_handshake`: the client gets 401"),
     ("ComponentError", "A component is missing, depends on itself, or did not start"),
     ("ControlError", "A component's reload failed; the text says why"),
-    ("RoomError", "Base of those below"),
-    (
-        "Unavailable",
-        "The broker has not answered in time: a message may be stored or not; repeat it with the same id",
-    ),
-    (
-        "RoomClosed",
-        "The room was closed, by `Rooms.close` or `DELETE`, after this member had joined",
-    ),
-    ("NoSuchRoom", "There is no room of this name: nobody is in it, and it has no history"),
-    (
-        "Behind",
-        "A member that iterates over a room has missed messages: it may join again with its position",
-    ),
-    (
-        "TooManyRooms",
-        "There are `max-rooms` rooms, or the connection is in `max-rooms-per-connection`",
-    ),
-    ("TooManyMembers", "The rooms of the service have `max-members` members"),
-    ("TooManyMessages", "The connection has published more than `publish-rate`; nothing was sent"),
-    ("TooLarge", "The message does not fit into the history"),
+)
+# Those that have nothing to say beyond their docstrings.
+ROOM_ERRORS = (
+    RoomError,
+    Unavailable,
+    RoomClosed,
+    NoSuchRoom,
+    Behind,
+    TooManyRooms,
+    TooManyMembers,
+    TooManyMessages,
+    TooLarge,
 )
 
 
@@ -274,8 +276,8 @@ def _model_of(annotation: Any) -> type[BaseModel]:
     return model
 
 
-def _summary(model: type[BaseModel]) -> str:
-    line = (inspect.getdoc(model) or "").splitlines()[0]
+def _summary(cls: type) -> str:
+    line = (inspect.getdoc(cls) or "").splitlines()[0]
     return line.removesuffix(".").replace("``", "`")
 
 
@@ -433,6 +435,7 @@ def handlers() -> str:
     lines += ["## Exceptions", "", "The first five are those of `websockets`.", ""]
     lines += ["| Exception | Raised when |", "| --- | --- |"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
+    lines += [f"| `{error.__name__}` | {_summary(error)} |" for error in ROOM_ERRORS]
     return "\n".join(lines) + "\n"
 
 

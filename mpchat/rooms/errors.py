@@ -10,7 +10,7 @@ class RoomError(MpchatError):
 
 
 class Unavailable(RoomError):
-    """The broker has not answered in time: the message may be stored or not, and may be sent again."""
+    """The broker has not answered in time: a message may be stored or not; repeat it with the same id."""
 
 
 class RoomClosed(RoomError):
@@ -22,7 +22,7 @@ class NoSuchRoom(RoomError):
 
 
 class Behind(RoomError):
-    """The member has missed messages: it may join again with its position."""
+    """A member that iterates over a room has missed messages: it may join again with its position."""
 
 
 class TooManyRooms(RoomError):

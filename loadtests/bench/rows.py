@@ -159,7 +159,7 @@ class Row:
         return ["--path", path]
 
 
-ROOMS = (1, 10, 100, 1_000, 10_000)
+ROOM_SIZES = (1, 10, 100, 1_000, 10_000)
 """Members of the rooms that are measured"""
 
 
@@ -209,7 +209,7 @@ ROWS = (
             setting="rooms",
             quick=number == 100,
         )
-        for number in ROOMS
+        for number in ROOM_SIZES
     ),
     Row(
         "64 B to 100 members, 16 in flight",
@@ -230,7 +230,7 @@ ROWS = (
             setting="rooms",
             quick=number == 100,
         )
-        for number in ROOMS
+        for number in ROOM_SIZES
     ),
     Row(
         "32 B to two members in two workers",

@@ -154,7 +154,7 @@ class RoomUser(User):
             failure = error
             for member in self.members:
                 member.drop()
-            self.members = []
+            self.members.clear()  # also for a loop over them: one failure is told once
         self.environment.events.request.fire(
             request_type="ROOM",
             name=name,

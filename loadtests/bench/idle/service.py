@@ -12,39 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from .. import processes
 from ..load import LoadFailed
+from ..running import MPCHAT_CONFIG
 from .plan import Plan
 
-CONFIG = """\
-components_manager:
-    task_processors:
-        main-task-processor:
-            worker_threads: {workers}
-        fs-task-processor:
-            worker_threads: 4
-    default_task_processor: main-task-processor
-    components:
-        server:
-            listener:
-                address: 127.0.0.1
-                port: {port}
-                backlog: 4096
-                max_connections: {sockets}
-            control-socket: control.sock
-        logging:
-            fs-task-processor: fs-task-processor
-            loggers:
-                default:
-                    file_path: '@stderr'
-                    level: warning
-        dynamic-config-fallbacks:
-            fallback-path: dynamic_config.json
-        websocket-handler:
-            path: /chat
-            ping-interval: {ping_interval_ms}ms
-"""
 CLOSES_PER_SECOND = 2_500
 """Closes that two cores can spread over the drain's window while the clients come back."""
 _LEAST_WINDOW = 5.0
@@ -59,6 +35,19 @@ def drain_seconds(connections: int) -> tuple[float, float]:
     return window, 2 * window
 
 
+def config_of(plan: Plan, port: int, ping_interval: float) -> dict[str, Any]:
+    """Return the static config: that of the other benchmark, for so many connections."""
+    text = MPCHAT_CONFIG.format(port=port, workers=plan.workers)
+    config: dict[str, Any] = yaml.safe_load(text)
+    components = config["components_manager"]["components"]
+    server = components["server"]
+    server["listener"] |= {"backlog": 4096, "max_connections": 2 * plan.connections}
+    server["control-socket"] = "control.sock"
+    components["dynamic-config-fallbacks"] = {"fallback-path": "dynamic_config.json"}
+    components["websocket-handler"]["ping-interval"] = f"{round(1000 * ping_interval)}ms"
+    return config
+
+
 class Service:
     """A running service.
 
@@ -71,13 +60,8 @@ class Service:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
-        config = CONFIG.format(
-            port=self.port,
-            workers=plan.workers,
-            sockets=2 * plan.connections,
-            ping_interval_ms=round(1000 * ping_interval),
-        )
-        (folder / "static_config.yaml").write_text(config)
+        config = config_of(plan, self.port, ping_interval)
+        (folder / "static_config.yaml").write_text(yaml.safe_dump(config))
         window, self.deadline = drain_seconds(plan.connections)
         drain = {"window_ms": int(window * 1000), "deadline_ms": int(self.deadline * 1000)}
         (folder / "dynamic_config.json").write_text(json.dumps({"MPCHAT_DRAIN": drain}))

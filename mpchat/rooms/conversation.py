@@ -94,11 +94,7 @@ def since_of(query: Mapping[str, str]) -> Position | None:
 
 
 class Conversation:
-    """What one client says in a room that it has joined.
-
-    Attributes:
-        client: The client's name for itself.
-    """
+    """What one client says in a room that it has joined; ``client`` is its name for itself."""
 
     def __init__(
         self,
@@ -112,7 +108,7 @@ class Conversation:
     ) -> None:
         self._chat = chat
         self._room = room
-        self.client = client
+        self._client = client
         self._refusals = refusals
         self._may_publish = may_publish
         self._max_message_size = max_message_size
@@ -163,7 +159,7 @@ class Conversation:
             raise _Refused(Reason.FORBIDDEN)
         if len(frame.payload) > self._max_message_size:
             raise _Refused(Reason.SIZE)
-        return self._room.begin(frame.kind, frame.payload, id=frame.id, client=self.client)
+        return self._room.begin(frame.kind, frame.payload, id=frame.id, client=self._client)
 
     async def _answer_all(self, window: Window[Any]) -> None:
         while window:

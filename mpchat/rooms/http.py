@@ -85,7 +85,7 @@ class RoomsHandler(HttpHandlerBase):
     async def _tell(self, room: str, request: HttpRequest) -> Response:
         query = request.query
         limit, since = query.get("limit", "100"), query.get("since")
-        if not _LIMIT.fullmatch(limit) or not 0 <= int(limit) <= MAX_LIMIT:
+        if not _LIMIT.fullmatch(limit) or int(limit) > MAX_LIMIT:
             raise bad_request(f"limit: expected a number from 0 to {MAX_LIMIT}")
         try:
             position = None if since is None else Position.parse(since)

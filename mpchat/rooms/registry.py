@@ -83,7 +83,6 @@ class Registry:
     Attributes:
         epoch: That of the broker's history; empty before the first broker.
         largest: Bytes of room, user, key and payload of the largest message.
-        is_welcome: The broker of the moment has answered.
         receive: Acts on frames; see Stream.
     """
 
@@ -92,7 +91,6 @@ class Registry:
     ) -> None:
         self.epoch = ""
         self.largest = 0
-        self.is_welcome = False
         self._link = link
         self._hall = hall
         self._publishing = publishing
@@ -213,7 +211,6 @@ class Registry:
 
     def disconnected(self) -> None:
         """The pair has ended: all was seen up to here."""
-        self.is_welcome = False
         for room in self._rooms.all():
             if room.stage is LIVE:
                 room.stands_at(self._rooms.mark, room.at)
@@ -251,7 +248,6 @@ class Registry:
                 welcome = Welcome.parse(frame)
                 self.epoch = self._publishing.epoch = self._stream.epoch = welcome.epoch
                 self.largest = welcome.largest
-                self.is_welcome = True
             case _:
                 raise MalformedFrame(f"a worker does not know frame {kind}")
 

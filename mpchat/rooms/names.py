@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-MAX_ROOM_BYTES = 128
-"""Longest name of a room, in bytes of UTF-8."""
+from mpchat.ipc.rooms import MAX_ROOM_BYTES
+
 MAX_ID = 64
 """Longest id of a publish, in characters."""
 

@@ -44,6 +44,7 @@ from mpchat.rooms.forms import Form, Frame
 from mpchat.rooms.link import Link
 from mpchat.rooms.member import JOINING, LEFT, MEMBER, READING, Member
 from mpchat.rooms.position import Position
+from mpchat.rooms.protocol import CloseCode
 from mpchat.rooms.publishing import Publishing
 from mpchat.rooms.questions import (
     Asking,
@@ -71,8 +72,6 @@ from mpchat.websocket.limits import TOO_SLOW
 from mpchat.websocket.phases import OWED
 from mpchat.websocket.protocol import WebSocketProtocol
 
-CLOSE_CODE = 4404
-"""Of connections whose room was closed."""
 log = logging.getLogger("mpchat.rooms")
 _INTERRUPTED = "messages were missed: come back with the position"
 
@@ -261,7 +260,7 @@ class Registry:
     def _on_closed(self, room: Subscription) -> None:
         self._rooms.forget(room)
         error = RoomClosed("the room was closed")
-        self._part(room, Parted(error, CLOSE_CODE, is_known=True))
+        self._part(room, Parted(error, CloseCode.NO_ROOM, is_known=True))
 
     # Answers
 

@@ -26,8 +26,17 @@ def encode(message: Any) -> tuple[int, bytes]:
         return TEXT, message.encode()
     if isinstance(message, (bytes, bytearray, memoryview)):
         return BINARY, bytes(message)
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return JSON, text.encode()
+    return JSON, dumps(message).encode()
+
+
+def dumps(value: Any) -> str:
+    """Return the JSON of a value, without spaces.
+
+    Raises:
+        ValueError: JSON has no such value: NaN, an infinite number.
+        TypeError: It is no value of JSON.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Message:

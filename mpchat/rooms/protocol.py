@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, NoReturn
 
-from mpchat.rooms.message import BINARY, JSON, encode
+from mpchat.rooms.message import BINARY, JSON, dumps, encode
 from mpchat.rooms.names import MAX_ID
 
 SUBPROTOCOL = "mpchat.room.v1"
@@ -150,8 +150,8 @@ def message(offset: int, kind: int, payload: bytes, at: int, by: str | None) -> 
     elif kind & JSON:
         member = b'"data":%b' % payload
     else:
-        member = b'"data":%b' % _dumps(payload.decode()).encode()
-    author = b"" if by is None else b',"by":%b' % _dumps(by).encode()
+        member = b'"data":%b' % dumps(payload.decode()).encode()
+    author = b"" if by is None else b',"by":%b' % dumps(by).encode()
     return b'{"offset":%d,%b,"at":%d%b}' % (offset, member, at, author)
 
 
@@ -162,7 +162,7 @@ def welcome(
 
     ``heartbeat`` is in seconds, and has no fraction if it needs none.
     """
-    return _dumps(
+    return dumps(
         {
             "room": room,
             "epoch": epoch,
@@ -176,28 +176,25 @@ def welcome(
 
 def ack(name: str, offset: int) -> str:
     """Return the answer to a publish that is stored."""
-    return _dumps({"ack": name, "offset": offset})
+    return dumps({"ack": name, "offset": offset})
 
 
 def nack(name: Any, reason: Reason) -> str:
     """Return the answer to a publish that is not."""
+    # ASCII: what came in place of an id may have half a character, which UTF-8 cannot write.
     return json.dumps({"nack": name, "reason": reason.value}, separators=(",", ":"))
 
 
 def joined(member: Any) -> str:
     """Return the hint that somebody has come."""
-    return _dumps({"joined": member})
+    return dumps({"joined": member})
 
 
 def left(member: Any) -> str:
     """Return the hint that somebody has gone."""
-    return _dumps({"left": member})
+    return dumps({"left": member})
 
 
 def members(found: Iterable[Any]) -> str:
     """Return the answer to the question who is there."""
-    return _dumps({"members": [*found]})
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return dumps({"members": [*found]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,7 +13,7 @@ from mpchat.ipc.messages import BrokerPair
 from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import MAX_INFO_BYTES, MORE, RECOVERED, Since
 from mpchat.rooms.forms import RAW, Form
-from mpchat.rooms.message import Message, encode
+from mpchat.rooms.message import Message, dumps, encode
 from mpchat.rooms.names import encode_name
 from mpchat.rooms.options import RoomsOptions
 from mpchat.rooms.position import Position
@@ -207,8 +206,7 @@ class Rooms(ConnectionsComponent):
 
 
 def _info(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    encoded = text.encode()
+    encoded = dumps(value).encode()
     if len(encoded) > MAX_INFO_BYTES:
         raise ValueError(f"expected an info of at most {MAX_INFO_BYTES} bytes of JSON")
     return encoded

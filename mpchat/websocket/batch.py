@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from mpchat.websocket.deflate import Deflater
-from mpchat.websocket.frames import FINAL, RSV1, frame_header
+from mpchat.websocket.frames import FINAL, RSV1, in_fragments
 from mpchat.websocket.payload import framed
 from mpchat.websocket.thresholds import Thresholds
 
@@ -74,14 +74,6 @@ class Batch:
 
 def fragments(opcode: int, payload: bytes, size: int, thresholds: Thresholds) -> bytes:
     """Return a message as it leaves, in fragments of this size; 0: in one."""
-    length = len(payload)
-    if not size or length <= size:
+    if not size or len(payload) <= size:
         return framed(opcode | FINAL, payload)
-    # The default limit of websockets' clients; with a tiny size its messages would never arrive.
-    size = max(size, -(-length // thresholds.max_fragments))
-    parts: list[bytes] = []
-    for start in range(0, length, size):
-        part = payload[start : start + size]
-        parts += (frame_header(opcode, len(part), final=start + size >= length), part)
-        opcode = 0
-    return b"".join(parts)
+    return b"".join(in_fragments(opcode, payload, size, thresholds.max_fragments))

@@ -40,6 +40,23 @@ def frame_header(opcode: int, length: int, *, final: bool = True) -> bytes:
     return _pack_long(first, 127, length)
 
 
+def in_fragments(opcode: int, payload: bytes, size: int, most: int) -> list[bytes]:
+    """Return the headers and payloads of a message in fragments of this size; 0: in one.
+
+    Rather than more than ``most`` there are larger ones.
+    """
+    length = len(payload)
+    if not size or length <= size:
+        return [frame_header(opcode, length), payload]
+    size = max(size, -(-length // most))
+    parts: list[bytes] = []
+    for start in range(0, length, size):
+        part = payload[start : start + size]
+        parts += (frame_header(opcode, len(part), final=start + size >= length), part)
+        opcode = 0
+    return parts
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """Return a Close frame of ours.
 

@@ -20,7 +20,7 @@ from mpchat.scoreboard.traffic import Traffic
 from mpchat.websocket.batch import Batch
 from mpchat.websocket.deflate import Agreement, Deflater
 from mpchat.websocket.direct import write
-from mpchat.websocket.frames import FINAL, RSV1, frame_header
+from mpchat.websocket.frames import FINAL, RSV1, in_fragments
 from mpchat.websocket.payload import framed
 from mpchat.websocket.state import State
 from mpchat.websocket.thresholds import Thresholds
@@ -153,18 +153,9 @@ class Outgoing:
         counters.bytes_sent += payload_bytes
 
     def _gather_large(self, opcode: int, payload: bytes) -> None:
-        length, size = len(payload), self._fragment_size
-        if not size or length <= size:
-            self.gather(frame_header(opcode, length))
-            self.gather(payload)
-            return
-        # The default limit of websockets' clients; with a tiny size its messages would never arrive.
-        size = max(size, -(-length // self._thresholds.max_fragments))
-        for start in range(0, length, size):
-            part = payload[start : start + size]
-            self.gather(frame_header(opcode, len(part), final=start + size >= length))
+        most = self._thresholds.max_fragments
+        for part in in_fragments(opcode, payload, self._fragment_size, most):
             self.gather(part)
-            opcode = 0
 
     def unsent(self) -> int:
         """Return how many bytes were written that the system has not taken yet."""

@@ -91,7 +91,10 @@ class Thresholds:
     separate_payload: int = 16 * KIB
     """Payloads of at least this size are written without being joined to their headers."""
     max_fragments: int = 4096
-    """Fragments of one message; a longer message gets larger fragments instead."""
+    """Fragments of one message; a longer message gets larger fragments instead.
+
+    The default limit of websockets' clients; with a tiny size its messages would never arrive.
+    """
     max_parts: int = 64
     """With more parts than this, joining them costs less than handing each to the transport."""
     max_unsent_in_kernel: int = 1 * MIB

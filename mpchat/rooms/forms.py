@@ -6,21 +6,27 @@ object, so a form is made once, and not for each connection.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mpchat.rooms.message import BINARY as BINARY_MESSAGE
 from mpchat.rooms.message import Message
 from mpchat.rooms.position import Position
+from mpchat.websocket import batch
 from mpchat.websocket.frames import BINARY, TEXT
 
-Frame: TypeAlias = tuple[int, bytes]
+Frame: TypeAlias = batch.Frame
 """The opcode of a WebSocket message, TEXT or BINARY, and its payload"""
+
+log = logging.getLogger("mpchat.rooms")
 
 
 class Form:
     """What members are sent; derive and override.
 
-    The methods are called in the event loop. They must neither block nor raise.
+    The methods are called in the event loop. They must neither block nor raise: one that fails costs its
+    members this frame.
     """
 
     def encode(self, message: Message) -> Frame:
@@ -53,3 +59,13 @@ class _Raw(Form):
 
 RAW: Form = _Raw()
 """Messages as they were published, and nothing else"""
+
+
+def frame_of(make: Callable[..., Frame | None], *arguments: object) -> Frame | None:
+    """Return what a method of a form makes of its arguments, None if it fails."""
+    try:
+        return make(*arguments)
+    except Exception:
+        # A form is an author's code: whatever it raises, the room goes on.
+        log.exception("a form failed")
+        return None

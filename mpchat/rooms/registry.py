@@ -9,7 +9,6 @@ came before.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from mpchat.ipc.answering import Answer, MembersPage, Presence, Welcome, parse_mark
@@ -40,7 +39,7 @@ from mpchat.rooms.errors import (
     TooManyRooms,
     Unavailable,
 )
-from mpchat.rooms.forms import Form, Frame
+from mpchat.rooms.forms import Form, Frame, frame_of
 from mpchat.rooms.link import Link
 from mpchat.rooms.member import JOINING, LEFT, MEMBER, READING, Member
 from mpchat.rooms.position import Position
@@ -72,7 +71,6 @@ from mpchat.websocket.limits import TOO_SLOW
 from mpchat.websocket.phases import OWED
 from mpchat.websocket.protocol import WebSocketProtocol
 
-log = logging.getLogger("mpchat.rooms")
 _INTERRUPTED = "messages were missed: come back with the position"
 
 
@@ -327,7 +325,7 @@ class Registry:
         if isinstance(question, Joining):
             position = self._joined_at(question, answer)
             if form is not None:
-                first = _first(form, room, position, member.recovered)
+                first = frame_of(form.joined, room.name.decode(), position, member.recovered)
                 frames += [first] if first is not None else []
             if not records and room.stage is LIVE:
                 room.stands_at(position.offset, position.at)
@@ -411,11 +409,3 @@ class Registry:
                 return TooManyMembers("the rooms have max-members members")
             case _:
                 return Unavailable("the broker did not let the member in")
-
-
-def _first(form: Form, room: Subscription, position: Position, recovered: bool) -> Frame | None:
-    try:
-        return form.joined(room.name.decode(), position, recovered)
-    except Exception:
-        log.exception("a form failed")
-        return None

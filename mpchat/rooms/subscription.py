@@ -8,14 +8,13 @@ pages; behind the last one it is LIVE again.
 from __future__ import annotations
 
 import json
-import logging
 from enum import IntEnum
 
 from mpchat.ipc.numbers import u64_at
 from mpchat.ipc.records import AT, CRC, HEADER, KEY_SIZE, KEYED, OFFSET
 from mpchat.ipc.rooms import Change
 from mpchat.rooms.errors import RoomError
-from mpchat.rooms.forms import Form, Frame
+from mpchat.rooms.forms import Form, Frame, frame_of
 from mpchat.rooms.message import BINARY, JSON, Message
 from mpchat.websocket.broadcast import Audience, Hall, Parting
 
@@ -24,8 +23,6 @@ _PAYLOAD_KINDS = BINARY | JSON
 _AT, _OFFSET, _HEADER_BYTES, _CRC_BYTES = AT, OFFSET, HEADER.size, CRC.size
 _KEYED, _KEY_BYTES = KEYED, KEY_SIZE
 _HINT_BYTES = 64
-
-log = logging.getLogger("mpchat.rooms")
 
 
 class Stage(IntEnum):
@@ -99,13 +96,9 @@ class Sent:
         self.size = len(message.payload)
 
     def frame(self, form: object) -> Frame | None:
-        """Return what a form makes of it; a form that fails costs its members this message."""
+        """Return what a form makes of it."""
         assert isinstance(form, Form)
-        try:
-            return form.encode(self.message)
-        except Exception:
-            log.exception("a form failed")
-            return None
+        return frame_of(form.encode, self.message)
 
 
 class Hint:
@@ -121,18 +114,16 @@ class Hint:
     def frame(self, form: object) -> Frame | None:
         """Return what a form makes of it."""
         assert isinstance(form, Form)
-        try:
-            match self._change:
-                case Change.JOINED | Change.LEFT:
-                    info = json.loads(self._info)
-                    return form.presence(self._change is Change.JOINED, info)
-                case Change.OFF:
-                    return form.presence_ended()
-                case Change.ON:
-                    return None
-        except Exception:
-            log.exception("a form failed")
-            return None
+        return frame_of(self._made_by, form)
+
+    def _made_by(self, form: Form) -> Frame | None:
+        match self._change:
+            case Change.JOINED | Change.LEFT:
+                return form.presence(self._change is Change.JOINED, json.loads(self._info))
+            case Change.OFF:
+                return form.presence_ended()
+            case Change.ON:
+                return None
 
 
 def message_of(record: bytes, epoch: str) -> Message:

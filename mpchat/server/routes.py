@@ -40,7 +40,7 @@ class Route(NamedTuple):
     authority: str | None
     """The target's own; None if the target is a path, so that Host applies"""
     upgrading: WebsocketHandlerBase | None = None
-    """Who takes a request that asks for an upgrade, where ``handler`` does not"""
+    """Who takes a request that asks for an upgrade; None: ``handler`` takes all"""
 
     def handler_of(self, *, upgrade: bool) -> HandlerBase | None:
         """Return the handler of a request, which asks for an upgrade or does not."""
@@ -50,17 +50,14 @@ class Route(NamedTuple):
 class _Takers(NamedTuple):
     """Who takes a method on a path."""
 
-    plain: HandlerBase
-    upgrading: WebsocketHandlerBase | None
+    http: HandlerBase | None = None
+    websocket: WebsocketHandlerBase | None = None
 
     def join(self, handler: HandlerBase) -> _Takers:
         """Add a handler behind those that are there: the first of a kind takes all."""
         if isinstance(handler, WebsocketHandlerBase):
-            both = isinstance(self.plain, WebsocketHandlerBase) or self.upgrading is not None
-            return self if both else _Takers(self.plain, handler)
-        if isinstance(self.plain, WebsocketHandlerBase):
-            return _Takers(handler, self.plain)
-        return self
+            return self if self.websocket is not None else _Takers(self.http, handler)
+        return self if self.http is not None else _Takers(handler, self.websocket)
 
 
 _ByMethod = dict[str, _Takers]
@@ -109,8 +106,7 @@ class Routes:
             by_method = self._exact.setdefault(path, {})
         for method in methods_of(handler.options.method):
             for takers in (by_method, self._all):
-                known = takers.get(method)
-                takers[method] = _Takers(handler, None) if known is None else known.join(handler)
+                takers[method] = takers.get(method, _Takers()).join(handler)
 
     def _find(self, method: str, target: str) -> Route:
         parsed = parse_target(method, target)
@@ -140,7 +136,8 @@ class Routes:
                 return Route(None, allow, params, parsed.authority)
             text = "this method is not allowed on this path"
             raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": allow})
-        return Route(takers.plain, allow, params, parsed.authority, takers.upgrading)
+        handler = takers.http if takers.http is not None else takers.websocket
+        return Route(handler, allow, params, parsed.authority, takers.websocket)
 
 
 def _allow(by_method: _ByMethod) -> str:

@@ -70,10 +70,6 @@ class Link:
         """Say who acts on frames; before the first pair."""
         self._receiver = receiver
 
-    def fileno(self) -> int:
-        """Return the descriptor of the pair, -1 if there is none."""
-        return -1 if self._socket is None else self._socket.fileno()
-
     def take(self, end: socket.socket, pair: int, hello: Hello) -> None:
         """Use a fresh pair from now on."""
         self.close()

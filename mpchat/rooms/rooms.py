@@ -71,7 +71,7 @@ class Rooms(ConnectionsComponent):
     def _take(self, message: BrokerPair, end: socket.socket) -> None:
         """Use a fresh pair to the broker from now on."""
         # The broker knows the row; nothing depends on the one that is told.
-        self.side.take_pair(end, message.pair, Hello(self._slot, 0, message.incarnation))
+        self.side.link.take(end, message.pair, Hello(self._slot, 0, message.incarnation))
 
     @property
     def side(self) -> Side:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import Callable
 
-from mpchat.ipc.asking import MAX_BODY_BYTES, Hello
+from mpchat.ipc.asking import MAX_BODY_BYTES
 from mpchat.ipc.rooms import FROM_MEMBER, MAX_USER_BYTES
 from mpchat.rooms.errors import TooLarge
 from mpchat.rooms.link import Link
@@ -46,10 +45,6 @@ class Side:
         self.publishing = Publishing(loop, self.link, limit, self.count_limit)
         self.registry = Registry(self.link, hall, self.publishing, self.count_limit)
         self.link.begin(self.registry)
-
-    def take_pair(self, end: socket.socket, pair: int, hello: Hello) -> None:
-        """Use a fresh pair to the broker from now on."""
-        self.link.take(end, pair, hello)
 
     def close(self) -> None:
         """The worker ends."""

@@ -77,7 +77,8 @@ async def test_a_worker_that_does_not_read_is_sent_the_rest_later() -> None:
     async with served(worker_backlog=64 * KIB) as service, service.rooms.join("a", None) as room:
         link = service.rooms.side.link
         # As if the worker's loop were busy: nothing is read until all is published.
-        service.worker._loop.remove_reader(link.fileno())
+        [descriptor] = service.rooms._pairs.held()
+        service.worker._loop.remove_reader(descriptor)
         broker = service.broker
         answers = []
         async with asyncio.timeout(10):
@@ -87,7 +88,7 @@ async def test_a_worker_that_does_not_read_is_sent_the_rest_later() -> None:
                 while broker.published < number:  # noqa: ASYNC110 - it tells no one
                     await asyncio.sleep(0)
         assert broker.status()["behind"] == 1
-        service.worker._loop.add_reader(link.fileno(), link._read)
+        service.worker._loop.add_reader(descriptor, link._read)
         got = [await anext(room) for _ in range(600)]
         positions = await asyncio.gather(*answers)
         assert [one.position for one in got] == positions

@@ -184,7 +184,7 @@ class Conversation:
         try:
             found = await self._room.members()
         except RoomError:
-            # The client asks again; hints have said that much.
+            # No frame says that there is no answer; the client may ask again.
             return
         listed = found.infos
         await self._chat.send(protocol.NO_PRESENCE if listed is None else protocol.members(listed))

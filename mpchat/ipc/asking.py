@@ -36,7 +36,7 @@ from mpchat.ipc.rooms import (
     expect_room,
 )
 
-_HELLO = struct.Struct("<IBHIQ")
+_HELLO = struct.Struct("<IBQ")
 _QUESTION = struct.Struct("<IBBBIIQ16s")
 _JOIN = struct.Struct("<IBBBHHIQQ16s")
 _LEAVE = struct.Struct("<IBBBQ")
@@ -58,8 +58,6 @@ MAX_BODY_BYTES: Final = MAX_FRAME_BYTES - _PUBLISH_BYTES
 class Hello(NamedTuple):
     """HELLO: who the worker is."""
 
-    slot: int
-    row: int
     incarnation: int
 
     def pack(self) -> bytes:

@@ -5,7 +5,7 @@ records (see ``records``), which the broker sends as they are. Names, users, inf
 stand after the numbers, in the order of this table.
 
     worker -> broker (asking)
-    HELLO         slot u16, row u32, incarnation u64: first, once
+    HELLO         incarnation u64: first, once
     SUBSCRIBE     number u32, counted u32, since, room: the records of the room, from ``since`` on; the
                   worker has so many members without info. For each room on a fresh pair, and after LOST
     JOIN          number u32, member u64, since, room, user, info: a member, and its room's records

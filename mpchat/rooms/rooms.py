@@ -57,7 +57,6 @@ class Rooms(ConnectionsComponent):
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
-        self._slot = components.slot
         self._pairs = components.host.pairs
         self._begun: Side | None = None
 
@@ -70,8 +69,7 @@ class Rooms(ConnectionsComponent):
 
     def _take(self, message: BrokerPair, end: socket.socket) -> None:
         """Use a fresh pair to the broker from now on."""
-        # The broker knows the row; nothing depends on the one that is told.
-        self.side.link.take(end, message.pair, Hello(self._slot, 0, message.incarnation))
+        self.side.link.take(end, message.pair, Hello(message.incarnation))
 
     @property
     def side(self) -> Side:

@@ -118,7 +118,7 @@ class Worker:
         self.pair.connection_made(self.wire)
         self._frames = Frames()
         self._numbers = 0
-        self.say(asking.Hello(slot, 0, incarnation).pack())
+        self.say(asking.Hello(incarnation).pack())
 
     def say(self, *frames: bytes) -> None:
         """Send frames, and let the broker's loop turn."""

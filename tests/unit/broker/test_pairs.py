@@ -262,7 +262,7 @@ def test_a_room_that_closes_meanwhile_is_told_and_its_new_life_is_not(rig: Rig) 
         b"\xff\xff\xff\xff\x15",
         b"\x05\x00\x00\x00\x63",
         b"\x05\x00\x00\x00\x15",
-        asking.Hello(0, 0, 1).pack(),
+        asking.Hello(1).pack(),
         asking.Subscribe(1, b"a", 1 << 31).pack(),
         asking.Join(1, b"a", 1, announced=True).pack(),
         asking.Join(1, b"a", 1, info=bytes(5000)).pack(),
@@ -293,7 +293,7 @@ def test_a_worker_says_who_it_is_before_all_else(rig: Rig) -> None:
     assert not rig.store.rooms
     other = rig.worker(3)
     other.pair.has_begun = False
-    other.say(asking.Hello(0, 0, 4).pack())
+    other.say(asking.Hello(4).pack())
     assert other.wire.is_closed
 
 

@@ -16,7 +16,7 @@ from mpchat.ipc.framing import HEAD_BYTES, Frames, MalformedFrame
 from mpchat.ipc.rooms import Change, Listed, Reason, Since, Status
 from tests.kit.acks import parse_ack
 
-U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
+U32, U64 = (st.integers(0, 2**bits - 1) for bits in (32, 64))
 ROOM = st.binary(min_size=1, max_size=128)
 NAME, INFO, TEXT = st.binary(max_size=255), st.binary(max_size=64), st.binary(max_size=100)
 EPOCH = st.text("abcXYZ019-_", min_size=16, max_size=16)
@@ -24,7 +24,7 @@ SINCE = st.none() | st.builds(Since, EPOCH, st.integers(0, 2**63 - 1))
 LISTED = st.builds(Listed, U64, U64, NAME, INFO)
 NAMED = st.sampled_from([Change.JOINED, Change.LEFT])
 FRAMES: st.SearchStrategy[Any] = st.one_of(
-    st.builds(asking.Hello, U16, U32, U64),
+    st.builds(asking.Hello, U64),
     st.builds(asking.Subscribe, U32, ROOM, U32, SINCE),
     st.builds(asking.History, U32, ROOM, U32, SINCE),
     st.builds(asking.Join, U32, ROOM, U64, SINCE, NAME, st.none() | INFO, st.booleans()),

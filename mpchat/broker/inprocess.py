@@ -57,7 +57,7 @@ class InProcessBroker:
         task = self._loop.create_task(connect(self._loop, pair, near))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return BrokerPair(self._pairs, 1, incarnation), far
+        return BrokerPair(self._pairs, incarnation), far
 
     def close(self) -> None:
         """End, as a broker's process does that is killed."""

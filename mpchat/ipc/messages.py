@@ -268,7 +268,6 @@ class RoomsPair:
     incarnation: int
     """Number of the worker; never used twice in a service"""
     slot: int
-    row: int
 
 
 @dataclass(frozen=True)
@@ -280,8 +279,6 @@ class BrokerPair:
 
     pair: int
     """Number of the pair; never used twice in a service"""
-    number: int
-    """Of this incarnation of the broker"""
     incarnation: int
     """Of the worker itself, for its first frame"""
 

@@ -105,8 +105,8 @@ class Pairs:
         """
         near, far = system.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._last += 1
-        for_broker = messages.RoomsPair(self._last, worker.number, worker.slot, worker.row)
-        for_worker = messages.BrokerPair(self._last, broker.number, worker.number)
+        for_broker = messages.RoomsPair(self._last, worker.number, worker.slot)
+        for_worker = messages.BrokerPair(self._last, worker.number)
         try:
             broker.send(for_broker, (near.fileno(),))
             worker.send(for_worker, (far.fileno(),))

@@ -55,7 +55,7 @@ class Supervisor:
         """Give the broker a pair; return the worker's end."""
         near, far = socket.socketpair()
         with far:
-            pair = messages.RoomsPair(number, incarnation, slot=incarnation, row=0)
+            pair = messages.RoomsPair(number, incarnation, slot=incarnation)
             messages.send(self.channel, pair, [far.fileno()])
         near.settimeout(DEADLINE)
         self.ends.append(near)
@@ -115,7 +115,7 @@ def test_a_pair_that_cannot_be_used_is_told_with_whose_it_was(supervisor: Superv
     worker.sendall(b"\x00\x00\x00\x00\x00")
     assert supervisor.receive() == messages.PairLost(7)
     wait_until(lambda: "worker of slot 7" in supervisor.log.read_text(), "a line in the log")
-    messages.send(supervisor.channel, messages.RoomsPair(8, 7, 7, 0))
+    messages.send(supervisor.channel, messages.RoomsPair(8, 7, 7))
     assert supervisor.receive() == messages.PairLost(8), "no descriptor came with it"
     assert supervisor.worker(9)
 

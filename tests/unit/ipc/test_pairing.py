@@ -22,7 +22,7 @@ class Rig:
     def arrives(self, number: int) -> None:
         near, far = socket.socketpair()
         self.peers.append(near)
-        self.pairs.arrived(BrokerPair(number, 1, 1), [far.detach()])
+        self.pairs.arrived(BrokerPair(number, 1), [far.detach()])
 
     def take(self, pair: BrokerPair, end: socket.socket) -> None:
         self.taken.append((pair.pair, end))
@@ -67,6 +67,6 @@ def test_what_forked_processes_must_not_keep_is_the_open_end(rig: Rig) -> None:
 
 def test_without_a_descriptor_another_pair_is_asked_for(rig: Rig) -> None:
     rig.pairs.follow(rig.take)
-    rig.pairs.arrived(BrokerPair(7, 1, 1), [])
+    rig.pairs.arrived(BrokerPair(7, 1), [])
     assert rig.lost == [7]
     assert rig.taken == []

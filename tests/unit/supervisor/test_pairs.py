@@ -81,8 +81,8 @@ def test_each_worker_gets_one_end_and_the_broker_the_others(rig: Rig) -> None:
     assert rig.pairs.due is None
     received = [messages.receive(rig.ends[name]) for name in ("broker", "worker 1")]
     (for_broker, (near,)), (for_worker, (far,)) = [one for one in received if one is not None]
-    assert for_broker == messages.RoomsPair(1, 1, 1, 0)
-    assert for_worker == messages.BrokerPair(1, 7, 1)
+    assert for_broker == messages.RoomsPair(1, 1, 1)
+    assert for_worker == messages.BrokerPair(1, 1)
     with socket.socket(fileno=near) as one, socket.socket(fileno=far) as other:
         assert one.type == socket.SOCK_STREAM
         one.sendall(b"hello")
@@ -90,13 +90,14 @@ def test_each_worker_gets_one_end_and_the_broker_the_others(rig: Rig) -> None:
         one.close()
         # Nobody else has that end.
         assert other.recv(10) == b""
-    assert rig.told("broker") == [messages.RoomsPair(2, 2, 2, 0)]
-    assert rig.told("worker 2") == [messages.BrokerPair(2, 7, 2)]
+    assert rig.told("broker") == [messages.RoomsPair(2, 2, 2)]
+    assert rig.told("worker 2") == [messages.BrokerPair(2, 2)]
     assert descriptors_open() == before
     broker.role = Role.LEAVING
     rig.child("next", Role.BROKER, 8)
     rig.pairs.tick(4.0)
-    assert rig.told("worker 1") == [messages.BrokerPair(3, 8, 1)]
+    assert rig.told("next") == [messages.RoomsPair(3, 1, 1), messages.RoomsPair(4, 2, 2)]
+    assert rig.told("worker 1") == [messages.BrokerPair(3, 1)]
 
 
 def test_a_broker_that_is_not_ready_gets_none(rig: Rig) -> None:

@@ -159,7 +159,10 @@ class Conversation:
             raise _Refused(Reason.FORBIDDEN)
         if len(frame.payload) > self._max_message_size:
             raise _Refused(Reason.SIZE)
-        return self._room.begin(frame.kind, frame.payload, id=frame.id, client=self._client)
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        room, client = self._room, self._client
+        room.begin(frame.kind, frame.payload, answer, id=frame.id, client=client)
+        return answer
 
     async def _answer_all(self, window: Window[Any]) -> None:
         while window:

@@ -25,7 +25,7 @@ from mpchat.rooms.protocol import HEARTBEAT, SUBPROTOCOL, CloseCode
 from mpchat.rooms.refusals import Refusals
 from mpchat.rooms.room import Room
 from mpchat.rooms.rooms import Rooms
-from mpchat.rooms.window import Window
+from mpchat.rooms.window import Tally
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.heartbeat import Heartbeat
@@ -135,7 +135,7 @@ class RoomHandler(WebsocketHandlerBase):
             else:
                 await self._pass_on(chat, context, room, may_publish)
         except RoomError as error:
-            # It could not join, or a raw message may be lost: what is left to say is when to come back.
+            # It could not join: what is left to say is when to come back.
             await chat.close(CloseCode.TRY_AGAIN_LATER, str(error))
 
     async def _converse(
@@ -175,29 +175,33 @@ class RoomHandler(WebsocketHandlerBase):
                 async for _message in chat:
                     await chat.close(CloseCode.FORBIDDEN, "you may not publish in this room")
                     return
-            try:
-                await self._publish_all(chat, member)
-            except TooLarge as error:
-                await chat.close(CloseCode.TOO_LARGE, str(error))
-            except TooManyMessages as error:
-                await chat.close(CloseCode.TOO_MANY_MESSAGES, str(error))
-            except RoomClosed:
-                await chat.close(CloseCode.NO_ROOM, "the room has ended")
+            await self._publish_all(chat, member)
 
     async def _publish_all(self, chat: WebSocketConnection, member: Room) -> None:
-        """Publish raw messages, until the connection ends or one is refused.
-
-        Raises:
-            RoomError: It is refused, or may be lost.
-        """
-        window: Window[None] = Window(chat)
-        async with window:
+        """Publish raw messages, until the connection ends or one is refused."""
+        async with Tally(chat, _ending) as tally:
             async for message in chat:
-                kind, payload = encode(message)
-                if len(payload) > self.options.max_message_size:
-                    raise TooLarge("the message is too large")
-                window.add(None, member.begin(kind, payload))
-                while window.is_due:
-                    _about, answer = window.oldest
-                    await answer
-                    window.pop()
+                if tally.error is not None:
+                    return
+                try:
+                    kind, payload = encode(message)
+                    if len(payload) > self.options.max_message_size:
+                        raise TooLarge("the message is too large")
+                    member.begin(kind, payload, tally)
+                except RoomError as error:
+                    tally.refuse(error)
+                else:
+                    await tally.add()
+
+
+def _ending(error: Exception) -> tuple[int, str]:
+    """Return how the connection of a raw client ends that has published in vain."""
+    match error:
+        case TooLarge():
+            return CloseCode.TOO_LARGE, str(error)
+        case TooManyMessages():
+            return CloseCode.TOO_MANY_MESSAGES, str(error)
+        case RoomClosed():
+            return CloseCode.NO_ROOM, "the room has ended"
+        case _:
+            return CloseCode.TRY_AGAIN_LATER, str(error)

@@ -20,7 +20,7 @@ cdef class Publishing:
     cdef public object epoch
 
     @cython.locals(one=Open)
-    cpdef begin(self, what)
+    cpdef begin(self, what, answer)
     @cython.locals(one=Open)
     cpdef stored(self, unsigned long long counter, unsigned long long offset, unsigned long long at)
     @cython.locals(one=Open)

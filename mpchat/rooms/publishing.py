@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from mpchat.ipc.asking import pack_close, pack_publish
 from mpchat.ipc.rooms import MAX_OPEN, Reason
@@ -20,6 +21,19 @@ from mpchat.rooms.position import Position
 
 _LOOKS = 20
 """Looks for late answers within the time limit."""
+
+
+class Answer(Protocol):
+    """What becomes of a publish: a future of its position, or who counts them."""
+
+    def done(self) -> bool:
+        """Whether nobody wants to know any more; then it need not be sent again either."""
+
+    def set_result(self, result: Position, /) -> None:
+        """It is stored."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It is not stored, or nobody knows."""
 
 
 class Publish:
@@ -65,9 +79,7 @@ class Open:
 
     __slots__ = ("answer", "since", "what")
 
-    def __init__(
-        self, what: Publish | Close, answer: asyncio.Future[Position], since: float
-    ) -> None:
+    def __init__(self, what: Publish | Close, answer: Answer, since: float) -> None:
         self.what = what
         self.answer = answer
         self.since = since
@@ -97,21 +109,19 @@ class Publishing:
         self._waiting: deque[Open] = deque()
         self._is_looking = False
 
-    def begin(self, what: Publish | Close) -> asyncio.Future[Position]:
-        """Publish; the result is its position.
+    def begin(self, what: Publish | Close, answer: Answer) -> None:
+        """Publish; the answer is a position.
 
-        It raises Unavailable, RoomClosed, TooManyRooms, TooLarge, NoSuchRoom.
+        Or Unavailable, RoomClosed, TooManyRooms, TooLarge, NoSuchRoom.
         """
-        loop = self._loop
-        one = Open(what, loop.create_future(), loop.time())
+        one = Open(what, answer, self._loop.time())
         if self._waiting or self._is_full():
             self._waiting.append(one)
         else:
             self._send(one)
         if not self._is_looking:
             self._is_looking = True
-            loop.call_later(self._limit / _LOOKS, self._look)
-        return one.answer
+            self._loop.call_later(self._limit / _LOOKS, self._look)
 
     def stored(self, counter: int, offset: int, at: int) -> None:
         """The broker has stored one."""

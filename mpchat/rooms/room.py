@@ -13,6 +13,7 @@ from mpchat.rooms.forms import Form
 from mpchat.rooms.member import LEFT, NEW, READING, Allowance, Inbox, Member, members_of
 from mpchat.rooms.message import Message, encode
 from mpchat.rooms.position import Position
+from mpchat.rooms.publishing import Answer
 from mpchat.rooms.questions import Counting, Joining, Reading
 from mpchat.rooms.side import Side, user_of
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -106,14 +107,22 @@ class Room(Member):
             TypeError, ValueError: It is no such value.
         """
         kind, payload = encode(message)
-        return await self.begin(kind, payload, id=id, client=client)
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.begin(kind, payload, answer, id=id, client=client)
+        return await answer
 
     def begin(
-        self, kind: int, payload: bytes, *, id: str | None = None, client: str = ""
-    ) -> asyncio.Future[Position]:
+        self,
+        kind: int,
+        payload: bytes,
+        answer: Answer,
+        *,
+        id: str | None = None,
+        client: str = "",
+    ) -> None:
         """Publish what ``message.encode`` has returned, or what is known to be the same.
 
-        Its position comes later. What is begun first comes first in the room.
+        What is begun first comes first in the room.
 
         Raises:
             RoomError: As ``publish``, where the broker does not have to be asked.
@@ -126,7 +135,7 @@ class Room(Member):
             raise TooManyMessages("the connection has published more than publish-rate")
         user = user_of(protocol.context.user) if protocol is not None else b""
         room, is_member = self.room_name, self.state is not LEFT
-        return side.publish(room, kind, payload, user, client, id, as_member=is_member)
+        side.publish(room, kind, payload, user, client, id, answer, as_member=is_member)
 
     async def members(self) -> Members:
         """Return who is in the room.

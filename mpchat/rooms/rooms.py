@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any, ClassVar, NamedTuple
 
@@ -157,7 +158,9 @@ class Rooms(ConnectionsComponent):
     ) -> Position:
         """Publish what ``message.encode`` has returned, or what is known to be the same."""
         room, by = encode_name(name), user_of(user)
-        return await self.side.publish(room, kind, payload, by, client, id, as_member=False)
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.side.publish(room, kind, payload, by, client, id, answer, as_member=False)
+        return await answer
 
     async def history(
         self, name: str, since: Position | str | None = None, limit: int = 100
@@ -200,7 +203,9 @@ class Rooms(ConnectionsComponent):
             Unavailable: The broker has not answered within ten seconds.
             ValueError: No room can have this name.
         """
-        await self.side.publishing.begin(Close(encode_name(name)))
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.side.publishing.begin(Close(encode_name(name)), answer)
+        await answer
 
 
 def _info(value: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 
@@ -12,8 +11,7 @@ from mpchat.rooms.errors import TooLarge
 from mpchat.rooms.link import Link
 from mpchat.rooms.member import Member
 from mpchat.rooms.options import RoomsOptions
-from mpchat.rooms.position import Position
-from mpchat.rooms.publishing import Publish, Publishing
+from mpchat.rooms.publishing import Answer, Publish, Publishing
 from mpchat.rooms.registry import Registry
 from mpchat.rooms.subscription import Subscription
 from mpchat.websocket.broadcast import Hall
@@ -71,9 +69,10 @@ class Side:
         user: bytes,
         client: str,
         name: str | None,
+        answer: Answer,
         *,
         as_member: bool,
-    ) -> asyncio.Future[Position]:
+    ) -> None:
         """Publish a message of ``user``; see ``Publishing.begin``.
 
         Raises:
@@ -84,7 +83,7 @@ class Side:
         if size > (self.registry.largest or MAX_BODY_BYTES):
             raise TooLarge("the message does not fit into the history")
         flags = kind | FROM_MEMBER if as_member else kind
-        return self.publishing.begin(Publish(room, payload, flags, user, key))
+        self.publishing.begin(Publish(room, payload, flags, user, key), answer)
 
 
 def key_of(room: bytes, user: bytes, client: str, name: str) -> bytes:

@@ -214,7 +214,7 @@ class Life:
 
     def caught_up(self) -> None:
         """The handler has taken and answered everything: what was waiting for that goes on."""
-        if self.incoming.has_unparsed:
+        if self.incoming.has_unparsed or self.incoming.in_hand:
             return
         if self._pings is not None:
             self._meet_pongs(1)

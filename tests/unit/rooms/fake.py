@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self, cast
 
 from mpchat.components.component import Component, Components
-from mpchat.rooms.errors import NoSuchRoom
+from mpchat.rooms.errors import NoSuchRoom, RoomError
 from mpchat.rooms.forms import RAW, Form
 from mpchat.rooms.message import Message
 from mpchat.rooms.position import Position
+from mpchat.rooms.publishing import Answer
 from mpchat.rooms.room import Members, Room
 from mpchat.rooms.rooms import History, Rooms
 from mpchat.websocket.connection import WebSocketConnection, protocol_of
@@ -53,16 +54,33 @@ class FakeRoom:
             await self.chat.send(payload.decode() if opcode == 1 else payload)
 
     def begin(
-        self, kind: int, payload: bytes, *, id: str | None = None, client: str = ""
-    ) -> asyncio.Future[Position]:
+        self,
+        kind: int,
+        payload: bytes,
+        answer: Answer,
+        *,
+        id: str | None = None,
+        client: str = "",
+    ) -> None:
         user = protocol_of(self.chat).context.user
         publish = self.rooms.publish_encoded(
             self.name, kind, payload, id=id, user=user, client=client
         )
-        return asyncio.ensure_future(publish)
+        self.rooms.publishing.append(asyncio.ensure_future(_answered(publish, answer)))
 
     async def members(self) -> Members:
         return await self.rooms.members(self.name)
+
+
+async def _answered(publish: Coroutine[Any, Any, Position], answer: Answer) -> None:
+    try:
+        position = await publish
+    except RoomError as error:
+        if not answer.done():
+            answer.set_exception(error)
+    else:
+        if not answer.done():
+            answer.set_result(position)
 
 
 class FakeRooms(Rooms):
@@ -83,6 +101,7 @@ class FakeRooms(Rooms):
         self.join_error: Exception | None = None
         self.errors: list[Exception | Callable[[], Awaitable[object]]] = []
         self.keys: list[tuple[str | None, str, str | None]] = []
+        self.publishing: list[asyncio.Future[None]] = []
         self.listed: list[Any] | None = []
         self.closed: list[str] = []
 

@@ -10,7 +10,9 @@ from typing import Any
 from mpchat.broker.broker import Broker
 from mpchat.components.component import Components
 from mpchat.components.context import Context
+from mpchat.rooms.position import Position
 from mpchat.rooms.rooms import Rooms
+from mpchat.rooms.side import Side
 from mpchat.testing import Worker, serve
 from mpchat.testing.rooms import RoomsInMemory
 from mpchat.websocket.connection import WebSocketConnection
@@ -24,6 +26,15 @@ async def talk(rooms: Rooms, chat: WebSocketConnection, context: Context) -> Non
     async with rooms.join(context.path_params["room"], chat) as room:
         async for message in chat:
             await room.publish(message)
+
+
+def publish(
+    side: Side, payload: bytes = b"x", *, room: bytes = b"a", as_member: bool = False
+) -> asyncio.Future[Position]:
+    """Publish a text of nobody, without an id."""
+    answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+    side.publish(room, 0, payload, b"", "", None, answer, as_member=as_member)
+    return answer
 
 
 class Service:

@@ -193,7 +193,9 @@ class Client:
         publish.sends += 1
         try:
             name = None if publish.message in self.once else str(publish.message)
-            position = await room.begin(TEXT_KIND, payload, id=name, client=f"client-{self.number}")
+            answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+            room.begin(TEXT_KIND, payload, answer, id=name, client=f"client-{self.number}")
+            position = await answer
         except Behind:
             # Its membership is over.
             raise

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mpchat.rooms.member import Allowance
 from mpchat.rooms.options import RoomsOptions
-from tests.unit.rooms.rig import Service, served
+from tests.unit.rooms.rig import Service, publish, served
 
 KIB = 1024
 
@@ -84,7 +84,7 @@ async def test_a_worker_that_does_not_read_is_sent_the_rest_later() -> None:
         async with asyncio.timeout(10):
             for number in range(1, 601):
                 side = service.rooms.side
-                answers.append(side.publish(b"a", 0, b"x" * KIB, b"", "", None, as_member=True))
+                answers.append(publish(side, b"x" * KIB, as_member=True))
                 while broker.published < number:  # noqa: ASYNC110 - it tells no one
                     await asyncio.sleep(0)
         assert broker.status()["behind"] == 1

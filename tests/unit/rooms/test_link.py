@@ -34,6 +34,7 @@ from mpchat.rooms.options import RoomsOptions
 from mpchat.rooms.publishing import Publish, Publishing
 from mpchat.rooms.room import Room
 from mpchat.rooms.side import Side
+from tests.unit.rooms.rig import publish
 from tests.unit.websocket.rig import Worker, on_uvloop, until
 
 EPOCH = "epoch-of-a-test!"
@@ -154,7 +155,7 @@ async def test_the_frames_of_a_turn_leave_together(worker: Worker) -> None:
     with side_of(worker) as side:
         broker = Broker(side)
         await broker.expect(HELLO)
-        answers = [side.publish(ROOM, 0, b"x", b"", "", None, as_member=False) for _ in range(3)]
+        answers = [publish(side, room=ROOM) for _ in range(3)]
         # One write: all of them are there at once.
         assert [frame[4] for frame in await broker.read()] == [PUBLISH] * 3
         broker.say(welcome(), *(pack_ack(0, counter, 10 + counter, 5) for counter in (1, 2, 3)))
@@ -306,14 +307,14 @@ async def test_a_publish_without_an_answer_ends(worker: Worker) -> None:
         broker = Broker(side)
         await broker.expect(HELLO)
         with pytest.raises(Unavailable):
-            await side.publish(ROOM, 0, b"x", b"", "", None, as_member=False)
+            await publish(side, room=ROOM)
         await broker.expect(PUBLISH)
         # It is not sent to the next one.
         other = Broker(side, 2)
         await other.expect(HELLO)
-        side.publish(ROOM, 0, b"y", b"", "", None, as_member=False).cancel()
-        (publish,) = await other.expect(PUBLISH)
-        assert parse_publish(publish)[5] == b"y"
+        publish(side, b"y", room=ROOM).cancel()
+        (frame,) = await other.expect(PUBLISH)
+        assert parse_publish(frame)[5] == b"y"
 
 
 @on_uvloop
@@ -327,7 +328,9 @@ async def test_open_publishes_span_what_the_broker_remembers(worker: Worker) -> 
     link: Any = Link()
     publishing = Publishing(worker.loop, link, 5.0, lambda name: None)
     what = Publish(ROOM, b"x", 0, b"", b"")
-    answers = [publishing.begin(what) for _ in range(MAX_OPEN + 10)]
+    answers = [worker.loop.create_future() for _ in range(MAX_OPEN + 10)]
+    for answer in answers:
+        publishing.begin(what, answer)
     assert sent == [*range(1, MAX_OPEN + 1)]
     # An answer to another than the oldest makes no room.
     publishing.stored(2, 20, 1)

@@ -16,9 +16,10 @@ from mpchat import RoomHandler
 from mpchat.rooms.errors import RoomClosed, TooLarge, Unavailable
 from mpchat.rooms.position import Position
 from mpchat.rooms.rooms import Rooms
-from mpchat.rooms.window import MOST, Window
+from mpchat.rooms.window import MOST, Tally, Window
 from mpchat.testing import serve
 from mpchat.websocket.connection import WebSocketConnection
+from mpchat.websocket.phases import DRAINING, OPEN
 from tests.unit.rooms.rig import Service
 from tests.unit.rooms.test_handler import PATH, V1, closed, join, serving
 from tests.unit.websocket.rig import until
@@ -126,6 +127,43 @@ async def test_a_raw_client_is_ended_after_what_it_said_before() -> None:
         assert len(rooms.keys) == 2
 
 
+async def test_a_raw_client_that_is_refused_is_ended_when_all_else_is_answered() -> None:
+    async with serving() as (worker, rooms), worker.websocket_client.get("rooms/a") as chat:
+        gate, refused = asyncio.Event(), asyncio.Event()
+        rooms.errors += [gate.wait, Unavailable("x")]
+        await chat.send("first")
+        await chat.send("second")
+        await until(lambda: len(rooms.keys) == 2)
+        rooms.publishing[1].add_done_callback(lambda _done: refused.set())
+        await refused.wait()
+        await chat.send("never")
+        gate.set()
+        assert await chat.recv() == "first"
+        assert await closed(chat) == (1013, "x")
+        assert len(rooms.keys) == 2
+
+
+@SPOKEN
+async def test_a_worker_that_ends_waits_for_what_is_open(subprotocols: Any) -> None:
+    async with serving() as (worker, rooms):
+        gate = asyncio.Event()
+        rooms.errors += [gate.wait] * 3
+        async with worker.websocket_client.get("rooms/a", subprotocols=subprotocols) as chat:
+            for number in range(3):
+                await chat.send(publish(number))
+            await until(lambda: bool(rooms.keys))
+            (connection,) = worker._server.registry.connections
+            stopping = asyncio.create_task(worker.stop())
+            await until(lambda: connection.phase is not OPEN)
+            assert connection.phase is DRAINING
+            gate.set()
+            if subprotocols:
+                assert await answers(chat, 3) == ["0", "1", "2"]
+            assert (await closed(chat))[0] == 1001
+            await stopping
+        assert len(rooms.messages["a"]) == 3
+
+
 @pytest.mark.parametrize("error", [None, asyncio.CancelledError, ConnectionError])
 async def test_what_is_open_ends_with_the_window(error: type[BaseException] | None) -> None:
     """Who is cancelled gives it up, others wait; and asyncio has nothing to complain of."""
@@ -150,6 +188,31 @@ async def test_what_is_open_ends_with_the_window(error: type[BaseException] | No
     assert [answer.cancelled() for answer in answers[1:]] == [error is asyncio.CancelledError] * 2
     answers.clear()
     assert not complaints
+
+
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError, ConnectionError])
+async def test_what_is_open_ends_with_the_tally(error: type[BaseException] | None) -> None:
+    """Who is cancelled counts no more, others wait."""
+    ends: list[tuple[int, str]] = []
+    incoming = SimpleNamespace(in_hand=0, callback=None)
+    protocol = SimpleNamespace(incoming=incoming, close=lambda *end: ends.append(end))
+    chat = cast(WebSocketConnection, SimpleNamespace(_protocol=protocol))
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+        async with Tally(chat, lambda error: (1013, str(error))) as tally:
+            for _ in range(3):
+                await tally.add()
+            assert incoming.in_hand == 3
+            assert not tally.done()
+            if error is not asyncio.CancelledError:
+                loop.call_soon(tally.set_result, Position("x", 1, 1))
+                loop.call_soon(tally.set_exception, Unavailable("first"))
+                loop.call_soon(tally.set_exception, Unavailable("second"))
+            if error is not None:
+                raise error
+    assert incoming.in_hand == 0
+    assert tally.done()
+    assert ends == ([] if error is asyncio.CancelledError else [(1013, "first")])
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from typing import Any
 from mpchat.ipc.control import ControlError, ask
 from mpchat.testsuite.service import wait_until
 from tests.chaos import judge, rooms_judge
-from tests.chaos.box import Box, kill
+from tests.chaos.box import Box, end, kill
 from tests.chaos.judge import Kill
 from tests.chaos.rooms_judge import Kept
 from tests.chaos.sightings import Notes
@@ -55,10 +55,9 @@ class _Faults:
         victims = sorted(self.box.workers())
         if victims:
             victim = random.choice(victims)
-            now = time.monotonic()
-            # It may be dead already, and not known to be.
-            self.killed.setdefault(victim, Kill(now, now))
-            kill(victim, signal.SIGKILL)
+            killed = end(victim)
+            # It may have been dead already, and not known to be.
+            self.killed.setdefault(victim, killed)
 
     def freeze(self) -> None:
         """A worker stands still: what it does not take waits at the broker, or is no longer kept."""

@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser, expect
+from websockets.sync.client import connect
 
 from mpchat.testsuite.service import wait_until
 from tests.browser.chat import PATIENCE, Chat, Tab, chromium, tab
@@ -98,6 +99,11 @@ def test_history_presence_and_rooms(browser: Browser, chat: Chat) -> None:
     eve.expect_count(0)
     eve.say("anybody?")
     eve.expect_count(1)
+    # A client that is no page may say anything.
+    with connect(f"ws://127.0.0.1:{chat.service.port}/rooms/help?name=bot") as raw:
+        raw.send(b"\xff")
+    eve.expect_count(2)
+    assert eve.texts()[-1] == "(a binary message)"
     ann.expect_people(ann.name, bob.name)
     bob.page.context.close()
     ann.expect_people(ann.name)

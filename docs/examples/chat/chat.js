@@ -111,10 +111,10 @@ function show(by, text, at, className) {
   return item;
 }
 
-function hear({data, by = "somebody", at}) {
+function hear({data, base64, by = "somebody", at}) {
   sent.get(data?.key)?.remove();
   sent.delete(data?.key);
-  show(by, String(data?.text ?? data), at, "message");
+  show(by, base64 === undefined ? String(data?.text ?? data) : "(a binary message)", at, "message");
   // What is not stored yet stays last.
   messages.append(...sent.values());
 }

@@ -101,17 +101,18 @@ class _Crowd:
         task.add_done_callback(self.connecting.discard)
 
     async def _connect(self, record: Record) -> None:
+        client = _Client(self, record)
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self.loop.create_connection(
-                    lambda: _Client(self, record), "127.0.0.1", self.plan.port
-                )
+                await self.loop.create_connection(lambda: client, "127.0.0.1", self.plan.port)
         except ConnectionRefusedError:
             record.trouble = "refused"
         except ConnectionError:
             record.trouble = "reset"
         except TimeoutError:
             record.trouble = "late"
+            # It may have connected in that very moment: uvloop closes it, and tells nobody.
+            client.forget()
         except OSError as error:
             record.trouble = str(error)
         if not record.opened:
@@ -144,10 +145,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         record, crowd = self.record, self.crowd
         record.ended = time.monotonic()
-        crowd.open.discard(self)
-        for timer in (self.timer, self.late):
-            if timer is not None:
-                timer.cancel()
+        self.forget()
         if not record.trouble:
             if isinstance(exc, ConnectionError):
                 record.trouble = "reset"
@@ -156,6 +154,11 @@ class _Client(asyncio.Protocol):
         record.code = record.code or (ABNORMAL if record.opened else 0)
         if not record.asked and not crowd.plan.lifetime and not crowd.over.is_set():
             crowd.loop.call_later(random.uniform(0.0, crowd.plan.back), crowd.connect)
+
+    def forget(self) -> None:
+        """It has ended."""
+        self.crowd.open.discard(self)
+        self._cancel_timers()
 
     def say_goodbye(self) -> None:
         """Send the last messages and Close in one go: all of them are to be answered before the Close."""
@@ -228,11 +231,14 @@ class _Client(asyncio.Protocol):
         self.transport.write(b"".join(frames) + more)
 
     def _expire(self) -> None:
+        self._cancel_timers()
+        self.timer = None
+        self.late = self.crowd.loop.call_later(_PATIENCE, self.give_up)
+
+    def _cancel_timers(self) -> None:
         for timer in (self.timer, self.late):
             if timer is not None:
                 timer.cancel()
-        self.timer = None
-        self.late = self.crowd.loop.call_later(_PATIENCE, self.give_up)
 
 
 async def _main(plan: Plan) -> list[Record]:

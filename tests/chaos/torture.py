@@ -94,8 +94,8 @@ SHORT = Scale(
     said=60,
 )
 FULL = Scale(
-    rate=1000,
-    live=2000,
+    rate=500,
+    live=1000,
     opening=500,
     restarts=100,
     times=60,

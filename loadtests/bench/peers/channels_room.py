@@ -12,7 +12,9 @@ settings.configure(
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [os.environ["REDIS"]]},
+            # Its reads wait five seconds, which is what redis-py 8 waits for any answer: a consumer that
+            # hears nothing for so long ends with its connection.
+            "CONFIG": {"hosts": [{"address": os.environ["REDIS"], "socket_timeout": None}]},
         }
     }
 )

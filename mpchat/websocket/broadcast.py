@@ -2,10 +2,10 @@
 
 Rules. The recipients of an audience are sent the same, in one order. What is sent while others still get
 what came before waits behind that, and so does a recipient that joins meanwhile: it gets what comes after
-it. Deliveries are part of the turn's budget; an audience that has used it up stands in the line of open
-WebSockets, so others are served in between. Nobody waits for a connection that does not read: one with
-more than ``most`` unsent bytes is closed. A recipient costs no task, and an audience that is sent nothing
-has no delivery.
+it. Deliveries are part of the turn's budget, and an audience gets a share of that: then it stands in the
+line of open WebSockets, and what has come from others meanwhile is served before it goes on. Nobody waits
+for a connection that does not read: one with more than ``most`` unsent bytes is closed. A recipient costs
+no task, and an audience that is sent nothing has no delivery.
 """
 
 from __future__ import annotations
@@ -80,16 +80,18 @@ class Hall:
     Attributes:
         turn: The worker's.
         most: Unsent bytes beyond which a connection is closed.
+        share: Work of a turn that one audience is given.
         held: Bytes that wait for their delivery.
         is_awaited: Somebody waits until they are fewer.
         on_less: Called then, whenever they have become fewer.
     """
 
-    __slots__ = ("_touched", "held", "is_awaited", "most", "on_less", "turn")
+    __slots__ = ("_touched", "held", "is_awaited", "most", "on_less", "share", "turn")
 
     def __init__(self, turn: Turn, most: int) -> None:
         self.turn = turn
         self.most = most
+        self.share = turn.thresholds.delivery_work
         self.held = 0
         self.is_awaited = False
         self.on_less: Callable[[], None] = _nothing
@@ -202,6 +204,7 @@ class Delivery:
     __slots__ = (
         "_audience",
         "_batches",
+        "_floor",
         "_items",
         "_parting",
         "_size",
@@ -217,6 +220,8 @@ class Delivery:
         self.cursor: Recipient | None = None
         self.is_waiting = self.is_touched = False
         self._items: list[Item] = []
+        self._floor = 0
+        """What has to be left of the turn"""
         self._size = 0
         self._parting: Parting | None = None
         self._batches: dict[int, Batch | None] = {}
@@ -233,8 +238,9 @@ class Delivery:
         self._audience.go_on(self)
 
     def write(self) -> bool:
-        """Write until the turn is over or all is written; whether all is."""
+        """Write until its share of the turn is used or all is written; whether all is."""
         hall = self._audience.hall
+        self._floor = max(0, hall.turn.left - hall.share)
         while self._write_batch():
             if self._size:
                 hall.held -= self._size
@@ -272,7 +278,7 @@ class Delivery:
         return bool(self._items) or self._parting is not None
 
     def _write_batch(self) -> bool:
-        """Write to one after the other until the turn is over; whether all have it."""
+        """Write to one after the other until the share is used; whether all have it."""
         if self.cursor is None:
             return True
         turn, most = self._audience.hall.turn, self._audience.hall.most
@@ -281,7 +287,7 @@ class Delivery:
         work = DELIVERY
         if not turn.will_publish:
             turn.publish_soon()
-        while turn.left > 0:
+        while turn.left > self._floor:
             member = self.cursor
             if member is None:
                 return True

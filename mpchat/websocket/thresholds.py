@@ -22,6 +22,8 @@ class Thresholds:
     """Units of work that one turn of the loop does for all connections together."""
     turn_seconds: float = 0.005
     """Seconds after which a turn is over, however little work was done."""
+    delivery_work: int = 1_250_000
+    """Units of work of a turn that one audience of many is given, see broadcast."""
     clock_looks: int = 8
     """Looks at the clock while the work of one turn is used up."""
     max_frames: int = 128

@@ -198,6 +198,24 @@ async def test_others_are_served_in_between(worker: Worker) -> None:
     await until(lambda: all(one.writes for one in transports))
 
 
+@pytest.mark.parametrize(("share", "at_once"), [(50, False), (1000, True)])
+@on_uvloop
+async def test_who_comes_meanwhile_does_not_wait_for_a_whole_turn(
+    worker: Worker, share: int, at_once: bool
+) -> None:
+    turn = 1000 * DELIVERY
+    worker.go_by(
+        replace(THRESHOLDS, turn_work=turn, delivery_work=share * DELIVERY, turn_seconds=9.0)
+    )
+    audience = audience_of(worker)
+    transports = [kept_seat(worker, audience)[0] for _ in range(5000)]
+    client, _protocol = await worker.connect(echo)
+    say(audience, "all")
+    client.send(frame(FINAL | TEXT, b"one"))
+    assert await worker.loop.sock_recv(client, 100) == sent("one")
+    assert (sum(bool(one.writes) for one in transports) > 900) is at_once
+
+
 @on_uvloop
 async def test_a_slow_one_is_closed_and_nobody_waits_for_it(worker: Worker) -> None:
     audience = audience_of(worker, most=256 * 1024)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -39,21 +39,29 @@ def browser() -> Iterator[Browser]:
 
 
 def two_tabs(browser: Browser, chat: Chat, room: str) -> tuple[Tab, Tab]:
-    """Return tabs that are on different workers."""
+    """Return tabs that are on different workers.
+
+    The worker with fewer connections gets the next one, so a tab that is loaded again may come to the
+    same for ever: its page's kept connections are with the other. Connections of others fill it up.
+    """
     port = chat.service.port
     ann = tab(browser, port, f"ann {room}", room)
     bob = tab(browser, port, f"bob {room}", room)
+
+    others = ExitStack()
 
     def are_apart() -> bool:
         workers = chat.workers()
         # A worker that is busy may be left out.
         if workers.keys() >= {ann.name, bob.name} and workers[ann.name] != workers[bob.name]:
             return True
+        others.enter_context(connect(f"ws://127.0.0.1:{port}/rooms/others?name=other"))
         bob.page.reload()
         bob.expect_state("connected")
         return False
 
-    wait_until(are_apart, "tabs on different workers", PATIENCE)
+    with others:
+        wait_until(are_apart, "tabs on different workers", PATIENCE)
     return ann, bob
 
 

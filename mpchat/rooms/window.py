@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from mpchat.rooms.errors import RoomError
@@ -69,12 +68,7 @@ class Window(Generic[T]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         answers = [answer for _about, answer in self._open]
         try:
             if answers and kind is not asyncio.CancelledError:
@@ -119,20 +113,14 @@ class Tally:
 
     def refuse(self, error: Exception) -> None:
         """One could not even be begun."""
-        if self.error is None:
-            self.error = error
+        self.error = self.error or error
         if not self._incoming.in_hand:
             self._settle()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         try:
             if kind is not asyncio.CancelledError:
                 await self._wait(0)
@@ -161,8 +149,7 @@ class Tally:
 
     def set_exception(self, error: Exception, /) -> None:
         """One is refused, or may be lost."""
-        if self.error is None:
-            self.error = error
+        self.error = self.error or error
         self._count_down()
 
     def _count_down(self) -> None:

@@ -90,5 +90,5 @@ async def until_members(service: Service, count: int, name: str = "a") -> None:
     """Wait until the room has so many members."""
     async with asyncio.timeout(10):
         # The broker says how many there are only when it is asked.
-        while (await service.rooms.members(name)).number != count:  # noqa: ASYNC110
+        while (await service.rooms.members(name)).number != count:  # noqa: ASYNC110 - it has to be asked
             await asyncio.sleep(0)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self, cast
 
+from websockets.exceptions import ConnectionClosed
+
 from mpchat.components.component import Component, Components
 from mpchat.rooms.errors import NoSuchRoom, RoomError
 from mpchat.rooms.forms import RAW, Form
@@ -75,7 +77,8 @@ class FakeRoom:
 async def _answered(publish: Coroutine[Any, Any, Position], answer: Answer) -> None:
     try:
         position = await publish
-    except RoomError as error:
+    except (RoomError, ConnectionClosed) as error:
+        # The latter: it was stored, and a member has gone that it was to be sent to.
         if not answer.done():
             answer.set_exception(error)
     else:

@@ -107,6 +107,7 @@ async def test_a_member_that_is_cut_off_leaves_when_nothing_is_open(subprotocols
                 await chat.send(publish(number))
             await until(lambda: bool(rooms.keys))
             chat.transport.abort()
+            await chat.wait_closed()
         assert rooms.joined
         gate.set()
         await until(lambda: not rooms.joined)

@@ -9,9 +9,18 @@ believed, but never counts for another pair.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from mpchat.broker.pairs import Pair
 from mpchat.ipc.rooms import Listed
+
+
+class Elsewhere:
+    """Another host, whose workers have members: it counts like a pair, and gets no records from here."""
+
+
+Holder: TypeAlias = Pair | Elsewhere
+"""Who has members"""
 
 
 class Solo:
@@ -23,9 +32,11 @@ class Solo:
 
     __slots__ = ("pair", "targets")
 
-    def __init__(self, pair: Pair, *, subscribed: bool) -> None:
+    def __init__(self, pair: Holder, *, subscribed: bool) -> None:
         self.pair = pair
-        self.targets: tuple[Pair, ...] = (pair,) if subscribed else ()
+        self.targets: tuple[Pair, ...] = (
+            (pair,) if subscribed and not isinstance(pair, Elsewhere) else ()
+        )
 
 
 class Room:
@@ -43,17 +54,17 @@ class Room:
 
     def __init__(self) -> None:
         self.targets: tuple[Pair, ...] = ()
-        self.counted: dict[Pair, int] = {}
-        self.listed: dict[Pair, dict[int, Listed]] = {}
+        self.counted: dict[Holder, int] = {}
+        self.listed: dict[Holder, dict[int, Listed]] = {}
         self.total = 0
         self.lists = True
 
-    def subscribe(self, pair: Pair) -> None:
+    def subscribe(self, pair: Holder) -> None:
         self.counted.setdefault(pair, 0)
-        if pair not in self.targets:
+        if not isinstance(pair, Elsewhere) and pair not in self.targets:
             self.targets = (*self.targets, pair)
 
-    def unsubscribe(self, pair: Pair) -> None:
+    def unsubscribe(self, pair: Holder) -> None:
         self.targets = tuple(other for other in self.targets if other is not pair)
 
     def everybody(self) -> Iterator[Listed]:
@@ -73,9 +84,9 @@ class Members:
     def __init__(self) -> None:
         self.rooms: dict[bytes, Solo | Room] = {}
         self.total = 0
-        self._solos: dict[Pair, tuple[Solo, Solo]] = {}
+        self._solos: dict[Holder, tuple[Solo, Solo]] = {}
 
-    def join(self, pair: Pair, name: bytes) -> None:
+    def join(self, pair: Holder, name: bytes) -> None:
         """Take a member without info; its pair gets the room's records from now on."""
         self.total += 1
         if name not in self.rooms:
@@ -86,7 +97,7 @@ class Members:
         room.counted[pair] += 1
         room.total += 1
 
-    def join_listed(self, pair: Pair, name: bytes, listed: Listed) -> Room:
+    def join_listed(self, pair: Holder, name: bytes, listed: Listed) -> Room:
         """Take a member with info, or another info of a known one; it subscribes nothing."""
         room = self._room(name)
         members = room.listed.setdefault(pair, {})
@@ -105,7 +116,15 @@ class Members:
         else:
             self._room(name).subscribe(pair)
 
-    def count(self, pair: Pair, name: bytes, counted: int) -> None:
+    def unsubscribe(self, pair: Pair, name: bytes) -> None:
+        """Send the pair no more records of the room; its members stay."""
+        found = self.rooms.get(name)
+        if isinstance(found, Room):
+            found.unsubscribe(pair)
+        elif found is not None and found.pair is pair:
+            self.rooms[name] = self._solo(pair)[1]
+
+    def count(self, pair: Holder, name: bytes, counted: int) -> None:
         """Set how many members without info the pair has in the room."""
         if counted == 1:
             found = self.rooms.get(name)
@@ -120,7 +139,7 @@ class Members:
         room.total += added
         self.total += added
 
-    def leave(self, pair: Pair, name: bytes) -> None:
+    def leave(self, pair: Holder, name: bytes) -> None:
         """Forget a member without info."""
         found = self.rooms.get(name)
         if isinstance(found, Solo):
@@ -133,7 +152,13 @@ class Members:
             self.total -= 1
             self._tidy(pair, name, found)
 
-    def leave_listed(self, pair: Pair, name: bytes, member: int) -> Listed | None:
+    def settle(self, pair: Holder, name: bytes) -> None:
+        """Forget a pair that has no members in the room any more."""
+        found = self.rooms.get(name)
+        if isinstance(found, Room) and pair in found.counted:
+            self._tidy(pair, name, found)
+
+    def leave_listed(self, pair: Holder, name: bytes, member: int) -> Listed | None:
         """Forget a member with info, and return it; None: it was not there."""
         found = self.rooms.get(name)
         if not isinstance(found, Room):
@@ -145,7 +170,7 @@ class Members:
             self._tidy(pair, name, found)
         return listed
 
-    def drop(self, pair: Pair, name: bytes) -> list[Listed]:
+    def drop(self, pair: Holder, name: bytes) -> list[Listed]:
         """Forget all that a pair has in a room; return its listed members."""
         found = self.rooms.get(name)
         if found is None:
@@ -164,7 +189,7 @@ class Members:
             del self.rooms[name]
         return list(listed.values())
 
-    def drop_all(self, pair: Pair) -> list[tuple[bytes, list[Listed]]]:
+    def drop_all(self, pair: Holder) -> list[tuple[bytes, list[Listed]]]:
         """Forget all that a pair has; return its listed members, for each room where others remain."""
         # A pair keeps no list of its rooms: it would take memory for each, and ends are rare.
         left = []
@@ -175,14 +200,10 @@ class Members:
         self._solos.pop(pair, None)
         return left
 
-    def unsubscribe_all(self, pair: Pair) -> None:
+    def unsubscribe_all(self, pair: Holder) -> None:
         """Send a pair no more records; its members stay."""
-        unsubscribed = self._solo(pair)[1]
-        for name, found in self.rooms.items():
-            if isinstance(found, Room):
-                found.unsubscribe(pair)
-            elif found.pair is pair:
-                self.rooms[name] = unsubscribed
+        for name in list(self.rooms):
+            self.unsubscribe(pair, name)
 
     def close(self, name: bytes) -> tuple[Pair, ...]:
         """Forget all members of a room; return the pairs that it was sent to."""
@@ -192,12 +213,20 @@ class Members:
         self.total -= total_of(found)
         return found.targets
 
-    def has(self, pair: Pair, name: bytes) -> bool:
+    def has(self, pair: Holder, name: bytes) -> bool:
         """Return whether the pair has members in the room, or is subscribed to it."""
         found = self.rooms.get(name)
         return found is not None and _has(found, pair)
 
-    def _solo(self, pair: Pair) -> tuple[Solo, Solo]:
+    def is_here(self, name: bytes) -> bool:
+        """Return whether a worker of this host has members in the room."""
+        found = self.rooms.get(name)
+        if found is None:
+            return False
+        holders = (found.pair,) if isinstance(found, Solo) else found.counted
+        return any(not isinstance(holder, Elsewhere) for holder in holders)
+
+    def _solo(self, pair: Holder) -> tuple[Solo, Solo]:
         """Return the pair's shared object for a subscribed room, and that for others."""
         solos = self._solos.get(pair)
         if solos is None:
@@ -216,7 +245,7 @@ class Members:
             room.targets = found.targets
         return room
 
-    def _tidy(self, pair: Pair, name: bytes, room: Room) -> None:
+    def _tidy(self, pair: Holder, name: bytes, room: Room) -> None:
         """Forget what nobody needs after a member has left."""
         if room.counted[pair] == 0 and not room.listed.get(pair):
             self.drop(pair, name)
@@ -230,5 +259,5 @@ def total_of(room: Solo | Room) -> int:
     return room.total if isinstance(room, Room) else 1
 
 
-def _has(room: Solo | Room, pair: Pair) -> bool:
+def _has(room: Solo | Room, pair: Holder) -> bool:
     return room.pair is pair if isinstance(room, Solo) else pair in room.counted

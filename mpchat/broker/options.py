@@ -16,6 +16,7 @@ class BrokerOptions:
         max_rooms: Rooms with members or history.
         max_members: Memberships in all rooms.
         worker_backlog: Bytes held for a worker that does not read.
+        publish_timeout: Seconds after which a publish that has no answer is given up.
         presence: Members with info are listed, and told of each other.
     """
 
@@ -23,4 +24,5 @@ class BrokerOptions:
     max_rooms: int
     max_members: int
     worker_backlog: int
+    publish_timeout: float
     presence: bool

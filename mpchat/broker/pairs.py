@@ -61,6 +61,7 @@ class Pair(asyncio.Protocol):
         waiting: Frames that it has sent, and that wait until it reads.
         open: Frames may be written.
         has_begun: The worker has said who it is.
+        token: The worker's own, as it has said.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Pair(asyncio.Protocol):
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self.has_begun = False
+        self.token = 0
         self._queued = 0
         """Bytes of ``out`` that are neither records nor answers to publishes"""
         self._waiting_bytes = 0
@@ -129,6 +131,7 @@ class Pair(asyncio.Protocol):
             if hello.incarnation != self.incarnation:
                 raise MalformedFrame(f"it says to be incarnation {hello.incarnation}")
             self.has_begun = True
+            self.token = hello.token
             self._broker.begin(self)
         elif kind == HELLO:
             raise MalformedFrame("a second HELLO")

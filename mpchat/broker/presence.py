@@ -9,13 +9,14 @@ costs a few hints in each turn, while its members are gone at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from mpchat.broker.members import Members, Room
-from mpchat.ipc.answering import Presence
-from mpchat.ipc.rooms import Change, Listed
+from mpchat.broker.members import Members, Room, total_of
+from mpchat.ipc import asking
+from mpchat.ipc.answering import MembersPage, Presence
+from mpchat.ipc.rooms import LISTS, MORE, PAGE_BYTES, Change, Listed
 
 LARGEST: Final = 1000
 """Members of a room that has presence, at most."""
@@ -100,3 +101,22 @@ def everybody(members: Members, name: bytes) -> Iterable[Listed]:
     """Return the room's listed members, if it has presence."""
     room = members.rooms.get(name)
     return room.everybody() if isinstance(room, Room) and room.lists else ()
+
+
+def members_pages(
+    members: Members, question: asking.Members, *, presence: bool
+) -> Iterator[MembersPage]:
+    """Return the answer to MEMBERS, in one page or several; ``presence``: whether it is on at all."""
+    name = question.room
+    room = members.rooms.get(name)
+    total = 0 if room is None else total_of(room)
+    flags = LISTS if presence and has_presence(members, name) else 0
+    entries: list[Listed] = []
+    held = 0
+    for listed in everybody(members, name):
+        if held > PAGE_BYTES:
+            yield MembersPage(question.number, flags | MORE, total, entries)
+            entries, held = [], 0
+        entries.append(listed)
+        held += len(listed.user) + len(listed.info)
+    yield MembersPage(question.number, flags, total, entries)

@@ -11,14 +11,17 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import time
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
 
 import uvloop
 
 from mpchat.broker.broker import Broker
 from mpchat.broker.history import History
 from mpchat.broker.options import BrokerOptions
+from mpchat.broker.pairs import Broker as PairBroker
 from mpchat.broker.pairs import Pair, connect
 from mpchat.broker.reading import Limits
 from mpchat.broker.store import Store
@@ -35,7 +38,7 @@ from mpchat.linux.allocator import Allocator
 from mpchat.linux.descriptors import Spare
 from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
-from mpchat.logs.setup import DirectLogs, set_up_direct
+from mpchat.logs.setup import set_up_direct
 from mpchat.rooms.options import RoomsOptions
 from mpchat.scoreboard.scoreboard import Scoreboard
 
@@ -55,25 +58,18 @@ def run_broker(
     options: RoomsOptions,
     heartbeat: float,
 ) -> None:
-    """Run a broker until it has ended; the caller has forked and set the title.
+    """Run a broker of the engine ``host`` until it has ended; the caller has forked and set the title.
 
     ``heartbeat``: seconds between two beats.
     """
-    # A history's pages are large blocks, as a worker's messages are.
-    allocator = Allocator()
-    allocator.keep_freed_memory()
-    logs = set_up_direct(logging_options, Origin("broker"))
-    logs.levels.order_all(request.log_levels)
+    process = BrokerProcess(request, channel, descriptors, logging_options, options)
     history = history_of(descriptors.history, options)
     if history.damage:
         log.error("the history of the rooms is damaged: %s", history.damage)
     # What was recovered stays: no collection has to look at it.
     gc.freeze()
-    loop = uvloop.new_event_loop()
-    loop.set_exception_handler(lambda _loop, context: _fail(descriptors.fault, context))
-    process = _Process(
-        loop, channel, logs, Scoreboard(descriptors.scoreboard), allocator, history, options
-    )
+    loop = process.loop
+    process.serve(Broker(history, process.options, loop.call_soon, broken=process.broken))
     loop.run_until_complete(process.run(heartbeat))
 
 
@@ -85,6 +81,7 @@ def options_of(options: RoomsOptions) -> BrokerOptions:
         max_rooms=options.max_rooms,
         max_members=options.max_members,
         worker_backlog=options.worker_backlog,
+        publish_timeout=options.publish_timeout,
         presence=options.presence,
     )
 
@@ -106,41 +103,98 @@ def _fail(fault: int, context: dict[str, Any]) -> None:
         os._exit(1)
 
 
-class _Process:
+class Engine(PairBroker, Protocol):
+    """What orders the rooms."""
+
+    published: int
+
+    def adopt(self, pair: Pair) -> None:
+        """Take a pair, in place of any older one to the same worker."""
+
+    def worker_gone(self, incarnation: int) -> None:
+        """That worker has ended."""
+
+    def second(self) -> None:
+        """Do what is done each second."""
+
+    def status(self) -> Mapping[str, int]:
+        """Return numbers for operators, as the scoreboard names them."""
+
+    def busiest(self, by: str, limit: int) -> list[dict[str, Any]]:
+        """Return rows of rooms, largest first."""
+
+
+class BrokerProcess:
+    """The process of an engine, which may come later than its first pairs.
+
+    Attributes:
+        number: Of this incarnation of the broker; the first one has 1.
+        end: Set when the process is to end.
+    """
+
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        request: ForkBroker,
         channel: Channel,
-        logs: DirectLogs,
-        board: Scoreboard,
-        allocator: Allocator,
-        history: Store,
+        descriptors: BrokerDescriptors,
+        logging_options: LoggingOptions,
         options: RoomsOptions,
     ) -> None:
-        self.loop = loop
+        # A history's pages are large blocks, as a worker's messages are.
+        self._allocator = Allocator()
+        self._allocator.keep_freed_memory()
+        self._logs = set_up_direct(logging_options, Origin("broker"))
+        self._logs.levels.order_all(request.log_levels)
+        self.number = request.number
+        self.loop = loop = uvloop.new_event_loop()
+        loop.set_exception_handler(lambda _loop, context: _fail(descriptors.fault, context))
         self.channel = channel
-        self.logs = logs
-        self.board = board
-        self.allocator = allocator
-        self.spare = Spare()
+        self.board = Scoreboard(descriptors.scoreboard)
         self.options = options_of(options)
-        self.broker = Broker(history, self.options, loop.call_soon, broken=self._broken)
         self.end: asyncio.Future[None] = loop.create_future()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.beats = 0
-        self.messages_before = board.broker("messages")
+        self._spare = Spare()
+        self._engine: Engine | None = None
+        self._early: list[tuple[messages.RoomsPair, socket.socket]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beats = 0
+        self._messages_before = self.board.broker("messages")
+
+    def serve(self, engine: Engine) -> None:
+        """Let the engine have all pairs from now on."""
+        self._engine = engine
+        early, self._early = self._early, []
+        for pair, sock in early:
+            self._adopt(engine, pair, sock)
 
     async def run(self, heartbeat: float) -> None:
-        """Serve until the supervisor says so, or is gone."""
+        """Begin, and serve until the supervisor says so, or is gone."""
+        self.begin(heartbeat)
+        self.ready()
+        await self.end
+
+    def begin(self, heartbeat: float) -> None:
+        """Listen to the supervisor, and show that the loop turns each ``heartbeat`` seconds."""
         self.loop.add_reader(self.channel.fileno(), self._read)
         self._beat(heartbeat)
         self._second()
+
+    def ready(self) -> None:
+        """Say that pairs are served."""
         messages.send(self.channel, messages.Ready())
-        await self.end
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine; if it fails, the process ends."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def broken(self, pair: Pair) -> None:
+        """Have the supervisor send this pair's worker another one."""
+        messages.send(self.channel, messages.PairLost(pair.number))
 
     def _read(self) -> None:
         try:
-            with self.spare:
+            with self._spare:
                 while (received := messages.receive(self.channel)) is not None:
                     self._on_message(*received)
         except ChannelClosed:
@@ -154,13 +208,13 @@ class _Process:
                 else:
                     messages.send(self.channel, messages.PairLost(message.pair))
             case messages.WorkerGone():
-                self.broker.worker_gone(message.incarnation)
+                self._worker_gone(message.incarnation)
             case messages.ReportRooms() if descriptors:
-                self._spawn(self._report(descriptors[0], message))
+                self.spawn(self._report(descriptors[0], message))
             case messages.ReopenLogs():
-                report_reopened(descriptors, self.logs.reopen())
+                report_reopened(descriptors, self._logs.reopen())
             case messages.LogLevel():
-                self.logs.levels.order(message.logger, message.level)
+                self._logs.levels.order(message.logger, message.level)
             case messages.Stop():
                 self._finish()
             case _:
@@ -169,34 +223,41 @@ class _Process:
     def _take(self, message: messages.RoomsPair, descriptor: int) -> None:
         sock = system.socket(fileno=descriptor)
         system.setblocking(sock, False)
+        if self._engine is None:
+            self._worker_gone(message.incarnation)
+            self._early.append((message, sock))
+        else:
+            self._adopt(self._engine, message, sock)
+
+    def _adopt(self, engine: Engine, message: messages.RoomsPair, sock: socket.socket) -> None:
         pair = Pair(
-            self.broker,
+            engine,
             sock,
             number=message.pair,
             incarnation=message.incarnation,
             slot=message.slot,
             backlog=self.options.worker_backlog,
         )
-        self.broker.adopt(pair)
-        self._spawn(connect(self.loop, pair, sock))
+        engine.adopt(pair)
+        self.spawn(connect(self.loop, pair, sock))
+
+    def _worker_gone(self, incarnation: int) -> None:
+        if self._engine is not None:
+            self._engine.worker_gone(incarnation)
+        for early in [one for one in self._early if one[0].incarnation == incarnation]:
+            self._early.remove(early)
+            early[1].close()
 
     async def _report(self, descriptor: int, request: messages.ReportRooms) -> None:
+        rows = [] if self._engine is None else self._engine.busiest(request.by, request.limit)
         try:
-            await send_report(descriptor, self.broker.busiest(request.by, request.limit))
+            await send_report(descriptor, rows)
         except OSError as error:
             # Whoever asked gave no socket: no reason for a broker to end.
             log.warning("a list of rooms could not be sent: %s", error)
 
-    def _broken(self, pair: Pair) -> None:
-        messages.send(self.channel, messages.PairLost(pair.number))
-
-    def _spawn(self, work: Any) -> None:
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self._done)
-
     def _done(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
+        self._tasks.discard(task)
         # An exception is the loop's: it ends the process.
         task.result()
 
@@ -206,18 +267,20 @@ class _Process:
             self.end.set_result(None)
 
     def _beat(self, heartbeat: float) -> None:
-        self.beats += 1
+        self._beats += 1
         board = self.board
-        board.set_broker("heartbeat", self.beats)
+        board.set_broker("heartbeat", self._beats)
         board.set_broker("beat_at", int(time.monotonic() * 1000))
-        board.set_broker("messages", self.messages_before + self.broker.published)
-        for name, value in self.broker.status().items():
-            board.set_broker(name, value)
+        if self._engine is not None:
+            board.set_broker("messages", self._messages_before + self._engine.published)
+            for name, value in self._engine.status().items():
+                board.set_broker(name, value)
         if self.channel.has_waiting:
             self.channel.flush()
         self.loop.call_later(heartbeat, self._beat, heartbeat)
 
     def _second(self) -> None:
-        self.broker.second()
-        self.allocator.return_unused()
+        if self._engine is not None:
+            self._engine.second()
+        self._allocator.return_unused()
         self.loop.call_later(_SECOND, self._second)

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mpchat.broker.known import Known
-from mpchat.broker.members import Members, total_of
+from mpchat.broker.members import Members
 from mpchat.broker.options import BrokerOptions
 from mpchat.broker.pairs import Pair
-from mpchat.broker.presence import Hints, everybody, has_presence
+from mpchat.broker.presence import Hints, has_presence, members_pages
 from mpchat.broker.store import Store
 from mpchat.ipc import asking
 from mpchat.ipc import rooms as kinds
-from mpchat.ipc.answering import Answer, MembersPage
+from mpchat.ipc.answering import Answer
 from mpchat.ipc.framing import MalformedFrame
 from mpchat.ipc.rooms import (
     LISTS,
     MORE,
-    PAGE_BYTES,
     RECOVERED,
     Listed,
     Since,
@@ -195,18 +194,5 @@ class Questions:
         )
 
     def _list(self, pair: Pair, question: asking.Members) -> None:
-        name = question.room
-        room = self._members.rooms.get(name)
-        total = 0 if room is None else total_of(room)
-        flags = 0
-        if self._options.presence and has_presence(self._members, name):
-            flags = LISTS
-        entries: list[Listed] = []
-        held = 0
-        for listed in everybody(self._members, name):
-            if held > PAGE_BYTES:
-                pair.answer(MembersPage(question.number, flags | MORE, total, entries).pack())
-                entries, held = [], 0
-            entries.append(listed)
-            held += len(listed.user) + len(listed.info)
-        pair.answer(MembersPage(question.number, flags, total, entries).pack())
+        for page in members_pages(self._members, question, presence=self._options.presence):
+            pair.answer(page.pack())

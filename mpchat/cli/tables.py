@@ -74,6 +74,9 @@ def _broker_line(broker: dict[str, Any]) -> str:
         history = (
             f"history {_size(broker['history_bytes_used'])} of {_size(broker['history_bytes'])}"
         )
+    if broker["engine"] == "nats":
+        lost = broker["stream_lost_seconds"]
+        history = "stream up" if lost is None else f"NO STREAM for {_duration(lost)}"
     behind = broker["workers_behind"]
     return (
         f"broker pid {broker['pid']}{_silence(broker['silent_seconds'])}: "

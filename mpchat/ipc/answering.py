@@ -38,7 +38,7 @@ ACK_BYTES: Final = _ACK.size
 ACK_COUNTER, ACK_OFFSET, ACK_TIME = 6, 14, 22
 """Where these numbers are: a worker reads them there, as every message passes"""
 _REFUSED = struct.Struct("<IBBQ")
-_MARK = struct.Struct("<IBQ")
+_MARK = struct.Struct("<IBQQ")
 _PRESENCE = struct.Struct("<IBBBHHQQ")
 _MEMBERS = struct.Struct("<IBBIII")
 _ENTRY = struct.Struct("<QQHH")
@@ -196,18 +196,26 @@ def parse_refused(frame: bytes) -> tuple[Reason, int]:
         raise MalformedFrame(f"REFUSED with the reason {reason}") from None
 
 
-def pack_mark(mark: int) -> bytes:
+class Mark(NamedTuple):
+    """MARK or LOST."""
+
+    offset: int
+    """The mark, or the floor"""
+    at: int
+    """When what stands at the mark was stored, in wall milliseconds; 0: not known"""
+
+
+def pack_mark(offset: int, at: int = 0) -> bytes:
     """Pack MARK."""
-    return _MARK.pack(_MARK.size, MARK, mark)
+    return _MARK.pack(_MARK.size, MARK, offset, at)
 
 
 def pack_lost(floor: int) -> bytes:
     """Pack LOST."""
-    return _MARK.pack(_MARK.size, LOST, floor)
+    return _MARK.pack(_MARK.size, LOST, floor, 0)
 
 
-def parse_mark(frame: bytes) -> int:
-    """Parse MARK or LOST: the mark, or the floor."""
+def parse_mark(frame: bytes) -> Mark:
+    """Parse MARK or LOST."""
     expect_exactly(frame, _MARK)
-    mark: int = _MARK.unpack(frame)[2]
-    return mark
+    return Mark(*_MARK.unpack(frame)[2:])

@@ -36,9 +36,9 @@ from mpchat.ipc.rooms import (
     expect_room,
 )
 
-_HELLO = struct.Struct("<IBQ")
-_QUESTION = struct.Struct("<IBBBIIQ16s")
-_JOIN = struct.Struct("<IBBBHHIQQ16s")
+_HELLO = struct.Struct("<IBQQ")
+_QUESTION = struct.Struct("<IBBBIIQQ16s")
+_JOIN = struct.Struct("<IBBBHHIQQQ16s")
 _LEAVE = struct.Struct("<IBBBQ")
 _NAMED = struct.Struct("<IBBI")
 _PUBLISH = struct.Struct("<IBBBBQ")
@@ -59,6 +59,8 @@ class Hello(NamedTuple):
     """HELLO: who the worker is."""
 
     incarnation: int
+    token: int
+    """Random, of this worker alone, also among the workers of other hosts"""
 
     def pack(self) -> bytes:
         return _HELLO.pack(_HELLO.size, HELLO, *self)
@@ -118,7 +120,7 @@ class Join(NamedTuple):
     announced: bool = False
 
     def pack(self) -> bytes:
-        flags, offset, epoch = _since(self.since)
+        flags, *since = _since(self.since)
         info = self.info
         if info is not None:
             flags |= LISTED
@@ -127,12 +129,12 @@ class Join(NamedTuple):
         body = self.room + self.user + (info or b"")
         sizes = (len(self.room), len(self.user), len(info or b""))
         size = _JOIN.size + len(body)
-        return _JOIN.pack(size, JOIN, flags, *sizes, self.number, self.member, offset, epoch) + body
+        return _JOIN.pack(size, JOIN, flags, *sizes, self.number, self.member, *since) + body
 
     @classmethod
     def parse(cls, frame: bytes) -> Join:
         expect_at_least(frame, _JOIN)
-        _, _, flags, length, by, about, number, member, offset, epoch = _JOIN.unpack_from(frame)
+        _, _, flags, length, by, about, number, member, *since = _JOIN.unpack_from(frame)
         user = _JOIN.size + length
         info = user + by
         expect_size(frame, info + about)
@@ -143,7 +145,7 @@ class Join(NamedTuple):
             number,
             frame[_JOIN.size : user],
             member,
-            _parse_since(flags, offset, epoch),
+            _parse_since(flags, *since),
             frame[user:info],
             frame[info:] if flags & LISTED else None,
             bool(flags & ANNOUNCED),
@@ -248,16 +250,16 @@ def parse_publish(frame: bytes) -> tuple[int, int, bytes, bytes, bytes, bytes]:
 
 
 def _pack_question(kind: int, number: int, room: bytes, amount: int, since: Since | None) -> bytes:
-    flags, offset, epoch = _since(since)
+    flags, *position = _since(since)
     size = _QUESTION.size + len(room)
-    return _QUESTION.pack(size, kind, flags, len(room), number, amount, offset, epoch) + room
+    return _QUESTION.pack(size, kind, flags, len(room), number, amount, *position) + room
 
 
 def _parse_question(frame: bytes) -> tuple[int, bytes, int, Since | None]:
     expect_at_least(frame, _QUESTION)
-    _, _, flags, length, number, amount, offset, epoch = _QUESTION.unpack_from(frame)
+    _, _, flags, length, number, amount, *since = _QUESTION.unpack_from(frame)
     room = _only_room(frame, _QUESTION.size, length)
-    return number, room, amount, _parse_since(flags, offset, epoch)
+    return number, room, amount, _parse_since(flags, *since)
 
 
 def _parse_named(frame: bytes) -> tuple[int, bytes]:
@@ -273,16 +275,17 @@ def _only_room(frame: bytes, at: int, length: int) -> bytes:
     return frame[at:]
 
 
-def _since(since: Since | None) -> tuple[int, int, bytes]:
-    """Return flags, offset and epoch; an epoch or offset that no broker has becomes nobody's."""
+def _since(since: Since | None) -> tuple[int, int, int, bytes]:
+    """Return flags, offset, time and epoch; those that no broker has become nobody's."""
     if since is None:
-        return 0, 0, bytes(EPOCH_BYTES)
+        return 0, 0, 0, bytes(EPOCH_BYTES)
     epoch = since.epoch.encode(errors="replace")
-    if len(epoch) != EPOCH_BYTES or not 0 <= since.offset < 1 << 63:
-        return SINCE, 0, bytes(EPOCH_BYTES)
-    return SINCE, since.offset, epoch
+    known = 0 <= since.offset < 1 << 63 and 0 <= since.at < 1 << 63
+    if len(epoch) != EPOCH_BYTES or not known:
+        return SINCE, 0, 0, bytes(EPOCH_BYTES)
+    return SINCE, since.offset, since.at, epoch
 
 
-def _parse_since(flags: int, offset: int, epoch: bytes) -> Since | None:
+def _parse_since(flags: int, offset: int, at: int, epoch: bytes) -> Since | None:
     # Latin-1 takes any bytes; an epoch is ASCII, so what is not compares unequal.
-    return Since(epoch.decode("latin-1"), offset) if flags & SINCE else None
+    return Since(epoch.decode("latin-1"), offset, at) if flags & SINCE else None

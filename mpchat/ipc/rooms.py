@@ -5,7 +5,7 @@ records (see ``records``), which the broker sends as they are. Names, users, inf
 stand after the numbers, in the order of this table.
 
     worker -> broker (asking)
-    HELLO         incarnation u64: first, once
+    HELLO         incarnation u64, token u64: first, once
     SUBSCRIBE     number u32, counted u32, since, room: the records of the room, from ``since`` on; the
                   worker has so many members without info. For each room on a fresh pair, and after LOST
     JOIN          number u32, member u64, since, room, user, info: a member, and its room's records
@@ -23,18 +23,19 @@ stand after the numbers, in the order of this table.
     records       of rooms that the worker is subscribed to
     ACK           counter u64, offset u64, at u64: the message is stored there, perhaps for long
     REFUSED       counter u64, reason u8: it is not stored, and will not be
-    MARK          mark u64: each second, and when the floor has risen
+    MARK          mark u64, at u64: each second, and when the floor has risen
     LOST          floor u64: the worker was too far behind. All of its subscriptions have ended; it
                   subscribes again, with positions. Its members are still counted and listed
     PRESENCE      change u8, incarnation u64, member u64, room, user, info: a hint, not always sent
     MEMBERS_PAGE  number u32, total u32, entries u32, the entries: of MEMBERS, in one frame or several
 
-Rules. Offsets of records and marks on a pair never fall: a ``mark`` has seen everything that was sent
-before it, in all rooms of the pair, and every record that comes later has a higher offset. So a member
-that joins gets the records of its JOINED, and all that come later. With MORE there is older history
-between both: it is asked for with HISTORY, from the last record on; what is above the answer's mark is
-known. Members are keyed by (incarnation, member). The broker answers membership and questions in their
-order; publishes may overtake them while a worker is behind.
+Rules. Offsets of a room's records never fall, nor do marks: a ``mark`` has seen everything that was sent
+before it, in all rooms of the pair, and every record that comes later has a higher offset. Records of
+different rooms may pass each other, if rooms are shared with other hosts. So a member that joins gets the
+records of its JOINED, and all that come later. With MORE there is older history between both: it is asked
+for with HISTORY, from the last record on; what is above the answer's mark is known. Members are keyed by
+(incarnation, member). The broker answers membership and questions in their order; publishes may overtake
+them while a worker is behind.
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ class Since(NamedTuple):
 
     epoch: str
     offset: int
+    at: int = 0
+    """When what stands there was stored, in wall milliseconds; 0: not known"""
 
 
 class Listed(NamedTuple):

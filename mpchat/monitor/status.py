@@ -13,7 +13,7 @@ from typing import Any
 
 from mpchat import __version__
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
-from mpchat.scoreboard.scoreboard import BROKER_STATES, ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import BROKER_STATES, ENGINES, ROWS, WORKER_STATES, Scoreboard
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0
@@ -148,6 +148,8 @@ class Status:
             "refused": read("refused"),
             "delivered": read("delivered"),
             "workers_lost": read("lost"),
+            "engine": ENGINES[read("engine")],
+            "stream_lost_seconds": _since(read("stream_lost_at"), now),
             "cpu_seconds": cpu_seconds(pid) if pid else None,
             "pss_bytes": pss_bytes(pid) if pid else None,
         }

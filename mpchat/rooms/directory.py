@@ -22,10 +22,11 @@ class Directory:
 
     Attributes:
         mark: Up to here, all rooms whose records come have seen everything.
+        marked_at: When what stands there was stored; 0: not known.
     """
 
     def __init__(self, hall: Hall) -> None:
-        self.mark = 0
+        self.mark = self.marked_at = 0
         self._hall = hall
         self._rooms: dict[bytes, Subscription | Member] = {}
         """A room, or its only member, which rests"""
@@ -69,11 +70,16 @@ class Directory:
         place = member.place
         if isinstance(place, Subscription):
             return Position(epoch, place.offset, place.at)
-        return Position(epoch, self.mark, _at_of(member))
+        return Position(epoch, self.mark, self._at_of(member))
 
-    def seen(self, offset: int) -> None:
+    def seen(self, offset: int, at: int = 0) -> None:
         """All rooms whose records come have seen everything up to here."""
-        self.mark = max(self.mark, offset)
+        if offset > self.mark:
+            self.mark, self.marked_at = offset, at
+
+    def advance(self, room: Subscription) -> None:
+        """Let a room whose records come stand where all of them do."""
+        room.stands_at(self.mark, self.marked_at or room.at)
 
     def wake(self, member: Member) -> Subscription:
         """Return the room of a member that rests."""
@@ -81,7 +87,7 @@ class Directory:
         room.stage = LIVE
         room.members = 1
         room.counted = 0 if member.is_listed else 1
-        room.offset, room.at = self.mark, _at_of(member)
+        room.offset, room.at = self.mark, self._at_of(member)
         room.add(member)
         member.place = self._rooms[room.name] = room
         return room
@@ -91,10 +97,9 @@ class Directory:
         if room.members != 1 or room.stage is not LIVE or room not in self:
             return
         member = room.first
-        if not room.is_quiet:
+        if not room.is_quiet or room.offset > self.mark:
             self._awake.add(room)
         elif isinstance(member, Member):
-            self.seen(room.offset)
             if room.at:
                 member.ensure_extra().at = room.at
             member.place = room.name
@@ -105,7 +110,6 @@ class Directory:
         for _ in range(min(len(self._awake), _SETTLED)):
             self.settle(self._awake.pop())
 
-
-def _at_of(member: Member) -> int:
-    """Return the time of the last message of a room whose member rests."""
-    return member.extra.at if member.extra is not None else 0
+    def _at_of(self, member: Member) -> int:
+        """Return the time at which a room stands whose member rests."""
+        return self.marked_at or (member.extra.at if member.extra is not None else 0)

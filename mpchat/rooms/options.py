@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib.util import find_spec
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.components.component import Component
 from mpchat.config.types import ByteSize, Count, Duration
+from mpchat.jetstream.options import JetStreamOptions
 
 _KIB = 1024
 _MIB = 1024 * _KIB
 LEAST_HISTORY = _MIB
 """Bytes of the smallest history: four segments."""
+_LEAST_LEFT = 30
+"""Seconds of NATS's window for ids that are left when a publish is given up."""
 
 
 def _check_history(size: int) -> int:
@@ -26,6 +30,27 @@ def _check_history(size: int) -> int:
 class RoomsOptions(Component.Options):
     """Options of rooms. Limits of a room's history hold for what is answered, whichever is met first."""
 
+    engine: Annotated[
+        Literal["host", "nats"],
+        Field(
+            description="What orders and keeps messages: `host`, for the rooms of one host, or `nats`, "
+            "for rooms that hosts share; that needs `pip install 'mpchat[nats]'`"
+        ),
+    ] = "host"
+    nats: Annotated[
+        JetStreamOptions | None,
+        Field(
+            description="The stream of the engine `nats`; `max-age` and `max-bytes` are its history's"
+        ),
+    ] = None
+    publish_timeout: Annotated[
+        Duration,
+        Field(
+            alias="publish-timeout",
+            gt=0,
+            description="Time after which a publish without an answer raises Unavailable",
+        ),
+    ] = 10.0
     history_memory: Annotated[
         ByteSize,
         AfterValidator(_check_history),
@@ -100,3 +125,18 @@ class RoomsOptions(Component.Options):
         bool,
         Field(description="False: nobody is told who is in a room"),
     ] = True
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.engine == "nats":
+            if self.nats is None:
+                raise PydanticCustomError("engine", "expected the section nats, with its servers")
+            if find_spec("nats") is None:
+                text = "the engine nats needs nats-py: pip install 'mpchat[nats]'"
+                raise PydanticCustomError("engine", text)
+            if self.publish_timeout > self.nats.duplicate_window - _LEAST_LEFT:
+                text = "expected publish-timeout to be {left} s below nats.duplicate-window"
+                raise PydanticCustomError("engine", text, {"left": _LEAST_LEFT})
+        elif self.nats is not None:
+            raise PydanticCustomError("engine", "expected `engine: nats` beside the section nats")
+        return self

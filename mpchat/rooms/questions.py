@@ -87,7 +87,7 @@ class Joining(Awaited[int]):
         member, extra = self.member, self.member.extra
         number, info = (extra.number, extra.info) if extra is not None else (0, None)
         room = member.room_name
-        since = Since(self.given.epoch, self.given.offset) if self.given is not None else None
+        since = Since(*self.given) if self.given is not None else None
         return Join(self.number, room, number, since, self._user, info).pack()
 
 

@@ -210,13 +210,13 @@ class Registry:
         """The pair has ended: all was seen up to here."""
         for room in self._rooms.all():
             if room.stage is LIVE:
-                room.stands_at(self._rooms.mark, room.at)
+                self._rooms.advance(room)
                 room.stage = RESUMING
         self._rooms.mark = 0
 
     def _resume(self, room: Subscription, epoch: str) -> None:
         room.stage = RESUMING
-        self._questions.ask(Resuming(room, Since(epoch, room.offset)))
+        self._questions.ask(Resuming(room, Since(epoch, room.offset, room.at)))
 
     def _on_frame(self, kind: int, frame: bytes) -> None:
         match kind:
@@ -226,7 +226,7 @@ class Registry:
                 reason, counter = parse_refusal(frame)
                 self._publishing.refused(counter, reason)
             case _ if kind == MARK:
-                self._rooms.seen(parse_mark(frame))
+                self._rooms.seen(*parse_mark(frame))
                 self._rooms.settle_some()
             case _ if kind == MEMBERS_PAGE:
                 page = MembersPage.parse(frame)
@@ -252,7 +252,7 @@ class Registry:
         """The worker was too far behind: each room goes on at its position, if that is still known."""
         for room in self._rooms.all():
             if room.stage is LIVE:
-                room.stands_at(self._rooms.mark, room.at)
+                self._rooms.advance(room)
                 self._resume(room, self.epoch)
 
     def _on_closed(self, room: Subscription) -> None:
@@ -265,6 +265,7 @@ class Registry:
     def _on_answer(self, answer: Answer) -> None:
         question = self._questions.find(answer.number)
         self._questions.close(answer.number)
+        self._rooms.seen(answer.mark)
         match question:
             case Joining():
                 self._on_joined(question, answer)
@@ -276,7 +277,6 @@ class Registry:
                 question.set(answer)
             case _:
                 raise MalformedFrame(f"an answer to question {answer.number}, which is not open")
-        self._rooms.seen(answer.mark)
 
     def _on_joined(self, question: Joining, answer: Answer) -> None:
         member = question.member
@@ -321,7 +321,7 @@ class Registry:
         records = split_frames(answer.records)
         sent = [Sent(message_of(record, self.epoch)) for record in records if record[4] != CLOSED]
         frames = []
-        end = answer.mark
+        end = max(answer.mark, offset_of(records[-1]) if records else answer.offset)
         if isinstance(question, Joining):
             position = self._joined_at(question, answer)
             if form is not None:
@@ -376,7 +376,7 @@ class Registry:
             if room in self._rooms:
                 self._stream.take(room, record)
         if answer.flags & MORE:
-            since = Since(self.epoch, room.offset)
+            since = Since(self.epoch, room.offset, room.at)
             self._questions.ask(Resuming(room, since, is_page=True))
         elif room in self._rooms:
             room.stage = LIVE

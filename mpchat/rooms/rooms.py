@@ -70,7 +70,8 @@ class Rooms(ConnectionsComponent):
 
     def _take(self, message: BrokerPair, end: socket.socket) -> None:
         """Use a fresh pair to the broker from now on."""
-        self.side.link.take(end, message.pair, Hello(message.incarnation))
+        side = self.side
+        side.link.take(end, message.pair, Hello(message.incarnation, side.token))
 
     @property
     def side(self) -> Side:
@@ -175,7 +176,7 @@ class Rooms(ConnectionsComponent):
         """
         side = self.side
         given = Position.parse(since) if isinstance(since, str) else since
-        after = None if given is None else Since(given.epoch, given.offset)
+        after = None if given is None else Since(*given)
         question = Asking(encode_name(name), limit, after)
         side.registry.ask(question)
         answer: Answer = await answer_of(question.answer, side.limit)

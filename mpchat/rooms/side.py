@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 
 from mpchat.ipc.asking import MAX_BODY_BYTES
@@ -18,7 +19,7 @@ from mpchat.websocket.broadcast import Hall
 from mpchat.websocket.shared import Shared
 
 LIMIT = 10.0
-"""Seconds for an answer of the broker, over which another one may take its place."""
+"""Seconds for an answer to a question, over which another broker may take the place of one."""
 
 
 class Side:
@@ -27,7 +28,8 @@ class Side:
     Attributes:
         link, registry, publishing: See their modules.
         options: Those of the component.
-        limit: Seconds for an answer of the broker.
+        limit: Seconds for an answer to a question.
+        token: This worker's own, see Hello.
         count_limit: See Shared.
         clock: Seconds, for rates.
     """
@@ -37,10 +39,11 @@ class Side:
         hall = Hall(shared.turn, options.member_backlog)
         self.options = options
         self.limit = limit
+        self.token = secrets.randbits(64)
         self.count_limit: Callable[[str], None] = shared.count_limit
         self.clock: Callable[[], float] = shared.clock
         self.link = Link(loop, hall, options.worker_backlog)
-        self.publishing = Publishing(loop, self.link, limit, self.count_limit)
+        self.publishing = Publishing(loop, self.link, options.publish_timeout, self.count_limit)
         self.registry = Registry(self.link, hall, self.publishing, self.count_limit)
         self.link.begin(self.registry)
 

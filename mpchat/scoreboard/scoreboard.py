@@ -23,7 +23,7 @@ from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
 
-MAGIC = 0x6D70_6368_6174_000B
+MAGIC = 0x6D70_6368_6174_000C
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -49,8 +49,12 @@ BROKER_NAMES = (
     "refused",  # publishes that it refused
     "delivered",  # messages that it sent to workers
     "lost",  # workers that the history no longer reached
+    "engine",  # see ENGINES
+    "stream_lost_at",  # since when the stream does not answer; 0: it does, or there is none
 )
 """The values for the broker: the first four are the supervisor's, the others its own."""
+ENGINES = ("host", "nats")
+"""What orders the rooms, by number"""
 BROKER_STATES = ("none", "down", "starting", "ready")
 """Meaning of the broker's state, by number; ``none``: the service has no rooms."""
 SLOT_NAMES = (

@@ -320,7 +320,7 @@ class Service:
     def _on_failure(self, child: Child, failure: messages.Failure, now: float) -> None:
         if child.role is Role.NEXT_TEMPLATE:
             self._restarting.template_failed(failure.text, now)
-        elif child.role is Role.MONITOR and not self._announcer.done:
+        elif child.role in {Role.MONITOR, Role.BROKER} and not self._announcer.done:
             say(failure.text)
             self.exit_code = failure.exit_code
         else:

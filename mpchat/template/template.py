@@ -35,6 +35,7 @@ from mpchat.logs.levels import LEVELS
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
+from mpchat.rooms.options import RoomsOptions
 from mpchat.supervisor.timing import Timing
 from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources, load_dynamic
@@ -111,8 +112,9 @@ class _Template:
         messages.send(self.channel, plan_of(service, limit, warnings), answers)
         fds.close_all(answers)
         self.service = service
-        if service.rooms() is not None:
-            _broker_code()
+        rooms = service.rooms()
+        if rooms is not None:
+            _broker_code(rooms.options)
         gc.collect()
         gc.freeze()
 
@@ -188,7 +190,7 @@ class _Template:
         assert service is not None
         rooms = service.rooms()
         assert rooms is not None
-        run_broker = _broker_code()
+        run_broker = _broker_code(rooms.options)
         fork_child(
             descriptors,
             [self.channel.fileno()],
@@ -231,11 +233,20 @@ class _Template:
         fds.close(memfd)
 
 
-def _broker_code() -> Callable[..., None]:
+def _broker_code(options: RoomsOptions) -> Callable[..., None]:
     """Return ``run_broker``, imported only where there are rooms, and before the first fork."""
+    if options.engine == "nats":
+        from mpchat.broker.nats.process import run_nats_broker  # noqa: PLC0415
+
+        return run_nats_broker
     from mpchat.broker.process import run_broker  # noqa: PLC0415
 
     return run_broker
+
+
+def _history_of(options: RoomsOptions) -> int:
+    """Return the bytes that the supervisor keeps for the rooms' history; a stream keeps its own."""
+    return options.history_memory if options.engine == "host" else 0
 
 
 def log_form(form: Form) -> None:
@@ -274,7 +285,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         hang_timeout=service.server.worker_hang_timeout,
         max_lifetime=service.server.worker_max_lifetime,
         version=__version__,
-        history=rooms.options.history_memory if rooms is not None else None,
+        history=_history_of(rooms.options) if rooms is not None else None,
         control_socket=service.server.control_socket,
         warnings=warnings,
     )

@@ -32,6 +32,7 @@ OPTIONS = BrokerOptions(
     max_rooms=1000,
     max_members=10_000,
     worker_backlog=MIB,
+    publish_timeout=10.0,
     presence=True,
 )
 
@@ -118,7 +119,7 @@ class Worker:
         self.pair.connection_made(self.wire)
         self._frames = Frames()
         self._numbers = 0
-        self.say(asking.Hello(incarnation).pack())
+        self.say(asking.Hello(incarnation, incarnation).pack())
 
     def say(self, *frames: bytes) -> None:
         """Send frames, and let the broker's loop turn."""

@@ -40,7 +40,7 @@ def test_a_worker_that_does_not_read_is_one_offset_and_gets_all_from_the_log(rig
     assert slow.pair.behind is None
     heard = slow.heard()
     assert [records.offset_of(frame) for frame in heard if frame[4] < 16] == offsets
-    assert answering.parse_mark(heard[-1]) == rig.store.mark
+    assert answering.parse_mark(heard[-1]).offset == rig.store.mark
     last = publisher.publish(b"a")
     assert [record.offset for record in slow.records()] == [last]
 
@@ -108,8 +108,8 @@ def test_questions_wait_in_order_so_that_offsets_never_fall(rig: Rig) -> None:
             assert records.offset_of(frame) > position
             position = records.offset_of(frame)
         elif frame[4] == kinds.MARK:
-            assert answering.parse_mark(frame) >= position
-            position = answering.parse_mark(frame)
+            assert answering.parse_mark(frame).offset >= position
+            position = answering.parse_mark(frame).offset
         elif frame[4] == kinds.JOINED:
             answer = answering.Answer.parse(frame)
             assert answer.mark >= position
@@ -208,7 +208,7 @@ def test_beyond_the_history_it_is_lost_and_subscribes_again(rig: Rig) -> None:
     slow.wire.go_on()
     rig.turn()
     heard = slow.heard()
-    lost = [answering.parse_mark(frame) for frame in heard if frame[4] == kinds.LOST]
+    lost = [answering.parse_mark(frame).offset for frame in heard if frame[4] == kinds.LOST]
     assert lost == [rig.store.floor]
     assert rig.broker.lost == 1
     assert slow.pair.behind is None
@@ -262,7 +262,7 @@ def test_a_room_that_closes_meanwhile_is_told_and_its_new_life_is_not(rig: Rig) 
         b"\xff\xff\xff\xff\x15",
         b"\x05\x00\x00\x00\x63",
         b"\x05\x00\x00\x00\x15",
-        asking.Hello(1).pack(),
+        asking.Hello(1, 1).pack(),
         asking.Subscribe(1, b"a", 1 << 31).pack(),
         asking.Join(1, b"a", 1, announced=True).pack(),
         asking.Join(1, b"a", 1, info=bytes(5000)).pack(),
@@ -293,7 +293,7 @@ def test_a_worker_says_who_it_is_before_all_else(rig: Rig) -> None:
     assert not rig.store.rooms
     other = rig.worker(3)
     other.pair.has_begun = False
-    other.say(asking.Hello(4).pack())
+    other.say(asking.Hello(4, 4).pack())
     assert other.wire.is_closed
 
 

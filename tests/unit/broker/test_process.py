@@ -64,7 +64,7 @@ class Supervisor:
     def worker(self, incarnation: int) -> socket.socket:
         """Return a worker's end, on which it has said who it is."""
         end = self.pair(incarnation, incarnation)
-        end.sendall(asking.Hello(incarnation).pack())
+        end.sendall(asking.Hello(incarnation, incarnation).pack())
         assert end.recv(1000)
         return end
 

@@ -52,7 +52,7 @@ class Peer:
         self.sock, self.frames = sock, Frames()
         since = None if self.position is None else Since(self.epoch, self.position)
         self.say(
-            asking.Hello(self.incarnation).pack(),
+            asking.Hello(self.incarnation, self.incarnation).pack(),
             asking.Subscribe(1, ROOM, 1, since).pack(),
             *self.open.values(),
         )

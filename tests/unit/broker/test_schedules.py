@@ -73,7 +73,7 @@ class Member:
                     assert self.acked[counter][0] == offset, "the first position, again"
             elif frame[4] == kinds.MARK:
                 for room in self.rooms:
-                    mark = answering.parse_mark(frame)
+                    mark = answering.parse_mark(frame).offset
                     assert mark >= self.position[room]
                     self.position[room] = mark
 

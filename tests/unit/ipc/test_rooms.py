@@ -20,11 +20,11 @@ U32, U64 = (st.integers(0, 2**bits - 1) for bits in (32, 64))
 ROOM = st.binary(min_size=1, max_size=128)
 NAME, INFO, TEXT = st.binary(max_size=255), st.binary(max_size=64), st.binary(max_size=100)
 EPOCH = st.text("abcXYZ019-_", min_size=16, max_size=16)
-SINCE = st.none() | st.builds(Since, EPOCH, st.integers(0, 2**63 - 1))
+SINCE = st.none() | st.builds(Since, EPOCH, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
 LISTED = st.builds(Listed, U64, U64, NAME, INFO)
 NAMED = st.sampled_from([Change.JOINED, Change.LEFT])
 FRAMES: st.SearchStrategy[Any] = st.one_of(
-    st.builds(asking.Hello, U64),
+    st.builds(asking.Hello, U64, U64),
     st.builds(asking.Subscribe, U32, ROOM, U32, SINCE),
     st.builds(asking.History, U32, ROOM, U32, SINCE),
     st.builds(asking.Join, U32, ROOM, U64, SINCE, NAME, st.none() | INFO, st.booleans()),
@@ -103,8 +103,8 @@ def test_small_frames_are_parsed(counter: int, room: bytes, offset: int, at: int
     )
     for reason in Reason:
         assert answering.parse_refused(answering.pack_refused(reason, at)) == (reason, at)
-    assert answering.parse_mark(answering.pack_mark(offset)) == offset
-    assert answering.parse_mark(answering.pack_lost(offset)) == offset
+    assert answering.parse_mark(answering.pack_mark(offset, 7)) == (offset, 7)
+    assert answering.parse_mark(answering.pack_lost(offset)) == (offset, 0)
 
 
 @given(st.sampled_from(PARSERS), st.integers(0, 255), st.binary(max_size=200))

@@ -62,7 +62,7 @@ class Broker:
         self.end, other = socket.socketpair()
         side.ends.append(self.end)
         self.end.setblocking(False)
-        side.link.take(other, pair, Hello(7))
+        side.link.take(other, pair, Hello(7, 8))
 
     async def read(self) -> list[bytes]:
         """Return what has come, one frame at least."""

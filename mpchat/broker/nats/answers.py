@@ -1,0 +1,251 @@
+"""What workers ask beside publishing, answered from feeds and the stream.
+
+Rules. A question waits for the stream without holding others up, but a pair's questions about one room
+are answered in their order. An answer is a place in the pair's records: it is sent in the turn in which
+what it tells was seen, and a member gets what comes later live. Limits stop who joins now, as on one
+host. What nobody waits for any more, since the pair has ended, is not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from mpchat.broker.members import Members
+from mpchat.broker.nats.feed import Feed
+from mpchat.broker.nats.feeds import Feeds
+from mpchat.broker.nats.history import NOT_RECOVERED, StreamHistory, page_of, records_of
+from mpchat.broker.nats.hosts import Hosts
+from mpchat.broker.options import BrokerOptions
+from mpchat.broker.pairs import Pair
+from mpchat.broker.presence import Hints, has_presence, members_pages
+from mpchat.ipc import asking
+from mpchat.ipc import rooms as kinds
+from mpchat.ipc.answering import Answer
+from mpchat.ipc.framing import MalformedFrame
+from mpchat.ipc.rooms import LISTS, MORE, RECOVERED, Listed, Since, Status
+from mpchat.jetstream.subjects import token_of
+
+
+class Answers:
+    """Answers workers."""
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        history: StreamHistory,
+        members: Members,
+        hints: Hints,
+        hosts: Hosts,
+        options: BrokerOptions,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        write_soon: Callable[[], None],
+    ) -> None:
+        """``write_soon`` has what pairs are told written in this turn."""
+        self._feeds = feeds
+        self._history = history
+        self._members = members
+        self._hints = hints
+        self._hosts = hosts
+        self._options = options
+        self._spawn = spawn
+        self._write_soon = write_soon
+        self._lines: dict[tuple[Pair, bytes], asyncio.Lock] = {}
+        self._joining = 0
+        """Members that wait for their room's feed"""
+
+    def ask(self, pair: Pair, frame: bytes) -> None:
+        """Answer a frame, now or later.
+
+        Raises:
+            MalformedFrame: It is none that a worker sends, or says what cannot be.
+        """
+        match frame[4]:
+            case kinds.JOIN:
+                self._join(pair, asking.Join.parse(frame))
+            case kinds.LEAVE:
+                self._leave(pair, asking.Leave.parse(frame))
+            case kinds.SUBSCRIBE:
+                subscribe = asking.Subscribe.parse(frame)
+                self._expect_room_for(subscribe.counted)
+                self._later(pair, subscribe.room, lambda: self._subscribe(pair, subscribe))
+            case kinds.UNSUBSCRIBE:
+                name = asking.Unsubscribe.parse(frame).room
+                self._hints.left(name, self._members.drop(pair, name))
+                self.settle(name)
+            case kinds.HISTORY:
+                question = asking.History.parse(frame)
+                self._later(pair, question.room, lambda: self._read(pair, question))
+            case kinds.MEMBERS:
+                self._list(pair, asking.Members.parse(frame))
+            case kind:
+                raise MalformedFrame(f"no worker sends frame {kind}")
+
+    def settle(self, name: bytes) -> None:
+        """Tell other hosts of what has changed about the room here, and close its feed if nobody needs it."""
+        self._hosts.touched(name)
+        feed = self._feeds.found.get(name)
+        if feed is not None and not feed.users and not self._members.is_here(name):
+            self._feeds.close(feed)
+
+    def _later(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
+        self._spawn(self._in_line(pair, room, work))
+
+    async def _in_line(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work behind what the pair has asked about this room before."""
+        key = pair, room
+        lock = self._lines.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if pair.open:
+                    await work()
+        finally:
+            if not lock.locked() and self._lines.get(key) is lock:
+                del self._lines[key]
+
+    def _join(self, pair: Pair, join: asking.Join) -> None:
+        listed = None
+        if join.info is not None and self._options.presence:
+            listed = Listed(pair.incarnation, join.member, join.user, join.info)
+        if join.announced:
+            if listed is None:
+                raise MalformedFrame("an announced member that is not listed")
+            self._expect_room_for(1)
+            self._members.join_listed(pair, join.room, listed)
+            self._hints.resized(join.room)
+            self._later(pair, join.room, lambda: self._follow(join.room))
+            return
+        status = Status.OK
+        if self._members.total - self._hosts.total + self._joining >= self._options.max_members:
+            status = Status.TOO_MANY_MEMBERS
+        elif not self._has_room_for(join.room):
+            status = Status.TOO_MANY_ROOMS
+        if status is not Status.OK:
+            self._answer(pair, Answer(kinds.JOINED, join.number, status=status))
+            return
+        self._joining += 1
+        self._later(pair, join.room, lambda: self._let_in(pair, join, listed))
+
+    async def _let_in(self, pair: Pair, join: asking.Join, listed: Listed | None) -> None:
+        name = join.room
+        try:
+            feed = await self._feeds.use(name)
+        finally:
+            self._joining -= 1
+        try:
+            answer = await self._since(feed, join.number, join.since)
+            if not pair.open:
+                return
+            if listed is None:
+                self._members.join(pair, name)
+            else:
+                self._members.join_listed(pair, name, listed).subscribe(pair)
+                self._hints.joined(name, listed)
+            self._hints.resized(name)
+            # That the room was closed since is nothing but not recovered for who joins it now.
+            self._answer(pair, self._with_presence(answer._replace(status=Status.OK), name))
+        finally:
+            feed.users -= 1
+            self.settle(name)
+
+    async def _follow(self, name: bytes) -> None:
+        """Have a feed for a room whose members were told."""
+        feed = await self._feeds.use(name)
+        feed.users -= 1
+        self.settle(name)
+
+    def _leave(self, pair: Pair, leave: asking.Leave) -> None:
+        if leave.listed and self._options.presence:
+            listed = self._members.leave_listed(pair, leave.room, leave.member)
+            self._hints.left(leave.room, [] if listed is None else [listed])
+        else:
+            self._members.leave(pair, leave.room)
+            self._hints.resized(leave.room)
+        self.settle(leave.room)
+
+    async def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
+        name = subscribe.room
+        # They are members while the stream is asked, and get records behind the answer.
+        self._members.count(pair, name, subscribe.counted)
+        self._members.unsubscribe(pair, name)
+        self._hints.resized(name)
+        feed = await self._feeds.use(name)
+        try:
+            answer = await self._since(feed, subscribe.number, subscribe.since)
+            if pair.open and self._members.has(pair, name):
+                self._members.subscribe(pair, name)
+                self._answer(pair, self._with_presence(answer, name))
+        finally:
+            feed.users -= 1
+            self.settle(name)
+
+    def _expect_room_for(self, members: int) -> None:
+        """Raise MalformedFrame if a worker tells of more members than all of them may have."""
+        if members > self._options.max_members:
+            raise MalformedFrame(f"{members} members in one room")
+
+    def _has_room_for(self, name: bytes) -> bool:
+        found = self._feeds.found
+        return name in found or len(found) < self._options.max_rooms
+
+    async def _since(self, feed: Feed, number: int, since: Since | None) -> Answer:
+        """Return what a member gets that continues from a position, or joins now."""
+        recovered, found = since is None, NOT_RECOVERED
+        if since is not None:
+            found = await self._history.since(feed, since)
+            recovered = found.recovered
+        offset, at = feed.position
+        if not recovered:
+            status = Status.CLOSED if found.closed else Status.OK
+            return Answer(kinds.JOINED, number, status=status, offset=offset, at=at)
+        flags = RECOVERED | (MORE if found.more else 0)
+        return Answer(
+            kinds.JOINED,
+            number,
+            flags,
+            offset=offset if since is None else since.offset,
+            at=at,
+            records=b"".join(found.records),
+        )
+
+    def _with_presence(self, answer: Answer, name: bytes) -> Answer:
+        if self._options.presence and has_presence(self._members, name):
+            return answer._replace(flags=answer.flags | LISTS)
+        return answer
+
+    async def _read(self, pair: Pair, question: asking.History) -> None:
+        name = question.room
+        feed = await self._feeds.use(name)
+        try:
+            if question.since is None:
+                most = question.limit
+                stored = await self._history.last(token_of(name), most)
+                found = page_of(records_of(name, stored))
+                offset, at = feed.position
+            else:
+                found = await self._history.since(feed, question.since)
+                if found.recovered and len(found.records) > question.limit:
+                    found = found._replace(records=found.records[: question.limit], more=True)
+                offset, at = feed.position
+                if found.recovered:
+                    offset = question.since.offset
+            flags = (RECOVERED if found.recovered else 0) | (MORE if found.more else 0)
+            records = b"".join(found.records)
+            answer = Answer(
+                kinds.HISTORY_PAGE, question.number, flags, offset=offset, at=at, records=records
+            )
+            if pair.open:
+                self._answer(pair, answer)
+        finally:
+            feed.users -= 1
+            self.settle(name)
+
+    def _list(self, pair: Pair, question: asking.Members) -> None:
+        for page in members_pages(self._members, question, presence=self._options.presence):
+            pair.answer(page.pack())
+        self._write_soon()
+
+    def _answer(self, pair: Pair, answer: Answer) -> None:
+        pair.answer(answer.pack())
+        self._write_soon()

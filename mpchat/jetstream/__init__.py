@@ -1,0 +1,1 @@
+"""NATS JetStream for rooms: the connection, the stream, its messages; nothing of members or workers."""

@@ -200,7 +200,7 @@ class Members:
         self._solos.pop(pair, None)
         return left
 
-    def unsubscribe_all(self, pair: Holder) -> None:
+    def unsubscribe_all(self, pair: Pair) -> None:
         """Send a pair no more records; its members stay."""
         for name in list(self.rooms):
             self.unsubscribe(pair, name)

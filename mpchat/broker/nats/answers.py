@@ -83,7 +83,7 @@ class Answers:
                 raise MalformedFrame(f"no worker sends frame {kind}")
 
     def settle(self, name: bytes) -> None:
-        """Tell other hosts of what has changed about the room here, and close its feed if nobody needs it."""
+        """Tell other hosts of what has changed in the room here, and close an unused feed."""
         self._hosts.touched(name)
         feed = self._feeds.found.get(name)
         if feed is not None and not feed.users and not self._members.is_here(name):

@@ -342,7 +342,7 @@ class Feeds:
         await self.check()
 
     async def _catch_up(self, feeds: list[Feed], look: Look) -> None:
-        """Fill in what a look has shown; a feed that is busy meanwhile has its turn with the next look."""
+        """Fill in what a look has shown; a feed that is busy has its turn with the next look."""
         idle = [feed for feed in feeds if not feed.is_busy]
         filling = []
         for feed in idle:

@@ -332,7 +332,8 @@ def _key_of(listed: Listed) -> _Key:
 
 def _page(joined: list[tuple[_Key, Listed]]) -> tuple[list[list[Any]], list[tuple[_Key, Listed]]]:
     """Return the first members as they are announced, and the rest."""
-    page, held = [], 0
+    page: list[list[Any]] = []
+    held = 0
     for count, (key, listed) in enumerate(joined):
         if held > _PAGE:
             return page, joined[count:]

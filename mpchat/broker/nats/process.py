@@ -64,13 +64,13 @@ class _Host:
         process = self._process
         process.board.set_broker("engine", ENGINES.index("nats"))
         process.begin(heartbeat)
-        joining = asyncio.ensure_future(self._join())
-        await asyncio.wait({joining, process.end}, return_when=asyncio.FIRST_COMPLETED)
+        joining = process.loop.create_task(self._join())
+        process.end.add_done_callback(lambda _end: joining.cancel())
         try:
-            if not joining.done():
-                joining.cancel()
-                return
-            self._begin(joining.result())
+            self._begin(await joining)
+        except asyncio.CancelledError:
+            # It was asked to end.
+            return
         except Unavailable as error:
             if process.number == 1:
                 self._fail(ExitCode.UNAVAILABLE, error)

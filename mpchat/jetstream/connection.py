@@ -45,7 +45,7 @@ class Observer(Protocol):
     def lost(self, why: str) -> None:
         """No answer comes any more to what was sent."""
 
-    def not_allowed(self, text: str, subject: str) -> bool:
+    def not_allowed(self, subject: str) -> bool:
         """Return whether it sent something to this subject, which is in lower case."""
 
 
@@ -54,6 +54,7 @@ class Subscription:
 
     Attributes:
         delivery: Of the present life.
+        is_allowed: False: the server has said no to this user.
     """
 
     def __init__(self, subject: str, callback: Callable[[Message], None]) -> None:
@@ -61,6 +62,7 @@ class Subscription:
         self.callback = callback
         self.life: Life | None = None
         self.delivery: Delivery | None = None
+        self.is_allowed = True
 
 
 class Connection:
@@ -286,6 +288,7 @@ class Connection:
 
     async def _send(self, subscription: Subscription, life: Life) -> None:
         subscription.life = life
+        subscription.is_allowed = True
         delivery = await life.subscribe(
             subscription.subject, subscription.callback, self._most_pending
         )
@@ -307,12 +310,14 @@ class Connection:
     def _dropped(self, subject: str) -> None:
         self._on_error("messages were dropped: this process does not keep up", subject)
 
-    def _not_allowed(self, text: str, subject: str) -> None:
-        asked = [observer.not_allowed(text, subject) for observer in self._observers]
-        named = {found.subject for found in self._subscriptions if found.subject.lower() == subject}
+    def _not_allowed(self, subject: str) -> None:
+        asked = [observer.not_allowed(subject) for observer in self._observers]
         if not any(asked):
-            for name in named or {subject}:
-                self._on_error(f"NATS says: {text}: the user's permissions lack it", name)
+            refused = [found for found in self._subscriptions if found.subject.lower() == subject]
+            for subscription in refused:
+                subscription.is_allowed = False
+            for name in {found.subject for found in refused} or {subject}:
+                self._on_error(f"the user's permissions at NATS lack {name}", name)
 
 
 def size_of(headers: Mapping[str, str] | None) -> int:

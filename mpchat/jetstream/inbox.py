@@ -98,14 +98,14 @@ class Inbox:
         for question in self._open.values():
             question.settle(ConnectionLost(f"the connection to NATS was lost: {why}"))
 
-    def not_allowed(self, text: str, subject: str) -> bool:
+    def not_allowed(self, subject: str) -> bool:
         asked = [found for found in self._open.values() if found.subject.lower() == subject]
         # nats-py has the subject in lower case. If two rooms differ by that only, each runs into its
         # time limit: one of them may be stored.
         if len({found.subject for found in asked}) == 1:
             for question in asked:
-                why = f"NATS says: {text}: the user's permissions lack it"
-                question.settle(NotAllowed(why, question.subject))
+                text = f"the user's permissions at NATS lack to publish {question.subject}"
+                question.settle(NotAllowed(text, question.subject))
         return bool(asked)
 
     def _received(self, message: Message) -> None:

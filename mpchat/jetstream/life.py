@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client, RawCredentials
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as Delivery
 
 from mpchat.errors import describe_os_error
 from mpchat.jetstream.errors import (
-    ConfigFault,
     ConnectionLost,
     LoginRefused,
-    Unreachable,
     VersionTooOld,
 )
+from mpchat.jetstream.login import Login, read_login, refusal
 from mpchat.jetstream.messages import Message
 from mpchat.jetstream.options import JetStreamOptions
 from mpchat.jetstream.subjects import INBOX
@@ -52,12 +50,6 @@ _ENDED = (
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.")
 _NOT_ALLOWED = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]*)"')
-_LOGIN = re.compile("authorization violation|(user|account) authentication", re.IGNORECASE)
-_JWT = re.compile(
-    r"-+BEGIN NATS USER JWT-+\s+[\w.-]+\s+-+END NATS USER JWT-+.*"
-    r"-+BEGIN USER NKEY SEED-+\s+\w+\s+-+END USER NKEY SEED-+",
-    re.DOTALL,
-)
 
 
 class Address(NamedTuple):
@@ -84,12 +76,13 @@ class Events(NamedTuple):
 
     Attributes:
         dropped: A message of this subject came and was dropped: the loop is behind.
-        not_allowed: The server's words, and the subject in lower case, as nats-py has it.
+        not_allowed: The user may not publish or subscribe to this subject: it is in lower case, as
+            nats-py tells it.
         leaving: The server is about to stop.
     """
 
     dropped: Callable[[str], None]
-    not_allowed: Callable[[str, str], None]
+    not_allowed: Callable[[str], None]
     leaving: Callable[[], None]
 
 
@@ -128,13 +121,13 @@ class Life:
             VersionTooOld: Not a server for us.
             Unreachable: It cannot be reached, or does not answer in time.
         """
-        login, context = await self._loop.run_in_executor(None, self._read_files)
+        login = read_login(self._options, self._confide)
         url = self.address.url
         try:
             async with asyncio.timeout(self._options.connect_timeout):
-                await self._connect(login, context)
-        except (OSError, nats.errors.Error, TimeoutError) as error:
-            raise self._refusal(error) from error
+                await self._connect(login)
+        except (OSError, nats.errors.Error) as error:
+            raise refusal(url, error, self._last_error) from error
         if not self._is_encrypted:
             raise LoginRefused(f"{url} does not encrypt: its address says that it has to")
         version = self.server.version
@@ -145,12 +138,12 @@ class Life:
         self._guard = self._loop.create_task(self._watch())
         self._guard.add_done_callback(_raise)
 
-    async def _connect(self, login: dict[str, Any], context: ssl.SSLContext | None) -> None:
+    async def _connect(self, login: Login) -> None:
         self._was_called = True
         await self._client.connect(
             servers=[self.address.url],
             name="mpchat",
-            tls=context,
+            tls=login.context,
             tls_hostname=self.address.name,
             allow_reconnect=False,
             # A server that cannot be reached is tried twice, at once.
@@ -164,37 +157,8 @@ class Life:
             error_cb=self._on_error,
             closed_cb=self._on_closed,
             lame_duck_mode_cb=self._on_leaving,
-            **login,
+            **login.arguments,
         )
-
-    def _read_files(self) -> tuple[dict[str, Any], ssl.SSLContext | None]:
-        """Return what to log in with, and what certificates are checked by.
-
-        Raises:
-            LoginRefused: A file has mistakes.
-        """
-        options = self._options
-        login: dict[str, Any] = {}
-        path = options.credentials_file
-        try:
-            if options.password is not None:
-                secret = options.password.get_secret_value()
-                login = {"user": options.user, "password": lambda: self._confide(secret)}
-            if options.token is not None:
-                token = options.token.get_secret_value()
-                login = {"token": lambda: self._confide(token)}
-            if path is not None:
-                with open(path, encoding="utf-8") as file:
-                    text = file.read()
-                if _JWT.search(text) is None:
-                    raise LoginRefused(f"{path}: expected a user's JWT and seed (.creds)")
-                login = {"user_credentials": RawCredentials(text)}
-            path = options.tls_ca
-            context = ssl.create_default_context(cafile=path) if path is not None else None
-        except (OSError, UnicodeError, ssl.SSLError) as error:
-            why = describe_os_error(error) if isinstance(error, OSError) else str(error)
-            raise LoginRefused(f"{path}: {why}") from error
-        return login, context
 
     def _confide(self, secret: str) -> str:
         # Only nats-py knows that the server did not ask for encryption, and goes on without it.
@@ -211,21 +175,6 @@ class Life:
     def _said(self, name: str) -> Any:
         """Return what the server's last INFO said; nats-py keeps it to itself."""
         return self._client._server_info.get(name)
-
-    def _refusal(self, error: Exception) -> ConfigFault | Unreachable:
-        url = self.address.url
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return LoginRefused(f"{url}: its certificate is not trusted: {error.verify_message}")
-        text = str(error).removeprefix("nats: ").strip("'")
-        if isinstance(error, nats.errors.NoServersError):
-            text = self._last_error
-        elif isinstance(error, TimeoutError):
-            text = self._last_error or "it does not answer"
-        elif isinstance(error, OSError):
-            text = describe_os_error(error)
-        elif _LOGIN.search(text):
-            return LoginRefused(f"{url} does not let us in: {text}: see user, password or token")
-        return Unreachable(f"{url}: {text}")
 
     @property
     def server(self) -> ServerInfo:
@@ -363,12 +312,14 @@ class Life:
         match error:
             case nats.errors.SlowConsumerError():
                 self._events.dropped(error.subject)
+            case nats.errors.UnexpectedEOF():
+                self._last_error = "the server closed the connection"
             case OSError():
                 self._last_error = describe_os_error(error)
             case nats.errors.Error():
                 text = str(error).removeprefix("nats: ")
                 if found := _NOT_ALLOWED.search(text):
-                    self._events.not_allowed(text, found[1])
+                    self._events.not_allowed(found[1])
                 else:
                     self._last_error = text
             case _:

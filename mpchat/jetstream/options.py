@@ -126,7 +126,7 @@ class JetStreamOptions(OptionsModel):
             alias="max-message",
             gt=0,
             le=MAX_INT,
-            description="Bytes of a stored message with its headers, no more than `max_payload` of servers",
+            description="Bytes of a stored message with its headers, at most `max_payload` of servers",
         ),
     ] = 64 * _KIB
     duplicate_window: Annotated[

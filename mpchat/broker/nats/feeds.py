@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from mpchat.broker.nats.feed import Feed, Verdict
 from mpchat.broker.nats.wire import Foreign, is_closed, record_of
 from mpchat.jetstream.api import Api, Info
-from mpchat.jetstream.configuration import differences, epoch_of
+from mpchat.jetstream.configuration import differences, epoch_of, wanted
 from mpchat.jetstream.connection import Connection, Subscription
 from mpchat.jetstream.errors import Malformed, Unavailable
 from mpchat.jetstream.filling import fill
@@ -318,7 +318,7 @@ class Feeds:
             )
         if self._clock() - self._compared_at >= _COMPARED:
             self._compared_at = self._clock()
-            for line in differences(self._options, info):
+            for line in differences(wanted(self._options), info.config):
                 log.error("the stream %s was changed: %s", self._options.stream, line)
 
     async def check(self) -> None:

@@ -19,7 +19,7 @@ from mpchat.broker.reading import PAGE, Limits
 from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import Since
 from mpchat.jetstream.api import Api
-from mpchat.jetstream.filling import TooMuch, anchor, fill, newest
+from mpchat.jetstream.filling import anchor, fill, newest
 from mpchat.jetstream.messages import Stored
 
 
@@ -99,17 +99,17 @@ class StreamHistory:
     async def _read(self, token: str, after: int, upto: int) -> list[Stored] | None:
         """Return the room's messages in this range, None if there are more than its history may have."""
         limits = self._limits
-        try:
-            return await fill(
-                self._api,
-                token,
-                after,
-                upto,
-                most_messages=limits.messages,
-                most_bytes=limits.bytes,
-            )
-        except TooMuch:
+        stored = await fill(
+            self._api,
+            token,
+            after,
+            upto,
+            most_messages=limits.messages + 1,
+            most_bytes=limits.bytes,
+        )
+        if len(stored) > limits.messages or not stored or stored[-1].seq < upto:
             return None
+        return stored
 
     def _allowed(self, stored: list[Stored]) -> list[Stored]:
         """Return the newest ones that are within the limits of bytes and age, and behind a room's end."""

@@ -67,9 +67,7 @@ class Answers:
             case kinds.LEAVE:
                 self._leave(pair, asking.Leave.parse(frame))
             case kinds.SUBSCRIBE:
-                subscribe = asking.Subscribe.parse(frame)
-                self._expect_room_for(subscribe.counted)
-                self._later(pair, subscribe.room, lambda: self._subscribe(pair, subscribe))
+                self._subscribe(pair, asking.Subscribe.parse(frame))
             case kinds.UNSUBSCRIBE:
                 name = asking.Unsubscribe.parse(frame).room
                 self._hints.left(name, self._members.drop(pair, name))
@@ -164,12 +162,17 @@ class Answers:
             self._hints.resized(leave.room)
         self.settle(leave.room)
 
-    async def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
+    def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
         name = subscribe.room
-        # They are members while the stream is asked, and get records behind the answer.
+        self._expect_room_for(subscribe.counted)
+        # They are members at once, since they may publish, and get records behind the answer.
         self._members.count(pair, name, subscribe.counted)
         self._members.unsubscribe(pair, name)
         self._hints.resized(name)
+        self._later(pair, name, lambda: self._resume(pair, subscribe))
+
+    async def _resume(self, pair: Pair, subscribe: asking.Subscribe) -> None:
+        name = subscribe.room
         feed = await self._feeds.use(name)
         try:
             answer = await self._since(feed, subscribe.number, subscribe.since)

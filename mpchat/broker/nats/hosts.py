@@ -6,10 +6,10 @@ a host that is new in a room. The last number is said again each minute, so a lo
 A host that has said nothing for ``_SILENCE`` has no members. All of it is counted as if the other host
 were one more worker, which gets no records from here.
 
-    mpchat.ctl.STREAM.host          {"host": H}, each two seconds; {"host": H, "gone": true} at the end
+    mpchat.ctl.STREAM.host          {"host": H}: alive, each two seconds; {"host": H, "gone": true}
     mpchat.ctl.STREAM.room.TOKEN    {"ask": true, "host": H}: who is there?
                                     {"host": H, "n": 5, "counted": 3, "joined": [[member, user, info], …],
-                                    "left": [member, …]}: since announcement 4; with "all": true since none
+                                    "left": [member, …]}: since announcement 4, or "all": true
                                     {"host": H, "n": 5}: that was the last one
 """
 

@@ -185,7 +185,7 @@ class Feeds:
             while self._new:
                 new, self._new = self._new, []
                 for feed in new:
-                    self._subscriptions[feed] = await self.persist(partial(self._subscribe, feed))
+                    self._subscriptions[feed] = await self._subscribe(feed)
                 await self.persist(self._api.barrier)
                 tokens = [feed.token for feed in new]
                 look = await self.persist(partial(self._look, tokens, 0))

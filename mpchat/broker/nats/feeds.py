@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mpchat.broker.nats.feed import Feed, Verdict
 from mpchat.broker.nats.wire import Foreign, is_closed, record_of
-from mpchat.jetstream.api import Api, Info
+from mpchat.jetstream.api import MOST_NAMES, Api, Info
 from mpchat.jetstream.configuration import differences, epoch_of, wanted
 from mpchat.jetstream.connection import Connection, Subscription
 from mpchat.jetstream.errors import Malformed, Unavailable
@@ -304,10 +304,17 @@ class Feeds:
         newest = await self._api.message(info.last_seq)
         if newest is None:
             raise Lagging(f"a server has no message {info.last_seq} yet")
-        changed = await self._api.changed(sorted({*tokens, newest.token}), after)
-        if changed.upto < info.last_seq:
-            raise Lagging(f"a server stands at {changed.upto}, and the stream at {info.last_seq}")
-        return Look(changed.last, info.last_seq, newest.at_ms)
+        last: dict[str, Stored] = {}
+        names = sorted({*tokens} - {newest.token})
+        for start in range(0, max(1, len(names)), MOST_NAMES - 1):
+            # An answer only about rooms without messages does not say how far it goes.
+            some = [newest.token, *names[start : start + MOST_NAMES - 1]]
+            changed = await self._api.changed(some, after)
+            if changed.upto < info.last_seq:
+                text = f"a server stands at {changed.upto}, and the stream at {info.last_seq}"
+                raise Lagging(text)
+            last |= changed.last
+        return Look(last, info.last_seq, newest.at_ms)
 
     def _expect_same(self, info: Info) -> None:
         if epoch_of(info) != self.epoch:

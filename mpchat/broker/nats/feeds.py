@@ -226,7 +226,7 @@ class Feeds:
             case Verdict.NEXT:
                 self._deliver(feed, live)
             case Verdict.GAP | Verdict.ALONE:
-                feed.hold(live)
+                feed.hold_first(live)
                 feed.is_busy = True
                 self._spawn(self._fill(feed, live.prev))
 

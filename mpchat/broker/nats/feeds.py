@@ -109,8 +109,8 @@ class Feeds:
         self._new: list[Feed] = []
         self._is_opening = False
         self._opened = asyncio.Condition()
-        self._checked = 0
-        """All open feeds have seen everything up to here"""
+        self._marked = 0
+        """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
         self._compared_at = clock()
 
@@ -188,7 +188,7 @@ class Feeds:
                     self._subscriptions[feed] = await self.persist(partial(self._subscribe, feed))
                 await self.persist(self._api.barrier)
                 tokens = [feed.token for feed in new]
-                look = await self.persist(partial(self._look, tokens, 0))
+                look = await self.persist(partial(self._look_behind_mark, tokens))
                 for feed in new:
                     feed.seen = look.mark
                     stored = look.last.get(feed.token)
@@ -200,6 +200,13 @@ class Feeds:
                     self._opened.notify_all()
         finally:
             self._is_opening = False
+
+    async def _look_behind_mark(self, tokens: list[str]) -> Look:
+        """Look at rooms that are new here: what was told of all rooms holds for them, too."""
+        look = await self._look(tokens, 0)
+        if look.mark < self._marked:
+            raise Lagging(f"an answer from {look.mark}, and {self._marked} was told since")
+        return look
 
     async def _subscribe(self, feed: Feed) -> Subscription:
         subject = self._subjects.live(feed.token)
@@ -337,10 +344,12 @@ class Feeds:
             self._highest = max(self._highest, info.last_seq)
             return
         tokens = [feed.token for feed in feeds]
-        look = await self.persist(partial(self._look, tokens, self._checked))
+        after = min(feed.seen for feed in feeds)
+        look = await self.persist(partial(self._look, tokens, after))
         await self._catch_up(feeds, look)
-        if all(feed.seen >= look.mark for feed in self.found.values() if feed.is_open):
-            self._checked = look.mark
+        feeds = [feed for feed in self.found.values() if feed.is_open]
+        if look.mark >= self._marked and all(feed.seen >= look.mark for feed in feeds):
+            self._marked = look.mark
             self._audience.mark(look.mark, look.at)
 
     async def came_back(self) -> None:

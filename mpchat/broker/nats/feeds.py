@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mpchat.broker.nats.feed import Feed, Verdict
 from mpchat.broker.nats.wire import Foreign, is_closed, record_of
-from mpchat.jetstream.api import Api, Info
+from mpchat.jetstream.api import MOST_NAMES, Api, Info
 from mpchat.jetstream.configuration import differences, epoch_of, wanted
 from mpchat.jetstream.connection import Connection, Subscription
 from mpchat.jetstream.errors import Malformed, Unavailable
@@ -109,8 +109,8 @@ class Feeds:
         self._new: list[Feed] = []
         self._is_opening = False
         self._opened = asyncio.Condition()
-        self._checked = 0
-        """All open feeds have seen everything up to here"""
+        self._marked = 0
+        """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
         self._compared_at = clock()
 
@@ -188,7 +188,7 @@ class Feeds:
                     self._subscriptions[feed] = await self._subscribe(feed)
                 await self.persist(self._api.barrier)
                 tokens = [feed.token for feed in new]
-                look = await self.persist(partial(self._look, tokens, 0))
+                look = await self.persist(partial(self._look_behind_mark, tokens))
                 for feed in new:
                     feed.seen = look.mark
                     stored = look.last.get(feed.token)
@@ -200,6 +200,13 @@ class Feeds:
                     self._opened.notify_all()
         finally:
             self._is_opening = False
+
+    async def _look_behind_mark(self, tokens: list[str]) -> Look:
+        """Look at rooms that are new here: what was told of all rooms holds for them, too."""
+        look = await self._look(tokens, 0)
+        if look.mark < self._marked:
+            raise Lagging(f"an answer from {look.mark}, and {self._marked} was told since")
+        return look
 
     async def _subscribe(self, feed: Feed) -> Subscription:
         subject = self._subjects.live(feed.token)
@@ -226,7 +233,7 @@ class Feeds:
             case Verdict.NEXT:
                 self._deliver(feed, live)
             case Verdict.GAP | Verdict.ALONE:
-                feed.hold(live)
+                feed.hold_first(live)
                 feed.is_busy = True
                 self._spawn(self._fill(feed, live.prev))
 
@@ -304,10 +311,17 @@ class Feeds:
         newest = await self._api.message(info.last_seq)
         if newest is None:
             raise Lagging(f"a server has no message {info.last_seq} yet")
-        changed = await self._api.changed(sorted({*tokens, newest.token}), after)
-        if changed.upto < info.last_seq:
-            raise Lagging(f"a server stands at {changed.upto}, and the stream at {info.last_seq}")
-        return Look(changed.last, info.last_seq, newest.at_ms)
+        last: dict[str, Stored] = {}
+        names = sorted({*tokens} - {newest.token})
+        for start in range(0, max(1, len(names)), MOST_NAMES - 1):
+            # An answer only about rooms without messages does not say how far it goes.
+            some = [newest.token, *names[start : start + MOST_NAMES - 1]]
+            changed = await self._api.changed(some, after)
+            if changed.upto < info.last_seq:
+                text = f"a server stands at {changed.upto}, and the stream at {info.last_seq}"
+                raise Lagging(text)
+            last |= changed.last
+        return Look(last, info.last_seq, newest.at_ms)
 
     def _expect_same(self, info: Info) -> None:
         if epoch_of(info) != self.epoch:
@@ -330,10 +344,12 @@ class Feeds:
             self._highest = max(self._highest, info.last_seq)
             return
         tokens = [feed.token for feed in feeds]
-        look = await self.persist(partial(self._look, tokens, self._checked))
+        after = min(feed.seen for feed in feeds)
+        look = await self.persist(partial(self._look, tokens, after))
         await self._catch_up(feeds, look)
-        if all(feed.seen >= look.mark for feed in self.found.values() if feed.is_open):
-            self._checked = look.mark
+        feeds = [feed for feed in self.found.values() if feed.is_open]
+        if look.mark >= self._marked and all(feed.seen >= look.mark for feed in feeds):
+            self._marked = look.mark
             self._audience.mark(look.mark, look.at)
 
     async def came_back(self) -> None:

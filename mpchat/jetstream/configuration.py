@@ -142,7 +142,11 @@ async def _found_or_created(api: Api, options: JetStreamOptions) -> Info:
         # Another host has created it meanwhile, with other options: they are compared.
         if error.err_code != _IN_USE:
             raise _not_created(options, error) from error
-    return await api.info()
+    try:
+        return await api.info()
+    except ApiError as error:
+        # The servers of a cluster have yet to agree on it.
+        raise Unavailable(f"the stream was created just now, and is not found: {error}") from error
 
 
 def _not_created(options: JetStreamOptions, error: ApiError) -> StreamRefused:

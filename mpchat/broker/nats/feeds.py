@@ -112,7 +112,7 @@ class Feeds:
         self._marked = 0
         """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
-        self._compared_at = clock()
+        self._compared_at = self._left_at = clock()
 
     # For questions
 
@@ -163,10 +163,11 @@ class Feeds:
                 if self.failing_since is None and not isinstance(error, Lagging):
                     self.failing_since = now
                     log.warning("the stream %s cannot be asked: %s", self._options.stream, error)
-                if now > patient_until and self._connection.is_up:
+                # All questions are impatient at once, and the next server has its own time.
+                if now > max(patient_until, self._left_at + _PATIENCE) and self._connection.is_up:
                     # A server that is cut off from the others keeps its clients, and never says so.
                     self._connection.leave(str(error))
-                    patient_until = now + _PATIENCE
+                    self._left_at = now
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LAST_PAUSE)
             else:
@@ -326,7 +327,8 @@ class Feeds:
     def _expect_same(self, info: Info) -> None:
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
-        if info.last_seq < self._highest:
+        # A replica that hears of no leader answers, too, and may be behind.
+        if info.has_leader and info.last_seq < self._highest:
             raise OtherStream(
                 f"the stream {self._options.stream} has gone back from {self._highest} to {info.last_seq}"
             )

@@ -52,11 +52,13 @@ class Look(NamedTuple):
 
     Attributes:
         last: The newest messages of those that have changed, by token.
+        first: Sequence of the oldest message that the stream has.
         mark: All up to this sequence is told.
         at: When the message at ``mark`` was stored, in wall milliseconds; 0: there is none.
     """
 
     last: dict[str, Stored]
+    first: int
     mark: int
     at: int
 
@@ -261,19 +263,11 @@ class Feeds:
         """Deliver what was missed, up to a message that the stream has told of, then what has waited."""
         try:
             first, missed = await self.persist(partial(self._missed, feed, upto))
-            if first > feed.seen + 1:
-                log.error(
-                    "the room %r: the stream begins at %d, and %d was the last that was seen",
-                    feed.name.decode(errors="replace"),
-                    first,
-                    feed.seen,
-                )
-                self._audience.lose_feed(feed)
+            self._see_from(feed, first)
             for stored in missed:
                 self.filled += 1
                 self._deliver(feed, stored)
-            if first > feed.seen + 1 or upto > feed.seen:
-                feed.seen = max(upto, first - 1, feed.seen)
+            feed.seen = max(upto, first - 1, feed.seen)
             if feed.held and feed.held[0].prev <= feed.seen:
                 # It is proved now, even if it has no message before it.
                 live = feed.release()
@@ -282,6 +276,17 @@ class Feeds:
         finally:
             feed.is_busy = False
         self._go_on(feed)
+
+    def _see_from(self, feed: Feed, first: int) -> None:
+        """Say that messages may be gone, if the stream begins behind what was seen."""
+        if first > feed.seen + 1:
+            log.error(
+                "the room %r: the stream begins at %d, and %d was the last that was seen",
+                feed.name.decode(errors="replace"),
+                first,
+                feed.seen,
+            )
+            self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:
         """Return the first sequence that the stream still has, and the room's messages since ``seen``.
@@ -307,7 +312,7 @@ class Feeds:
             raise Lagging("the stream has no leader, or this server does not hear of it")
         self._highest = max(self._highest, info.last_seq)
         if info.last_seq < info.first_seq or not info.last_seq:
-            return Look({}, info.last_seq, 0)
+            return Look({}, info.first_seq, info.last_seq, 0)
         newest = await self._api.message(info.last_seq)
         if newest is None:
             raise Lagging(f"a server has no message {info.last_seq} yet")
@@ -321,7 +326,7 @@ class Feeds:
                 text = f"a server stands at {changed.upto}, and the stream at {info.last_seq}"
                 raise Lagging(text)
             last |= changed.last
-        return Look(last, info.last_seq, newest.at_ms)
+        return Look(last, info.first_seq, info.last_seq, newest.at_ms)
 
     def _expect_same(self, info: Info) -> None:
         if epoch_of(info) != self.epoch:
@@ -366,6 +371,10 @@ class Feeds:
             if stored is not None and stored.seq > feed.seen:
                 feed.is_busy = True
                 filling.append(self._fill(feed, stored.seq))
+            else:
+                # Nothing of the room may be left that would show what is gone.
+                self._see_from(feed, look.first)
+                feed.seen = max(feed.seen, look.mark)
         if filling:
             await asyncio.gather(*filling)
         for feed in idle:

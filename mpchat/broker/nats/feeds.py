@@ -263,6 +263,10 @@ class Feeds:
         """Deliver what was missed, up to a message that the stream has told of, then what has waited."""
         try:
             first, missed = await self.persist(partial(self._missed, feed, upto))
+            if self.found.get(feed.name) is not feed:
+                # It was closed; the room's next feed, if there is one, begins where it opens.
+                feed.held.clear()
+                return
             self._see_from(feed, first)
             for stored in missed:
                 self.filled += 1

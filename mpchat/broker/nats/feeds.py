@@ -147,11 +147,14 @@ class Feeds:
 
     async def settled(self, feed: Feed, offset: int) -> bool:
         """Have the room seen up to ``offset``, if the stream has that; return whether it has."""
-        if offset > feed.seen:
+        while offset > feed.seen:
             look = await self.persist(partial(self._look, [feed.token], feed.seen))
             if offset > look.mark:
                 return False
             await self._catch_up([feed], look)
+            if feed.is_busy:
+                # It fills in what it has missed, perhaps less than this.
+                await asyncio.sleep(_FIRST_PAUSE)
         return True
 
     async def persist(self, ask: Callable[[], Awaitable[T]]) -> T:

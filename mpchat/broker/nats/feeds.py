@@ -114,6 +114,9 @@ class Feeds:
         self._marked = 0
         """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
+        """No message that was told has a higher sequence"""
+        self._is_back = False
+        """The stream stood lower when it was asked last"""
         self._compared_at = clock()
 
     # For questions
@@ -258,6 +261,7 @@ class Feeds:
             return
         closed = is_closed(stored.data)
         feed.stands_at(stored, closed=closed)
+        self._highest = max(self._highest, stored.seq)
         if feed.readers:
             feed.kept.append((stored.seq, record))
         self._audience.deliver(feed, record, closed=closed)
@@ -313,11 +317,7 @@ class Feeds:
 
         The stream's newest message is asked for as well: only a server that has it has all before it.
         """
-        info = await self._api.info()
-        self._expect_same(info)
-        if not info.has_leader:
-            raise Lagging("the stream has no leader, or this server does not hear of it")
-        self._highest = max(self._highest, info.last_seq)
+        info = await self._state()
         if info.last_seq < info.first_seq or not info.last_seq:
             return Look({}, info.first_seq, info.last_seq, 0)
         newest = await self._api.message(info.last_seq)
@@ -335,13 +335,32 @@ class Feeds:
             last |= changed.last
         return Look(last, info.first_seq, info.last_seq, newest.at_ms)
 
-    def _expect_same(self, info: Info) -> None:
+    async def _state(self) -> Info:
+        """Return the state of the stream, as its leader knows it.
+
+        Raises:
+            OtherStream: It is not the one that it was.
+        """
+        # What comes meanwhile may be newer than the answer.
+        highest = self._highest
+        info = await self._api.info()
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
-        if info.last_seq < self._highest:
-            raise OtherStream(
-                f"the stream {self._options.stream} has gone back from {self._highest} to {info.last_seq}"
-            )
+        if not info.has_leader:
+            raise Lagging("the stream has no leader, or this server does not hear of it")
+        if info.last_seq < highest:
+            text = f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"
+            if self._is_back:
+                raise OtherStream(text)
+            # A new leader may answer before it has everything.
+            self._is_back = True
+            raise Lagging(text)
+        self._is_back = False
+        self._highest = max(self._highest, info.last_seq)
+        self._compare(info)
+        return info
+
+    def _compare(self, info: Info) -> None:
         if self._clock() - self._compared_at >= _COMPARED:
             self._compared_at = self._clock()
             for line in differences(wanted(self._options), info.config):
@@ -351,9 +370,7 @@ class Feeds:
         """Find what was missed in silence, and tell how far all rooms were seen."""
         feeds = [feed for feed in self.found.values() if feed.is_open]
         if not feeds:
-            info = await self.persist(self._api.info)
-            self._expect_same(info)
-            self._highest = max(self._highest, info.last_seq)
+            await self.persist(self._state)
             return
         tokens = [feed.token for feed in feeds]
         after = min(feed.seen for feed in feeds)

@@ -52,11 +52,13 @@ class Look(NamedTuple):
 
     Attributes:
         last: The newest messages of those that have changed, by token.
+        first: Sequence of the oldest message that the stream has.
         mark: All up to this sequence is told.
         at: When the message at ``mark`` was stored, in wall milliseconds; 0: there is none.
     """
 
     last: dict[str, Stored]
+    first: int
     mark: int
     at: int
 
@@ -112,6 +114,9 @@ class Feeds:
         self._marked = 0
         """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
+        """No message that was told has a higher sequence"""
+        self._is_back = False
+        """The stream stood lower when it was asked last"""
         self._compared_at = self._left_at = clock()
 
     # For questions
@@ -145,11 +150,14 @@ class Feeds:
 
     async def settled(self, feed: Feed, offset: int) -> bool:
         """Have the room seen up to ``offset``, if the stream has that; return whether it has."""
-        if offset > feed.seen:
+        while offset > feed.seen:
             look = await self.persist(partial(self._look, [feed.token], feed.seen))
             if offset > look.mark:
                 return False
             await self._catch_up([feed], look)
+            if feed.is_busy:
+                # It fills in what it has missed, perhaps less than this.
+                await asyncio.sleep(_FIRST_PAUSE)
         return True
 
     async def persist(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -254,6 +262,7 @@ class Feeds:
             return
         closed = is_closed(stored.data)
         feed.stands_at(stored, closed=closed)
+        self._highest = max(self._highest, stored.seq)
         if feed.readers:
             feed.kept.append((stored.seq, record))
         self._audience.deliver(feed, record, closed=closed)
@@ -262,19 +271,15 @@ class Feeds:
         """Deliver what was missed, up to a message that the stream has told of, then what has waited."""
         try:
             first, missed = await self.persist(partial(self._missed, feed, upto))
-            if first > feed.seen + 1:
-                log.error(
-                    "the room %r: the stream begins at %d, and %d was the last that was seen",
-                    feed.name.decode(errors="replace"),
-                    first,
-                    feed.seen,
-                )
-                self._audience.lose_feed(feed)
+            if self.found.get(feed.name) is not feed:
+                # It was closed; the room's next feed, if there is one, begins where it opens.
+                feed.held.clear()
+                return
+            self._see_from(feed, first)
             for stored in missed:
                 self.filled += 1
                 self._deliver(feed, stored)
-            if first > feed.seen + 1 or upto > feed.seen:
-                feed.seen = max(upto, first - 1, feed.seen)
+            feed.seen = max(upto, first - 1, feed.seen)
             if feed.held and feed.held[0].prev <= feed.seen:
                 # It is proved now, even if it has no message before it.
                 live = feed.release()
@@ -283,6 +288,17 @@ class Feeds:
         finally:
             feed.is_busy = False
         self._go_on(feed)
+
+    def _see_from(self, feed: Feed, first: int) -> None:
+        """Say that messages may be gone, if the stream begins behind what was seen."""
+        if first > feed.seen + 1:
+            log.error(
+                "the room %r: the stream begins at %d, and %d was the last that was seen",
+                feed.name.decode(errors="replace"),
+                first,
+                feed.seen,
+            )
+            self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:
         """Return the first sequence that the stream still has, and the room's messages since ``seen``.
@@ -302,13 +318,9 @@ class Feeds:
 
         The stream's newest message is asked for as well: only a server that has it has all before it.
         """
-        info = await self._api.info()
-        self._expect_same(info)
-        if not info.has_leader:
-            raise Lagging("the stream has no leader, or this server does not hear of it")
-        self._highest = max(self._highest, info.last_seq)
+        info = await self._state()
         if info.last_seq < info.first_seq or not info.last_seq:
-            return Look({}, info.last_seq, 0)
+            return Look({}, info.first_seq, info.last_seq, 0)
         newest = await self._api.message(info.last_seq)
         if newest is None:
             raise Lagging(f"a server has no message {info.last_seq} yet")
@@ -322,16 +334,34 @@ class Feeds:
                 text = f"a server stands at {changed.upto}, and the stream at {info.last_seq}"
                 raise Lagging(text)
             last |= changed.last
-        return Look(last, info.last_seq, newest.at_ms)
+        return Look(last, info.first_seq, info.last_seq, newest.at_ms)
 
-    def _expect_same(self, info: Info) -> None:
+    async def _state(self) -> Info:
+        """Return the state of the stream, as its leader knows it.
+
+        Raises:
+            OtherStream: It is not the one that it was.
+        """
+        # What comes meanwhile may be newer than the answer.
+        highest = self._highest
+        info = await self._api.info()
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
-        # A replica that hears of no leader answers, too, and may be behind.
-        if info.has_leader and info.last_seq < self._highest:
-            raise OtherStream(
-                f"the stream {self._options.stream} has gone back from {self._highest} to {info.last_seq}"
-            )
+        if not info.has_leader:
+            raise Lagging("the stream has no leader, or this server does not hear of it")
+        if info.last_seq < highest:
+            text = f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"
+            if self._is_back:
+                raise OtherStream(text)
+            # A new leader may answer before it has everything.
+            self._is_back = True
+            raise Lagging(text)
+        self._is_back = False
+        self._highest = max(self._highest, info.last_seq)
+        self._compare(info)
+        return info
+
+    def _compare(self, info: Info) -> None:
         if self._clock() - self._compared_at >= _COMPARED:
             self._compared_at = self._clock()
             for line in differences(wanted(self._options), info.config):
@@ -341,9 +371,7 @@ class Feeds:
         """Find what was missed in silence, and tell how far all rooms were seen."""
         feeds = [feed for feed in self.found.values() if feed.is_open]
         if not feeds:
-            info = await self.persist(self._api.info)
-            self._expect_same(info)
-            self._highest = max(self._highest, info.last_seq)
+            await self.persist(self._state)
             return
         tokens = [feed.token for feed in feeds]
         after = min(feed.seen for feed in feeds)
@@ -368,6 +396,10 @@ class Feeds:
             if stored is not None and stored.seq > feed.seen:
                 feed.is_busy = True
                 filling.append(self._fill(feed, stored.seq))
+            else:
+                # Nothing of the room may be left that would show what is gone.
+                self._see_from(feed, look.first)
+                feed.seen = max(feed.seen, look.mark)
         if filling:
             await asyncio.gather(*filling)
         for feed in idle:

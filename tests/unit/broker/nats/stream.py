@@ -287,7 +287,8 @@ class Api:
         stream, line = self._stream, self.connection
         leader = "s1" if stream.has_leader and not line.is_cut_off else None
         last = line.has if line.is_cut_off and line.has is not None else stream.last_seq
-        config = wanted(stream.options)
+        # As NATS does, with its defaults.
+        config = {**wanted(stream.options), "max_msgs_per_subject": -1}
         first = stream.first_seq
         return Info(stream.created, config, dict(stream.metadata), first, last, leader, True, 3)
 

@@ -649,3 +649,34 @@ async def test_questions_without_answers_are_asked_again(scene: Scene) -> None:
     feed = await audience.open()
     assert feed.last == 1
     assert token_of(b"a") == feed.token
+
+
+@scene
+async def test_a_new_leader_that_is_not_ready_is_asked_again(scene: Scene) -> None:
+    audience = Audience(scene)
+    feed = await audience.open()
+    scene.store(b"a", b"1")
+    await audience.idle(feed)
+    scene.stream.last_seq = 0
+    checking = asyncio.create_task(audience.feeds.check())
+    await asyncio.sleep(5 * LATENCY)
+    scene.stream.last_seq = 1
+    await checking
+    assert audience.marks[-1][0] == 1
+
+
+@scene
+async def test_a_stream_that_somebody_changes_is_told_to_operators(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    audience = Audience(scene)
+    await audience.open()
+    scene.stream.options = scene.stream.options.model_copy(update={"max_bytes": 5})
+    await audience.feeds.check()
+    assert not caplog.records
+    await asyncio.sleep(10.0)
+    await audience.feeds.check()
+    await audience.feeds.check()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the stream ROOMS was changed: max_bytes: the stream has 5, the options say 1073741824"
+    ]

@@ -31,7 +31,7 @@ class Ping(HttpHandlerBase):
             Field(
                 alias="needs-stream",
                 description="Whether it answers 503 while rooms of the engine `nats` have no stream. By "
-                "default it does not: connections of all hosts lose it together, and no other host is better",
+                "default it does not: all hosts lose the stream together, and no other one is better",
             ),
         ] = False
 

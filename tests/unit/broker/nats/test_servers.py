@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-import pytest
-
 from mpchat.broker.nats import feeds as feeds_module
-from mpchat.broker.nats.feeds import Feeds, OtherStream
+from mpchat.broker.nats.feeds import Feeds
 from mpchat.jetstream.api import Info
 from mpchat.jetstream.configuration import epoch_of
 from mpchat.jetstream.errors import NoReply
@@ -44,20 +42,6 @@ def feeds_of(server: Server, clock: Any = lambda: 0.0) -> Feeds:
     api, audience = cast(Any, server), cast(Any, None)
     epoch = epoch_of(info(0, "n1"))
     return Feeds(api, api, OPTIONS, epoch, audience, lambda work: work.close(), clock)
-
-
-async def test_a_stream_that_has_gone_back_is_another() -> None:
-    feeds = feeds_of(Server([info(62, "n1"), info(1, "n2")]))
-    await feeds.check()
-    with pytest.raises(OtherStream, match="has gone back from 62 to 1"):
-        await feeds.check()
-
-
-async def test_a_replica_without_a_leader_may_be_behind() -> None:
-    server = Server([info(62, "n1"), info(1, None), info(1, None), info(63, "n2")])
-    feeds = feeds_of(server)
-    for _ in range(4):
-        await feeds.check()
 
 
 async def test_many_questions_in_vain_leave_a_server_once() -> None:

@@ -277,13 +277,12 @@ class Life:
     async def end(self) -> None:
         """Close the connection, or abort it if it cannot be closed in order."""
         self.finish("the connection was closed")
-        for task in (self._guard, *self._pongs):
-            if task is not None:
-                await stop(task)
-        if not self._was_called:
-            return
         try:
-            await within(_CLOSING, self._client.close())
+            for task in (self._guard, *self._pongs):
+                if task is not None:
+                    await stop(task)
+            if self._was_called:
+                await within(_CLOSING, self._client.close())
         except (*_ENDED, TimeoutError):
             # What was still to be sent cannot be, or would wait for a server that stands still.
             pass

@@ -32,11 +32,18 @@ async def within(limit: float, work: Coroutine[Any, Any, T]) -> T:
 
 async def stop(task: asyncio.Task[Any]) -> None:
     """Cancel a task until it has ended; how it ends does not matter any more."""
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=_AGAIN)
+        try:
+            await asyncio.wait({task}, timeout=_AGAIN)
+        except asyncio.CancelledError as error:
+            # Whoever waits is to end as well, but not before: nobody else would end the task.
+            cancelled = error
     if not task.cancelled():
         task.exception()
+    if cancelled is not None:
+        raise cancelled
 
 
 def hand_over(task: asyncio.Task[Any]) -> None:

@@ -35,6 +35,17 @@ async def test_a_cancellation_from_outside_is_not_swallowed() -> None:
     assert task.cancelled()
 
 
+async def test_whoever_is_cancelled_again_still_ends_what_it_waits_for() -> None:
+    inner = asyncio.ensure_future(stubborn(3))
+    outer = asyncio.ensure_future(stop(inner))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        outer.cancel()
+    await asyncio.wait({outer})
+    assert outer.cancelled()
+    assert inner.done()
+
+
 async def test_what_ends_in_time_returns_or_raises() -> None:
     assert await within(3600, asyncio.sleep(0, "x")) == "x"
 

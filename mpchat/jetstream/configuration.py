@@ -30,7 +30,7 @@ from mpchat.jetstream.subjects import INBOX, Subjects
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
 """Seconds between trying a stream again that was created just now, or that chooses a leader."""
 _NANOSECONDS = 10**9
-_IN_USE, _BAD_VALUE, _OVERLAP = 10058, 10052, 10065
+_NO_PEERS, _BAD_VALUE, _IN_USE, _OVERLAP = 10005, 10052, 10058, 10065
 _NEVER = (
     # Messages would come otherwise than they were published, or not at all, or be removed by whoever
     # publishes.
@@ -149,6 +149,10 @@ async def _found_or_created(api: Api, options: JetStreamOptions) -> Info:
         raise NoStream(f"{text} ({error}). {_instructions(config)}") from error
     except ApiError as error:
         # Another host has created it meanwhile, with other options: they are compared.
+        if error.err_code == _NO_PEERS and "offline" in error.description:
+            raise Unavailable(
+                f"the stream {options.stream} cannot be created now: {error}"
+            ) from error
         if error.err_code != _IN_USE:
             raise _not_created(options, error) from error
     return await api.info()

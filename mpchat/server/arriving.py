@@ -66,7 +66,7 @@ class ArrivingProtocol(asyncio.Protocol):
             arrivals.services.shared.wheel.set(self, arrivals.seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
+        self.forget()
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -93,12 +93,14 @@ class ArrivingProtocol(asyncio.Protocol):
         else:
             self.abort()
 
+    def forget(self) -> None:
+        """Wait for its header no longer: it has come, or the client is gone."""
+        self._arrivals.services.shared.wheel.discard(self)
+        self._arrivals.registry.arrived(self)
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-    def stop_reading(self) -> None:
-        """Go on: what it may hold is little, and what comes behind it lines up."""
 
     def expire(self) -> None:
         """The time is over; the wheel calls this."""
@@ -106,7 +108,7 @@ class ArrivingProtocol(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, name: Any, rest: bytes) -> None:
         """Let HTTP go on with this socket, as if its client had connected now."""
-        self._forget()
+        self.forget()
         arrivals = self._arrivals
         http = HttpProtocol(arrivals.services, arrivals.registry, name, self._descriptor)
         transport.set_protocol(http)
@@ -115,10 +117,6 @@ class ArrivingProtocol(asyncio.Protocol):
             http.data_received(rest)
         if self._fresh_seconds is not None:
             http.end_if_idle(self._fresh_seconds)
-
-    def _forget(self) -> None:
-        self._arrivals.services.shared.wheel.discard(self)
-        self._arrivals.registry.leave(self)
 
     def _refuse(self, reason: str) -> None:
         services = self._arrivals.services

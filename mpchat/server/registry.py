@@ -17,12 +17,17 @@ from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
 
-class Waiting(Protocol):
+class Early(Protocol):
     """A socket that is not a WebSocket, or not yet."""
 
     def end_if_idle(self, fresh_seconds: float) -> None: ...
-    def stop_reading(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class Waiting(Early, Protocol):
+    """One that HTTP serves."""
+
+    def stop_reading(self) -> None: ...
 
 
 class Registry:
@@ -40,7 +45,7 @@ class Registry:
         admission: Admission,
         access: AccessLog,
     ) -> None:
-        self.arriving: set[Waiting] = set()
+        self.arriving: set[Early] = set()
         self.waiting: set[Waiting] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._users: dict[WebSocketProtocol, str] = {}
@@ -55,11 +60,11 @@ class Registry:
         self.on_end = self._ended
 
     @property
-    def early(self) -> list[Waiting]:
+    def early(self) -> list[Early]:
         """All that are no WebSockets."""
         return [*self.arriving, *self.waiting]
 
-    def arrive(self, client: Waiting) -> bool:
+    def arrive(self, client: Early) -> bool:
         """Note a socket that has to send a PROXY header; return whether there is room for it."""
         self.arriving.add(client)
         return len(self.arriving) <= self._max_arriving
@@ -72,15 +77,17 @@ class Registry:
         counters.sockets = counters.waiting + len(self.connections)
         return self._admission.admits_socket(counters.sockets, counters.waiting)
 
+    def arrived(self, client: Early) -> None:
+        """Forget a socket whose PROXY header has come, or that is gone."""
+        self.arriving.discard(client)
+        self._one_left.set()
+
     def leave(self, client: Waiting) -> None:
         """Count out a socket that is gone."""
         if client in self.waiting:
             self.waiting.discard(client)
             self._one_less()
             self._show_waiting()
-        elif client in self.arriving:
-            self.arriving.discard(client)
-            self._one_left.set()
 
     def upgrade(
         self, client: Waiting, protocol: WebSocketProtocol, user: str | None = None

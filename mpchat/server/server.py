@@ -160,11 +160,11 @@ class Server:
                 self._counters.passed_on += 1
                 self._turn.touch()
                 return
-        client: HttpProtocol | ArrivingProtocol
-        if self._arrivals is None:
-            client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
-        else:
-            client = ArrivingProtocol(self._arrivals, address, accepted.fileno())
+        if self._arrivals is not None:
+            arriving = ArrivingProtocol(self._arrivals, address, accepted.fileno())
+            self._adopting.begin(accepted, arriving, arriving.forget)
+            return
+        client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
         self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
 
 

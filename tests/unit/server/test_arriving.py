@@ -125,6 +125,23 @@ async def test_a_proxy_that_speaks_for_nobody_has_its_own_address(
         assert address_of(server) == writer.get_extra_info("sockname")
 
 
+@on_uvloop
+async def test_a_socket_that_a_sibling_has_passed_on_still_has_its_header(worker: Worker) -> None:
+    outbox, inbox = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    async with serve(worker, listener("v2")) as (server, _address):
+        server.accept_from([inbox])
+        with outbox, socket.create_server(("127.0.0.1", 0)) as listening:
+            for header, expected in ((V2, CLIENT), (LOCAL, None)):
+                async with connected(listening.getsockname()) as (reader, writer):
+                    accepted, own = listening.accept()
+                    with accepted:
+                        socket.send_fds(outbox, [b"."], [accepted.fileno()])
+                    writer.write(header + REQUEST)
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+                    assert address_of(server) == (expected or own)
+                await until(lambda: not server.registry.waiting)
+
+
 @pytest.mark.parametrize("sent", [b"", V2 + REQUEST, REQUEST], ids=["nothing", "header", "request"])
 @on_uvloop
 async def test_whoever_is_not_trusted_is_closed_at_once(worker: Worker, sent: bytes) -> None:

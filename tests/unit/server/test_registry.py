@@ -95,11 +95,11 @@ def test_a_socket_without_its_header_counts_against_its_own_bound_alone(
     first, second, third = Client(), Client(), Client()
     assert [registry.arrive(client) for client in (first, second, third)] == [True, True, False]
     assert (board.counts(), board.told) == ((0, 0), [])
-    registry.leave(third)
-    registry.leave(first)
+    registry.arrived(third)
+    registry.arrived(first)
     assert registry.arrive(Client())
     # Its header has come.
-    registry.leave(second)
+    registry.arrived(second)
     assert registry.enter(second)
     assert board.counts() == (1, 1)
     assert len(registry.early) == 2

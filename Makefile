@@ -111,7 +111,7 @@ sanitize: $(VENV)/.test
 systemd-test: wheel $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
 
-# docs/proxies.md in real proxies, in twenty seconds on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
+# docs/proxies.md in real proxies, in half a minute on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
 proxies: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py
 

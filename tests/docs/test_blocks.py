@@ -35,7 +35,7 @@ RUN_BY = {
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
-    "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml"}),
+    "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
 }
 """For each page the test that runs its blocks, and their languages."""
 

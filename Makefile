@@ -111,9 +111,10 @@ sanitize: $(VENV)/.test
 systemd-test: wheel $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
 
-# docs/proxies.md in real proxies, in twenty seconds on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
+# docs/proxies.md and deploy/compose/haproxy.cfg in real proxies, in half a minute on a quiet machine: needs Debian's
+# nginx, caddy, haproxy and openssl.
 proxies: $(VENV)/.test
-	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py
+	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py tests/proxies/compose_checks.py
 
 # The example chat as people see it, while its service is treated badly: a minute and a half, with Debian's chromium.
 browser-test: $(VENV)/.browser
@@ -217,7 +218,7 @@ $(VENV)/.serve: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance,manifests]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.load: pyproject.toml $(HOT) | $(VENV)/.venv
@@ -241,5 +242,5 @@ $(VENV)/.release: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,browser,load,conformance,bench,docs,release,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,browser,load,conformance,manifests,bench,docs,release,dev]'
 	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.browser $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release

@@ -67,6 +67,7 @@ LISTED = {
     "[Service]\nExecStart=": "tests/systemd/checks.py does it with a service of its own",
     "[Service]\nWorkingDirectory=": "tests/functional/test_deploy.py does it without systemd",
     "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
+    "kubectl create secret": "needs a cluster",
     # By people
     "make loadtest": "takes minutes",
     "make chat ": "tests/browser/checks.py serves it",

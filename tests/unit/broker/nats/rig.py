@@ -199,7 +199,7 @@ class Host:
         """Begin with a new broker."""
         stream, loop = self.scene.stream, asyncio.get_running_loop()
         self.line = Line(
-            stream, lambda: self.broker.came_back(), lambda why: self.broker.was_lost()
+            stream, lambda: self.broker.came_back(), lambda why: self.broker.was_lost()  # noqa: PLW0108 - it is made later
         )
         self.api = Api(self.line, stream)
         joined = Joined(

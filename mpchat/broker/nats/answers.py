@@ -9,7 +9,8 @@ host. What nobody waits for any more, since the pair has ended, is not answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from mpchat.broker.members import Members
@@ -25,7 +26,6 @@ from mpchat.ipc import rooms as kinds
 from mpchat.ipc.answering import Answer
 from mpchat.ipc.framing import MalformedFrame
 from mpchat.ipc.rooms import LISTS, MORE, RECOVERED, Listed, Since, Status
-from mpchat.jetstream.subjects import token_of
 
 
 class Answers:
@@ -51,7 +51,8 @@ class Answers:
         self._options = options
         self._spawn = spawn
         self._write_soon = write_soon
-        self._lines: dict[tuple[Pair, bytes], asyncio.Lock] = {}
+        self._last: dict[tuple[Pair, bytes], asyncio.Future[None]] = {}
+        """The end of the last question that a pair has asked about a room"""
         self._joining = 0
         """Members that wait for their room's feed"""
 
@@ -63,20 +64,19 @@ class Answers:
         """
         match frame[4]:
             case kinds.JOIN:
-                self._join(pair, asking.Join.parse(frame))
+                self._join(pair, frame)
             case kinds.LEAVE:
                 self._leave(pair, asking.Leave.parse(frame))
             case kinds.SUBSCRIBE:
-                subscribe = asking.Subscribe.parse(frame)
-                self._expect_room_for(subscribe.counted)
-                self._later(pair, subscribe.room, lambda: self._subscribe(pair, subscribe))
+                self._subscribe(pair, asking.Subscribe.parse(frame))
             case kinds.UNSUBSCRIBE:
                 name = asking.Unsubscribe.parse(frame).room
                 self._hints.left(name, self._members.drop(pair, name))
                 self.settle(name)
             case kinds.HISTORY:
                 question = asking.History.parse(frame)
-                self._later(pair, question.room, lambda: self._read(pair, question))
+                feed = self._feeds.use(question.room)
+                self._spawn(self._read(pair, frame, question, feed))
             case kinds.MEMBERS:
                 self._list(pair, asking.Members.parse(frame))
             case kind:
@@ -89,22 +89,30 @@ class Answers:
         if feed is not None and not feed.users and not self._members.is_here(name):
             self._feeds.close(feed)
 
-    def _later(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        self._spawn(self._in_line(pair, room, work))
+    @contextlib.asynccontextmanager
+    async def _using(self, pair: Pair, feed: Feed) -> AsyncIterator[None]:
+        """Wait behind what the pair has asked about this room before, for a feed that is open.
 
-    async def _in_line(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work behind what the pair has asked about this room before."""
-        key = pair, room
-        lock = self._lines.setdefault(key, asyncio.Lock())
+        It ends the use of the feed. If the pair has ended meanwhile, nothing is waited for.
+        """
+        key = pair, feed.name
+        before = self._last.get(key)
+        self._last[key] = end = asyncio.get_running_loop().create_future()
         try:
-            async with lock:
-                if pair.open:
-                    await work()
+            if before is not None:
+                await before
+            if pair.open:
+                await self._feeds.opened(feed)
+            yield
         finally:
-            if not lock.locked() and self._lines.get(key) is lock:
-                del self._lines[key]
+            end.set_result(None)
+            if self._last[key] is end:
+                del self._last[key]
+            feed.users -= 1
+            self.settle(feed.name)
 
-    def _join(self, pair: Pair, join: asking.Join) -> None:
+    def _join(self, pair: Pair, frame: bytes) -> None:
+        join = asking.Join.parse(frame)
         listed = None
         if join.info is not None and self._options.presence:
             listed = Listed(pair.incarnation, join.member, join.user, join.info)
@@ -114,7 +122,7 @@ class Answers:
             self._expect_room_for(1)
             self._members.join_listed(pair, join.room, listed)
             self._hints.resized(join.room)
-            self._later(pair, join.room, lambda: self._follow(join.room))
+            self._spawn(self._follow(pair, self._feeds.use(join.room)))
             return
         status = Status.OK
         if self._members.total - self._hosts.total + self._joining >= self._options.max_members:
@@ -125,35 +133,46 @@ class Answers:
             self._answer(pair, Answer(kinds.JOINED, join.number, status=status))
             return
         self._joining += 1
-        self._later(pair, join.room, lambda: self._let_in(pair, join, listed))
+        self._spawn(self._let_in(pair, frame, join, listed, self._feeds.use(join.room)))
 
-    async def _let_in(self, pair: Pair, join: asking.Join, listed: Listed | None) -> None:
+    async def _let_in(
+        self, pair: Pair, frame: bytes, join: asking.Join, listed: Listed | None, feed: Feed
+    ) -> None:
         name = join.room
         try:
-            feed = await self._feeds.use(name)
+            async with self._using(pair, feed):
+                if not pair.open:
+                    return
+                answer = await self._since(feed, join.number, join.since)
+                if self._is_too_late(pair, frame):
+                    return
+                if listed is None:
+                    self._members.join(pair, name)
+                else:
+                    self._members.join_listed(pair, name, listed).subscribe(pair)
+                    self._hints.joined(name, listed)
+                self._hints.resized(name)
+                # That the room was closed since is nothing but not recovered for who joins it now.
+                self._answer(pair, self._with_presence(answer._replace(status=Status.OK), name))
         finally:
             self._joining -= 1
-        try:
-            answer = await self._since(feed, join.number, join.since)
-            if not pair.open:
-                return
-            if listed is None:
-                self._members.join(pair, name)
-            else:
-                self._members.join_listed(pair, name, listed).subscribe(pair)
-                self._hints.joined(name, listed)
-            self._hints.resized(name)
-            # That the room was closed since is nothing but not recovered for who joins it now.
-            self._answer(pair, self._with_presence(answer._replace(status=Status.OK), name))
-        finally:
-            feed.users -= 1
-            self.settle(name)
 
-    async def _follow(self, name: bytes) -> None:
+    def _is_too_late(self, pair: Pair, frame: bytes) -> bool:
+        """Return whether the answer to a frame may not be sent any more.
+
+        It is a place behind the records of this turn. A pair that is full may not send these any more: it
+        has its answer when its worker has read, or goes on anew.
+        """
+        if pair.open and pair.is_full:
+            pair.wait(frame)
+            self._write_soon()
+            return True
+        return not pair.open
+
+    async def _follow(self, pair: Pair, feed: Feed) -> None:
         """Have a feed for a room whose members were told."""
-        feed = await self._feeds.use(name)
-        feed.users -= 1
-        self.settle(name)
+        async with self._using(pair, feed):
+            pass
 
     def _leave(self, pair: Pair, leave: asking.Leave) -> None:
         if leave.listed and self._options.presence:
@@ -164,21 +183,30 @@ class Answers:
             self._hints.resized(leave.room)
         self.settle(leave.room)
 
-    async def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
+    def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
         name = subscribe.room
-        # They are members while the stream is asked, and get records behind the answer.
+        self._expect_room_for(subscribe.counted)
+        # They are members while the stream is asked, so that they can leave, and get records behind the
+        # answer.
         self._members.count(pair, name, subscribe.counted)
         self._members.unsubscribe(pair, name)
         self._hints.resized(name)
-        feed = await self._feeds.use(name)
-        try:
+        self._spawn(self._resume(pair, subscribe, self._feeds.use(name)))
+
+    async def _resume(self, pair: Pair, subscribe: asking.Subscribe, feed: Feed) -> None:
+        name = subscribe.room
+        async with self._using(pair, feed):
+            if not pair.open:
+                return
             answer = await self._since(feed, subscribe.number, subscribe.since)
-            if pair.open and self._members.has(pair, name):
+            if not pair.open:
+                return
+            if answer.status is Status.CLOSED:
+                # The worker lets them all go, and says no more about them.
+                self._hints.left(name, self._members.drop(pair, name))
+            elif self._members.has(pair, name):
                 self._members.subscribe(pair, name)
-                self._answer(pair, self._with_presence(answer, name))
-        finally:
-            feed.users -= 1
-            self.settle(name)
+            self._answer(pair, self._with_presence(answer, name))
 
     def _expect_room_for(self, members: int) -> None:
         """Raise MalformedFrame if a worker tells of more members than all of them may have."""
@@ -214,13 +242,15 @@ class Answers:
             return answer._replace(flags=answer.flags | LISTS)
         return answer
 
-    async def _read(self, pair: Pair, question: asking.History) -> None:
+    async def _read(
+        self, pair: Pair, frame: bytes, question: asking.History, feed: Feed
+    ) -> None:
         name = question.room
-        feed = await self._feeds.use(name)
-        try:
+        async with self._using(pair, feed):
+            if not pair.open:
+                return
             if question.since is None:
-                most = question.limit
-                stored = await self._history.last(token_of(name), most)
+                stored = await self._history.last(feed.token, question.limit)
                 found = page_of(records_of(name, stored))
                 offset, at = feed.position
             else:
@@ -230,16 +260,21 @@ class Answers:
                 offset, at = feed.position
                 if found.recovered:
                     offset = question.since.offset
+            if self._is_too_late(pair, frame):
+                return
             flags = (RECOVERED if found.recovered else 0) | (MORE if found.more else 0)
             records = b"".join(found.records)
-            answer = Answer(
-                kinds.HISTORY_PAGE, question.number, flags, offset=offset, at=at, records=records
+            self._answer(
+                pair,
+                Answer(
+                    kinds.HISTORY_PAGE,
+                    question.number,
+                    flags,
+                    offset=offset,
+                    at=at,
+                    records=records,
+                ),
             )
-            if pair.open:
-                self._answer(pair, answer)
-        finally:
-            feed.users -= 1
-            self.settle(name)
 
     def _list(self, pair: Pair, question: asking.Members) -> None:
         for page in members_pages(self._members, question, presence=self._options.presence):

@@ -296,6 +296,7 @@ class Feeds:
                 first,
                 feed.seen,
             )
+            feed.losses += 1
             self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:

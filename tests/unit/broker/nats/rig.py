@@ -199,7 +199,9 @@ class Host:
         """Begin with a new broker."""
         stream, loop = self.scene.stream, asyncio.get_running_loop()
         self.line = Line(
-            stream, lambda: self.broker.came_back(), lambda why: self.broker.was_lost()  # noqa: PLW0108 - it is made later
+            stream,
+            lambda: self.broker.came_back(),  # noqa: PLW0108 - it is made later
+            lambda why: self.broker.was_lost(),
         )
         self.api = Api(self.line, stream)
         joined = Joined(

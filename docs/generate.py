@@ -50,6 +50,7 @@ from mpchat.handlers.tests_control import TestsControl
 from mpchat.http.errors import HttpError
 from mpchat.http.request import HttpRequest, Query
 from mpchat.http.responses import response
+from mpchat.jetstream.options import JetStreamOptions
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.rooms.errors import (
     Behind,
@@ -103,7 +104,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
         WebsocketHandlerBase.Options,
     ),
     ("websocket-handler.permessage-deflate", DeflateOptions),
-    ("handler-ping, and every handler derived from HttpHandlerBase", HttpHandlerBase.Options),
+    ("HttpHandlerBase, and every handler derived from it", HttpHandlerBase.Options),
+    ("handler-ping", Ping.Options),
     ("websocket-handler.auth", AuthOptions),
     ("bearer", BearerAuth.Options),
     ("signed-cookie", CookieAuth.Options),
@@ -112,6 +114,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("handler-ticket", TicketHandler.Options),
     ("tests-control", TestsControl.Options),
     ("rooms", Rooms.Options),
+    ("rooms.nats", JetStreamOptions),
     ("room-handler, and every handler derived from RoomHandler", RoomHandler.Options),
     ("handler-rooms", RoomsHandler.Options),
 )

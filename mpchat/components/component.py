@@ -208,6 +208,9 @@ class Host(Protocol):
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
 
+    def has_lost_stream(self) -> bool:
+        """Return whether rooms that hosts share have no stream now."""
+
     async def report(self, report: Report) -> list[dict[str, Any]]:
         """Return a row for each connection in any worker that the report is about."""
 

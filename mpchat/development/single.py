@@ -257,6 +257,9 @@ class _StandIn:
             return
         from mpchat.development.rooms import LocalBroker  # noqa: PLC0415 - only where there are rooms
 
+        if rooms.options.engine != "host":
+            log.warning("rooms are not shared with other hosts while one process serves everything")
+
         self._broker = LocalBroker(
             self._loop, rooms.options, self._history, self._board, self._channel
         )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+from pydantic import Field
 from websockets.http11 import Response
 
+from mpchat.components.component import Components
 from mpchat.components.context import Context
 from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.http.request import HttpRequest
@@ -19,5 +23,21 @@ class Ping(HttpHandlerBase):
     name = "handler-ping"
     section_optional = True
 
+    class Options(HttpHandlerBase.Options):
+        """Options of handler-ping."""
+
+        needs_stream: Annotated[
+            bool,
+            Field(
+                alias="needs-stream",
+                description="Whether it answers 503 while rooms of the engine `nats` have no stream. By "
+                "default it does not: all hosts lose the stream together, and no other one is better",
+            ),
+        ] = False
+
+    def __init__(self, options: Any, components: Components) -> None:
+        super().__init__(options, components)
+        self._host = components.host
+
     async def handle_request(self, request: HttpRequest, context: Context) -> Response:
-        return response(200)
+        return response(503 if self.options.needs_stream and self._host.has_lost_stream() else 200)

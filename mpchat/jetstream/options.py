@@ -128,7 +128,7 @@ class JetStreamOptions(OptionsModel):
             le=MAX_INT,
             description="Bytes of a stored message with its headers, at most `max_payload` of servers",
         ),
-    ] = 64 * _KIB
+    ] = 128 * _KIB
     duplicate_window: Annotated[
         Duration,
         Field(

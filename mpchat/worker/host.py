@@ -33,6 +33,9 @@ class Host:
     async def reload(self) -> int:
         return (await self._orders.give("reload")).generation
 
+    def has_lost_stream(self) -> bool:
+        return self._scoreboard.broker("stream_lost_at") != 0
+
     async def report(self, report: Report) -> list[dict[str, Any]]:
         asked = self._scoreboard.ready_pids()
         found = await gather_reports(self._orders, report)

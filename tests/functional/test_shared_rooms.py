@@ -81,15 +81,16 @@ def start(
     """Start a host: ``start("one")``; with other options of rooms: ``start("one", engine="host")``."""
     with contextlib.ExitStack() as hosts:
 
-        def begin(name: str, **rooms: Any) -> Host:
+        def begin(name: str, *, needs_stream: bool = False, **rooms: Any) -> Host:
             folder = tmp_path / name
             folder.mkdir()
             config = copy.deepcopy(service_config)
             components = config["components_manager"]["components"]
             components["rooms"] |= rooms
+            components["handler-ping"]["needs-stream"] = needs_stream
             control = Control(folder / "control.sock")
             components["server"]["control-socket"] = str(control.path)
-            path = folder / "static.yaml"
+            path = tmp_path / f"{name}.yaml"
             path.write_text(yaml.safe_dump(config))
             service = Service([*service_command, "-c", str(path)], folder)
             hosts.callback(service.close)
@@ -121,6 +122,7 @@ async def members(hosts: list[Host]) -> AsyncIterator[list[RoomClient]]:
             task.cancel()
 
 
+@pytest.mark.covers("RoomsOptions.engine", "RoomsOptions.nats")
 async def test_what_one_says_reaches_all_hosts_in_one_order(hosts: list[Host]) -> None:
     async with members(hosts) as found:
         for number in range(20):
@@ -155,10 +157,11 @@ async def test_killed_brokers_lose_and_double_nothing(hosts: list[Host]) -> None
         assert not any(one.codes for one in found)
 
 
+@pytest.mark.covers("RoomsOptions.publish-timeout", "Ping.needs-stream")
 async def test_without_nats_members_stay_and_publishes_are_unavailable(
     start: Start, nats: NatsServer
 ) -> None:
-    hosts = [start("one", **{"publish-timeout": "500ms"}), start("two")]
+    hosts = [start("one", **{"publish-timeout": "500ms"}), start("two", needs_stream=True)]
     async with members(hosts) as found:
         await found[0].publish("before")
         nats.kill()
@@ -174,7 +177,7 @@ async def test_without_nats_members_stay_and_publishes_are_unavailable(
                     await raw.recv()
         answer = await hosts[0].http.post("/rooms/a", {"vain": True})
         assert answer.status == 503
-        assert (await hosts[0].http.get("/ping")).status == 200
+        assert [(await host.http.get("/ping")).status for host in hosts] == [200, 503]
         nats.start()
         await found[1].publish("after")
         await all_have(found, ["before", "after"])
@@ -184,6 +187,7 @@ async def test_without_nats_members_stay_and_publishes_are_unavailable(
             "the status to say that the stream is there",
             SECONDS,
         )
+        assert (await hosts[1].http.get("/ping")).status == 200
 
 
 async def test_a_room_ends_on_all_hosts(hosts: list[Host]) -> None:

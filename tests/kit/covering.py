@@ -59,6 +59,8 @@ PLACES = {
     "TicketAuth": _HANDLERS,
     "WebsocketOptions": _HANDLERS,
     "RoomsOptions": "components.rooms",
+    "JetStreamOptions": "components.rooms.nats",
+    "Ping": "components.handler-ping",
     "RoomHandler": _HANDLERS,
     "DeflateOptions": "components.*.permessage-deflate",
     "NoLogSpans": "USERVER_NO_LOG_SPANS",

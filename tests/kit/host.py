@@ -32,6 +32,9 @@ class FakeHost:
     async def reload(self) -> int:
         return 2
 
+    def has_lost_stream(self) -> bool:
+        return False
+
     async def report(self, report: Report) -> list[dict[str, Any]]:
         self.reports.append(report)
         return [{"user": report.user}]

@@ -1,15 +1,14 @@
 """What workers ask beside publishing, answered from feeds and the stream.
 
-Rules. A question waits for the stream without holding others up, but a pair's questions about one room
-are answered in their order. An answer is a place in the pair's records: it is sent in the turn in which
-what it tells was seen, and a member gets what comes later live. Limits stop who joins now, as on one
-host. What nobody waits for any more, since the pair has ended, is not answered.
+Rules. A question waits for the stream without holding others up. An answer is a place in the pair's
+records: it is sent in the turn in which what it tells was seen, and a member gets what comes later live.
+Who is told to a new broker is a member at once. Limits stop who joins now, as on one host. What nobody
+waits for any more, since the pair has ended, is not answered.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mpchat.broker.members import Members
@@ -51,7 +50,6 @@ class Answers:
         self._options = options
         self._spawn = spawn
         self._write_soon = write_soon
-        self._lines: dict[tuple[Pair, bytes], asyncio.Lock] = {}
         self._joining = 0
         """Members that wait for their room's feed"""
 
@@ -74,7 +72,7 @@ class Answers:
                 self.settle(name)
             case kinds.HISTORY:
                 question = asking.History.parse(frame)
-                self._later(pair, question.room, lambda: self._read(pair, question))
+                self._spawn(self._read(pair, question))
             case kinds.MEMBERS:
                 self._list(pair, asking.Members.parse(frame))
             case kind:
@@ -87,21 +85,6 @@ class Answers:
         if feed is not None and not feed.users and not self._members.is_here(name):
             self._feeds.close(feed)
 
-    def _later(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        self._spawn(self._in_line(pair, room, work))
-
-    async def _in_line(self, pair: Pair, room: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work behind what the pair has asked about this room before."""
-        key = pair, room
-        lock = self._lines.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                if pair.open:
-                    await work()
-        finally:
-            if not lock.locked() and self._lines.get(key) is lock:
-                del self._lines[key]
-
     def _join(self, pair: Pair, join: asking.Join) -> None:
         listed = None
         if join.info is not None and self._options.presence:
@@ -112,7 +95,7 @@ class Answers:
             self._expect_room_for(1)
             self._members.join_listed(pair, join.room, listed)
             self._hints.resized(join.room)
-            self._later(pair, join.room, lambda: self._follow(join.room))
+            self._spawn(self._follow(join.room))
             return
         status = Status.OK
         if self._members.total - self._hosts.total + self._joining >= self._options.max_members:
@@ -123,7 +106,7 @@ class Answers:
             self._answer(pair, Answer(kinds.JOINED, join.number, status=status))
             return
         self._joining += 1
-        self._later(pair, join.room, lambda: self._let_in(pair, join, listed))
+        self._spawn(self._let_in(pair, join, listed))
 
     async def _let_in(self, pair: Pair, join: asking.Join, listed: Listed | None) -> None:
         name = join.room
@@ -169,7 +152,7 @@ class Answers:
         self._members.count(pair, name, subscribe.counted)
         self._members.unsubscribe(pair, name)
         self._hints.resized(name)
-        self._later(pair, name, lambda: self._resume(pair, subscribe))
+        self._spawn(self._resume(pair, subscribe))
 
     async def _resume(self, pair: Pair, subscribe: asking.Subscribe) -> None:
         name = subscribe.room

@@ -86,6 +86,11 @@ class Feed:
         else:
             self.held.append(live)
 
+    def hold_first(self, live: Live) -> None:
+        """Let a message wait that has come before all others that do."""
+        self.held.appendleft(live)
+        self.held_bytes += len(live.data)
+
     def release(self) -> Live | None:
         """Return the first message that waits."""
         if not self.held:

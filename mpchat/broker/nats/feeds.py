@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mpchat.broker.nats.feed import Feed, Verdict
 from mpchat.broker.nats.wire import Foreign, is_closed, record_of
-from mpchat.jetstream.api import Api, Info
+from mpchat.jetstream.api import MOST_NAMES, Api, Info
 from mpchat.jetstream.configuration import differences, epoch_of, wanted
 from mpchat.jetstream.connection import Connection, Subscription
 from mpchat.jetstream.errors import Malformed, Unavailable
@@ -52,11 +52,13 @@ class Look(NamedTuple):
 
     Attributes:
         last: The newest messages of those that have changed, by token.
+        first: Sequence of the oldest message that the stream has.
         mark: All up to this sequence is told.
         at: When the message at ``mark`` was stored, in wall milliseconds; 0: there is none.
     """
 
     last: dict[str, Stored]
+    first: int
     mark: int
     at: int
 
@@ -109,9 +111,12 @@ class Feeds:
         self._new: list[Feed] = []
         self._is_opening = False
         self._opened = asyncio.Condition()
-        self._checked = 0
-        """All open feeds have seen everything up to here"""
+        self._marked = 0
+        """All feeds have seen everything up to here, also those that open later"""
         self._highest = 0
+        """No message that was told has a higher sequence"""
+        self._is_back = False
+        """The stream stood lower when it was asked last"""
         self._compared_at = self._left_at = clock()
 
     # For questions
@@ -145,11 +150,14 @@ class Feeds:
 
     async def settled(self, feed: Feed, offset: int) -> bool:
         """Have the room seen up to ``offset``, if the stream has that; return whether it has."""
-        if offset > feed.seen:
+        while offset > feed.seen:
             look = await self.persist(partial(self._look, [feed.token], feed.seen))
             if offset > look.mark:
                 return False
             await self._catch_up([feed], look)
+            if feed.is_busy:
+                # It fills in what it has missed, perhaps less than this.
+                await asyncio.sleep(_FIRST_PAUSE)
         return True
 
     async def persist(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -189,7 +197,7 @@ class Feeds:
                     self._subscriptions[feed] = await self._subscribe(feed)
                 await self.persist(self._api.barrier)
                 tokens = [feed.token for feed in new]
-                look = await self.persist(partial(self._look, tokens, 0))
+                look = await self.persist(partial(self._look_behind_mark, tokens))
                 for feed in new:
                     feed.seen = look.mark
                     stored = look.last.get(feed.token)
@@ -201,6 +209,13 @@ class Feeds:
                     self._opened.notify_all()
         finally:
             self._is_opening = False
+
+    async def _look_behind_mark(self, tokens: list[str]) -> Look:
+        """Look at rooms that are new here: what was told of all rooms holds for them, too."""
+        look = await self._look(tokens, 0)
+        if look.mark < self._marked:
+            raise Lagging(f"an answer from {look.mark}, and {self._marked} was told since")
+        return look
 
     async def _subscribe(self, feed: Feed) -> Subscription:
         subject = self._subjects.live(feed.token)
@@ -227,7 +242,7 @@ class Feeds:
             case Verdict.NEXT:
                 self._deliver(feed, live)
             case Verdict.GAP | Verdict.ALONE:
-                feed.hold(live)
+                feed.hold_first(live)
                 feed.is_busy = True
                 self._spawn(self._fill(feed, live.prev))
 
@@ -247,6 +262,7 @@ class Feeds:
             return
         closed = is_closed(stored.data)
         feed.stands_at(stored, closed=closed)
+        self._highest = max(self._highest, stored.seq)
         if feed.readers:
             feed.kept.append((stored.seq, record))
         self._audience.deliver(feed, record, closed=closed)
@@ -255,19 +271,15 @@ class Feeds:
         """Deliver what was missed, up to a message that the stream has told of, then what has waited."""
         try:
             first, missed = await self.persist(partial(self._missed, feed, upto))
-            if first > feed.seen + 1:
-                log.error(
-                    "the room %r: the stream begins at %d, and %d was the last that was seen",
-                    feed.name.decode(errors="replace"),
-                    first,
-                    feed.seen,
-                )
-                self._audience.lose_feed(feed)
+            if self.found.get(feed.name) is not feed:
+                # It was closed; the room's next feed, if there is one, begins where it opens.
+                feed.held.clear()
+                return
+            self._see_from(feed, first)
             for stored in missed:
                 self.filled += 1
                 self._deliver(feed, stored)
-            if first > feed.seen + 1 or upto > feed.seen:
-                feed.seen = max(upto, first - 1, feed.seen)
+            feed.seen = max(upto, first - 1, feed.seen)
             if feed.held and feed.held[0].prev <= feed.seen:
                 # It is proved now, even if it has no message before it.
                 live = feed.release()
@@ -276,6 +288,17 @@ class Feeds:
         finally:
             feed.is_busy = False
         self._go_on(feed)
+
+    def _see_from(self, feed: Feed, first: int) -> None:
+        """Say that messages may be gone, if the stream begins behind what was seen."""
+        if first > feed.seen + 1:
+            log.error(
+                "the room %r: the stream begins at %d, and %d was the last that was seen",
+                feed.name.decode(errors="replace"),
+                first,
+                feed.seen,
+            )
+            self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:
         """Return the first sequence that the stream still has, and the room's messages since ``seen``.
@@ -295,29 +318,50 @@ class Feeds:
 
         The stream's newest message is asked for as well: only a server that has it has all before it.
         """
-        info = await self._api.info()
-        self._expect_same(info)
-        if not info.has_leader:
-            raise Lagging("the stream has no leader, or this server does not hear of it")
-        self._highest = max(self._highest, info.last_seq)
+        info = await self._state()
         if info.last_seq < info.first_seq or not info.last_seq:
-            return Look({}, info.last_seq, 0)
+            return Look({}, info.first_seq, info.last_seq, 0)
         newest = await self._api.message(info.last_seq)
         if newest is None:
             raise Lagging(f"a server has no message {info.last_seq} yet")
-        changed = await self._api.changed(sorted({*tokens, newest.token}), after)
-        if changed.upto < info.last_seq:
-            raise Lagging(f"a server stands at {changed.upto}, and the stream at {info.last_seq}")
-        return Look(changed.last, info.last_seq, newest.at_ms)
+        last: dict[str, Stored] = {}
+        names = sorted({*tokens} - {newest.token})
+        for start in range(0, max(1, len(names)), MOST_NAMES - 1):
+            # An answer only about rooms without messages does not say how far it goes.
+            some = [newest.token, *names[start : start + MOST_NAMES - 1]]
+            changed = await self._api.changed(some, after)
+            if changed.upto < info.last_seq:
+                text = f"a server stands at {changed.upto}, and the stream at {info.last_seq}"
+                raise Lagging(text)
+            last |= changed.last
+        return Look(last, info.first_seq, info.last_seq, newest.at_ms)
 
-    def _expect_same(self, info: Info) -> None:
+    async def _state(self) -> Info:
+        """Return the state of the stream, as its leader knows it.
+
+        Raises:
+            OtherStream: It is not the one that it was.
+        """
+        # What comes meanwhile may be newer than the answer.
+        highest = self._highest
+        info = await self._api.info()
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
-        # A replica that hears of no leader answers, too, and may be behind.
-        if info.has_leader and info.last_seq < self._highest:
-            raise OtherStream(
-                f"the stream {self._options.stream} has gone back from {self._highest} to {info.last_seq}"
-            )
+        if not info.has_leader:
+            raise Lagging("the stream has no leader, or this server does not hear of it")
+        if info.last_seq < highest:
+            text = f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"
+            if self._is_back:
+                raise OtherStream(text)
+            # A new leader may answer before it has everything.
+            self._is_back = True
+            raise Lagging(text)
+        self._is_back = False
+        self._highest = max(self._highest, info.last_seq)
+        self._compare(info)
+        return info
+
+    def _compare(self, info: Info) -> None:
         if self._clock() - self._compared_at >= _COMPARED:
             self._compared_at = self._clock()
             for line in differences(wanted(self._options), info.config):
@@ -327,15 +371,15 @@ class Feeds:
         """Find what was missed in silence, and tell how far all rooms were seen."""
         feeds = [feed for feed in self.found.values() if feed.is_open]
         if not feeds:
-            info = await self.persist(self._api.info)
-            self._expect_same(info)
-            self._highest = max(self._highest, info.last_seq)
+            await self.persist(self._state)
             return
         tokens = [feed.token for feed in feeds]
-        look = await self.persist(partial(self._look, tokens, self._checked))
+        after = min(feed.seen for feed in feeds)
+        look = await self.persist(partial(self._look, tokens, after))
         await self._catch_up(feeds, look)
-        if all(feed.seen >= look.mark for feed in self.found.values() if feed.is_open):
-            self._checked = look.mark
+        feeds = [feed for feed in self.found.values() if feed.is_open]
+        if look.mark >= self._marked and all(feed.seen >= look.mark for feed in feeds):
+            self._marked = look.mark
             self._audience.mark(look.mark, look.at)
 
     async def came_back(self) -> None:
@@ -352,6 +396,10 @@ class Feeds:
             if stored is not None and stored.seq > feed.seen:
                 feed.is_busy = True
                 filling.append(self._fill(feed, stored.seq))
+            else:
+                # Nothing of the room may be left that would show what is gone.
+                self._see_from(feed, look.first)
+                feed.seen = max(feed.seen, look.mark)
         if filling:
             await asyncio.gather(*filling)
         for feed in idle:

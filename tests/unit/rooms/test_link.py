@@ -172,7 +172,7 @@ async def test_a_fresh_pair_ends_the_old_one_whatever_is_still_in_it(worker: Wor
             old.say(b"x")
         _hello, subscribe = await new.expect(HELLO, SUBSCRIBE)
         asked = Subscribe.parse(subscribe)
-        assert (asked.since, asked.counted) == (Since(EPOCH, 10), 1)
+        assert (asked.since, asked.counted) == (Since(EPOCH, 10, 1010), 1)
         new.say(welcome(), answer(JOINED, asked.number, record(11), record(12), mark=12))
         assert [(await anext(room)).offset for _ in range(2)] == [11, 12]
 
@@ -181,13 +181,13 @@ async def test_a_fresh_pair_ends_the_old_one_whatever_is_still_in_it(worker: Wor
 async def test_what_was_missed_comes_in_pages_and_nothing_twice(worker: Worker) -> None:
     with side_of(worker) as side:
         old, room = await joined(side)
-        old.say(record(11), pack_mark(15))
+        old.say(record(11), pack_mark(15, 1015))
         assert (await anext(room)).offset == 11
         new = Broker(side, 2)
         _hello, subscribe = await new.expect(HELLO, SUBSCRIBE)
         asked = Subscribe.parse(subscribe)
         # The mark holds for all rooms.
-        assert asked.since == Since(EPOCH, 15)
+        assert asked.since == Since(EPOCH, 15, 1015)
         new.say(
             welcome(),
             answer(JOINED, asked.number, record(16), mark=30, flags=RECOVERED | MORE),
@@ -195,7 +195,7 @@ async def test_what_was_missed_comes_in_pages_and_nothing_twice(worker: Worker) 
         )
         (page,) = await new.expect(HISTORY)
         again = History.parse(page)
-        assert again.since == Since(EPOCH, 16)
+        assert again.since == Since(EPOCH, 16, 1016)
         new.say(answer(HISTORY_PAGE, again.number, record(20), record(31), mark=31), record(32))
         got = [(await anext(room)).offset for _ in range(4)]
         assert got == [16, 20, 31, 32]
@@ -208,7 +208,7 @@ async def test_a_gap_ends_the_members(worker: Worker) -> None:
         broker.say(record(11), pack_lost(500))
         (subscribe,) = await broker.expect(SUBSCRIBE)
         asked = Subscribe.parse(subscribe)
-        assert asked.since == Since(EPOCH, 11)
+        assert asked.since == Since(EPOCH, 11, 1011)
         broker.say(answer(JOINED, asked.number, mark=600, flags=0, offset=600))
         assert (await anext(room)).offset == 11
         with pytest.raises(Behind):
@@ -236,7 +236,7 @@ async def test_who_joins_while_a_room_resumes_gets_each_message_once(worker: Wor
         taking = asyncio.create_task(anext(second))
         (own_asked,) = await new.expect(HISTORY)
         rest, own = History.parse(rest_asked), History.parse(own_asked)
-        assert (rest.since, own.since) == (Since(EPOCH, 11), Since(EPOCH, 20))
+        assert (rest.since, own.since) == (Since(EPOCH, 11, 1011), Since(EPOCH, 20))
         new.say(
             answer(HISTORY_PAGE, rest.number, record(12), record(21), mark=21),
             answer(HISTORY_PAGE, own.number, record(21), mark=21),
@@ -281,7 +281,7 @@ async def test_a_mistake_of_ours_ends_the_pair_too(worker: Worker) -> None:
         # On the next pair it goes on where it was.
         other = Broker(side, 2)
         _hello, subscribe = await other.expect(HELLO, SUBSCRIBE)
-        assert Subscribe.parse(subscribe).since == Since(EPOCH, 10)
+        assert Subscribe.parse(subscribe).since == Since(EPOCH, 10, 1010)
         assert not room.subscription.hall.held
 
 

@@ -32,6 +32,8 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.02, 0.5
 """Seconds between two attempts"""
 _PATIENCE = 5.0
 """Seconds in which a server has told of no leader, after which another one is tried"""
+_STATE_LIMIT = 1.0
+"""Seconds for an answer about the stream; what is asked while there is no leader is not answered later"""
 _COMPARED = 10.0
 """Seconds between two comparisons of the stream's configuration"""
 
@@ -344,7 +346,7 @@ class Feeds:
         """
         # What comes meanwhile may be newer than the answer.
         highest = self._highest
-        info = await self._api.info()
+        info = await self._api.info(_STATE_LIMIT)
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
         if not info.has_leader:

@@ -33,7 +33,7 @@ class Server:
         self._infos = list(infos)
         self.asked = self.left = 0
 
-    async def info(self) -> Info:
+    async def info(self, timeout: float) -> Info:
         self.asked += 1
         return self._infos.pop(0)
 

@@ -21,6 +21,8 @@ _SHOWN = 3
 _DRAINED = (1001, 1012)
 _AT_ONCE = 1.0
 """Seconds until who was sent away, or has given up a dead host, is there again."""
+_LATER, _PUT_OFF = 1013, 9.5
+"""The code that puts off who has waited for a stream in vain, and more than so many seconds"""
 _ALL = Kept(messages=1_000_000, size=1 << 53)
 """The stream keeps everything; its offsets are numbers, not bytes."""
 
@@ -67,13 +69,17 @@ def none_refused(notes: Notes, loss: Loss | None = None) -> list[str]:
 
 
 def none_ended(notes: Notes, drained: Iterable[int] = (), loss: Loss | None = None) -> list[str]:
-    """A connection ends by its client, or by the end of its host: these marks were drained, or lost."""
+    """A connection ends by its client, or by the end of its host: these marks were drained, or lost.
+
+    Who joins while NATS chooses a leader may be told to come back after ten seconds of waiting.
+    """
     marks = set(drained)
     wrong = [
         visit
         for visit in notes.visits
         if visit.opened
         and not _went(visit)
+        and not _was_put_off(visit)
         and not (visit.code in _DRAINED and visit.worker in marks)
         and not _was_lost(visit, loss)
     ]
@@ -130,6 +136,10 @@ def numbers(notes: Notes) -> dict[str, int | str]:
 def _went(visit: Visit) -> bool:
     """Whether a client has ended its connection by itself."""
     return visit.asked and not visit.trouble
+
+
+def _was_put_off(visit: Visit) -> bool:
+    return visit.code == _LATER and not visit.joined and visit.closed - visit.opened > _PUT_OFF
 
 
 def _was_lost(visit: Visit, loss: Loss | None) -> bool:

@@ -23,6 +23,8 @@ global
 defaults
     mode http
     timeout connect 300ms
+    # For the answer: all hosts may be slow at once, and who does not even take the connection is gone.
+    timeout check 1s
     timeout client 30s
     timeout server 30s
     timeout tunnel 60s

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
+.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -115,6 +115,12 @@ systemd-test: wheel $(VENV)/.test
 # nginx, caddy, haproxy and openssl.
 proxies: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py tests/proxies/compose_checks.py
+
+# Three hosts with rooms in common, each with a server of NATS, behind HAProxy, on a network of their own: drained and
+# updated, a server killed, a host cut off. In short, two minutes; `make cluster-test CLIENTS=3000` takes seven. Needs
+# root, Debian's haproxy and iproute2.
+cluster-test: $(VENV)/.test
+	$(BIN)/python -m pytest -x -v --durations=5 tests/cluster/checks.py
 
 # The example chat as people see it, while its service is treated badly: a minute and a half, with Debian's chromium.
 browser-test: $(VENV)/.browser

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,10 @@ STREAM_NOT_FOUND = 10059
 _NO_MESSAGE, _WRONG_STREAM, _BUSY = 10037, 10060, 10158
 _OFF = {10039, 10076}
 """JetStream is off, for the account or the server."""
+_LEASE = 3.0
+"""Seconds in which a leader that most servers have heard is the only one: they wait four for it at least,
+and hear it each second"""
+_NANOSECONDS = 10**9
 
 
 class Info(NamedTuple):
@@ -50,6 +55,7 @@ class Info(NamedTuple):
         leader: The server that orders the stream; None if there is none, or only one server.
         is_clustered: Whether there has to be a leader.
         replicas: Servers that keep the stream.
+        silence: Seconds since the leader has heard of so many others that most servers were with it.
     """
 
     created: str
@@ -60,11 +66,16 @@ class Info(NamedTuple):
     leader: str | None
     is_clustered: bool
     replicas: int
+    silence: float = 0.0
 
     @property
     def has_leader(self) -> bool:
-        """Whether messages are stored now. A replica that is cut off answers as well, without it."""
-        return self.leader is not None or not self.is_clustered
+        """Whether messages are stored now, and this is the state that counts.
+
+        A replica that is cut off answers as well, without a leader; a leader that is cut off goes on for
+        some twenty seconds, while the others have chosen another one.
+        """
+        return not self.is_clustered or (self.leader is not None and self.silence < _LEASE)
 
 
 class Ack(NamedTuple):
@@ -306,7 +317,16 @@ def _info_of(found: Mapping[str, Any]) -> Info:
         (cluster or {}).get("leader") or None,
         cluster is not None,
         config["num_replicas"],
+        _silence_of((cluster or {}).get("replicas") or [], config["num_replicas"]),
     )
+
+
+def _silence_of(others: Sequence[Mapping[str, Any]], replicas: int) -> float:
+    needed = replicas // 2
+    heard = sorted(other["active"] / _NANOSECONDS for other in others)
+    if not needed:
+        return 0.0
+    return heard[needed - 1] if len(heard) >= needed else math.inf
 
 
 def _json_of(answer: Message) -> dict[str, Any]:

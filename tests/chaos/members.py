@@ -30,6 +30,7 @@ _MOST_OPEN = 5
 _MOST_DOUBLED = 5
 """How often the time to the next attempt doubles."""
 _LOOK = 0.05
+_WATCH = 0.25
 _AGAIN = 0.5
 """Seconds after which a refused publish is repeated."""
 
@@ -39,6 +40,8 @@ class Plan:
     """What the members do.
 
     Attributes:
+        host: The address of the service, or of what stands in front of it.
+        first: The number of the first of them, and of its room; several processes have others.
         members: How many there are, in so many ``rooms``, the first of them in the first room.
         opening: How many connect in a second at the beginning.
         rate: Messages that all of them together say in a second, some of them in bursts.
@@ -49,6 +52,8 @@ class Plan:
         doubt: Share of acknowledgements that count as lost, so that the publish is repeated later.
         ask: Mean seconds from one question about who is there to the next; 0: nobody asks.
         patience: Seconds that all have at the end to see everything.
+        silence: Seconds without a byte after which a member drops a connection, whatever it was told of
+            heartbeats; 0: it does as it was told.
     """
 
     port: int
@@ -63,6 +68,9 @@ class Plan:
     doubt: float = 0.0
     ask: float = 0.0
     patience: float = 10.0
+    host: str = "127.0.0.1"
+    first: int = 0
+    silence: float = 0.0
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -99,7 +107,8 @@ class Crowd:
         self.acknowledged = 0
         self.ends: dict[tuple[str, str], int] = {}
         """The last offset that anybody knows, by room and epoch"""
-        self.members = [_Member(self, number) for number in range(plan.members)]
+        numbers = range(plan.first, plan.first + plan.members)
+        self.members = [_Member(self, number) for number in numbers]
 
     def notes(self) -> Notes:
         return Notes(self.visits, [*self.publishes.values()], self.answers)
@@ -127,7 +136,7 @@ class Crowd:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(_WATCH)
             now = time.monotonic()
             for member in self.members:
                 if member.connection is not None:
@@ -140,7 +149,7 @@ class _Member:
     def __init__(self, crowd: Crowd, number: int) -> None:
         self.crowd = crowd
         self.number = number
-        self.room = f"room-{number % crowd.plan.rooms}"
+        self.room = f"room-{crowd.plan.first + number % crowd.plan.rooms}"
         self.client = f"member-{number:012}"
         self.position = ""
         self.open: dict[int, Publish] = {}
@@ -173,10 +182,13 @@ class _Member:
     def connect(self) -> None:
         if not self.crowd.leaving:
             visits = self.crowd.visits
-            visit = Visit(len(visits), time.monotonic(), member=self.number, room=self.room)
+            plan = self.crowd.plan
+            number = plan.first * MILLION + len(visits)
+            visit = Visit(number, time.monotonic(), member=self.number, room=self.room)
             visit.since = self.position
             visits.append(visit)
-            self.connection = RoomClient(self, self.crowd.plan.port, self.client, visit)
+            address = plan.host, plan.port
+            self.connection = RoomClient(self, address, self.client, visit, plan.silence)
             self.connection.start()
 
     def joined(self) -> None:

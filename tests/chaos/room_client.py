@@ -55,17 +55,26 @@ class Owner(Protocol):
 class RoomClient(asyncio.Protocol):
     """One connection to a room; ``visit`` notes what becomes of it."""
 
-    def __init__(self, owner: Owner, port: int, client: str, visit: Visit) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        address: tuple[str, int],
+        client: str,
+        visit: Visit,
+        silence: float = 0.0,
+    ) -> None:
+        """Connect by ``start``; ``silence`` is as in the members' plan."""
         self.visit = visit
         self._loop = asyncio.get_running_loop()
         self._owner = owner
-        self._port = port
+        self._host, self._port = address
         self._client = client
         self.position = visit.since
         """Where it stands, for whoever comes back"""
         self._data = b""
         self._heartbeat = 0.0
-        self._heard = 0.0
+        self._heard = time.monotonic()
+        self._silence = silence
         self._asked: list[float] = []
         """When it asked who is there, and has no answer"""
         self._late = self._loop.call_later(_TIMEOUT, self._give_up, "late")
@@ -77,7 +86,7 @@ class RoomClient(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_connection(lambda: self, "127.0.0.1", self._port)
+            await self._loop.create_connection(lambda: self, self._host, self._port)
         except ConnectionRefusedError:
             self.visit.trouble = "refused"
         except ConnectionError:
@@ -143,7 +152,8 @@ class RoomClient(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Give up a connection that has been quiet for longer than the server had said."""
-        if self.visit.joined and now - self._heard > self._heartbeat + _SILENCE:
+        limit = self._silence or self._heartbeat + _SILENCE
+        if (self.visit.joined or self._silence) and now - self._heard > limit:
             self._give_up("quiet")
 
     def _write(self, data: bytes) -> None:
@@ -178,8 +188,8 @@ class RoomClient(asyncio.Protocol):
             self.cut()
             return False
         self.visit.opened = time.monotonic()
-        names = dict(line.split(": ", 1) for line in headers)
-        self.visit.worker = int(names.get("Worker", 0))
+        names = dict(line.lower().split(": ", 1) for line in headers)
+        self.visit.worker = int(names.get("worker", 0))
         return True
 
     def _read_frame(self, start: int) -> int | None:
@@ -240,6 +250,7 @@ class RoomClient(asyncio.Protocol):
 
     def _closed(self, code: int) -> None:
         self.visit.code = code
+        self.visit.closed = time.monotonic()
         if not self.visit.asked:
             # The answer repeats the code; the server is the one to end the connection.
             self._write(b"\x88\x82" + _MASK + code.to_bytes(2, "big"))

@@ -38,6 +38,8 @@ class Visit(Record):
     messages: list[int] = field(default_factory=list)
     stayed: bool = False
     """Whether it was open when all was over and everybody had had time to see everything"""
+    closed: float = 0.0
+    """When the server's Close arrived"""
 
     @property
     def since_epoch(self) -> str:

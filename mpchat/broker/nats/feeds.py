@@ -31,7 +31,9 @@ from mpchat.jetstream.subjects import token_of
 _FIRST_PAUSE, _LAST_PAUSE = 0.02, 0.5
 """Seconds between two attempts"""
 _PATIENCE = 5.0
-"""Seconds without an answer, after which another server is tried"""
+"""Seconds in which a server has told of no leader, after which another one is tried"""
+_STATE_LIMIT = 1.0
+"""Seconds for an answer about the stream; what is asked while there is no leader is not answered later"""
 _COMPARED = 10.0
 """Seconds between two comparisons of the stream's configuration"""
 
@@ -117,7 +119,7 @@ class Feeds:
         """No message that was told has a higher sequence"""
         self._is_back = False
         """The stream stood lower when it was asked last"""
-        self._compared_at = self._left_at = clock()
+        self._compared_at = self._led_at = clock()
 
     # For questions
 
@@ -161,7 +163,7 @@ class Feeds:
 
     async def persist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until there is an answer."""
-        pause, patient_until = _FIRST_PAUSE, self._clock() + _PATIENCE
+        pause = _FIRST_PAUSE
         while True:
             try:
                 answer = await ask()
@@ -170,11 +172,11 @@ class Feeds:
                 if self.failing_since is None and not isinstance(error, Lagging):
                     self.failing_since = now
                     log.warning("the stream %s cannot be asked: %s", self._options.stream, error)
-                # All questions are impatient at once, and the next server has its own time.
-                if now > max(patient_until, self._left_at + _PATIENCE) and self._connection.is_up:
+                if now > self._led_at + _PATIENCE and self._connection.is_up:
                     # A server that is cut off from the others keeps its clients, and never says so.
                     self._connection.leave(str(error))
-                    self._left_at = now
+                    # The next one has its own time.
+                    self._led_at = now
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LAST_PAUSE)
             else:
@@ -344,11 +346,12 @@ class Feeds:
         """
         # What comes meanwhile may be newer than the answer.
         highest = self._highest
-        info = await self._api.info()
+        info = await self._api.info(_STATE_LIMIT)
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
         if not info.has_leader:
             raise Lagging("the stream has no leader, or this server does not hear of it")
+        self._led_at = self._clock()
         if info.last_seq < highest:
             text = (
                 f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"

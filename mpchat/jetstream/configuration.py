@@ -30,7 +30,7 @@ from mpchat.jetstream.subjects import INBOX, Subjects
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
 """Seconds between trying a stream again that was created just now, or that chooses a leader."""
 _NANOSECONDS = 10**9
-_NO_PEERS, _BAD_VALUE, _IN_USE, _OVERLAP = 10005, 10052, 10058, 10065
+_NO_PEERS, _STORE_FAILED, _BAD_VALUE, _IN_USE, _OVERLAP = 10005, 10049, 10052, 10058, 10065
 _NEVER = (
     # Messages would come otherwise than they were published, or not at all, or be removed by whoever
     # publishes.
@@ -48,7 +48,7 @@ _NEVER = (
     "max_msgs_per_subject",
 )
 """What a stream of rooms may not have."""
-_NOTHING = (None, False, 0, -1, "", "default", [], {})
+_NOTHING: tuple[Any, ...] = (None, False, 0, -1, "", "default", [], {})
 """What NATS says of it then."""
 _DURATIONS = {"max_age", "duplicate_window"}
 
@@ -149,7 +149,8 @@ async def _found_or_created(api: Api, options: JetStreamOptions) -> Info:
         raise NoStream(f"{text} ({error}). {_instructions(config)}") from error
     except ApiError as error:
         # Another host has created it meanwhile, with other options: they are compared.
-        if error.err_code == _NO_PEERS and "offline" in error.description:
+        is_down = error.err_code == _NO_PEERS and "offline" in error.description
+        if is_down or error.err_code == _STORE_FAILED:
             raise Unavailable(
                 f"the stream {options.stream} cannot be created now: {error}"
             ) from error

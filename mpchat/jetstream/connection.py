@@ -15,7 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from nats.aio.subscription import Subscription as Delivery
+try:
+    from nats.aio.subscription import Subscription as Delivery
+except ImportError as error:
+    raise ImportError("rooms over NATS need nats-py: pip install 'mpchat[nats]'") from error
 
 from mpchat.jetstream.errors import ConfigFault, ConnectionLost, TooLarge, Unavailable, Unreachable
 from mpchat.jetstream.life import (

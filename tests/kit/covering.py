@@ -19,6 +19,7 @@ from mpchat.auth.ticket import TicketAuth
 from mpchat.config.types import OptionsModel
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.lists import default_component_list
+from mpchat.jetstream.options import JetStreamOptions
 from mpchat.rooms.handler import RoomHandler
 from mpchat.template.loading import SECTIONS
 
@@ -99,7 +100,7 @@ def options() -> dict[str, FieldInfo]:
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
-    assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth, RoomHandler}
+    assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth, RoomHandler, JetStreamOptions}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

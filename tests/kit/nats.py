@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +79,12 @@ class NatsServer:
         self._folder.mkdir(parents=True)
         self.config = self._folder / "nats.conf"
         self._log = self._folder / "log"
+        self._store = self._folder / "store"
         self.text = f"""server_name: {name}
 listen: 127.0.0.1:{self.port}
 http: 127.0.0.1:{self.monitoring}
 log_file: "{self._log}"
-jetstream {{ store_dir: "{self._folder / "store"}", max_mem: 8GB, max_file: 8GB {jetstream} }}
+jetstream {{ store_dir: "{self._store}", max_mem: 8GB, max_file: 8GB {jetstream} }}
 {users() if login is None else login}
 {more}
 """
@@ -117,6 +116,10 @@ jetstream {{ store_dir: "{self._folder / "store"}", max_mem: 8GB, max_file: 8GB 
         url = f"http://127.0.0.1:{self.monitoring}{path}"
         with urllib.request.urlopen(url, timeout=5) as answer:
             return json.load(answer)
+
+    def streams(self) -> list[Path]:
+        """Return the folders of its streams."""
+        return [*self._store.glob("jetstream/*/streams/*")]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -184,14 +187,3 @@ class NatsCluster:
         """End all."""
         for server in self.servers:
             server.close()
-
-
-def close_all(servers: Sequence[NatsServer | NatsCluster]) -> None:
-    """End servers."""
-    for server in servers:
-        server.close()
-
-
-def is_there() -> bool:
-    """Whether there is a server's binary."""
-    return os.access(BINARY, os.X_OK)

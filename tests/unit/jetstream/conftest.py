@@ -25,9 +25,9 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServ
 def server(module_server: NatsServer) -> Iterator[NatsServer]:
     """The server of a module, whose streams are gone after the test."""
     yield module_server
-    asyncio.run(_empty(module_server.url))
+    asyncio.run(_empty(module_server))
 
 
-async def _empty(url: str) -> None:
-    async with administrator(url) as admin:
+async def _empty(server: NatsServer) -> None:
+    async with administrator(server) as admin:
         await admin.delete_all()

@@ -17,7 +17,7 @@ from mpchat.jetstream.configuration import prepare
 from mpchat.jetstream.connection import Connection
 from mpchat.jetstream.messages import Live, live_of
 from mpchat.jetstream.options import JetStreamOptions
-from tests.kit.nats import ADMIN, ADMIN_PASSWORD, PASSWORD, USER
+from tests.kit.nats import ADMIN, ADMIN_PASSWORD, PASSWORD, USER, NatsServer
 from tests.kit.waiting import eventually
 
 P = ParamSpec("P")
@@ -120,8 +120,9 @@ async def joined(url: str, **changes: Any) -> AsyncIterator[Rig]:
 class Admin:
     """Somebody at NATS who may do everything."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, server: NatsServer) -> None:
         self.client = client
+        self._server = server
 
     async def ask(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the answer to a request of JetStream's API; it may be an error."""
@@ -137,16 +138,17 @@ class Admin:
         return found
 
     async def delete_all(self) -> None:
-        """Delete all streams."""
+        """Delete all streams, and wait until they are gone: the server answers before that."""
         for name in (await self.do("STREAM.NAMES")).get("streams") or []:
             await self.do(f"STREAM.DELETE.{name}")
+        await eventually(lambda: not self._server.streams(), "end of the streams")
 
 
 @contextlib.asynccontextmanager
-async def administrator(url: str) -> AsyncIterator[Admin]:
+async def administrator(server: NatsServer) -> AsyncIterator[Admin]:
     """Connect as an administrator."""
-    client = await nats.connect(url, user=ADMIN, password=ADMIN_PASSWORD)
+    client = await nats.connect(server.url, user=ADMIN, password=ADMIN_PASSWORD)
     try:
-        yield Admin(client)
+        yield Admin(client, server)
     finally:
         await client.close()

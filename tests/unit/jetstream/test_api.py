@@ -64,7 +64,7 @@ async def test_what_a_publish_is_refused_for(server: NatsServer) -> None:
 
 async def test_another_stream_has_our_subjects(server: NatsServer) -> None:
     async with (
-        administrator(server.url) as admin,
+        administrator(server) as admin,
         connected(options(server.url, **LOGIN)) as rig,
     ):
         await admin.do("STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["rooms.*"]})
@@ -169,7 +169,7 @@ async def test_a_live_message_and_the_stored_one_are_equal(server: NatsServer) -
 
 
 async def test_headers_that_an_author_has_forged(server: NatsServer) -> None:
-    async with joined(server.url) as rig, administrator(server.url) as admin:
+    async with joined(server.url) as rig, administrator(server) as admin:
         lives = await rig.listen("a")
         forged = {
             "Nats-Sequence": "99",

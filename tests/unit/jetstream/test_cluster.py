@@ -11,7 +11,7 @@ import pytest
 from mpchat.jetstream.api import Ack, Info
 from mpchat.jetstream.errors import Unavailable
 from mpchat.jetstream.filling import anchor, fill, newest
-from tests.kit.nats import NatsCluster
+from tests.kit.nats import NatsCluster, NatsServer
 from tests.kit.waiting import eventually
 from tests.unit.jetstream.rig import LOGIN, Rig, administrator, connected, on_uvloop, options
 
@@ -30,11 +30,11 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
 def cluster(three: NatsCluster) -> Iterator[NatsCluster]:
     """The cluster, whose streams are gone after the test."""
     yield three
-    asyncio.run(_empty(three.urls[0]))
+    asyncio.run(_empty(three.servers[0]))
 
 
-async def _empty(url: str) -> None:
-    async with administrator(url) as admin:
+async def _empty(server: NatsServer) -> None:
+    async with administrator(server) as admin:
         await admin.delete_all()
 
 

@@ -24,6 +24,7 @@ from mpchat.jetstream.errors import (
 from mpchat.jetstream.subjects import token_of
 from tests.kit.nats import ADMIN, ADMIN_PASSWORD, STREAM, NatsServer, permissions
 from tests.kit.waiting import eventually
+from tests.unit.jetstream.fake import Answer, FakeNats, Sent, answer, fake_nats
 from tests.unit.jetstream.rig import LOGIN, Rig, administrator, connected, joined, options
 
 SERVER = "nats://127.0.0.1:1"
@@ -50,7 +51,7 @@ async def test_the_stream_is_created_as_the_options_say(server: NatsServer) -> N
         max_message=1000,
         duplicate_window="30s",
     )
-    async with connected(chosen) as rig, administrator(server.url) as admin:
+    async with connected(chosen) as rig, administrator(server) as admin:
         await rig.prepare()
         found = (await admin.do("STREAM.INFO.Chat"))["config"]
         assert found["subjects"] == ["chat.*"]
@@ -176,7 +177,7 @@ async def test_each_field_that_differs_is_told(
     server: NatsServer, name: str, value: Any, expected: str
 ) -> None:
     async with (
-        administrator(server.url) as admin,
+        administrator(server) as admin,
         connected(options(server.url, **LOGIN)) as rig,
     ):
         config = {**wanted(rig.options), **_TOGETHER.get(name, {}), name: value}
@@ -254,7 +255,7 @@ def test_durations_are_those_of_the_command(nanoseconds: int, expected: str) -> 
 @pytest.mark.covers("JetStreamOptions.create-stream")
 async def test_an_operator_creates_the_stream_by_what_the_error_says(server: NatsServer) -> None:
     async with (
-        administrator(server.url) as admin,
+        administrator(server) as admin,
         connected(options(server.url, create_stream=False, **LOGIN)) as rig,
     ):
         with pytest.raises(NoStream, match="create-stream is false") as caught:
@@ -268,7 +269,7 @@ async def test_an_operator_creates_the_stream_by_what_the_error_says(server: Nat
 
 async def test_another_stream_is_in_the_way(server: NatsServer) -> None:
     async with (
-        administrator(server.url) as admin,
+        administrator(server) as admin,
         connected(options(server.url, **LOGIN)) as rig,
     ):
         await admin.do("STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["rooms.a"]})
@@ -279,6 +280,24 @@ async def test_another_stream_is_in_the_way(server: NatsServer) -> None:
 async def test_the_account_has_no_room_for_the_stream(server: NatsServer) -> None:
     async with connected(options(server.url, max_bytes=1 << 40, **LOGIN)) as rig:
         with pytest.raises(StreamRefused, match="10047"):
+            await rig.prepare()
+
+
+@pytest.mark.parametrize(
+    ("err_code", "text"),
+    [(10005, "no suitable peers, peer offline"), (10049, "error creating store for stream")],
+)
+async def test_what_is_wrong_with_servers_is_of_the_moment(err_code: int, text: str) -> None:
+    def refuse(sent: Sent) -> list[Answer]:
+        if ".INFO." in sent.subject:
+            return [answer({"error": {"code": 404, "err_code": 10059, "description": "none"}})]
+        return [answer({"error": {"code": 500, "err_code": err_code, "description": text}})]
+
+    async with (
+        fake_nats(FakeNats(on_publish=refuse)) as fake,
+        connected(options(fake.url, replicas=3)) as rig,
+    ):
+        with pytest.raises(Unavailable, match=text):
             await rig.prepare()
 
 
@@ -359,7 +378,7 @@ async def test_the_epoch_is_that_of_one_life_of_a_stream(server: NatsServer) -> 
     async def epoch(rig: Rig) -> str:
         return epoch_of(await rig.api.info())
 
-    async with administrator(server.url) as admin:
+    async with administrator(server) as admin:
         async with joined(server.url) as rig:
             first = await epoch(rig)
             assert re.fullmatch("[A-Za-z0-9_-]{16}", first)
@@ -372,7 +391,7 @@ async def test_the_epoch_is_that_of_one_life_of_a_stream(server: NatsServer) -> 
             await admin.do("STREAM.UPDATE.ROOMS", {**config, "metadata": {"other": "x"}})
             assert await epoch(rig) == first
             await rig.prepare()
-            await admin.do("STREAM.DELETE.ROOMS")
+            await admin.delete_all()
             await rig.prepare()
             third = await epoch(rig)
         assert len({first, second, third}) == 3

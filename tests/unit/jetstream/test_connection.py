@@ -29,7 +29,7 @@ async def listen(rig: Rig, subject: str = "live.rooms.x") -> list[Message]:
 async def test_messages_come_with_the_last_header_of_a_name(server: NatsServer) -> None:
     async with (
         connected(options(server.url, **LOGIN)) as rig,
-        administrator(server.url) as admin,
+        administrator(server) as admin,
     ):
         found = await listen(rig)
         # As an author forges it, with the server's own behind it.
@@ -68,7 +68,8 @@ async def test_whom_we_are_connected_to(server: NatsServer) -> None:
 
 async def test_a_subscription_ends(server: NatsServer) -> None:
     async with connected(options(server.url, **LOGIN)) as rig:
-        first, second = [], await listen(rig, "mpchat.ctl.ROOMS.a")
+        first: list[Message] = []
+        second = await listen(rig, "mpchat.ctl.ROOMS.a")
         subscription = await rig.connection.subscribe("mpchat.ctl.ROOMS.a", first.append)
         await rig.connection.unsubscribe(subscription)
         await rig.connection.publish("mpchat.ctl.ROOMS.a", b"x")

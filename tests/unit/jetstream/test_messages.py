@@ -54,7 +54,7 @@ def test_a_live_message_that_the_stream_did_not_send(name: str, value: str | Non
     headers = {**HEADERS, name: value} if value is not None else {**HEADERS}
     if value is None:
         del headers[name]
-    message = Message("live.rooms.YQ", b"", headers)  # type: ignore[arg-type]
+    message = Message("live.rooms.YQ", b"", headers)
     with pytest.raises(Malformed, match=r"live\.rooms\.YQ"):
         live_of(message)
     if name != "Nats-Last-Sequence":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -59,6 +61,19 @@ def test_mistakes(changes: dict[str, Any], expected: str) -> None:
 )
 def test_good_servers(server: str) -> None:
     assert options(server).servers == [server]
+
+
+def test_options_are_read_without_nats_py_and_a_connection_says_what_it_needs() -> None:
+    code = """import sys
+sys.modules["nats"] = None
+import mpchat.jetstream.options
+print("read", flush=True)
+import mpchat.jetstream.connection"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "read\n"
+    assert "ImportError: rooms over NATS need nats-py: pip install 'mpchat[nats]'" in result.stderr
 
 
 def test_a_short_life_takes_a_short_window() -> None:

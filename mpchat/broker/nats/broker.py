@@ -269,6 +269,7 @@ class NatsBroker:
         if closed:
             # Its members hear of it, and are gone before anything else is taken.
             self._turn()
+            self._hosts.closed(feed.name)
             self.members.close(feed.name)
             self._answers.settle(feed.name)
         else:

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, Final
 
 from mpchat.broker.members import Elsewhere, Members, Room
-from mpchat.broker.presence import Hints
+from mpchat.broker.presence import Hints, has_presence
 from mpchat.ipc.rooms import Listed
 from mpchat.jetstream.connection import Connection, Subscription
 from mpchat.jetstream.errors import Unavailable
@@ -40,6 +40,9 @@ _PAGE: Final = 256 * 1024
 """Bytes of members in one announcement, and one more member"""
 _MEMBER_BITS: Final = 40
 """Bits of a worker's number of a member; those above are the worker's"""
+
+_NUMBER_BITS: Final = 48
+"""Bits of the number before a room's first announcement"""
 
 _Key = int
 log = logging.getLogger("mpchat.broker")
@@ -57,9 +60,11 @@ class _Said:
     """What this host has announced of a room."""
 
     def __init__(self) -> None:
-        self.number = 0
+        # Who comes back to a room does not go on with its numbers of before.
+        self.number = secrets.randbits(_NUMBER_BITS)
         self.at = 0.0
         self.counted = 0
+        self.lists = True
         self.listed: dict[_Key, Listed] = {}
         self.subscription: Subscription | None = None
         self.asks = self.is_asked = True
@@ -101,6 +106,13 @@ class Hosts:
         if not self._is_telling:
             self._is_telling = True
             self._spawn(self._tell_all())
+
+    def closed(self, room: bytes) -> None:
+        """The room ends: who is in it from now on is not known of any host."""
+        self._forget_room(room)
+        if (said := self._said.get(room)) is not None:
+            # Another host may have begun it anew, and said so, before we heard of the end.
+            said.asks = said.is_asked = True
 
     async def beat(self) -> None:
         """Give a sign of life, and forget hosts that give none; each ``BEAT`` seconds."""
@@ -166,11 +178,7 @@ class Hosts:
     async def _leave(self, room: bytes, said: _Said) -> None:
         """No worker of this host has members in the room any more: who else has does not matter here."""
         del self._said[room]
-        before = self._members.total
-        for other in self._others.values():
-            self._members.drop(other, room)
-            other.numbers.pop(room, None)
-        self.total += self._members.total - before
+        self._forget_room(room)
         with contextlib.suppress(Unavailable):
             await self._announce(room, said)
             if said.subscription is not None:
@@ -185,6 +193,7 @@ class Hosts:
         if not (said.is_asked or joined or left or counted != said.counted):
             return
         whole, said.is_asked = said.is_asked, False
+        said.lists = has_presence(self._members, room)
         said.counted, said.listed, said.at = counted, listed, self._clock()
         while True:
             page, joined = _page(joined)
@@ -242,6 +251,11 @@ class Hosts:
             said.is_asked = True
             self.touched(room)
             return
+        self._hear(room, said, words, message.subject)
+        self._resized(room, said)
+
+    def _hear(self, room: bytes, said: _Said, words: dict[str, Any], subject: str) -> None:
+        """Take an announcement of another host."""
         other = self._other(words["host"])
         try:
             number = int(words["n"])
@@ -254,9 +268,14 @@ class Hosts:
                 self.touched(room)
                 return
         except (KeyError, TypeError, ValueError) as error:
-            log.warning("%s: what another host says is not understood: %r", message.subject, error)
+            log.warning("%s: what another host says is not understood: %r", subject, error)
             return
         other.numbers[room] = number
+
+    def _resized(self, room: bytes, said: _Said) -> None:
+        """Announce our members by name, or as a number, if others have switched presence on or off."""
+        if has_presence(self._members, room) != said.lists:
+            self.touched(room)
 
     def _heard(self, message: Message) -> dict[str, Any] | None:
         """Return what another host says."""
@@ -276,11 +295,11 @@ class Hosts:
         return other
 
     def _take_all(self, other: _Other, room: bytes, words: dict[str, Any]) -> None:
+        new, counted = [_listed(*entry) for entry in words["joined"]], _count_of(words)
         before = self._members.total
         old = {listed.member: listed for listed in self._members.drop(other, room)}
         self.total += self._members.total - before
-        new = [_listed(*entry) for entry in words["joined"]]
-        self._count(other, room, int(words["counted"]), new)
+        self._count(other, room, counted, new)
         known = {listed.member for listed in new}
         self._hints.left(room, [one for member, one in old.items() if member not in known])
         for listed in new:
@@ -289,7 +308,7 @@ class Hosts:
         self._hints.resized(room)
 
     def _take(self, other: _Other, room: bytes, words: dict[str, Any]) -> None:
-        joined = [_listed(*entry) for entry in words["joined"]]
+        joined, counted = [_listed(*entry) for entry in words["joined"]], _count_of(words)
         before = self._members.total
         gone = [
             one
@@ -297,7 +316,7 @@ class Hosts:
             if (one := self._members.leave_listed(other, room, member)) is not None
         ]
         self.total += self._members.total - before
-        self._count(other, room, int(words["counted"]), joined)
+        self._count(other, room, counted, joined)
         self._hints.left(room, gone)
         for listed in joined:
             self._hints.joined(room, listed)
@@ -314,6 +333,14 @@ class Hosts:
                 members.settle(other, room)
         self.total += members.total - before
 
+    def _forget_room(self, room: bytes) -> None:
+        """No host has members in the room, as far as we know."""
+        before = self._members.total
+        for other in self._others.values():
+            self._members.drop(other, room)
+            other.numbers.pop(room, None)
+        self.total += self._members.total - before
+
     def _forget(self, name: str) -> None:
         """A host has no members any more."""
         other = self._others.pop(name, None)
@@ -322,7 +349,21 @@ class Hosts:
         before = self._members.total
         for room, listed in self._members.drop_all(other):
             self._hints.left(room, listed)
+            if (said := self._said.get(room)) is not None:
+                self._resized(room, said)
         self.total += self._members.total - before
+
+
+def _count_of(words: dict[str, Any]) -> int:
+    """Return how many members without info there are.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is no such number.
+    """
+    counted = int(words["counted"])
+    if counted < 0:
+        raise ValueError(f"counted {counted}")
+    return counted
 
 
 def _key_of(listed: Listed) -> _Key:

@@ -161,7 +161,7 @@ class Line:
         self.expect_life(self.life)
         await asyncio.sleep(0)
         if not self.is_cut_off:
-            self._loop.call_later(LATENCY, self._stream.say, subject, payload)
+            self._loop.call_at(self._next(), self._stream.say, subject, payload)
 
     def leave(self, why: str) -> None:
         self.left.append(why)
@@ -245,9 +245,13 @@ class Line:
                 self._send(subscription, Message(subject, data), 0.0)
 
     def _send(self, subscription: Subscription, message: Message, delay: float) -> None:
-        # What is sent together comes in its order.
+        due = self._next() + delay
+        self._loop.call_at(due, self._receive, self.life, subscription, message)
+
+    def _next(self) -> float:
+        """Return when the next message comes: what is sent together comes in its order."""
         self._due = max(self._due + 1e-7, self._loop.time() + LATENCY)
-        self._loop.call_at(self._due + delay, self._receive, self.life, subscription, message)
+        return self._due
 
     def _receive(self, life: int, subscription: Subscription, message: Message) -> None:
         if self.is_up and life == self.life and subscription in self._subscriptions:

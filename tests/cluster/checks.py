@@ -20,7 +20,7 @@ from tests.cluster.oracle import Loss
 SHORT = 300
 CLIENTS = int(os.environ.get("CLIENTS", SHORT))
 IN_FULL = CLIENTS > SHORT
-WINDOW = 30.0 if IN_FULL else 3.0
+WINDOW = 10.0 if IN_FULL else 2.0
 """Seconds over which a host sends its clients away."""
 WITHOUT_NATS = 30.0 if IN_FULL else 8.0
 """Seconds that a server of NATS is away: longer than the others take to choose another leader."""

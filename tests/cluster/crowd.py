@@ -20,8 +20,8 @@ from tests.cluster.proxy import PORT
 from tests.cluster.topology import Machine
 
 SILENCE = 12.0
-"""Seconds without a byte after which a client takes its connection for dead; hosts ping every two. In these
-NATS has chosen another leader, which takes up to nine."""
+"""Seconds without a byte after which a client takes its connection for dead; hosts ping every two. By
+then NATS has chosen another leader, which takes up to nine."""
 PROCESSES = 3
 _IN_A_ROOM = 10
 _OPENING = 300.0
@@ -35,10 +35,13 @@ _CUT = 20.0
 
 
 @contextlib.contextmanager
-def talking(machine: Machine, address: str, clients: int) -> Iterator[Notes]:
-    """Have so many clients talk while the block runs; their notes are there afterwards."""
+def talking(machine: Machine, address: str, clients: int, first: int) -> Iterator[Notes]:
+    """Have so many clients talk while the block runs; their notes are there afterwards.
+
+    ``first`` is the number of the first of them: numbers are names, in rooms that remember ids.
+    """
     each = clients // PROCESSES
-    plans = [_plan(address, each, number * each) for number in range(PROCESSES)]
+    plans = [_plan(address, each, first + number * each) for number in range(PROCESSES)]
     crowds: list[Crowd] = []
     notes = Notes()
     try:

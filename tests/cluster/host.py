@@ -21,7 +21,8 @@ from tests.cluster.topology import Machine, mortal
 PORT = 8080
 HEARTBEAT = 2.0
 """Seconds of silence after which a member hears from its host."""
-_WORKERS = 2
+_WORKERS = 1
+"""Each sends away a hundred clients a second, who come back to others on the same machine."""
 _LAMEDUCK = 1000
 """Milliseconds in which the proxy sees that the host is about to stop: two checks take 400."""
 _APP = Path(__file__).parent / "served" / "hosted_rooms.py"

@@ -51,11 +51,23 @@ def all_and_once(notes: Notes) -> list[str]:
         + rooms_judge.first_answer_stands(notes, _ALL)
         + rooms_judge.all_acknowledged(notes)
         + rooms_judge.all_back(notes)
+        + _unseen(notes)
         + _complain(
             "visits have not recovered their position",
             [_told(v) for v in notes.visits if v.joined and v.since and not v.recovered],
         )
     )
+
+
+def _unseen(notes: Notes) -> list[str]:
+    """Name messages that were acknowledged, and that nobody has seen: rooms always have members."""
+    seen = {(visit.room, offset) for visit in notes.visits for offset in visit.offsets}
+    unseen = [
+        f"{publish.message} in {publish.room} at {publish.acks[0].offset}"
+        for publish in notes.publishes
+        if publish.acks and (publish.room, publish.acks[0].offset) not in seen
+    ]
+    return _complain("messages were acknowledged, and seen by nobody", unseen)
 
 
 def none_refused(notes: Notes, loss: Loss | None = None) -> list[str]:

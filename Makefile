@@ -84,7 +84,7 @@ test-wheel: wheel
 	rm -rf build/wheel && mkdir -p build/wheel
 	cp -r tests docs static_config.yaml dynamic_config_fallback.json pyproject.toml build/wheel/
 	$(PYTHON) -m venv build/wheel/.venv
-	build/wheel/.venv/bin/python -m pip install --quiet "$$(ls -t dist/mpchat-*.whl | head -1)[test]"
+	build/wheel/.venv/bin/python -m pip install --quiet "$$(ls -t dist/mpchat-*.whl | head -1)[test,nats,nats-server]"
 	cd build/wheel && .venv/bin/mpchat check -c static_config.yaml
 	cd build/wheel && MPCHAT_COMPILED=1 .venv/bin/python -m pytest -q -n 4 --dist worksteal $(or $(TESTS),tests/functional)
 
@@ -111,9 +111,10 @@ sanitize: $(VENV)/.test
 systemd-test: wheel $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/systemd/checks.py
 
-# docs/proxies.md in real proxies, in twenty seconds on a quiet machine: needs Debian's nginx, caddy, haproxy and openssl.
+# docs/proxies.md and deploy/compose/haproxy.cfg in real proxies, in half a minute on a quiet machine: needs Debian's
+# nginx, caddy, haproxy and openssl.
 proxies: $(VENV)/.test
-	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py
+	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py tests/proxies/compose_checks.py
 
 # Three hosts with rooms in common, each with a server of NATS, behind HAProxy, on a network of their own: drained and
 # updated, a server killed, a host cut off. In short, two minutes; `make cluster-test CLIENTS=3000` takes seven. Needs
@@ -161,7 +162,7 @@ site: $(VENV)/.docs
 
 # Takes today's releases of the dependencies into what deployments install.
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra nats --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file deploy/requirements.txt
 
 # All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.
@@ -223,7 +224,7 @@ $(VENV)/.serve: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,load,conformance]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,nats,nats-server,load,conformance,manifests]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.load: pyproject.toml $(HOT) | $(VENV)/.venv
@@ -247,5 +248,5 @@ $(VENV)/.release: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,browser,load,conformance,bench,docs,release,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,nats,nats-server,browser,load,conformance,manifests,bench,docs,release,dev]'
 	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.browser $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release

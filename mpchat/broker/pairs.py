@@ -138,12 +138,16 @@ class Pair(asyncio.Protocol):
         elif kind == CLOSE:
             self._broker.close(self, frame)
         elif self.waiting or self.is_full:
-            self.waiting.append(frame)
-            self._waiting_bytes += len(frame)
-            if self._waiting_bytes > self._backlog:
-                self._read_no_more()
+            self.wait(frame)
         else:
             self._broker.ask(self, frame)
+
+    def wait(self, frame: bytes) -> None:
+        """Let a frame wait until its worker has read."""
+        self.waiting.append(frame)
+        self._waiting_bytes += len(frame)
+        if self._waiting_bytes > self._backlog:
+            self._read_no_more()
 
     def take_waiting(self) -> None:
         """Take the frames that have waited, as far as there is room for their answers."""

@@ -31,6 +31,7 @@ class Context:
         id: The name of the connection or request in the log.
         stopping: An ``asyncio.Event``, set when the worker begins to end: start nothing long after it.
         path_params: Values of ``{name}`` parts of the path, percent-decoded.
+        remote_address: The client's address, as ``remote_address`` of the connection.
     """
 
     # Rare parts are made on first use: ten thousand idle connections have a context each.
@@ -42,6 +43,7 @@ class Context:
         "_snapshot",
         "id",
         "path_params",
+        "remote_address",
         "stopping",
     )
 
@@ -50,10 +52,12 @@ class Context:
         name: str,
         stopping: asyncio.Event,
         snapshot: Callable[[], Snapshot],
+        remote_address: tuple[Any, ...] | None,
     ) -> None:
         self.id = name
         self.stopping = stopping
         self.path_params = _NO_PARAMS
+        self.remote_address = remote_address
         self._snapshot = snapshot
         self._data: dict[str, Any] | None = None
         self._response_headers: list[tuple[str, str]] | None = None

@@ -16,6 +16,7 @@ from typing import Any
 from mpchat.jetstream.api import STREAM_NOT_FOUND, Api, Info
 from mpchat.jetstream.errors import (
     ApiError,
+    NoReply,
     NoStream,
     NotAllowed,
     StreamDiffers,
@@ -24,31 +25,31 @@ from mpchat.jetstream.errors import (
 )
 from mpchat.jetstream.messages import Message
 from mpchat.jetstream.options import JetStreamOptions
-from mpchat.jetstream.subjects import Subjects
+from mpchat.jetstream.subjects import INBOX, Subjects
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
 """Seconds between trying a stream again that was created just now, or that chooses a leader."""
 _NANOSECONDS = 10**9
-_IN_USE, _BAD_VALUE, _OVERLAP = 10058, 10052, 10065
-_NEVER: Mapping[str, Any] = {
-    # What would make messages come otherwise than they were published, or not at all, or be removed by
-    # whoever publishes.
-    "allow_rollup_hdrs": False,
-    "allow_msg_ttl": False,
-    "allow_msg_counter": False,
-    "allow_msg_schedules": False,
-    "subject_transform": None,
-    "mirror": None,
-    "sources": None,
-    "sealed": False,
-    "no_ack": False,
-    # With these, a room's first message that is there says nothing of those that were.
-    "max_msgs_per_subject": -1,
-    "persist_mode": None,
-}
-"""What a stream may not have, and what NATS says if it has not."""
-_SAME = {"persist_mode": "default", "max_msgs_per_subject": 0}
-"""Other words for the same."""
+_NO_PEERS, _BAD_VALUE, _IN_USE, _OVERLAP = 10005, 10052, 10058, 10065
+_NEVER = (
+    # Messages would come otherwise than they were published, or not at all, or be removed by whoever
+    # publishes.
+    "allow_rollup_hdrs",
+    "allow_msg_ttl",
+    "allow_msg_counter",
+    "allow_msg_schedules",
+    "subject_transform",
+    "mirror",
+    "sources",
+    "sealed",
+    "no_ack",
+    "persist_mode",
+    # Where a room begins would say nothing of what was before.
+    "max_msgs_per_subject",
+)
+"""What a stream of rooms may not have."""
+_NOTHING = (None, False, 0, -1, "", "default", [], {})
+"""What NATS says of it then."""
 _DURATIONS = {"max_age", "duplicate_window"}
 
 
@@ -75,16 +76,18 @@ def wanted(options: JetStreamOptions) -> dict[str, Any]:
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Return a line for each field in which the stream is another than the options want."""
-    lines = []
-    for name, value in (*wanted.items(), *_NEVER.items()):
-        has = found.get(name)
-        # NATS leaves out what is empty or false.
-        if has == value or (not has and not value) or has == _SAME.get(name, value):
-            continue
-        lines.append(
-            f"{name}: the stream has {_shown(name, has)}, the options say {_shown(name, value)}"
-        )
-    return lines
+    differing = [
+        f"{name}: the stream has {_shown(name, found.get(name))}, the options say {_shown(name, value)}"
+        for name, value in wanted.items()
+        # NATS leaves out what is false.
+        if found.get(name, False) != value
+    ]
+    forbidden = [
+        f"{name}: the stream has {_shown(name, found[name])}, and rooms need it without"
+        for name in _NEVER
+        if found.get(name) not in _NOTHING
+    ]
+    return differing + forbidden
 
 
 def _shown(name: str, value: Any) -> str:
@@ -120,6 +123,12 @@ async def prepare(api: Api, options: JetStreamOptions) -> Info:
     except NotAllowed as error:
         text = f"{error}. The permissions of a host:\n{_permissions(api.subjects, options)}"
         raise NotAllowed(text, error.subject) from error
+    except NoReply as error:
+        if options.domain is None:
+            raise
+        # There NATS says nothing of a permission that is missing.
+        text = f"{error}. If it is there, this may be permissions of the user:"
+        raise NoReply(f"{text}\n{_permissions(api.subjects, options)}") from error
     return info
 
 
@@ -140,6 +149,10 @@ async def _found_or_created(api: Api, options: JetStreamOptions) -> Info:
         raise NoStream(f"{text} ({error}). {_instructions(config)}") from error
     except ApiError as error:
         # Another host has created it meanwhile, with other options: they are compared.
+        if error.err_code == _NO_PEERS and "offline" in error.description:
+            raise Unavailable(
+                f"the stream {options.stream} cannot be created now: {error}"
+            ) from error
         if error.err_code != _IN_USE:
             raise _not_created(options, error) from error
     try:
@@ -215,12 +228,13 @@ def _instructions(config: Mapping[str, Any]) -> str:
 
 
 def _permissions(subjects: Subjects, options: JetStreamOptions) -> str:
-    create = [subjects.create] if options.create_stream else []
+    # A server of the domain itself looks for the permissions of the plain API.
+    apis = [subjects] if options.domain is None else [subjects, Subjects(options.stream)]
+    requests = [name for api in apis for name in (api.info, api.message, api.direct)]
+    create = [api.create for api in apis] if options.create_stream else []
     control = subjects.control(">")
-    publish = [
-        subjects.all_stored, subjects.info, subjects.message, subjects.direct, control, *create
-    ]  # fmt: skip
-    subscribe = [subjects.all_live, "_INBOX_mpchat.>", control]
+    publish = [subjects.all_stored, *requests, *create, control]
+    subscribe = [subjects.all_live, f"{INBOX}.>", control]
     return f"publish: {json.dumps(publish)}\nsubscribe: {json.dumps(subscribe)}"
 
 

@@ -29,6 +29,7 @@ from mpchat.jetstream.life import (
 )
 from mpchat.jetstream.messages import Message
 from mpchat.jetstream.options import JetStreamOptions
+from mpchat.jetstream.tasks import hand_over, stop
 
 _LEAST_PAUSE, _MOST_PAUSE = 0.1, 5.0
 
@@ -138,14 +139,13 @@ class Connection:
             text = "; ".join(failures.values()) or f"no server has answered within {limit:g} s"
             raise Unreachable(f"cannot connect to NATS: {text}") from error
         self._keeper = asyncio.get_running_loop().create_task(self._keep(life))
-        self._keeper.add_done_callback(_raise)
+        self._keeper.add_done_callback(hand_over)
         self._up(life)
 
     async def close(self) -> None:
         """Disconnect for good; nothing is called back any more."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+            await stop(self._keeper)
         if (life := self._life) is not None:
             self._life = None
             self._why = "the connection was closed"
@@ -326,9 +326,3 @@ def size_of(headers: Mapping[str, str] | None) -> int:
         return 0
     lines = sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
     return len("NATS/1.0\r\n\r\n") + lines
-
-
-def _raise(task: asyncio.Task[None]) -> None:
-    """Leave what a task raised to the loop's handler of exceptions."""
-    if not task.cancelled():
-        task.result()

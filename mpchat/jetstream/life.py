@@ -29,6 +29,7 @@ from mpchat.jetstream.login import Login, read_login, refusal
 from mpchat.jetstream.messages import Message
 from mpchat.jetstream.options import JetStreamOptions
 from mpchat.jetstream.subjects import INBOX
+from mpchat.jetstream.tasks import hand_over, stop, within
 
 LEAST_VERSION = 2, 11
 """Older servers know no batches of Direct Get: they answer wrongly, or never."""
@@ -124,8 +125,7 @@ class Life:
         login = read_login(self._options, self._confide)
         url = self.address.url
         try:
-            async with asyncio.timeout(self._options.connect_timeout):
-                await self._connect(login)
+            await within(self._options.connect_timeout, self._connect(login))
         except (OSError, nats.errors.Error) as error:
             raise refusal(url, error, self._last_error) from error
         if not self._is_encrypted:
@@ -136,7 +136,7 @@ class Life:
             text = "expected nats-server 2.11 or newer: update it, or take it out of the servers"
             raise VersionTooOld(f"{url} is version {version}: {text}")
         self._guard = self._loop.create_task(self._watch())
-        self._guard.add_done_callback(_raise)
+        self._guard.add_done_callback(hand_over)
 
     async def _connect(self, login: Login) -> None:
         self._was_called = True
@@ -258,7 +258,7 @@ class Life:
     async def _ping(self) -> None:
         try:
             # Not ``flush``, which does not wait for the answer if nobody reads any more.
-            await asyncio.wait_for(self._client.rtt(_NEVER), self._ping_limit)
+            await within(self._ping_limit, self._client.rtt(_NEVER))
         except TimeoutError:
             self.finish(f"{self.address.url} does not answer")
         except _ENDED as error:
@@ -277,13 +277,12 @@ class Life:
     async def end(self) -> None:
         """Close the connection, or abort it if it cannot be closed in order."""
         self.finish("the connection was closed")
-        for task in (self._guard, *self._pongs):
-            if task is not None:
-                task.cancel()
-        if not self._was_called:
-            return
         try:
-            await asyncio.wait_for(self._client.close(), _CLOSING)
+            for task in (self._guard, *self._pongs):
+                if task is not None:
+                    await stop(task)
+            if self._was_called:
+                await within(_CLOSING, self._client.close())
         except (*_ENDED, TimeoutError):
             # What was still to be sent cannot be, or would wait for a server that stands still.
             pass
@@ -325,9 +324,3 @@ class Life:
             case _:
                 context = {"message": "a callback of a subscription failed", "exception": error}
                 self._loop.call_exception_handler(context)
-
-
-def _raise(task: asyncio.Task[None]) -> None:
-    """Leave what a task raised to the loop's handler of exceptions."""
-    if not task.cancelled():
-        task.result()

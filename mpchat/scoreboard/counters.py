@@ -81,6 +81,12 @@ _LIMITED = (
         "listener.max_connections_per_worker", "sockets", "Sockets accepted only to be answered 503"
     ),
     _limit("listener.max_handshakes", "sockets", "Sockets accepted only to be answered 503"),
+    _limit(
+        "listener.proxy-protocol",
+        "sockets",
+        "Sockets closed: no valid PROXY header within 3 s, not a trusted proxy, or more than 1024 in a "
+        "worker without their header",
+    ),
     _limit("MPCHAT_LIMITS.max_connections", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_connections_per_address", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_messages_per_second", "handshakes", "Handshakes answered 503"),

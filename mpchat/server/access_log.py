@@ -1,4 +1,4 @@
-"""The connection lines: one for each request, refused head, and closed connection.
+"""The connection lines: one for each request, refused head or socket, and closed connection.
 
 Rules. USERVER_LOG_REQUEST turns these lines on; USERVER_NO_LOG_SPANS leaves out a handler by the name of
 its span (``http/`` and the component's name) or a prefix of it. No secret is logged by accident: lines
@@ -71,6 +71,13 @@ class AccessLog:
             text = "no request: %d, %s, from %s"
             extra = {"connection": connection}
             logger.info(text, error.status, error.text, client, extra=extra)
+
+    def closed_early(self, reason: str, client: Client, connection: str) -> None:
+        """Write the line of a socket that was closed before HTTP; ``client`` is its other end."""
+        logger = self._logger(self._snapshot(), None)
+        if logger is not None:
+            extra = {"connection": connection}
+            logger.info("closed before HTTP: %s, from %s", reason, client, extra=extra)
 
     def closed(
         self, handler: HandlerBase, code: int | None, seconds: float, connection: str

@@ -184,7 +184,7 @@ class Admission:
         return found
 
     def client(self, name: Any) -> Client:
-        """Return the client with this name, which is what ``getpeername`` returns."""
+        """Return the client with this name: what ``getpeername`` returns, or host and port."""
         return client_of(name, self._ipv6_prefix, self._key)
 
     def _socket_limit(self, own: int) -> str | None:

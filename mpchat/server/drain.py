@@ -106,12 +106,12 @@ class Drain:
         await registry.wait_empty(self._loop.time() + _NOW_SECONDS)
         for protocol in list(registry.connections):
             protocol.abort()
-        for waiting in list(registry.waiting):
-            waiting.abort()
+        for early in registry.early:
+            early.abort()
         await registry.wait_empty(self._loop.time() + _NOW_SECONDS)
 
     def _begin_end(self, code: int, fresh_seconds: float) -> None:
         """End the clients without a request; from now on every answer is the last of its client."""
         self._registry.ending = code
-        for waiting in list(self._registry.waiting):
-            waiting.end_if_idle(fresh_seconds)
+        for early in self._registry.early:
+            early.end_if_idle(fresh_seconds)

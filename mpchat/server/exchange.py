@@ -45,7 +45,8 @@ class Requester(Waiting, HasBody, Protocol):
     """The socket that a request came from."""
 
     @property
-    def client(self) -> Client: ...
+    def client(self) -> Client:
+        """The other end of the socket, as a PROXY header has it."""
 
     @property
     def descriptor(self) -> int: ...
@@ -78,7 +79,7 @@ class Requester(Waiting, HasBody, Protocol):
 class Exchange:
     """One request of a client."""
 
-    __slots__ = ("_head", "_registry", "_requester", "_services")
+    __slots__ = ("_client", "_head", "_registry", "_requester", "_services")
 
     def __init__(
         self, services: ClientServices, registry: Registry, requester: Requester, head: Head
@@ -87,6 +88,12 @@ class Exchange:
         self._registry = registry
         self._requester = requester
         self._head = head
+        forwarding = services.forwarding
+        self._client = (
+            requester.client
+            if forwarding is None
+            else forwarding.client(requester.client, head.fields)
+        )
 
     def largest_body(self) -> int:
         """Return the most bytes that the request's body may have.
@@ -115,7 +122,9 @@ class Exchange:
     def begin(self, body: bytes) -> Work | None:
         """Answer at once, or return the work for a task that does."""
         services, head = self._services, self._head
-        context = Context(next(services.ids), services.stopping, services.snapshot)
+        context = Context(
+            next(services.ids), services.stopping, services.snapshot, self._client.address
+        )
         # The task inherits it, since it is made from here. uvloop calls the protocol in a context of
         # this connection.
         CONNECTION.set(context.id)
@@ -197,8 +206,7 @@ class Exchange:
             more=services.stop_headers(refusing=registry.refusing),
         )
         services.shared.counters.requests += 1
-        client = self._requester.client
-        services.access.request(handler, head, answer.status_code, client, reason)
+        services.access.request(handler, head, answer.status_code, self._client, reason)
         self._requester.respond(data, close=close)
 
     def _check_admission(self) -> None:
@@ -216,13 +224,13 @@ class Exchange:
         services = self._services
         services.shared.turn.charge(HANDSHAKE)
         agreed = agree(services.negotiators[handler.name], self._head.fields)
-        reason = services.admission.admit(handler, self._requester.client)
+        reason = services.admission.admit(handler, self._client)
         if reason is not None:
             raise self._beyond_limit(reason, HTTPStatus.SERVICE_UNAVAILABLE)
         if handler.checkers or _has_hook(handler):
             return self._ask(handler, context, agreed)
         if not self._switch(handler, context, agreed):
-            services.admission.release(handler, self._requester.client)
+            services.admission.release(handler, self._client)
         return None
 
     async def _ask(self, handler: WebsocketHandlerBase, context: Context, agreed: Agreed) -> None:
@@ -248,7 +256,7 @@ class Exchange:
             self._fail(handler, error)
         finally:
             if not upgraded:
-                self._services.admission.release(handler, self._requester.client)
+                self._services.admission.release(handler, self._client)
                 if user is not None:
                     self._services.admission.release_user(handler, user)
         self._requester.task_done()
@@ -299,7 +307,7 @@ class Exchange:
         if registry.refusing:
             more = [*more, *services.stop_headers(refusing=True)]
         data = switching(services.dates.now(), agreed.headers, more)
-        services.access.request(handler, self._head, _SWITCHING, requester.client)
+        services.access.request(handler, self._head, _SWITCHING, self._client)
         transport, rest, has_ended = requester.release()
         protocol = WebSocketProtocol(
             transport,
@@ -311,7 +319,7 @@ class Exchange:
             context,
             agreed.subprotocol,
             agreed.compression,
-            requester.client,
+            self._client,
             registry.on_end,
         )
         registry.upgrade(requester, protocol, user)

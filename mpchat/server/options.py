@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import MAX_INT, ByteSize, Duration, OptionsModel, Port
+from mpchat.server.trusted import TrustedProxy
+
+OFF: Literal["off"] = "off"
 
 
 class ConnectionOptions(OptionsModel):
@@ -46,6 +49,11 @@ def _mode_of_socket(value: Any) -> Any:
     if value is not None and not re.fullmatch("[67][0-7]{2}", text):
         raise PydanticCustomError("mode", "expected a mode such as '660', from '600' to '777'")
     return None if value is None else text
+
+
+def _off(value: Any) -> Any:
+    """Return what an unquoted ``off`` means; YAML reads it as false."""
+    return OFF if value is False else value
 
 
 def _check_address(address: str) -> str:
@@ -148,6 +156,35 @@ class ListenerOptions(PortOptions):
         ),
     ] = 64
 
+    proxy_protocol: Annotated[
+        Literal["v1", "v2", "off"],
+        BeforeValidator(_off, json_schema_input_type=str),
+        Field(
+            alias="proxy-protocol",
+            description="The version of the PROXY protocol by which a TCP proxy says who its client is. "
+            "Every connection has to come from one of `trusted-proxies` and begin with a header, within "
+            "3 s, or is closed. By default a header is a bad request",
+        ),
+    ] = OFF
+    forwarded: Annotated[
+        Literal["x-forwarded-for", "forwarded", "off"],
+        BeforeValidator(_off, json_schema_input_type=str),
+        Field(
+            description="The header by which an HTTP proxy says who its client is: the last address in "
+            "it, from the right, that is not one of `trusted-proxies`. From anybody else the header is "
+            "ignored",
+        ),
+    ] = OFF
+    trusted_proxies: Annotated[
+        tuple[TrustedProxy, ...],
+        Field(
+            strict=False,
+            alias="trusted-proxies",
+            description="Proxies that are believed when they say who their client is: addresses, "
+            "networks (`10.0.0.0/8`), `unix` for the other ends of a Unix socket",
+        ),
+    ] = ()
+
     connection: Annotated[
         ConnectionOptions, Field(description="Options of client sockets, below")
     ] = ConnectionOptions()
@@ -173,6 +210,13 @@ class ListenerOptions(PortOptions):
         }:
             text = "mpchat listens in one place: expected port, unix-socket or one entry of ports"
             raise PydanticCustomError("place", text)
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_trusted(self) -> Self:
+        if {self.proxy_protocol, self.forwarded} != {OFF} and not self.trusted_proxies:
+            text = "proxy-protocol and forwarded need trusted-proxies: nobody else is believed"
+            raise PydanticCustomError("trust", text)
         return self
 
     def in_place(self) -> ListenerOptions:

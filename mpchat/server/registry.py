@@ -1,8 +1,9 @@
 """Every client socket of a worker, and what is counted when one comes, changes or goes.
 
-Rules. A socket is in exactly one of two sets, from its acceptance to its end: ``waiting`` (plain HTTP) or
-``connections`` (WebSocket). The gauges are the sizes of these sets, so leaving twice counts once,
-whichever way a client's end becomes known.
+Rules. A socket is in exactly one of three sets, from its acceptance to its end: ``arriving`` (its PROXY
+header has not come), ``waiting`` (plain HTTP) or ``connections`` (WebSocket). The gauges are the sizes of
+the last two, so leaving twice counts once, whichever way a client's end becomes known. Those that arrive
+have a bound of their own, and count nowhere else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
 
-class Waiting(Protocol):
+class Early(Protocol):
     """A socket that is not a WebSocket, or not yet."""
 
     def end_if_idle(self, fresh_seconds: float) -> None: ...
-    def stop_reading(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class Waiting(Early, Protocol):
+    """One that HTTP serves."""
+
+    def stop_reading(self) -> None: ...
 
 
 class Registry:
@@ -39,6 +45,7 @@ class Registry:
         admission: Admission,
         access: AccessLog,
     ) -> None:
+        self.arriving: set[Early] = set()
         self.waiting: set[Waiting] = set()
         self.connections: set[WebSocketProtocol] = set()
         self._users: dict[WebSocketProtocol, str] = {}
@@ -47,9 +54,20 @@ class Registry:
         self._shared = shared
         self._admission = admission
         self._access = access
+        self._max_arriving = shared.thresholds.max_arriving
         self._one_left = asyncio.Event()
         # Bound once, and not for each connection.
         self.on_end = self._ended
+
+    @property
+    def early(self) -> list[Early]:
+        """All that are no WebSockets."""
+        return [*self.arriving, *self.waiting]
+
+    def arrive(self, client: Early) -> bool:
+        """Note a socket that has to send a PROXY header; return whether there is room for it."""
+        self.arriving.add(client)
+        return len(self.arriving) <= self._max_arriving
 
     def enter(self, client: Waiting) -> bool:
         """Count in a socket that was accepted; return whether the listener's limits admit it."""
@@ -58,6 +76,11 @@ class Registry:
         counters.waiting = len(self.waiting)
         counters.sockets = counters.waiting + len(self.connections)
         return self._admission.admits_socket(counters.sockets, counters.waiting)
+
+    def arrived(self, client: Early) -> None:
+        """Forget a socket whose PROXY header has come, or that is gone."""
+        self.arriving.discard(client)
+        self._one_left.set()
 
     def leave(self, client: Waiting) -> None:
         """Count out a socket that is gone."""
@@ -103,7 +126,7 @@ class Registry:
 
     async def wait_empty(self, end: float) -> None:
         """Wait until no socket is left, at most until this time of the loop's clock."""
-        while self.connections or self.waiting:
+        while self.connections or self.waiting or self.arriving:
             self._one_left.clear()
             try:
                 async with asyncio.timeout_at(end):

@@ -21,15 +21,18 @@ from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
 from mpchat.server.adopting import Adopting
+from mpchat.server.arriving import Arrivals, ArrivingProtocol
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.bodies import Bodies
 from mpchat.server.drain import Drain
-from mpchat.server.options import ServerOptions
+from mpchat.server.forwarded import Forwarding
+from mpchat.server.options import OFF, ListenerOptions, ServerOptions
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.registry import Registry
 from mpchat.server.routes import Routes
 from mpchat.server.services import ClientServices
+from mpchat.server.trusted import TrustedProxies
 from mpchat.server.waits import Times
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import make_negotiator
@@ -92,6 +95,12 @@ class Server:
             snapshot=snapshot,
             stopping=stopping,
             ids=(f"{prefix}-{number:x}" for number in itertools.count(1)),
+            forwarding=_make_forwarding(options.listener, admission),
+        )
+        self._arrivals = (
+            Arrivals(self.services, self.registry, options.listener)
+            if options.listener.proxy_protocol != OFF
+            else None
         )
         self._clock = shared.clock
         self._counters = shared.counters
@@ -151,8 +160,18 @@ class Server:
                 self._counters.passed_on += 1
                 self._turn.touch()
                 return
+        if self._arrivals is not None:
+            arriving = ArrivingProtocol(self._arrivals, address, accepted.fileno())
+            self._adopting.begin(accepted, arriving, arriving.forget)
+            return
         client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
         self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
+
+
+def _make_forwarding(options: ListenerOptions, admission: Admission) -> Forwarding | None:
+    if options.forwarded == OFF:
+        return None
+    return Forwarding(options.forwarded, TrustedProxies(options.trusted_proxies), admission.client)
 
 
 def _most_of_bodies(options: ServerOptions, handlers: Sequence[HandlerBase], shared: Shared) -> int:

@@ -16,6 +16,7 @@ from mpchat.http.responses import Dates
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
 from mpchat.server.bodies import Bodies
+from mpchat.server.forwarded import Forwarding
 from mpchat.server.routes import Routes
 from mpchat.server.waits import Times
 from mpchat.websocket.shared import Shared
@@ -32,6 +33,7 @@ class ClientServices:
         timeout: Limits what follows to so many seconds, as ``asyncio.timeout``.
         stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
         ids: Names for connections, unique among the living workers.
+        forwarding: Finds out whom a request is from; None where the socket says it.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -49,6 +51,7 @@ class ClientServices:
     snapshot: Callable[[], Snapshot]
     stopping: asyncio.Event
     ids: Iterator[str]
+    forwarding: Forwarding | None
 
     def stop_headers(self, *, refusing: bool) -> list[tuple[str, str]]:
         """Return the headers of every answer while the service stops (GRACEFUL_SHUTDOWN_HEADERS)."""

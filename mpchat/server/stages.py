@@ -1,7 +1,7 @@
 """The stages of a client's socket until it is a WebSocket, and how long each may last. Pure.
 
-Rules. A socket is in one stage at a time. What precedes HTTP on a socket, as TLS or a PROXY header does,
-belongs between ACCEPTED and FRESH. A client that does not take the next step in time is dealt with as
+Rules. A socket is in one stage at a time. What precedes HTTP on a socket, as a PROXY header does (see
+arriving), is over before ACCEPTED. A client that does not take the next step in time is dealt with as
 TIMEOUTS says.
 """
 

@@ -1,8 +1,8 @@
 """One worker of a service in the event loop of a test: all of its code, but for process and sockets.
 
 Rules. Requests and messages pass the server's own code, from the first byte on. What is missing is what
-belongs to a process: its log files and levels, its garbage collection, its siblings. The scoreboard is
-its own. Without a clock of the test, time is real.
+belongs to a process or its listening socket: log files and levels, garbage collection, siblings, PROXY
+headers. The scoreboard is its own. Without a clock of the test, time is real.
 """
 
 from __future__ import annotations

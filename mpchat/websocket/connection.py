@@ -99,7 +99,9 @@ class WebSocketConnection(Messages):
     def remote_address(self) -> tuple[Any, ...] | None:
         """The client's address: ``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6.
 
-        None on a Unix socket. IPv4 clients have IPv4 addresses also where the socket takes both.
+        None on a Unix socket. IPv4 clients have IPv4 addresses also where the socket takes both. Behind
+        a trusted proxy (options ``proxy-protocol``, ``forwarded``) it is the address of the proxy's
+        client, with the port 0 if the proxy does not name it.
         """
         return self._protocol.client.address
 

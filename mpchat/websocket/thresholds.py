@@ -45,6 +45,13 @@ class Thresholds:
     max_expired: int = 4
     """Members expired in one turn. Closing a socket with a full queue takes a fifth of a millisecond."""
 
+    # Before HTTP, see server/arriving
+
+    arrival_seconds: float = 3.0
+    """Seconds for a PROXY header."""
+    max_arriving: int = 1024
+    """Sockets of one worker whose PROXY header has not come."""
+
     # Reading, see protocol and bulk
 
     large_read: int = 64 * KIB

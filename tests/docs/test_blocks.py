@@ -35,7 +35,7 @@ RUN_BY = {
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
-    "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml"}),
+    "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
 }
 """For each page the test that runs its blocks, and their languages."""
 
@@ -67,6 +67,7 @@ LISTED = {
     "[Service]\nExecStart=": "tests/systemd/checks.py does it with a service of its own",
     "[Service]\nWorkingDirectory=": "tests/functional/test_deploy.py does it without systemd",
     "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
+    "kubectl create secret": "needs a cluster",
     # By people
     "make loadtest": "takes minutes",
     "make chat ": "tests/browser/checks.py serves it",

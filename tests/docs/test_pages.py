@@ -26,3 +26,11 @@ def test_code_beside_other_code_is_valid(name: str) -> None:
     assert len(ours) >= 2
     for text in ours:
         exec(compile(text, f"{name}.md", "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("file", ["haproxy.cfg", "nginx.conf"])
+def test_a_file_of_deploy_is_shown_as_it_is(file: str) -> None:
+    page = (ROOT / "docs" / "proxies.md").read_text()
+    language = Path(file).stem
+    shown = [block.text for block in blocks(page) if block.language == language]
+    assert shown == [(ROOT / "deploy" / file).read_text()]

@@ -193,6 +193,7 @@ async def test_without_nats_members_stay_and_publishes_are_unavailable(
 async def test_a_room_ends_on_all_hosts(hosts: list[Host]) -> None:
     one, two = hosts
     async with one.websockets.get("rooms/a") as near, two.websockets.get("rooms/a") as far:
+        await Memberships(one.control.path).joined("a", 2)
         await near.send("hello")
         assert [await near.recv(), await far.recv()] == ["hello", "hello"]
         assert (await two.http.delete("/rooms/a")).status < 300

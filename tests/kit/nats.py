@@ -30,14 +30,15 @@ _DEADLINE = 20.0
 
 def permissions(stream: str = STREAM, *, may_create: bool = True, domain: str = "") -> str:
     """Return the least permissions of a host."""
-    name, api = stream.lower(), f"$JS.{domain}.API" if domain else "$JS.API"
+    name = stream.lower()
+    # A server of the domain itself looks for the second.
+    apis = [f"$JS.{domain}.API", "$JS.API"] if domain else ["$JS.API"]
+    requests = ["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET"]
+    requests += ["STREAM.CREATE"] if may_create else []
     publish = [
         f"{name}.*",
-        f"{api}.STREAM.INFO.{stream}",
-        f"{api}.STREAM.MSG.GET.{stream}",
-        f"{api}.DIRECT.GET.{stream}",
+        *(f"{api}.{request}.{stream}" for api in apis for request in requests),
         f"mpchat.ctl.{stream}.>",
-        *([f"{api}.STREAM.CREATE.{stream}"] if may_create else []),
     ]
     subscribe = [f"live.{name}.*", "_INBOX_mpchat.>", f"mpchat.ctl.{stream}.>"]
     return f"{{ publish: {json.dumps(publish)}, subscribe: {json.dumps(subscribe)} }}"
@@ -84,7 +85,7 @@ class NatsServer:
 listen: 127.0.0.1:{self.port}
 http: 127.0.0.1:{self.monitoring}
 log_file: "{self._log}"
-jetstream {{ store_dir: "{self._folder / "store"}", max_mem: 64MB, max_file: 1GB {jetstream} }}
+jetstream {{ store_dir: "{self._folder / "store"}", max_mem: 8GB, max_file: 8GB {jetstream} }}
 {users() if login is None else login}
 {more}
 """

@@ -1,4 +1,4 @@
-"""mpchat behind the real proxies of docs/proxies.md: `make proxies`.
+"""mpchat behind real proxies, with the files of deploy/ and what docs/proxies.md prints: `make proxies`.
 
 Not named as tests are, so that `make test` leaves it out: it needs nginx, Caddy and HAProxy.
 """
@@ -6,9 +6,11 @@ Not named as tests are, so that `make test` leaves it out: it needs nginx, Caddy
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,18 @@ import yaml
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mpchat.config.types import parse_duration
 from mpchat.ipc.control import ask
 from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.service import DEADLINE, Service, wait_until
 from tests.docs.pages import ROOT
-from tests.proxies.proxy import Caddy, Haproxy, Nginx, Proxy, page_block
+from tests.proxies.proxy import CLIENT, Caddy, Haproxy, Nginx, Proxy, page_block, page_blocks
 
-ALLOWED = yaml.safe_load(page_block("yaml"))["websocket-handler"]
+BY_HEADER, BY_PROTOCOL, BY_LIST = map(yaml.safe_load, page_blocks("yaml"))
+LOCAL = {"trusted-proxies": ["127.0.0.1"]}
+FORWARDED = {**BY_HEADER["server"]["listener"], **LOCAL}
+"""The page's options, for proxies on this host"""
+LAMEDUCK = json.loads(page_block("json"))["MPCHAT_DRAIN"]["lameduck_ms"] / 1000
 MIB = 1024 * 1024
 IDLE = 2.0
 """Seconds, twice what nginx and HAProxy allow."""
@@ -33,17 +40,22 @@ IDLE = 2.0
 class Mpchat:
     """The service of static_config.yaml, whose handler's options a test may change."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, listener: dict[str, Any], lameduck: float | None = None
+    ) -> None:
         self._config = yaml.safe_load((ROOT / "static_config.yaml").read_text())
         manager = self._config["components_manager"]
         manager["task_processors"]["main-task-processor"]["worker_threads"] = 2
         components = manager["components"]
-        components["server"]["listener"]["port"] = 0
+        components["server"]["listener"] |= {"port": 0, **listener}
         self._control = str(folder / "control.sock")
         components["server"]["control-socket"] = self._control
-        components["dynamic-config-fallbacks"]["fallback-path"] = str(
-            ROOT / "dynamic_config_fallback.json"
-        )
+        variables = json.loads((ROOT / "dynamic_config_fallback.json").read_text())
+        if lameduck is not None:
+            variables["MPCHAT_DRAIN"] = {"lameduck_ms": round(lameduck * 1000)}
+        fallback = folder / "dynamic_config_fallback.json"
+        fallback.write_text(json.dumps(variables))
+        components["dynamic-config-fallbacks"]["fallback-path"] = str(fallback)
         self._handler = components["websocket-handler"]
         self._handler |= {
             "max-remote-payload": 2 * MIB,
@@ -55,6 +67,11 @@ class Mpchat:
         self._write()
         command = [sys.executable, "-m", "mpchat", "serve", "-c", str(self._path)]
         self.service = Service(command, folder)
+
+    def peers(self) -> list[str]:
+        """Return the addresses that it has for the clients of its connections."""
+        rows = ask(self._control, {"verb": "connections"})["connections"]
+        return [row["peer"] for row in rows]
 
     async def restart(self) -> None:
         """Restart every worker; return when the new ones serve."""
@@ -75,7 +92,7 @@ class Mpchat:
 
 @pytest.fixture(scope="module")
 def shared_mpchat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mpchat]:
-    mpchat = Mpchat(tmp_path_factory.mktemp("mpchat"))
+    mpchat = Mpchat(tmp_path_factory.mktemp("mpchat"), FORWARDED)
     with closing(mpchat.service):
         mpchat.service.wait_ready()
         yield mpchat
@@ -96,7 +113,7 @@ def proxies(
     try:
         for kind in (Nginx, Caddy, Haproxy):
             folder = tmp_path_factory.mktemp(kind.language)
-            started[kind.language] = kind(folder, shared_mpchat.service.port)
+            started[kind.language] = kind(folder, [shared_mpchat.service.port])
         for proxy in started.values():
             proxy.wait_ready()
         yield started
@@ -159,17 +176,17 @@ async def test_close_codes_pass(proxy: Proxy) -> None:
         assert chat.close_code == 1009
 
 
-async def test_ping_answers_and_the_log_has_the_address_of_the_proxy(
-    proxy: Proxy, mpchat: Mpchat
-) -> None:
+async def test_mpchat_knows_the_client_whatever_that_says(proxy: Proxy, mpchat: Mpchat) -> None:
     before = len(mpchat.service.stderr())
-    answer = await asyncio.to_thread(proxy.get, "/ping", "X-Forwarded-For: 192.0.2.1")
+    answer = await asyncio.to_thread(proxy.get, "/ping", "X-Forwarded-For: 192.0.2.1, 127.0.0.1")
     assert answer.startswith("HTTP/1.1 200 ")
-    line = "GET /ping 200 from 127.0.0.1:"
+    line = f"GET /ping 200 from {CLIENT}\n"
     await asyncio.to_thread(
         wait_until, lambda: line in mpchat.service.stderr()[before:], f"{line!r} in the log"
     )
     assert "192.0.2.1" not in mpchat.service.stderr()
+    async with proxy.browser():
+        assert await asyncio.to_thread(mpchat.peers) == [CLIENT]
 
 
 async def test_pings_keep_quiet_connections_open_for_longer_than_the_limits(
@@ -227,18 +244,119 @@ async def test_a_reload_of_caddy_closes_connections(
 async def test_nginx_with_a_mistake_is_refused_as_the_page_says(
     mpchat: Mpchat, tmp_path: Path, line: str, instead: str, status: int
 ) -> None:
-    with closing(Nginx(tmp_path, mpchat.service.port, {line: instead})) as nginx:
+    with closing(Nginx(tmp_path, [mpchat.service.port], {line: instead})) as nginx:
         await asyncio.to_thread(nginx.wait_ready)
         assert await refused(nginx) == status
 
 
-@pytest.mark.parametrize(("option", "status"), [("send-proxy", 400), ("send-proxy check", 503)])
-async def test_send_proxy_is_refused(
-    mpchat: Mpchat, tmp_path: Path, option: str, status: int
+@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2"])
+@pytest.mark.parametrize(("check", "status"), [("", 400), (" check", 503)])
+async def test_send_proxy_alone_is_refused(
+    mpchat: Mpchat, tmp_path: Path, option: str, check: str, status: int
 ) -> None:
-    with closing(Haproxy(tmp_path, mpchat.service.port, {" check": f" {option}"})) as haproxy:
+    other = {"default-server check": f"default-server {option}{check}"}
+    with closing(Haproxy(tmp_path, [mpchat.service.port], other)) as haproxy:
         await asyncio.to_thread(haproxy.wait_for_status, status)
         assert await refused(haproxy) == status
+
+
+@pytest.mark.parametrize(("version", "option"), [("v1", "send-proxy"), ("v2", "send-proxy-v2")])
+async def test_haproxy_may_say_it_by_the_proxy_protocol(
+    tmp_path: Path, version: str, option: str
+) -> None:
+    # As the page says.
+    other = {
+        "    option forwardfor\n": "",
+        "default-server check": f"default-server {option} check",
+    }
+    listener = {**BY_PROTOCOL["server"]["listener"], **LOCAL, "proxy-protocol": version}
+    mpchat = Mpchat(tmp_path, listener)
+    with closing(mpchat.service):
+        await asyncio.to_thread(mpchat.service.wait_ready)
+        with closing(Haproxy(tmp_path, [mpchat.service.port], other)) as haproxy:
+            await asyncio.to_thread(haproxy.wait_ready)
+            async with haproxy.browser() as chat:
+                await assert_echoes(chat)
+                host, port = chat.local_address
+                assert await asyncio.to_thread(mpchat.peers) == [f"{host}:{port}"]
+                assert host == CLIENT
+            # Its checks have passed; they come from HAProxy itself.
+            assert "DOWN" not in haproxy.log()
+            assert "GET /ping 200 from 127.0.0.1:" in mpchat.service.stderr()
+
+
+async def opened(proxy: Proxy, hosts: Sequence[Mpchat]) -> tuple[Mpchat, ClientConnection]:
+    """Open a WebSocket; return it with the host that has got it."""
+    before = [len(host.peers()) for host in hosts]
+    chat = await proxy.browser()
+    (host,) = [host for host, old in zip(hosts, before, strict=True) if len(host.peers()) > old]
+    return host, chat
+
+
+async def ended(chat: ClientConnection, host: Mpchat) -> None:
+    """Close a WebSocket; return when its host knows it."""
+    count = len(host.peers())
+    await chat.close()
+    await asyncio.to_thread(wait_until, lambda: len(host.peers()) < count, "end of a WebSocket")
+
+
+async def two_at_each(proxy: Proxy, hosts: Sequence[Mpchat]) -> list[ClientConnection]:
+    """Return WebSockets that a proxy has dealt, each to the host with the fewest."""
+    chats: list[ClientConnection] = []
+    for _ in range(2):
+        first, chat = await opened(proxy, hosts)
+        second, last = await opened(proxy, hosts)
+        assert first is not second
+        await ended(last, second)
+        # In turn, the next one would be for the first host.
+        third, again = await opened(proxy, hosts)
+        assert third is second
+        chats += [chat, again]
+    return chats
+
+
+async def test_a_drain_is_seen_before_the_stop_and_costs_no_client_a_try(
+    mpchat: Mpchat, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Long enough for all that follows; a second signal ends it.
+    leaving = Mpchat(tmp_path_factory.mktemp("leaving"), FORWARDED, lameduck=60)
+    with closing(leaving.service) as service:
+        await asyncio.to_thread(service.wait_ready)
+        ports = [service.port, mpchat.service.port]
+        with (
+            closing(Nginx(tmp_path_factory.mktemp("nginx"), ports)) as nginx,
+            closing(Haproxy(tmp_path_factory.mktemp("haproxy"), ports)) as haproxy,
+        ):
+            chats: list[ClientConnection] = []
+            for proxy in (nginx, haproxy):
+                await asyncio.to_thread(proxy.wait_ready)
+                chats += await two_at_each(proxy, (leaving, mpchat))
+            service.process.terminate()
+            async with asyncio.timeout(DEADLINE):
+                while "Server mpchat/one is DOWN" not in haproxy.log():
+                    await assert_both_serve(nginx, haproxy)
+            # Before anybody had to go.
+            for chat in chats:
+                await assert_echoes(chat)
+            assert len(leaving.peers()) == 4
+            service.process.terminate()
+            assert await asyncio.to_thread(service.process.wait, DEADLINE) == 0
+            await assert_both_serve(nginx, haproxy)
+            for chat in chats:
+                await chat.close()
+
+
+async def assert_both_serve(*proxies: Proxy) -> None:
+    for proxy in proxies:
+        async with proxy.browser() as chat:
+            await assert_echoes(chat)
+
+
+def test_the_lameduck_of_the_page_is_longer_than_haproxy_needs() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    found = re.search(r"default-server check inter (\w+) fall (\d+)", text)
+    assert found is not None
+    assert parse_duration(found[1]) * int(found[2]) < LAMEDUCK
 
 
 # The last ones, since those after them would wait for another restart.
@@ -254,12 +372,14 @@ async def test_without_pings_nginx_and_haproxy_end_quiet_connections(
         await assert_echoes(unlimited)
 
 
-@pytest.mark.parametrize("mpchat", [ALLOWED], ids=["allowed-origins"], indirect=True)
+@pytest.mark.parametrize(
+    "mpchat", [BY_LIST["websocket-handler"]], ids=["allowed-origins"], indirect=True
+)
 async def test_where_host_is_not_passed_on_allowed_origins_names_the_pages(
     mpchat: Mpchat, tmp_path: Path
 ) -> None:
     mistake = {"proxy_set_header Host $http_host;": ""}
-    with closing(Nginx(tmp_path, mpchat.service.port, mistake)) as nginx:
+    with closing(Nginx(tmp_path, [mpchat.service.port], mistake)) as nginx:
         await asyncio.to_thread(nginx.wait_ready)
         async with nginx.browser("https://chat.example.com") as chat:
             await assert_echoes(chat)

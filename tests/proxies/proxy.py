@@ -1,8 +1,8 @@
-"""The proxies of docs/proxies.md: each runs the configuration that the page prints.
+"""The proxies of docs/proxies.md: each runs the configuration of deploy/, or that the page prints.
 
-Rules. Of the page's text only addresses, files and times are replaced, and each of them has to be there.
-What a test changes besides is a mistake that the page warns of. No proxy needs root, a fixed port or a
-folder of its package. What is not installed is an error with its name, never a skip.
+Rules. Of this text only addresses, files and times are replaced, and each of them has to be there. What a
+test changes besides is what the page mentions: another way, or a mistake. No proxy needs root, a fixed
+port or a folder of its package. What is not installed is an error with its name, never a skip.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from websockets.asyncio.client import connect
@@ -24,6 +24,10 @@ from mpchat.testsuite.service import wait_until
 from tests.docs.pages import ROOT, blocks
 
 HOST = "chat.example.com"
+HOSTS = ("10.0.0.11:8080", "10.0.0.12:8080")
+"""With mpchat, in the files of deploy/"""
+CLIENT = "127.0.0.2"
+"""The address of clients; that of proxies is 127.0.0.1."""
 COOKIE = {"Cookie": "session=1"}
 IDLE_LIMIT = "1s"
 """What the proxies get in place of the page's 60 s."""
@@ -39,11 +43,16 @@ class Proxy(ABC):
 
     language = ""
     """Of the page's block, and the name of the command"""
+    hosts: Sequence[str] = ()
+    """What the configuration has for hosts with mpchat"""
 
     def __init__(
-        self, folder: Path, upstream: int, mistake: Mapping[str, str] | None = None
+        self, folder: Path, upstreams: Sequence[int], other: Mapping[str, str] | None = None
     ) -> None:
-        """Write the configuration for mpchat on port ``upstream``; ``mistake`` replaces text of it."""
+        """Write the configuration for mpchat on these ports; ``other`` replaces text of it.
+
+        A single port stands for each of the hosts.
+        """
         # Users who are not root have no /usr/sbin in their PATH.
         program = shutil.which(self.language, path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
@@ -51,13 +60,14 @@ class Proxy(ABC):
         self.program = program
         self.port = free_port()
         self.folder = folder
+        ports = [*upstreams] * len(self.hosts) if len(upstreams) == 1 else upstreams
         changes = {
-            "127.0.0.1:8080": f"127.0.0.1:{upstream}",
+            **{host: f"127.0.0.1:{port}" for host, port in zip(self.hosts, ports, strict=True)},
             **self.changes(),
-            **(mistake or {}),
+            **(other or {}),
         }
         self.config = folder / "config"
-        self.config.write_text(self.frame(_replaced(page_block(self.language), changes)))
+        self.config.write_text(self.frame(_replaced(self.text(), changes)))
         # Caddy keeps things at home.
         homes = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
         environment = {**os.environ, **dict.fromkeys(homes, str(folder))}
@@ -73,8 +83,12 @@ class Proxy(ABC):
             )
 
     @abstractmethod
+    def text(self) -> str:
+        """Return the configuration as it is published."""
+
+    @abstractmethod
     def changes(self) -> dict[str, str]:
-        """Return what stands for the page's port, files and times."""
+        """Return what stands for its port, files and times."""
 
     def frame(self, block: str) -> str:
         """Return the whole configuration, by default the block alone."""
@@ -104,7 +118,7 @@ class Proxy(ABC):
         """Return the answer to a plain request, with its headers."""
         lines = (f"GET {path} HTTP/1.1", f"Host: {HOST}:{self.port}", "Connection: close", *fields)
         with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=30) as plain,
+            socket.create_connection(("127.0.0.1", self.port), 30, (CLIENT, 0)) as plain,
             _TLS.wrap_socket(plain, server_hostname=HOST) as sock,
         ):
             sock.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
@@ -121,6 +135,7 @@ class Proxy(ABC):
             f"wss://{HOST}:{self.port}/chat",
             host="127.0.0.1",
             port=self.port,
+            local_addr=(CLIENT, 0),
             ssl=_TLS,
             proxy=None,
             origin=Origin(origin or self.page),
@@ -160,6 +175,10 @@ class Nginx(Proxy):
     """The nginx of Debian: any of its packages."""
 
     language = "nginx"
+    hosts = HOSTS
+
+    def text(self) -> str:
+        return (ROOT / "deploy" / "nginx.conf").read_text()
 
     def changes(self) -> dict[str, str]:
         certificate = _certificate(self.folder)
@@ -189,12 +208,16 @@ class Caddy(Proxy):
     """Caddy, with certificates of an authority of its own."""
 
     language = "caddy"
+    hosts = ("127.0.0.1:8080",)
 
     def __init__(
-        self, folder: Path, upstream: int, mistake: Mapping[str, str] | None = None
+        self, folder: Path, upstreams: Sequence[int], other: Mapping[str, str] | None = None
     ) -> None:
         self._admin = f"127.0.0.1:{free_port()}"
-        super().__init__(folder, upstream, mistake)
+        super().__init__(folder, upstreams, other)
+
+    def text(self) -> str:
+        return page_block(self.language)
 
     def changes(self) -> dict[str, str]:
         return {HOST: f"{HOST}:{self.port}"}
@@ -217,6 +240,10 @@ class Haproxy(Proxy):
     """HAProxy with a master, as Debian starts it."""
 
     language = "haproxy"
+    hosts = HOSTS
+
+    def text(self) -> str:
+        return (ROOT / "deploy" / "haproxy.cfg").read_text()
 
     def changes(self) -> dict[str, str]:
         return {
@@ -243,14 +270,19 @@ def free_port() -> int:
 
 def page_block(language: str) -> str:
     """Return the only block of docs/proxies.md in a language."""
-    page = (ROOT / "docs" / "proxies.md").read_text()
-    (text,) = [block.text for block in blocks(page) if block.language == language]
+    (text,) = page_blocks(language)
     return text
+
+
+def page_blocks(language: str) -> list[str]:
+    """Return the blocks of docs/proxies.md in a language."""
+    page = (ROOT / "docs" / "proxies.md").read_text()
+    return [block.text for block in blocks(page) if block.language == language]
 
 
 def _replaced(text: str, changes: Mapping[str, str]) -> str:
     for old, new in changes.items():
-        assert old in text, f"docs/proxies.md has no {old!r} any more"
+        assert old in text, f"the configuration has no {old!r} any more"
         text = text.replace(old, new)
     return text
 

@@ -1,14 +1,16 @@
 """What workers ask beside publishing, answered from feeds and the stream.
 
-Rules. A question waits for the stream without holding others up. An answer is a place in the pair's
-records: it is sent in the turn in which what it tells was seen, and a member gets what comes later live.
-Who is told to a new broker is a member at once. Limits stop who joins now, as on one host. What nobody
-waits for any more, since the pair has ended, is not answered.
+Rules. A question waits for the stream without holding others up, but a pair's questions about one room
+are answered in their order. An answer is a place in the pair's records: it is sent in the turn in which
+what it tells was seen, and a member gets what comes later live. Limits stop who joins now, as on one
+host. What nobody waits for any more, since the pair has ended, is not answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from mpchat.broker.members import Members
@@ -24,7 +26,6 @@ from mpchat.ipc import rooms as kinds
 from mpchat.ipc.answering import Answer
 from mpchat.ipc.framing import MalformedFrame
 from mpchat.ipc.rooms import LISTS, MORE, RECOVERED, Listed, Since, Status
-from mpchat.jetstream.subjects import token_of
 
 
 class Answers:
@@ -50,6 +51,8 @@ class Answers:
         self._options = options
         self._spawn = spawn
         self._write_soon = write_soon
+        self._last: dict[tuple[Pair, bytes], asyncio.Future[None]] = {}
+        """The end of the last question that a pair has asked about a room"""
         self._joining = 0
         """Members that wait for their room's feed"""
 
@@ -61,7 +64,7 @@ class Answers:
         """
         match frame[4]:
             case kinds.JOIN:
-                self._join(pair, asking.Join.parse(frame))
+                self._join(pair, frame)
             case kinds.LEAVE:
                 self._leave(pair, asking.Leave.parse(frame))
             case kinds.SUBSCRIBE:
@@ -72,7 +75,8 @@ class Answers:
                 self.settle(name)
             case kinds.HISTORY:
                 question = asking.History.parse(frame)
-                self._spawn(self._read(pair, question))
+                feed = self._feeds.use(question.room)
+                self._spawn(self._read(pair, frame, question, feed))
             case kinds.MEMBERS:
                 self._list(pair, asking.Members.parse(frame))
             case kind:
@@ -85,7 +89,30 @@ class Answers:
         if feed is not None and not feed.users and not self._members.is_here(name):
             self._feeds.close(feed)
 
-    def _join(self, pair: Pair, join: asking.Join) -> None:
+    @contextlib.asynccontextmanager
+    async def _using(self, pair: Pair, feed: Feed) -> AsyncIterator[None]:
+        """Wait behind what the pair has asked about this room before, for a feed that is open.
+
+        It ends the use of the feed. If the pair has ended meanwhile, nothing is waited for.
+        """
+        key = pair, feed.name
+        before = self._last.get(key)
+        self._last[key] = end = asyncio.get_running_loop().create_future()
+        try:
+            if before is not None:
+                await before
+            if pair.open:
+                await self._feeds.opened(feed)
+            yield
+        finally:
+            end.set_result(None)
+            if self._last[key] is end:
+                del self._last[key]
+            feed.users -= 1
+            self.settle(feed.name)
+
+    def _join(self, pair: Pair, frame: bytes) -> None:
+        join = asking.Join.parse(frame)
         listed = None
         if join.info is not None and self._options.presence:
             listed = Listed(pair.incarnation, join.member, join.user, join.info)
@@ -95,7 +122,7 @@ class Answers:
             self._expect_room_for(1)
             self._members.join_listed(pair, join.room, listed)
             self._hints.resized(join.room)
-            self._spawn(self._follow(join.room))
+            self._spawn(self._follow(pair, self._feeds.use(join.room)))
             return
         status = Status.OK
         if self._members.total - self._hosts.total + self._joining >= self._options.max_members:
@@ -106,35 +133,46 @@ class Answers:
             self._answer(pair, Answer(kinds.JOINED, join.number, status=status))
             return
         self._joining += 1
-        self._spawn(self._let_in(pair, join, listed))
+        self._spawn(self._let_in(pair, frame, join, listed, self._feeds.use(join.room)))
 
-    async def _let_in(self, pair: Pair, join: asking.Join, listed: Listed | None) -> None:
+    async def _let_in(
+        self, pair: Pair, frame: bytes, join: asking.Join, listed: Listed | None, feed: Feed
+    ) -> None:
         name = join.room
         try:
-            feed = await self._feeds.use(name)
+            async with self._using(pair, feed):
+                if not pair.open:
+                    return
+                answer = await self._since(feed, join.number, join.since)
+                if self._is_too_late(pair, frame):
+                    return
+                if listed is None:
+                    self._members.join(pair, name)
+                else:
+                    self._members.join_listed(pair, name, listed).subscribe(pair)
+                    self._hints.joined(name, listed)
+                self._hints.resized(name)
+                # That the room was closed since is nothing but not recovered for who joins it now.
+                self._answer(pair, self._with_presence(answer._replace(status=Status.OK), name))
         finally:
             self._joining -= 1
-        try:
-            answer = await self._since(feed, join.number, join.since)
-            if not pair.open:
-                return
-            if listed is None:
-                self._members.join(pair, name)
-            else:
-                self._members.join_listed(pair, name, listed).subscribe(pair)
-                self._hints.joined(name, listed)
-            self._hints.resized(name)
-            # That the room was closed since is nothing but not recovered for who joins it now.
-            self._answer(pair, self._with_presence(answer._replace(status=Status.OK), name))
-        finally:
-            feed.users -= 1
-            self.settle(name)
 
-    async def _follow(self, name: bytes) -> None:
+    def _is_too_late(self, pair: Pair, frame: bytes) -> bool:
+        """Return whether the answer to a frame may not be sent any more.
+
+        It is a place behind the records of this turn. A pair that is full may not send these any more: it
+        has its answer when its worker has read, or goes on anew.
+        """
+        if pair.open and pair.is_full:
+            pair.wait(frame)
+            self._write_soon()
+            return True
+        return not pair.open
+
+    async def _follow(self, pair: Pair, feed: Feed) -> None:
         """Have a feed for a room whose members were told."""
-        feed = await self._feeds.use(name)
-        feed.users -= 1
-        self.settle(name)
+        async with self._using(pair, feed):
+            pass
 
     def _leave(self, pair: Pair, leave: asking.Leave) -> None:
         if leave.listed and self._options.presence:
@@ -148,23 +186,27 @@ class Answers:
     def _subscribe(self, pair: Pair, subscribe: asking.Subscribe) -> None:
         name = subscribe.room
         self._expect_room_for(subscribe.counted)
-        # They are members at once, since they may publish, and get records behind the answer.
+        # They are members while the stream is asked, so that they can leave, and get records behind the
+        # answer.
         self._members.count(pair, name, subscribe.counted)
         self._members.unsubscribe(pair, name)
         self._hints.resized(name)
-        self._spawn(self._resume(pair, subscribe))
+        self._spawn(self._resume(pair, subscribe, self._feeds.use(name)))
 
-    async def _resume(self, pair: Pair, subscribe: asking.Subscribe) -> None:
+    async def _resume(self, pair: Pair, subscribe: asking.Subscribe, feed: Feed) -> None:
         name = subscribe.room
-        feed = await self._feeds.use(name)
-        try:
+        async with self._using(pair, feed):
+            if not pair.open:
+                return
             answer = await self._since(feed, subscribe.number, subscribe.since)
-            if pair.open and self._members.has(pair, name):
+            if not pair.open:
+                return
+            if answer.status is Status.CLOSED:
+                # The worker lets them all go, and says no more about them.
+                self._hints.left(name, self._members.drop(pair, name))
+            elif self._members.has(pair, name):
                 self._members.subscribe(pair, name)
-                self._answer(pair, self._with_presence(answer, name))
-        finally:
-            feed.users -= 1
-            self.settle(name)
+            self._answer(pair, self._with_presence(answer, name))
 
     def _expect_room_for(self, members: int) -> None:
         """Raise MalformedFrame if a worker tells of more members than all of them may have."""
@@ -200,13 +242,13 @@ class Answers:
             return answer._replace(flags=answer.flags | LISTS)
         return answer
 
-    async def _read(self, pair: Pair, question: asking.History) -> None:
+    async def _read(self, pair: Pair, frame: bytes, question: asking.History, feed: Feed) -> None:
         name = question.room
-        feed = await self._feeds.use(name)
-        try:
+        async with self._using(pair, feed):
+            if not pair.open:
+                return
             if question.since is None:
-                most = question.limit
-                stored = await self._history.last(token_of(name), most)
+                stored = await self._history.last(feed.token, question.limit)
                 found = page_of(records_of(name, stored))
                 offset, at = feed.position
             else:
@@ -216,16 +258,21 @@ class Answers:
                 offset, at = feed.position
                 if found.recovered:
                     offset = question.since.offset
+            if self._is_too_late(pair, frame):
+                return
             flags = (RECOVERED if found.recovered else 0) | (MORE if found.more else 0)
             records = b"".join(found.records)
-            answer = Answer(
-                kinds.HISTORY_PAGE, question.number, flags, offset=offset, at=at, records=records
+            self._answer(
+                pair,
+                Answer(
+                    kinds.HISTORY_PAGE,
+                    question.number,
+                    flags,
+                    offset=offset,
+                    at=at,
+                    records=records,
+                ),
             )
-            if pair.open:
-                self._answer(pair, answer)
-        finally:
-            feed.users -= 1
-            self.settle(name)
 
     def _list(self, pair: Pair, question: asking.Members) -> None:
         for page in members_pages(self._members, question, presence=self._options.presence):

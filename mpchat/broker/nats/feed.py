@@ -41,6 +41,7 @@ class Feed:
         last, at: The room's newest message, and its time in wall milliseconds; 0: it has none.
         is_closed: That is the room's end.
         kept: Records since ``keep`` was called first, for those who read what came before.
+        losses: How often messages were gone before they were seen.
         users: Questions that are about this room and not answered.
     """
 
@@ -53,6 +54,7 @@ class Feed:
         "is_open",
         "kept",
         "last",
+        "losses",
         "name",
         "readers",
         "seen",
@@ -67,7 +69,7 @@ class Feed:
         self.held: deque[Live] = deque()
         self.held_bytes = 0
         self.kept: list[tuple[int, bytes]] = []
-        self.readers = self.users = 0
+        self.readers = self.users = self.losses = 0
 
     def judge(self, live: Live) -> Verdict:
         """Return what a live message means; see Verdict."""

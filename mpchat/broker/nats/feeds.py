@@ -123,8 +123,8 @@ class Feeds:
 
     # For questions
 
-    async def use(self, name: bytes) -> Feed:
-        """Return the room's feed, open; ``leave`` ends this use."""
+    def use(self, name: bytes) -> Feed:
+        """Return the room's feed, which may not be open yet, with one user more."""
         feed = self.found.get(name)
         if feed is None:
             feed = self.found[name] = Feed(name, token_of(name))
@@ -133,14 +133,13 @@ class Feeds:
                 self._is_opening = True
                 self._spawn(self._open_new())
         feed.users += 1
-        if not feed.is_open:
-            try:
-                async with self._opened:
-                    await self._opened.wait_for(lambda: feed.is_open)
-            except BaseException:
-                feed.users -= 1
-                raise
         return feed
+
+    async def opened(self, feed: Feed) -> None:
+        """Return once a feed is open; it has to have a user."""
+        if not feed.is_open:
+            async with self._opened:
+                await self._opened.wait_for(lambda: feed.is_open)
 
     def close(self, feed: Feed) -> None:
         """Nobody needs this feed any more."""
@@ -300,6 +299,7 @@ class Feeds:
                 first,
                 feed.seen,
             )
+            feed.losses += 1
             self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:

@@ -63,14 +63,14 @@ class StreamHistory:
             return Found(True, [], False)
         feed.readers += 1
         try:
-            begun, upto = feed.seen, feed.last
+            begun, upto, losses = feed.seen, feed.last, feed.losses
             if not await self._is_good(since):
                 return NOT_RECOVERED
             stored: list[Stored] | None = []
             if upto > since.offset:
                 read = partial(self._read, feed.token, since.offset, upto)
                 stored = await self._feeds.persist(read)
-            if stored is None:
+            if stored is None or feed.losses > losses:
                 return NOT_RECOVERED
             kept = [record for offset, record in feed.kept if offset > begun]
             if any(record[4] == CLOSED for record in kept):

@@ -200,7 +200,7 @@ async def test_an_identity_that_comes_with_a_message_expires_too(worker: Worker)
 
 
 def test_nobodys_identity_cannot_expire() -> None:
-    context = Context("1", asyncio.Event(), lambda: None)  # type: ignore[arg-type,return-value]
+    context = Context("1", asyncio.Event(), lambda: None, None)  # type: ignore[arg-type,return-value]
     assert (context.user, context.tags, context.expires) == (None, frozenset(), None)
     with pytest.raises(RuntimeError, match=r"set context\.identity first"):
         context.expires = 1.0

@@ -71,6 +71,8 @@ BROKER: dict[str, Any] = {
     "messages_per_second": 25.5,
     "history_bytes_used": 3 * 1024 * 1024,
     "history_bytes": 64 * 1024 * 1024,
+    "engine": "host",
+    "stream_lost_seconds": None,
     "workers_behind": 0,
 }
 
@@ -88,6 +90,9 @@ def test_status_shows_the_broker_where_there_are_rooms() -> None:
         "2 restarts"
     )
     assert "no history" in broker_line(history_bytes=0)
+    shared = {"engine": "nats", "history_bytes": 0}
+    assert ", stream up, " in broker_line(**shared)
+    assert ", NO STREAM for 1m01s, " in broker_line(**shared, stream_lost_seconds=61.0)
     assert "pid 8,silent:3.0s:" in broker_line(silent_seconds=3.0)
     assert "2 workers behind" in broker_line(workers_behind=2)
     assert broker_line(restarts=1).endswith(", 1 restart")

@@ -45,7 +45,7 @@ async def ask(cls: type[HttpHandlerJsonBase], body: bytes, content_type: str = J
     components = under_construction("h")
     handler = cls(cls.Options(path="/"), components)
     headers = Headers({"Content-Type": content_type} if content_type else {})
-    context = Context("1", asyncio.Event(), lambda: None)  # type: ignore[arg-type, return-value]
+    context = Context("1", asyncio.Event(), lambda: None, None)  # type: ignore[arg-type, return-value]
     return await handler.handle_request(HttpRequest(Request("/", headers), body), context)
 
 

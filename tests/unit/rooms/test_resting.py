@@ -86,6 +86,9 @@ async def test_who_rests_has_seen_what_the_room_was_sent_before() -> None:
     broker.say(broker.joined(100), record(200))
     assert not rests(member)
     broker.registry.leave(other)
+    # Other rooms may have records below this one, which come later.
+    assert not rests(member)
+    broker.say(pack_mark(200))
     assert rests(member)
     assert broker.registry.position_of(member) == Position(EPOCH, 200, 1)
     assert stands_at(broker) == 200
@@ -100,6 +103,7 @@ async def test_one_of_two_rests_when_the_other_has_left() -> None:
     assert [taken(member) for member in members] == [[b"at 200"], [b"at 200"]]
     assert not any(map(rests, members))
     broker.registry.leave(members[0])
+    broker.say(pack_mark(200))
     assert rests(members[1])
     broker.say(record(300))
     assert [taken(member) for member in members] == [[b"at 200"], [b"at 200", b"at 300"]]

@@ -51,6 +51,10 @@ class Rig:
         self.note("adopted")
 
     # As a registry
+    @property
+    def early(self) -> list[Any]:
+        return list(self.waiting)
+
     async def wait_empty(self, end: float) -> None:
         while self.connections or self.waiting:
             self._left.clear()

@@ -27,6 +27,7 @@ class Board:
         self.counters = SimpleNamespace(sockets=0, waiting=0)
         self.turn = SimpleNamespace(touch=lambda: None)
         self.clock = lambda: 12.5
+        self.thresholds = SimpleNamespace(max_arriving=2)
 
     def admits_socket(self, own: int, waiting: int) -> bool:
         self.told.append((own, waiting))
@@ -86,3 +87,19 @@ def test_a_socket_that_becomes_a_websocket_stays_one(board: Board, registry: Reg
     assert board.counts() == (0, 0)
     ends = [("release", "chat", "::1"), ("closed", "chat", 1000, 2.5, "a-1")]
     assert board.told == [(1, 1), 0, *ends]
+
+
+def test_a_socket_without_its_header_counts_against_its_own_bound_alone(
+    board: Board, registry: Registry
+) -> None:
+    first, second, third = Client(), Client(), Client()
+    assert [registry.arrive(client) for client in (first, second, third)] == [True, True, False]
+    assert (board.counts(), board.told) == ((0, 0), [])
+    registry.arrived(third)
+    registry.arrived(first)
+    assert registry.arrive(Client())
+    # Its header has come.
+    registry.arrived(second)
+    assert registry.enter(second)
+    assert board.counts() == (1, 1)
+    assert len(registry.early) == 2

@@ -153,7 +153,7 @@ class Worker:
             handler,
             handler.options,
             b"GET / HTTP/1.1\r\n\r\n",
-            Context("1", asyncio.Event(), _snapshot),
+            Context("1", asyncio.Event(), _snapshot, None),
             None,
             self.agreement,
             Client(None, None),

@@ -12,7 +12,7 @@ from mpchat.scoreboard.hashed import hash_name
 from mpchat.websocket.client import Client, client_of
 
 KEY = bytes(range(32))
-PORTS = st.integers(0, 65535)
+PORTS = st.integers(1, 65535)
 V4, V6 = st.ip_addresses(v=4), st.ip_addresses(v=6)
 PREFIXES = st.integers(1, 128)
 
@@ -44,6 +44,12 @@ def test_a_scope_belongs_to_the_address_and_not_to_what_is_counted() -> None:
     client = client_of(("fe80::1%lo", 7, 0, 1), 64, KEY)
     assert client.address == ("fe80::1%lo", 7, 0, 1)
     assert client.hashed == client_of(("fe80::2", 8, 0, 2), 64, KEY).hashed
+
+
+def test_a_client_whose_port_nobody_knows_is_shown_without_one() -> None:
+    assert str(client_of(("192.0.2.1", 0), 64, KEY)) == "192.0.2.1"
+    client = client_of(("2001:db8::1", 0), 64, KEY)
+    assert (client.address, str(client)) == (("2001:db8::1", 0, 0, 0), "2001:db8::1")
 
 
 @pytest.mark.parametrize("name", ["", None, "/run/client.sock", b"\0abstract"])

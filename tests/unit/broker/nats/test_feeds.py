@@ -69,7 +69,8 @@ class Audience:
         return [payload for _room, payload in self.heard]
 
     async def open(self, name: bytes = b"a") -> Feed:
-        feed = await self.feeds.use(name)
+        feed = self.feeds.use(name)
+        await self.feeds.opened(feed)
         feed.users -= 1
         return feed
 
@@ -109,7 +110,7 @@ async def test_a_feed_without_a_barrier_is_not_open(scene: Scene) -> None:
     audience = Audience(scene)
     audience.api.fates("barrier", NoReply("no"), Incomplete("no"))
     held = audience.api.hold("barrier")
-    opening = asyncio.create_task(audience.feeds.use(b"a"))
+    opening = asyncio.create_task(audience.open())
     await asyncio.sleep(1.0)
     assert not opening.done()
     held.set()
@@ -133,21 +134,11 @@ async def test_many_feeds_open_with_one_barrier(scene: Scene) -> None:
 @scene
 async def test_a_feed_that_is_used_by_two_is_one(scene: Scene) -> None:
     audience = Audience(scene)
-    first, second = await asyncio.gather(audience.feeds.use(b"a"), audience.feeds.use(b"a"))
+    first, second = audience.feeds.use(b"a"), audience.feeds.use(b"a")
     assert first is second
     assert first.users == 2
-
-
-@scene
-async def test_who_gives_up_uses_it_no_more(scene: Scene) -> None:
-    audience = Audience(scene)
-    audience.api.hold("info")
-    opening = asyncio.create_task(audience.feeds.use(b"a"))
-    await asyncio.sleep(0.1)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    assert audience.feeds.found[b"a"].users == 0
+    await asyncio.gather(audience.feeds.opened(first), audience.feeds.opened(second))
+    assert len(audience.line.subjects) == 1
 
 
 @scene

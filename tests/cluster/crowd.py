@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tests.chaos import members
@@ -24,7 +25,7 @@ SILENCE = 12.0
 then NATS has chosen another leader, which takes up to nine."""
 PROCESSES = 3
 _IN_A_ROOM = 10
-_OPENING = 300.0
+_OPENING = 150.0
 """Clients that connect in a second, at the beginning."""
 _MESSAGES = 0.1
 """That a client says in a second."""
@@ -47,7 +48,7 @@ def talking(machine: Machine, address: str, clients: int, first: int) -> Iterato
     try:
         for plan in plans:
             argument = members.Plan(**plan).to_argument()
-            crowds.append(machine.call(lambda argument=argument: Crowd("members", argument)))
+            crowds.append(machine.call(partial(Crowd, "members", argument)))
         yield notes
         with ThreadPoolExecutor(len(crowds)) as threads:
             for lines in threads.map(Crowd.finish, crowds):

@@ -70,10 +70,13 @@ class Cluster:
         return self._proxy
 
     @contextlib.contextmanager
-    def talking(self, clients: int) -> Iterator[Notes]:
-        """Have so many clients talk while the block runs, once they are connected and do talk."""
+    def talking(self, clients: int, unequal: float = 0.0) -> Iterator[Notes]:
+        """Have so many clients talk while the block runs, once they are connected and do talk.
+
+        ``unequal``: see ``crowd.talking``.
+        """
         first, self._met = self._met, self._met + clients
-        with crowd.talking(self._clients, self._front.address, clients, first) as notes:
+        with crowd.talking(self._clients, self._front.address, clients, first, unequal) as notes:
             self.wait_connected(clients)
             server = self.hosts[0].nats
             wanted = last_of(server, STREAM) + clients // 10

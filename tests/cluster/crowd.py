@@ -21,7 +21,7 @@ from tests.cluster.proxy import PORT
 from tests.cluster.topology import Machine
 
 SILENCE = 12.0
-"""Seconds without a byte after which a client takes its connection for dead; hosts ping every two. By
+"""Seconds without a byte after which a client takes its connection for dead; hosts ping every four. By
 then NATS has chosen another leader, which takes up to nine."""
 PROCESSES = 3
 _IN_A_ROOM = 10
@@ -29,20 +29,23 @@ _OPENING = 150.0
 """Clients that connect in a second, at the beginning."""
 _MESSAGES = 0.1
 """That a client says in a second."""
-_MOST_MESSAGES = 150.0
+_MOST_MESSAGES = 50.0
 """That all of them say in a second: each costs three servers, and ten members."""
 _CUT = 20.0
 """Mean seconds of a connection, for each hundred clients of a process."""
 
 
 @contextlib.contextmanager
-def talking(machine: Machine, address: str, clients: int, first: int) -> Iterator[Notes]:
+def talking(
+    machine: Machine, address: str, clients: int, first: int, unequal: float
+) -> Iterator[Notes]:
     """Have so many clients talk while the block runs; their notes are there afterwards.
 
-    ``first`` is the number of the first of them: numbers are names, in rooms that remember ids.
+    ``first`` is the number of the first one: numbers are names, in rooms that remember ids. Each waits
+    up to ``unequal`` seconds longer than SILENCE, or all clients of a lost host would come back at once.
     """
     each = clients // PROCESSES
-    plans = [_plan(address, each, first + number * each) for number in range(PROCESSES)]
+    plans = [_plan(address, each, first + number * each, unequal) for number in range(PROCESSES)]
     crowds: list[Crowd] = []
     notes = Notes()
     try:
@@ -58,7 +61,7 @@ def talking(machine: Machine, address: str, clients: int, first: int) -> Iterato
             crowd.close()
 
 
-def _plan(address: str, count: int, first: int) -> dict[str, Any]:
+def _plan(address: str, count: int, first: int, unequal: float) -> dict[str, Any]:
     return {
         "host": address,
         "port": PORT,
@@ -71,4 +74,5 @@ def _plan(address: str, count: int, first: int) -> dict[str, Any]:
         "doubt": 0.05,
         "patience": 20.0,
         "silence": SILENCE,
+        "unequal": unequal,
     }

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from tests.chaos import rooms_judge
 from tests.chaos.rooms_judge import Kept
 from tests.chaos.sightings import Notes, Visit
-from tests.cluster.crowd import SILENCE
 from tests.cluster.proxy import CHECK_TIME
 
 _SHOWN = 3
@@ -112,9 +111,9 @@ def back_in_time(notes: Notes, loss: Loss) -> list[str]:
     lost = [v for v in notes.visits if v.trouble and _was_lost(v, loss)]
     if not any(visit.joined for visit in lost):
         return [f"host {loss.mark} had no clients to lose"]
-    limit = CHECK_TIME + SILENCE + _AT_ONCE
-    late = _late(notes, lost, lambda _visit: loss.at + limit)
-    return _complain(f"clients of host {loss.mark} were not back within {limit:g} s", late)
+    rest = CHECK_TIME + _AT_ONCE
+    late = _late(notes, lost, lambda visit: loss.at + visit.silence + rest)
+    return _complain(f"clients of host {loss.mark} were not back {rest:g} s after their time", late)
 
 
 def served(notes: Notes, mark: int, since: float = 0.0) -> list[str]:

@@ -14,11 +14,11 @@ from tests.cluster.proxy import CHECK_TIME
 
 DRAINED, LOST, NEXT = 101, 201, 301
 LOSS = Loss(LOST, 20.0)
-IN_TIME = LOSS.at + CHECK_TIME + SILENCE + 1.0
+IN_TIME = LOSS.at + SILENCE + CHECK_TIME + 1.0
 
 
 def visit(number: int, member: int, worker: int, began: float, ended: float) -> Visit:
-    found = Visit(number, began, member=member, room="a", worker=worker)
+    found = Visit(number, began, member=member, room="a", worker=worker, silence=SILENCE)
     found.opened, found.joined, found.ended = began + 0.1, began + 0.2, ended
     return found
 

@@ -53,7 +53,7 @@ class Plan:
         ask: Mean seconds from one question about who is there to the next; 0: nobody asks.
         patience: Seconds that all have at the end to see everything.
         silence: Seconds without a byte after which a member drops a connection, whatever it was told of
-            heartbeats; 0: it does as it was told.
+            heartbeats, and up to ``unequal`` more, each its own; 0: it does as it was told.
     """
 
     port: int
@@ -71,6 +71,7 @@ class Plan:
     host: str = "127.0.0.1"
     first: int = 0
     silence: float = 0.0
+    unequal: float = 0.0
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -151,6 +152,7 @@ class _Member:
         self.number = number
         self.room = f"room-{crowd.plan.first + number % crowd.plan.rooms}"
         self.client = f"member-{number:012}"
+        self.silence = crowd.plan.silence + random.uniform(0.0, crowd.plan.unequal)
         self.position = ""
         self.open: dict[int, Publish] = {}
         """What is not acknowledged, or counts as not acknowledged"""
@@ -188,7 +190,8 @@ class _Member:
             visit.since = self.position
             visits.append(visit)
             address = plan.host, plan.port
-            self.connection = RoomClient(self, address, self.client, visit, plan.silence)
+            visit.silence = self.silence
+            self.connection = RoomClient(self, address, self.client, visit)
             self.connection.start()
 
     def joined(self) -> None:

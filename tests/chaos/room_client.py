@@ -55,15 +55,7 @@ class Owner(Protocol):
 class RoomClient(asyncio.Protocol):
     """One connection to a room; ``visit`` notes what becomes of it."""
 
-    def __init__(
-        self,
-        owner: Owner,
-        address: tuple[str, int],
-        client: str,
-        visit: Visit,
-        silence: float = 0.0,
-    ) -> None:
-        """Connect by ``start``; ``silence`` is as in the members' plan."""
+    def __init__(self, owner: Owner, address: tuple[str, int], client: str, visit: Visit) -> None:
         self.visit = visit
         self._loop = asyncio.get_running_loop()
         self._owner = owner
@@ -74,7 +66,6 @@ class RoomClient(asyncio.Protocol):
         self._data = b""
         self._heartbeat = 0.0
         self._heard = time.monotonic()
-        self._silence = silence
         self._asked: list[float] = []
         """When it asked who is there, and has no answer"""
         self._late = self._loop.call_later(_TIMEOUT, self._give_up, "late")
@@ -152,8 +143,8 @@ class RoomClient(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Give up a connection that has been quiet for longer than the server had said."""
-        limit = self._silence or self._heartbeat + _SILENCE
-        if (self.visit.joined or self._silence) and now - self._heard > limit:
+        limit = self.visit.silence or self._heartbeat + _SILENCE
+        if (self.visit.joined or self.visit.silence) and now - self._heard > limit:
             self._give_up("quiet")
 
     def _write(self, data: bytes) -> None:

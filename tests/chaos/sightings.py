@@ -40,6 +40,8 @@ class Visit(Record):
     """Whether it was open when all was over and everybody had had time to see everything"""
     closed: float = 0.0
     """When the server's Close arrived"""
+    silence: float = 0.0
+    """Seconds without a byte after which it is dropped, heartbeats or not; 0: as they were promised"""
 
     @property
     def since_epoch(self) -> str:

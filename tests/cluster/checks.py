@@ -20,11 +20,13 @@ from tests.cluster.oracle import Loss
 SHORT = 300
 CLIENTS = int(os.environ.get("CLIENTS", SHORT))
 IN_FULL = CLIENTS > SHORT
-WINDOW = 30.0 if IN_FULL else 3.0
+WINDOW = 10.0 if IN_FULL else 2.0
 """Seconds over which a host sends its clients away."""
 WITHOUT_NATS = 30.0 if IN_FULL else 8.0
 """Seconds that a server of NATS is away: longer than the others take to choose another leader."""
 WITHOUT_NETWORK = 60.0 if IN_FULL else 15.0
+UNEQUAL = 30.0 if IN_FULL else 0.0
+"""Seconds over which clients give up a host that is lost"""
 AFTER = 10.0 if IN_FULL else 3.0
 """Seconds in which clients talk when all is well again."""
 
@@ -61,7 +63,7 @@ def test_a_server_of_nats_is_killed_and_comes_back(cluster: Cluster) -> None:
 
 def test_a_host_loses_its_network_and_comes_back(cluster: Cluster) -> None:
     lost = cluster.leader()
-    with cluster.talking(CLIENTS) as notes:
+    with cluster.talking(CLIENTS, UNEQUAL) as notes:
         cluster.network.cut(lost.machine)
         loss = Loss(lost.mark, time.monotonic())
         time.sleep(WITHOUT_NETWORK)

@@ -12,13 +12,13 @@ from mpchat.testsuite.service import wait_until
 from tests.chaos.sightings import Notes
 from tests.cluster import crowd
 from tests.cluster.host import Host
-from tests.cluster.nats import STREAM, leader_of, wait_whole
+from tests.cluster.nats import STREAM, last_of, leader_of, wait_whole
 from tests.cluster.proxy import Haproxy
 from tests.cluster.topology import Network
 
 _NAMES = ("one", "two", "three")
 _OPENED = 60.0
-"""Seconds for all clients to be connected."""
+"""Seconds for all clients to be connected, and to say something."""
 
 
 class Cluster:
@@ -41,6 +41,8 @@ class Cluster:
             place.mkdir()
             self.hosts.append(Host(number, machine, place, addresses, window))
         self._proxy: Haproxy | None = None
+        self._met = 0
+        """Clients that there have been"""
 
     def __enter__(self) -> Self:
         try:
@@ -68,10 +70,17 @@ class Cluster:
         return self._proxy
 
     @contextlib.contextmanager
-    def talking(self, clients: int) -> Iterator[Notes]:
-        """Have so many clients talk while the block runs, once all are connected."""
-        with crowd.talking(self._clients, self._front.address, clients) as notes:
+    def talking(self, clients: int, unequal: float = 0.0) -> Iterator[Notes]:
+        """Have so many clients talk while the block runs, once they are connected and do talk.
+
+        ``unequal``: see ``crowd.talking``.
+        """
+        first, self._met = self._met, self._met + clients
+        with crowd.talking(self._clients, self._front.address, clients, first, unequal) as notes:
             self.wait_connected(clients)
+            server = self.hosts[0].nats
+            wanted = last_of(server, STREAM) + clients // 10
+            wait_until(lambda: last_of(server, STREAM) >= wanted, "messages", _OPENED, interval=0.1)
             yield notes
 
     def leader(self) -> Host:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tests.chaos import members
@@ -20,31 +21,37 @@ from tests.cluster.proxy import PORT
 from tests.cluster.topology import Machine
 
 SILENCE = 12.0
-"""Seconds without a byte after which a client takes its connection for dead; hosts ping every two. In these
-NATS has chosen another leader, which takes up to nine."""
+"""Seconds without a byte after which a client takes its connection for dead; hosts ping every four. By
+then NATS has chosen another leader, which takes up to nine."""
 PROCESSES = 3
 _IN_A_ROOM = 10
-_OPENING = 300.0
+_OPENING = 150.0
 """Clients that connect in a second, at the beginning."""
 _MESSAGES = 0.1
 """That a client says in a second."""
-_MOST_MESSAGES = 150.0
+_MOST_MESSAGES = 50.0
 """That all of them say in a second: each costs three servers, and ten members."""
 _CUT = 20.0
 """Mean seconds of a connection, for each hundred clients of a process."""
 
 
 @contextlib.contextmanager
-def talking(machine: Machine, address: str, clients: int) -> Iterator[Notes]:
-    """Have so many clients talk while the block runs; their notes are there afterwards."""
+def talking(
+    machine: Machine, address: str, clients: int, first: int, unequal: float
+) -> Iterator[Notes]:
+    """Have so many clients talk while the block runs; their notes are there afterwards.
+
+    ``first`` is the number of the first one: numbers are names, in rooms that remember ids. Each waits
+    up to ``unequal`` seconds longer than SILENCE, or all clients of a lost host would come back at once.
+    """
     each = clients // PROCESSES
-    plans = [_plan(address, each, number * each) for number in range(PROCESSES)]
+    plans = [_plan(address, each, first + number * each, unequal) for number in range(PROCESSES)]
     crowds: list[Crowd] = []
     notes = Notes()
     try:
         for plan in plans:
             argument = members.Plan(**plan).to_argument()
-            crowds.append(machine.call(lambda argument=argument: Crowd("members", argument)))
+            crowds.append(machine.call(partial(Crowd, "members", argument)))
         yield notes
         with ThreadPoolExecutor(len(crowds)) as threads:
             for lines in threads.map(Crowd.finish, crowds):
@@ -54,7 +61,7 @@ def talking(machine: Machine, address: str, clients: int) -> Iterator[Notes]:
             crowd.close()
 
 
-def _plan(address: str, count: int, first: int) -> dict[str, Any]:
+def _plan(address: str, count: int, first: int, unequal: float) -> dict[str, Any]:
     return {
         "host": address,
         "port": PORT,
@@ -67,4 +74,5 @@ def _plan(address: str, count: int, first: int) -> dict[str, Any]:
         "doubt": 0.05,
         "patience": 20.0,
         "silence": SILENCE,
+        "unequal": unequal,
     }

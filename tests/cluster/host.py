@@ -19,9 +19,10 @@ from tests.cluster.nats import CLIENTS_PORT, PASSWORD, STREAM, USER, NatsServer
 from tests.cluster.topology import Machine, mortal
 
 PORT = 8080
-HEARTBEAT = 2.0
-"""Seconds of silence after which a member hears from its host."""
-_WORKERS = 2
+_HEARTBEAT = "4s"
+"""Of silence, after which a member hears from its host."""
+_WORKERS = 1
+"""Each sends away a hundred clients a second, who come back to others on the same machine."""
 _LAMEDUCK = 1000
 """Milliseconds in which the proxy sees that the host is about to stop: two checks take 400."""
 _APP = Path(__file__).parent / "served" / "hosted_rooms.py"
@@ -130,10 +131,10 @@ def _config(folder: Path, ours: str, addresses: Sequence[str]) -> dict[str, Any]
     history = {"history-size": 1_000_000, "history-bytes": 64 * 1024 * 1024}
     members = {
         "path": "/rooms/{room}",
-        "heartbeat": f"{HEARTBEAT:g}s",
+        "heartbeat": _HEARTBEAT,
         # A host that was cut off lets its clients go as they let it go.
-        "ping-interval": "2s",
-        "ping-timeout": "3s",
+        "ping-interval": "4s",
+        "ping-timeout": "4s",
     }
     return {
         "components_manager": {

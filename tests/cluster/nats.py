@@ -70,10 +70,10 @@ cluster {{
         return self.machine.call(ask)
 
     def streams(self) -> dict[str, Any]:
-        """Return its clusters of streams by name, none before it knows them."""
+        """Return what it tells of its streams by name, nothing before it knows them."""
         accounts = self.ask("/jsz?streams=1&accounts=1").get("account_details", [])
         return {
-            stream["name"]: stream.get("cluster", {})
+            stream["name"]: stream
             for account in accounts
             for stream in account.get("stream_detail", [])
         }
@@ -103,7 +103,15 @@ def wait_whole(servers: Sequence[NatsServer]) -> None:
 
 def leader_of(servers: Sequence[NatsServer], stream: str) -> NatsServer:
     """Return the server that leads a stream, as the first one knows it."""
-    name = wait_until(
-        lambda: servers[0].streams().get(stream, {}).get("leader"), f"leader of {stream}"
-    )
+
+    def ask() -> str | None:
+        found: str | None = servers[0].streams().get(stream, {}).get("cluster", {}).get("leader")
+        return found
+
+    name = wait_until(ask, f"leader of {stream}")
     return next(server for server in servers if server.machine.name == name)
+
+
+def last_of(server: NatsServer, stream: str) -> int:
+    """Return the sequence of a stream's newest message."""
+    return int(server.streams()[stream]["state"]["last_seq"])

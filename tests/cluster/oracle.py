@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from tests.chaos import rooms_judge
 from tests.chaos.rooms_judge import Kept
 from tests.chaos.sightings import Notes, Visit
-from tests.cluster.crowd import SILENCE
 from tests.cluster.proxy import CHECK_TIME
 
 _SHOWN = 3
@@ -51,11 +50,23 @@ def all_and_once(notes: Notes) -> list[str]:
         + rooms_judge.first_answer_stands(notes, _ALL)
         + rooms_judge.all_acknowledged(notes)
         + rooms_judge.all_back(notes)
+        + _unseen(notes)
         + _complain(
             "visits have not recovered their position",
             [_told(v) for v in notes.visits if v.joined and v.since and not v.recovered],
         )
     )
+
+
+def _unseen(notes: Notes) -> list[str]:
+    """Name messages that were acknowledged, and that nobody has seen: rooms always have members."""
+    seen = {(visit.room, offset) for visit in notes.visits for offset in visit.offsets}
+    unseen = [
+        f"{publish.message} in {publish.room} at {publish.acks[0].offset}"
+        for publish in notes.publishes
+        if publish.acks and (publish.room, publish.acks[0].offset) not in seen
+    ]
+    return _complain("messages were acknowledged, and seen by nobody", unseen)
 
 
 def none_refused(notes: Notes, loss: Loss | None = None) -> list[str]:
@@ -100,9 +111,9 @@ def back_in_time(notes: Notes, loss: Loss) -> list[str]:
     lost = [v for v in notes.visits if v.trouble and _was_lost(v, loss)]
     if not any(visit.joined for visit in lost):
         return [f"host {loss.mark} had no clients to lose"]
-    limit = CHECK_TIME + SILENCE + _AT_ONCE
-    late = _late(notes, lost, lambda _visit: loss.at + limit)
-    return _complain(f"clients of host {loss.mark} were not back within {limit:g} s", late)
+    rest = CHECK_TIME + _AT_ONCE
+    late = _late(notes, lost, lambda visit: loss.at + visit.silence + rest)
+    return _complain(f"clients of host {loss.mark} were not back {rest:g} s after their time", late)
 
 
 def served(notes: Notes, mark: int, since: float = 0.0) -> list[str]:

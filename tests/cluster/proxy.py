@@ -1,4 +1,4 @@
-"""HAProxy in front of the hosts: one address for all clients."""
+"""HAProxy in front of the hosts, as deploy/compose.yaml has it: one address for all clients."""
 
 from __future__ import annotations
 
@@ -9,39 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpchat.testsuite.service import wait_until
+from tests.chaos.box import ROOT
 from tests.cluster.topology import Machine, find_tools
 
 PORT = 80
 CHECK_TIME = 0.8
 """Seconds in which a host that does not answer is taken out: two checks, and their answers."""
-_CONFIG = """
-global
-    maxconn 9000
-    stats socket {folder}/haproxy.sock
-    fd-hard-limit 20000
-
-defaults
-    mode http
-    timeout connect 300ms
-    # For the answer: all hosts may be slow at once, and who does not even take the connection is gone.
-    timeout check 1s
-    timeout client 30s
-    timeout server 30s
-    timeout tunnel 60s
-    timeout http-request 5s
-
-frontend chat
-    bind {address}:{port} backlog 4096
-    default_backend hosts
-
-backend hosts
-    balance leastconn
-    option httpchk GET /ping
-    default-server check inter 200ms fall 2 rise 2
-    option redispatch 1
-    retry-on conn-failure empty-response 503
-{servers}
-"""
+_CONFIG = ROOT / "deploy" / "compose" / "haproxy.cfg"
+_SERVERS = ("chat1", "chat2", "chat3")
 
 
 class Haproxy:
@@ -53,11 +28,18 @@ class Haproxy:
         self.machine = machine
         self._socket = folder / "haproxy.sock"
         self._log = folder / "haproxy.log"
-        servers = "\n".join(f"    server {name} {address}" for name, address in hosts)
+        changes = {
+            "\nglobal\n": f"\nglobal\n    stats socket {self._socket}\n",
+            "bind :8080": f"bind {machine.address}:{PORT}",
+        }
+        for server, (name, address) in zip(_SERVERS, hosts, strict=True):
+            changes[f"server {server} {server}:8080"] = f"server {name} {address}"
+        text = _CONFIG.read_text()
+        for old, new in changes.items():
+            assert old in text, f"{_CONFIG} has no {old!r} any more"
+            text = text.replace(old, new)
         config = folder / "haproxy.cfg"
-        config.write_text(
-            _CONFIG.format(folder=folder, address=machine.address, port=PORT, servers=servers)
-        )
+        config.write_text(text)
         with self._log.open("wb") as log:
             self._process = machine.start(
                 [str(program), "-db", "-f", str(config)],
@@ -90,7 +72,7 @@ class Haproxy:
         return {
             row["svname"]: row
             for row in rows
-            if row["pxname"] == "hosts" and row["svname"] not in {"FRONTEND", "BACKEND"}
+            if row["pxname"] == "chats" and row["svname"] not in {"FRONTEND", "BACKEND"}
         }
 
     def _ask(self, command: str) -> str:

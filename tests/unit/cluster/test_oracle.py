@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.sightings import Notes, Visit
+from tests.chaos.sightings import Ack, Notes, Publish, Visit
 from tests.cluster import oracle
 from tests.cluster.crowd import SILENCE
 from tests.cluster.oracle import Loss
@@ -14,11 +14,11 @@ from tests.cluster.proxy import CHECK_TIME
 
 DRAINED, LOST, NEXT = 101, 201, 301
 LOSS = Loss(LOST, 20.0)
-IN_TIME = LOSS.at + CHECK_TIME + SILENCE + 1.0
+IN_TIME = LOSS.at + SILENCE + CHECK_TIME + 1.0
 
 
 def visit(number: int, member: int, worker: int, began: float, ended: float) -> Visit:
-    found = Visit(number, began, member=member, room="a", worker=worker)
+    found = Visit(number, began, member=member, room="a", worker=worker, silence=SILENCE)
     found.opened, found.joined, found.ended = began + 0.1, began + 0.2, ended
     return found
 
@@ -88,3 +88,12 @@ def test_a_position_that_is_not_recovered_is_a_fault() -> None:
     first, second = drained()
     back = replace(second, since="e:5:0", recovered=False)
     assert "have not recovered" in " ".join(oracle.all_and_once(Notes([first, back])))
+
+
+def test_a_message_that_nobody_has_seen_is_a_fault() -> None:
+    publish = Publish(1_000_001, "a", 1.0, sends=1, acks=[Ack(2, 7, 1.1)])
+    (visit,) = [replace(each, epoch="e", stayed=True) for each in drained()[1:]]
+    found = " ".join(oracle.all_and_once(Notes([visit], [publish])))
+    assert "seen by nobody" in found
+    visit = replace(visit, offsets=[7], messages=[1_000_001])
+    assert oracle.all_and_once(Notes([visit], [publish])) == []

@@ -35,6 +35,8 @@ from mpchat.jetstream.options import JetStreamOptions
 from mpchat.jetstream.tasks import hand_over, stop
 
 _LEAST_PAUSE, _MOST_PAUSE = 0.1, 5.0
+_AT_ONCE = 500
+"""Subscriptions that are sent before the server is waited for: a slow one is not one that is silent."""
 
 
 def pause_before(round_number: int) -> float:
@@ -279,7 +281,7 @@ class Connection:
             await life.begin()
             # Others may subscribe and unsubscribe meanwhile.
             while missing := [found for found in self._subscriptions if found.life is not life]:
-                for subscription in missing:
+                for subscription in missing[:_AT_ONCE]:
                     if subscription in self._subscriptions:
                         await self._send(subscription, life)
                 await life.flush()

@@ -130,19 +130,19 @@ async def newest(api: Api, token: str, most: int) -> list[Stored]:
     low, high = 0, last.seq
     while high - low > 1:
         middle = (low + high) // 2
-        first, count = await _count(api, token, middle)
-        if count <= most:
-            high = middle
+        count = await _count(api, token, middle)
+        if count > most:
+            low = middle
         else:
-            low = max(first, middle)
+            high = middle
         if count == most:
             break
     found = await fill(api, token, high - 1, last.seq)
     return found[-most:]
 
 
-async def _count(api: Api, token: str, seq: int) -> tuple[int, int]:
-    """Return the sequence of the first message from ``seq`` on, and how many there are."""
+async def _count(api: Api, token: str, seq: int) -> int:
+    """Return how many messages a room has from sequence ``seq`` on, as some replica has them."""
     for _ in range(TRIES):
         try:
             batch = await api.batch(token, seq, messages=1, max_bytes=1, timeout=_ANSWER_LIMIT)
@@ -150,7 +150,7 @@ async def _count(api: Api, token: str, seq: int) -> tuple[int, int]:
             raise
         except Unavailable:
             continue
-        return batch.last, len(batch.messages) + batch.pending
+        return len(batch.messages) + batch.pending
     raise Unavailable(f"no replica of {api.subjects.stream} has answered {TRIES} times")
 
 

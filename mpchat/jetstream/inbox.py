@@ -45,7 +45,6 @@ class Inbox:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._loop = asyncio.get_running_loop()
         self._prefix = f"{INBOX}.{secrets.token_hex(8)}"
         self._numbers = itertools.count()
         self._open: dict[str, _Question] = {}
@@ -75,11 +74,12 @@ class Inbox:
         if not self._is_subscribed:
             self._is_subscribed = True
             await self._connection.subscribe(f"{self._prefix}.*", self._received)
+        loop = asyncio.get_running_loop()
         reply = f"{self._prefix}.{next(self._numbers)}"
-        question = _Question(subject, is_last, self._loop.create_future())
+        question = _Question(subject, is_last, loop.create_future())
         self._open[reply] = question
         text = f"no answer from {subject} within {timeout:g} s"
-        timer = self._loop.call_later(timeout, lambda: question.settle(NoReply(text)))
+        timer = loop.call_later(timeout, lambda: question.settle(NoReply(text)))
         try:
             await self._connection.publish(subject, payload, reply=reply, headers=headers)
             error = await question.end

@@ -20,13 +20,13 @@ _LEAST_WINDOW = 0.1
 
 def _check_server(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"nats", "tls"} and parts.hostname and parts.port != 0
+        scheme, netloc = urlsplit(url)[:2]
+        good = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
     except ValueError:
-        good = False
-    if not good or url != f"{parts.scheme}://{parts.netloc}":
+        scheme, netloc, good = "", "", False
+    if not good or scheme not in {"nats", "tls"} or url != f"{scheme}://{netloc}":
         raise PydanticCustomError("server", "expected a server such as nats://10.0.0.1:4222")
-    if "@" in parts.netloc:
+    if "@" in netloc:
         # Addresses are shown in logs and in the status.
         text = "expected no user in a server's address: use the options user, password or token"
         raise PydanticCustomError("server", text)

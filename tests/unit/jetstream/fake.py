@@ -55,6 +55,7 @@ class FakeNats:
         hello: What it says first.
         on_publish: Makes the answers to what was published; None: an error of its own was sent.
         connects: What clients have logged in with.
+        subscribed: What clients have subscribed to.
         writers: The connections that are open.
     """
 
@@ -63,6 +64,7 @@ class FakeNats:
     hello: str = "INFO {info}"
     on_publish: Callable[[Sent], Iterable[Answer]] = lambda sent: []
     connects: list[dict[str, Any]] = field(default_factory=list)
+    subscribed: list[str] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     url: str = ""
 
@@ -94,8 +96,9 @@ class FakeNats:
                     self.connects.append(json.loads(line[len("CONNECT ") :]))
                 case "PING":
                     writer.write(b"PONG\r\n")
-                case "SUB" if words[0].startswith("_INBOX"):
-                    sid = words[-1]
+                case "SUB":
+                    self.subscribed.append(words[0])
+                    sid = words[-1] if words[0].startswith("_INBOX") else sid
                 case "PUB" | "HPUB":
                     size = int(words[-1])
                     body = (await reader.readexactly(size + 2))[:size]

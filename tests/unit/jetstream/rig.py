@@ -51,12 +51,14 @@ class Rig:
         ups: How often it was up.
         losses: Why it was lost.
         errors: What it has told an operator, each with its subject.
+        when_up: Called each time that it is up.
     """
 
     def __init__(self, chosen: JetStreamOptions, **details: Any) -> None:
         self.ups = 0
         self.losses: list[str] = []
         self.errors: list[tuple[str, str | None]] = []
+        self.when_up: Callable[[], object] = lambda: None
         self.options = chosen
         self.subjects = chosen.subjects
         self.connection = Connection(
@@ -72,6 +74,7 @@ class Rig:
 
     def _up(self) -> None:
         self.ups += 1
+        self.when_up()
 
     async def prepare(self) -> Info:
         """Have the stream."""

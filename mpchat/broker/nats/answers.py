@@ -51,7 +51,7 @@ class Answers:
         self._options = options
         self._spawn = spawn
         self._write_soon = write_soon
-        self._last: dict[tuple[Pair, bytes], asyncio.Future[None]] = {}
+        self._last: dict[tuple[Pair, bytes], asyncio.Event] = {}
         """The end of the last question that a pair has asked about a room"""
         self._joining = 0
         """Members that wait for their room's feed"""
@@ -97,16 +97,16 @@ class Answers:
         """
         key = pair, feed.name
         before = self._last.get(key)
-        self._last[key] = end = asyncio.get_running_loop().create_future()
+        self._last[key] = end = asyncio.Event()
         try:
             if before is not None:
-                await before
+                await before.wait()
             if pair.open:
                 await self._feeds.opened(feed)
             yield
         finally:
-            end.set_result(None)
-            if self._last[key] is end:
+            end.set()
+            if self._last.get(key) is end:
                 del self._last[key]
             feed.users -= 1
             self.settle(feed.name)

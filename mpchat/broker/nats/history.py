@@ -59,7 +59,7 @@ class StreamHistory:
         """
         if since.epoch != self._feeds.epoch or not await self._feeds.settled(feed, since.offset):
             return NOT_RECOVERED
-        if since.offset == feed.last and since.at == feed.at:
+        if feed.last and (since.offset, since.at) == (feed.last, feed.at):
             return Found(True, [], False)
         feed.readers += 1
         try:

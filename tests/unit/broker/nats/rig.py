@@ -252,10 +252,8 @@ class Scene:
         self.stream = Stream(STREAM)
         self.hosts: list[Host] = []
         self.workers: list[Worker] = []
-        self.errors: list[object] = []
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _loop, context: self.errors.append(context.get("exception") or context)
-        )
+        self.errors: list[BaseException] = []
+        asyncio.get_running_loop().set_exception_handler(self._note)
 
     def host(self, **options: Any) -> Host:
         self.hosts.append(Host(self, len(self.hosts) + 1, **options))
@@ -266,8 +264,13 @@ class Scene:
         return self.stream.store(token_of(room), pack_body(1, 0, b"", payload)).seq
 
     def check(self) -> None:
-        """Nothing has failed that nobody has looked at."""
-        assert [*self.errors, *(error for host in self.hosts for error in host.failures)] == []
+        """Raise what has failed in a callback, or in what a broker does by itself."""
+        failures = [*self.errors, *(error for host in self.hosts for error in host.failures)]
+        if failures:
+            raise failures[0]
+
+    def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.errors.append(context.get("exception") or RuntimeError(context["message"]))
 
     def close(self) -> None:
         for worker in self.workers:

@@ -103,6 +103,21 @@ async def test_a_position_without_a_time_is_good_while_nothing_behind_it_is_gone
     assert said(await worker.join(b"a", 4, since=Since(host.epoch, 1))) == [b"1", b"2"]
 
 
+@scene
+async def test_the_beginning_is_no_position_once_what_came_then_is_gone(scene: Scene) -> None:
+    """Trap: a room without messages stands at 0, as it did before its first one."""
+    before = await scene.host().worker().join(b"a")
+    store(scene, 2)
+    scene.stream.expire()
+    host = scene.host()
+    worker = host.worker()
+    await worker.join(b"a")
+    answer = await worker.join(b"a", 2, since=Since(host.epoch, before.offset, before.at))
+    assert not answer.flags & RECOVERED
+    now = Since(host.epoch, answer.offset, answer.at)
+    assert (await worker.join(b"a", 3, since=now)).flags & RECOVERED
+
+
 @pytest.mark.parametrize(
     ("limits", "most"),
     [

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-idle bench-quick instructions clean
+.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -190,6 +190,11 @@ bench-distribution: $(VENV)/.bench
 bench-idle: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.idle --most $(or $(MOST),1000000) --floor $(or $(FLOOR),3) \
 		--seconds 50 --settle 15 --write ../docs
+
+# Rooms across two hosts, which are network namespaces where root runs it; under ten minutes. Writes scale-out.json and
+# the tables of docs/scale-out.md.
+bench-hosts: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench.hosts --write ../docs/scale-out.md
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

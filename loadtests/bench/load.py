@@ -60,11 +60,16 @@ def compile_client(program: Path) -> list[str]:
 
 
 class Load:
-    """One client process: it connects when its ``with`` block begins, and closes in order at the end."""
+    """One client process: it connects when its ``with`` block begins, and closes in order at the end.
 
-    def __init__(self, server: str, command: list[str], core: int, *, nice: bool = False) -> None:
+    ``cores``: one, or several as taskset takes them.
+    """
+
+    def __init__(
+        self, server: str, command: list[str], cores: int | str, *, nice: bool = False
+    ) -> None:
         self._server = server
-        self._command = ["taskset", "-c", str(core), *(["nice"] if nice else []), *command]
+        self._command = ["taskset", "-c", str(cores), *(["nice"] if nice else []), *command]
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(

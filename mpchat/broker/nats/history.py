@@ -8,6 +8,7 @@ whoever has missed more than them is not recovered. A room's end is the end of w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -51,6 +52,8 @@ class StreamHistory:
         self._feeds = feeds
         self._limits = limits
         self._wall = wall
+        self._questions: dict[tuple[int, int], asyncio.Future[bool]] = {}
+        """Those about positions that are not answered"""
 
     async def since(self, feed: Feed, since: Since) -> Found:
         """Return the records of an open feed's room since a position, up to what was seen of it.
@@ -90,7 +93,19 @@ class StreamHistory:
         return self._allowed(stored)
 
     async def _is_good(self, since: Since) -> bool:
-        """Return whether the stream has all since a position, and is the one that gave it."""
+        """Return whether the stream has all since a position, and is the one that gave it.
+
+        Quiet rooms have their position in common, and all of them come back at once.
+        """
+        position = since.offset, since.at
+        question = self._questions.get(position)
+        if question is None:
+            question = self._questions[position] = asyncio.ensure_future(self._ask_about(since))
+            question.add_done_callback(lambda _done: self._questions.pop(position))
+        # Who waits no more does not end it for the others.
+        return await asyncio.shield(question)
+
+    async def _ask_about(self, since: Since) -> bool:
         if since.at:
             return await self._feeds.persist(partial(anchor, self._api, since.offset, since.at))
         info = await self._feeds.persist(self._api.info)

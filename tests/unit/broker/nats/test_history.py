@@ -86,6 +86,24 @@ async def test_a_stream_that_went_back_has_another_message_there(scene: Scene) -
 
 
 @scene
+async def test_rooms_with_one_position_ask_about_it_once(scene: Scene) -> None:
+    host = scene.host()
+    store(scene, 2)
+    worker = host.worker()
+    names = [b"quiet-%d" % number for number in range(5)]
+    for number, name in enumerate(names):
+        await worker.join(name, number)
+    before = host.api.asked["message"]
+    position = at(host, 1)
+    for number, name in enumerate(names, 10):
+        worker.say(asking.Join(worker.number(), name, number, position).pack())
+    found: list[bytes] = []
+    await until(lambda: found.extend(worker.take(kinds.JOINED)) or len(found) == len(names))
+    assert all(answering.Answer.parse(frame).flags & RECOVERED for frame in found)
+    assert host.api.asked["message"] == before + 1
+
+
+@scene
 async def test_a_position_without_a_time_is_good_while_nothing_behind_it_is_gone(
     scene: Scene,
 ) -> None:

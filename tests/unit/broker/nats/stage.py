@@ -10,12 +10,12 @@ import asyncio
 import random
 from typing import Any
 
+from mpchat.broker.nats.wire import record_of
 from mpchat.broker.reading import Limits
 from mpchat.ipc import records
 from mpchat.jetstream.errors import Busy, ConnectionLost, Incomplete, NoLeader
 from mpchat.jetstream.messages import Stored
 from mpchat.jetstream.subjects import token_of
-from mpchat.broker.nats.wire import record_of
 from tests.chaos.sightings import Ack, Notes, Publish
 from tests.unit.broker.nats.rig import Host, Scene
 from tests.unit.broker.nats.stream import UNANSWERED, UNASKED, Delays, Fate
@@ -99,9 +99,7 @@ class HostStage(Stage):
         self.scene = Scene()
         self.scene.stream.is_unheard = self.weather.control
         limits = Limits(1000, 1 << 30, 3_600_000)
-        self.hosts = [
-            self.scene.host(worker_backlog=16_384, history=limits) for _ in range(hosts)
-        ]
+        self.hosts = [self.scene.host(worker_backlog=16_384, history=limits) for _ in range(hosts)]
         for host in self.hosts:
             self._expose(host)
         self._last = workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -46,8 +47,12 @@ def _whole(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _thousandth(name: str) -> Callable[[Sample], Any]:
+    return lambda one: one[name] / 1000
+
+
 def _milliseconds(samples: list[Sample]) -> str:
-    found = (_typical(samples, lambda one, name=name: one[name] / 1000) for name in _TIMES)
+    found = (_typical(samples, _thousandth(name)) for name in _TIMES)
     return " / ".join(map(number, found))
 
 
@@ -89,7 +94,7 @@ def messages(document: Document) -> str:
 def _between(samples: list[Sample], engine: str) -> str:
     if not engine.startswith("nats"):
         return "-"
-    found = (_typical(samples, lambda one, name=name: one[name]) for name in _WAYS)
+    found = (_typical(samples, itemgetter(name)) for name in _WAYS)
     return " / ".join(map(number, found))
 
 
@@ -146,7 +151,7 @@ def nats_py(document: Document) -> str:
     lines = []
     for rate, found in _rows(document["nats_py"], "rate"):
         for title, name in names.items():
-            cost = _typical(found, lambda one, name=name: one[name])
+            cost = _typical(found, itemgetter(name))
             share = cost * rate / 1e4 if cost is not None else None
             lines.append([title, number(cost), f"{_whole(share)} %"])
     return table(["nats-py", "CPU of a message, µs", "of a core at 20,000 a second"], lines)

@@ -7,9 +7,9 @@ import functools
 import inspect
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from mpchat.broker.nats.broker import NatsBroker
 from mpchat.broker.nats.joining import Joined
@@ -29,7 +29,14 @@ from tests.unit.broker.nats.clock import until
 from tests.unit.broker.nats.stream import Api, Line, Stream
 from tests.unit.broker.rig import OPTIONS, Wire
 
+T = TypeVar("T")
 STREAM = JetStreamOptions.model_validate({"servers": ["nats://127.0.0.1:4222"]})
+
+
+def added(found: list[T], more: Iterable[T]) -> list[T]:
+    """Return the list, with more in it."""
+    found.extend(more)
+    return found
 
 
 class Worker:
@@ -170,7 +177,7 @@ class Worker:
 
     async def refusal(self, counter: int) -> kinds.Reason:
         found: list[bytes] = []
-        await until(lambda: found.extend(self.take(kinds.REFUSED)) or found)
+        await until(lambda: added(found, self.take(kinds.REFUSED)))
         ((reason, refused),) = map(answering.parse_refused, found)
         assert refused == counter
         return reason

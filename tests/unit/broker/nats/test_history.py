@@ -16,7 +16,7 @@ from mpchat.ipc.rooms import MORE, RECOVERED, Since
 from mpchat.jetstream.errors import ConnectionLost
 from mpchat.jetstream.subjects import token_of
 from tests.unit.broker.nats.clock import until
-from tests.unit.broker.nats.rig import Host, Scene, said, scene
+from tests.unit.broker.nats.rig import Host, Scene, added, said, scene
 from tests.unit.broker.nats.stream import UNANSWERED
 
 MIB = 1 << 20
@@ -98,7 +98,7 @@ async def test_rooms_with_one_position_ask_about_it_once(scene: Scene) -> None:
     for number, name in enumerate(names, 10):
         worker.say(asking.Join(worker.number(), name, number, position).pack())
     found: list[bytes] = []
-    await until(lambda: found.extend(worker.take(kinds.JOINED)) or len(found) == len(names))
+    await until(lambda: len(added(found, worker.take(kinds.JOINED))) == len(names))
     assert all(answering.Answer.parse(frame).flags & RECOVERED for frame in found)
     assert host.api.asked["message"] == before + 1
 

@@ -15,7 +15,7 @@ from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import LISTS, Change
 from mpchat.jetstream.subjects import token_of
 from tests.unit.broker.nats.clock import until
-from tests.unit.broker.nats.rig import Host, Scene, Worker, scene
+from tests.unit.broker.nats.rig import Host, Scene, Worker, added, scene
 from tests.unit.broker.nats.stream import Line
 
 MOMENT = 0.1
@@ -262,11 +262,11 @@ async def test_many_members_are_announced_in_pages(scene: Scene) -> None:
     assert (await other.members(b"b")).total == 0
     pages: list[bytes] = []
     other.say(asking.Members(1, b"a").pack())
-    await until(lambda: pages.extend(other.take(40)) or len(pages) > 4)
+    await until(lambda: len(added(pages, other.take(40))) > 4)
     await enter(other, 2)
     assert scene.hosts[1].broker.members.total == 302
-    sizes = []
-    scene.stream.is_unheard = lambda line, subject, data: sizes.append(len(data)) or False
+    sizes: list[int] = []
+    scene.stream.is_unheard = lambda line, subject, data: not added(sizes, [len(data)])
     one.host.broker.came_back()
     await asyncio.sleep(MOMENT)
     assert scene.hosts[1].broker.members.total == 302
@@ -400,7 +400,7 @@ async def test_the_number_that_is_said_again_asks_for_what_nobody_knows(scene: S
     await enter(worker, 1)
     await asyncio.sleep(MOMENT)
     heard: list[dict[str, Any]] = []
-    scene.stream.is_unheard = lambda line, subject, data: heard.append(json.loads(data)) or False
+    scene.stream.is_unheard = lambda line, subject, data: not added(heard, [json.loads(data)])
     room = scene.stream.options.subjects.control(f"room.{token_of(b'a')}")
     scene.stream.say(room, b'{"host": "x", "n": 5}')
     await asyncio.sleep(MOMENT)

@@ -136,7 +136,7 @@ class Worker:
     async def members(self, room: bytes) -> answering.MembersPage:
         self.say(asking.Members(self.number(), room).pack())
         found: list[bytes] = []
-        await until(lambda: found.extend(self.take(kinds.MEMBERS_PAGE)) or found)
+        await until(lambda: added(found, self.take(kinds.MEMBERS_PAGE)))
         (page,) = map(answering.MembersPage.parse, found)
         return page
 

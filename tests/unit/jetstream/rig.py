@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, ParamSpec
 
 import nats
+import nats.errors
 import uvloop
 from nats.aio.client import Client
 
@@ -142,9 +144,22 @@ class Admin:
 
     async def delete_all(self) -> None:
         """Delete all streams, and wait until they are gone: the server answers before that."""
-        for name in (await self.do("STREAM.NAMES")).get("streams") or []:
-            await self.do(f"STREAM.DELETE.{name}")
+        async with asyncio.timeout(60):
+            # Servers that were killed may still be choosing a leader, and not answer.
+            while (names := await self._names()) != []:
+                for name in names or []:
+                    with contextlib.suppress(nats.errors.Error):
+                        await self.client.request(f"$JS.API.STREAM.DELETE.{name}", timeout=2)
         await eventually(lambda: not self._server.streams(), "end of the streams")
+
+    async def _names(self) -> list[str] | None:
+        try:
+            answer = await self.client.request("$JS.API.STREAM.NAMES", timeout=2)
+        except nats.errors.Error:
+            await asyncio.sleep(0.1)
+            return None
+        found = json.loads(answer.data)
+        return None if "error" in found else found.get("streams") or []
 
 
 @contextlib.asynccontextmanager

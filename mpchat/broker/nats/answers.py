@@ -242,9 +242,7 @@ class Answers:
             return answer._replace(flags=answer.flags | LISTS)
         return answer
 
-    async def _read(
-        self, pair: Pair, frame: bytes, question: asking.History, feed: Feed
-    ) -> None:
+    async def _read(self, pair: Pair, frame: bytes, question: asking.History, feed: Feed) -> None:
         name = question.room
         async with self._using(pair, feed):
             if not pair.open:

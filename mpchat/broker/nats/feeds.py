@@ -349,7 +349,9 @@ class Feeds:
         if not info.has_leader:
             raise Lagging("the stream has no leader, or this server does not hear of it")
         if info.last_seq < highest:
-            text = f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"
+            text = (
+                f"the stream {self._options.stream} has gone back from {highest} to {info.last_seq}"
+            )
             if self._is_back:
                 raise OtherStream(text)
             # A new leader may answer before it has everything.

@@ -155,14 +155,18 @@ def test_marks_come_each_second_and_with_a_new_floor_to_who_has_everything(rig: 
     worker.publish(b"a", b"x")
     quiet.heard()
     rig.second()
-    marks = [answering.parse_mark(frame).offset for frame in quiet.heard() if frame[4] == kinds.MARK]
+    marks = [
+        answering.parse_mark(frame).offset for frame in quiet.heard() if frame[4] == kinds.MARK
+    ]
     assert marks == [rig.store.mark]
     rig.second()
     assert not quiet.heard(), "nothing is new"
     floor = rig.store.floor
     while rig.store.floor == floor:
         worker.publish(b"a", b"x" * 50_000)
-    marks = [answering.parse_mark(frame).offset for frame in quiet.heard() if frame[4] == kinds.MARK]
+    marks = [
+        answering.parse_mark(frame).offset for frame in quiet.heard() if frame[4] == kinds.MARK
+    ]
     assert marks == [rig.store.mark]
     assert marks[0] >= rig.store.floor - 1, "a position that is still good"
 

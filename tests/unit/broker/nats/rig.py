@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from mpchat.broker.nats.broker import NatsBroker
 from mpchat.broker.nats.joining import Joined
+from mpchat.broker.nats.wire import pack_body
 from mpchat.broker.pairs import Pair
 from mpchat.ipc import answering, asking, records
 from mpchat.ipc import rooms as kinds
@@ -22,7 +23,6 @@ from mpchat.jetstream.api import Api as RealApi
 from mpchat.jetstream.connection import Connection
 from mpchat.jetstream.options import JetStreamOptions
 from mpchat.jetstream.subjects import token_of
-from mpchat.broker.nats.wire import pack_body
 from tests.kit.acks import parse_ack
 from tests.unit.broker.nats import clock
 from tests.unit.broker.nats.clock import until

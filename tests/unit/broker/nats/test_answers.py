@@ -72,7 +72,9 @@ async def test_questions_about_a_room_are_answered_in_their_order(scene: Scene) 
     answers: list[bytes] = []
 
     def all_are_there() -> bool:
-        answers.extend(frame for frame in worker.hear() if frame[4] in {kinds.JOINED, kinds.HISTORY_PAGE})
+        answers.extend(
+            frame for frame in worker.hear() if frame[4] in {kinds.JOINED, kinds.HISTORY_PAGE}
+        )
         worker.told.clear()
         return len(answers) == 5
 
@@ -231,8 +233,9 @@ async def test_the_limit_of_members_holds_for_those_that_wait_as_well(scene: Sce
     worker.say(*(asking.Join(number, b"a", number).pack() for number in range(1, 4)))
     found: list[answering.Answer] = []
     await until(
-        lambda: found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED)))
-        or len(found) == 3
+        lambda: (
+            found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED))) or len(found) == 3
+        )
     )
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_MEMBERS}
@@ -260,8 +263,9 @@ async def test_the_limit_of_rooms_holds_for_those_that_open_as_well(scene: Scene
     worker.say(*(asking.Join(number, b"%d" % number, number).pack() for number in (1, 2, 3)))
     found: list[answering.Answer] = []
     await until(
-        lambda: found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED)))
-        or len(found) == 3
+        lambda: (
+            found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED))) or len(found) == 3
+        )
     )
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_ROOMS}

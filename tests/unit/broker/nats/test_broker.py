@@ -135,8 +135,12 @@ async def test_a_worker_that_does_not_read_goes_on_by_its_positions(scene: Scene
     await until(lambda: kinds.LOST in [frame[4] for frame in slow.hear()])
     got = slow.payloads()
     assert 0 < len(got) < 10
-    assert not [frame for frame in slow.told if frame[4] == kinds.MARK and
-                answering.parse_mark(frame).offset > position.offset + len(got)]
+    assert not [
+        frame
+        for frame in slow.told
+        if frame[4] == kinds.MARK
+        and answering.parse_mark(frame).offset > position.offset + len(got)
+    ]
     await quick.publish(b"a", b"while it has no room")
     assert slow.payloads() == []
     answer = await slow.subscribe(b"a", 1, position)

@@ -184,6 +184,41 @@ async def test_the_last_announcement_that_is_lost_is_found_by_its_number(scene: 
 
 
 @scene
+async def test_the_end_of_a_host_s_members_in_a_room_may_be_lost(scene: Scene) -> None:
+    """Trap: it says no number again of a room that it has left."""
+    near, far = scene.host(), scene.host()
+    one, other = near.worker(), far.worker()
+    await enter(one, 1, "ann")
+    await enter(one, 2)
+    await enter(other, 1)
+    await asyncio.sleep(MOMENT)
+    assert unheard(scene, "counted") == []
+    one.say(asking.Unsubscribe(b"a").pack())
+    await asyncio.sleep(MOMENT)
+    unheard(scene)
+    other.changes()
+    await asyncio.sleep(30.0)
+    assert await infos(other) == ['"ann"', "?", "?"]
+    await asyncio.sleep(240.0)
+    assert await infos(other) == ["?"]
+    assert other.changes() == [Change.LEFT]
+    assert counted(far) == [1]
+
+
+@scene
+async def test_members_who_stay_are_never_forgotten(scene: Scene) -> None:
+    one, other = scene.host().worker(), scene.host().worker()
+    await enter(one, 1, "ann")
+    await enter(one, 2)
+    await enter(other, 1)
+    await asyncio.sleep(MOMENT)
+    other.changes()
+    await asyncio.sleep(600.0)
+    assert await infos(other) == ['"ann"', "?", "?"]
+    assert other.changes() == []
+
+
+@scene
 async def test_numbers_of_a_room_that_a_host_is_in_again_are_no_old_ones(scene: Scene) -> None:
     """Trap: a host that had left began with 1 again, and was taken for one that says nothing new."""
     one, other = scene.host().worker(), scene.host().worker()

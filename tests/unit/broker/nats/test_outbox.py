@@ -49,9 +49,7 @@ class Desk:
     def put(self, counter: int, room: bytes = b"a", seconds: float = 10.0) -> None:
         body, name = b"%d" % counter, f"id-{room.hex()}-{counter}"
         deadline = self._loop.time() + seconds
-        self.outbox.put(
-            Publish(self.pair, counter, room, token_of(room), name, body, deadline)
-        )
+        self.outbox.put(Publish(self.pair, counter, room, token_of(room), name, body, deadline))
 
     async def done(self) -> None:
         await until(lambda: not self.outbox.waiting)

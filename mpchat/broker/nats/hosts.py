@@ -2,15 +2,15 @@
 
 Rules. Each host tells all others with members of a room who is there, by messages that nobody stores. An
 announcement has a number: what does not follow the last one makes its receiver ask for all, and so does
-a host that is new in a room. The last number is said again each minute, so a lost announcement is found. A room of
-which a host has said nothing for ``_FORGOTTEN`` is one that it has left. A host that has said nothing for
-``_SILENCE`` has no members. All of it is counted as if the other host
-were one more worker, which gets no records from here.
+a host that is new in a room. The last number is said again each minute, so a lost announcement is found;
+of a room that it has left, a host says nothing for ``_FORGOTTEN``. A host that has said nothing at all
+for ``_SILENCE`` has no members. All of it is counted as if the other host were one more worker, which
+gets no records from here.
 
     mpchat.ctl.STREAM.host          {"host": H}, each two seconds; {"host": H, "gone": true} at the end
     mpchat.ctl.STREAM.room.TOKEN    {"ask": true, "host": H}: who is there?
                                     {"host": H, "n": 5, "counted": 3, "joined": [[member, user, info], …],
-                                    "left": [member, …]}: since announcement 4; with "all": true since none
+                                    "left": [member, …]}: since announcement 4; with "all": true, all
                                     {"host": H, "n": 5}: that was the last one
 """
 

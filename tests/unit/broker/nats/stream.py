@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from mpchat.jetstream.api import MOST_NAMES, Ack, Batch, Changed, Info
@@ -335,7 +336,7 @@ class Api:
         found = Changed({}, self._stream.last_seq)
         for start in range(0, len(tokens), MOST_NAMES):
             some = tokens[start : start + MOST_NAMES]
-            part = await self._ask("changed", timeout, lambda some=some: read(some))
+            part = await self._ask("changed", timeout, partial(read, some))
             found = Changed({**found.last, **part.last}, min(found.upto, part.upto))
         return found
 

@@ -88,7 +88,7 @@ async def test_nothing_is_missed_between_subscription_and_position(scene: Scene)
     audience = Audience(scene)
     before = scene.store(b"a", b"before")
     opening = asyncio.create_task(audience.open())
-    said = []
+    said: list[bytes] = []
     while not opening.done():
         said.append(b"%d" % len(said))
         scene.store(b"a", said[-1])

@@ -11,10 +11,10 @@ import pytest
 from mpchat.broker.nats.wire import pack_body
 from mpchat.broker.presence import LARGEST
 from mpchat.ipc import asking
+from mpchat.ipc import rooms as kinds
 from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import LISTS, Change
 from mpchat.jetstream.subjects import token_of
-from tests.unit.broker.nats.clock import until
 from tests.unit.broker.nats.rig import Host, Scene, Worker, scene
 from tests.unit.broker.nats.stream import Line
 
@@ -295,13 +295,17 @@ async def test_many_members_are_announced_in_pages(scene: Scene) -> None:
         one.say(asking.Join(member, b"a", member, None, b"", b'"%s"' % (b"x" * 4000)).pack())
     await asyncio.sleep(MOMENT)
     assert (await other.members(b"b")).total == 0
-    pages: list[bytes] = []
     other.say(asking.Members(1, b"a").pack())
-    await until(lambda: pages.extend(other.take(40)) or len(pages) > 4)
+    assert len(await other.get(kinds.MEMBERS_PAGE, 5)) == 5
     await enter(other, 2)
     assert scene.hosts[1].broker.members.total == 302
-    sizes = []
-    scene.stream.is_unheard = lambda line, subject, data: sizes.append(len(data)) or False
+    sizes: list[int] = []
+
+    def measure(line: Line, subject: str, data: bytes) -> bool:
+        sizes.append(len(data))
+        return False
+
+    scene.stream.is_unheard = measure
     one.host.broker.came_back()
     await asyncio.sleep(MOMENT)
     assert scene.hosts[1].broker.members.total == 302
@@ -435,7 +439,12 @@ async def test_the_number_that_is_said_again_asks_for_what_nobody_knows(scene: S
     await enter(worker, 1)
     await asyncio.sleep(MOMENT)
     heard: list[dict[str, Any]] = []
-    scene.stream.is_unheard = lambda line, subject, data: heard.append(json.loads(data)) or False
+
+    def note(line: Line, subject: str, data: bytes) -> bool:
+        heard.append(json.loads(data))
+        return False
+
+    scene.stream.is_unheard = note
     room = scene.stream.options.subjects.control(f"room.{token_of(b'a')}")
     scene.stream.say(room, b'{"host": "x", "n": 5}')
     await asyncio.sleep(MOMENT)

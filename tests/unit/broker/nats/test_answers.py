@@ -231,12 +231,7 @@ async def test_the_limit_of_members_holds_for_those_that_wait_as_well(scene: Sce
     host = scene.host(max_members=2)
     worker = host.worker()
     worker.say(*(asking.Join(number, b"a", number).pack() for number in range(1, 4)))
-    found: list[answering.Answer] = []
-    await until(
-        lambda: (
-            found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED))) or len(found) == 3
-        )
-    )
+    found = map(answering.Answer.parse, await worker.get(kinds.JOINED, 3))
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_MEMBERS}
     worker.say(asking.Leave(b"a", 1, False).pack())
@@ -261,12 +256,7 @@ async def test_the_limit_of_rooms_holds_for_those_that_open_as_well(scene: Scene
     host = scene.host(max_rooms=2)
     worker = host.worker()
     worker.say(*(asking.Join(number, b"%d" % number, number).pack() for number in (1, 2, 3)))
-    found: list[answering.Answer] = []
-    await until(
-        lambda: (
-            found.extend(map(answering.Answer.parse, worker.take(kinds.JOINED))) or len(found) == 3
-        )
-    )
+    found = map(answering.Answer.parse, await worker.get(kinds.JOINED, 3))
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_ROOMS}
     assert (await worker.join(b"1", 4)).status is Status.OK

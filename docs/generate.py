@@ -104,8 +104,10 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
         WebsocketHandlerBase.Options,
     ),
     ("websocket-handler.permessage-deflate", DeflateOptions),
-    ("HttpHandlerBase, and every handler derived from it", HttpHandlerBase.Options),
-    ("handler-ping", Ping.Options),
+    (
+        "handler-ping, and every handler derived from HttpHandlerBase but for needs-stream",
+        Ping.Options,
+    ),
     ("websocket-handler.auth", AuthOptions),
     ("bearer", BearerAuth.Options),
     ("signed-cookie", CookieAuth.Options),

@@ -50,7 +50,7 @@ components_manager:
         jwt: {key: 0123456789abcdef0123456789abcdef}
         handler-ticket: {auth: {types: [signed-cookie]}}
         signed-cookie: {key: 0123456789abcdef0123456789abcdef}
-        rooms: {}
+        rooms: {engine: nats, nats: {servers: ["nats://127.0.0.1:4222"]}}
         room-handler: {path: "/room/{room}"}
         handler-rooms: {path: "/room/{room}"}
 """

@@ -2,14 +2,15 @@
 
 Rules. Each host tells all others with members of a room who is there, by messages that nobody stores. An
 announcement has a number: what does not follow the last one makes its receiver ask for all, and so does
-a host that is new in a room. The last number is said again each minute, so a lost announcement is found.
-A host that has said nothing for ``_SILENCE`` has no members. All of it is counted as if the other host
-were one more worker, which gets no records from here.
+a host that is new in a room. The last number is said again each minute, so a lost announcement is found;
+of a room that it has left, a host says nothing for ``_FORGOTTEN``. A host that has said nothing at all
+for ``_SILENCE`` has no members. All of it is counted as if the other host were one more worker, which
+gets no records from here.
 
-    mpchat.ctl.STREAM.host          {"host": H}: alive, each two seconds; {"host": H, "gone": true}
+    mpchat.ctl.STREAM.host          {"host": H}, each two seconds; {"host": H, "gone": true} at the end
     mpchat.ctl.STREAM.room.TOKEN    {"ask": true, "host": H}: who is there?
                                     {"host": H, "n": 5, "counted": 3, "joined": [[member, user, info], …],
-                                    "left": [member, …]}: since announcement 4, or "all": true
+                                    "left": [member, …]}: since announcement 4; with "all": true, all
                                     {"host": H, "n": 5}: that was the last one
 """
 
@@ -36,6 +37,7 @@ BEAT: Final = 2.0
 _SILENCE: Final = 3.5 * BEAT
 _AGAIN: Final = 60.0
 """Seconds after which the number of a room's last announcement is said again"""
+_FORGOTTEN: Final = 2.5 * _AGAIN
 _PAGE: Final = 256 * 1024
 """Bytes of members in one announcement, and one more member"""
 _MEMBER_BITS: Final = 40
@@ -49,11 +51,12 @@ log = logging.getLogger("mpchat.broker")
 
 
 class _Other(Elsewhere):
-    """Another host, and the number of its last announcement for each room."""
+    """Another host, and the number of its last announcement for each room, and when it was said last."""
 
     def __init__(self) -> None:
         self.heard_at = 0.0
         self.numbers: dict[bytes, int] = {}
+        self.said_at: dict[bytes, float] = {}
 
 
 class _Said:
@@ -99,6 +102,7 @@ class Hosts:
         self._touched: dict[bytes, None] = {}
         self._is_telling = False
         self._is_followed = False
+        self._looked_at = clock()
 
     def touched(self, name: bytes) -> None:
         """Something has changed about this host's members of the room, or may have."""
@@ -120,6 +124,9 @@ class Hosts:
         for name, other in list(self._others.items()):
             if now - other.heard_at > _SILENCE:
                 self._forget(name)
+        if now - self._looked_at > _AGAIN:
+            self._looked_at = now
+            self._forget_left(now - _FORGOTTEN)
         # What cannot be said now is said again when the connection is there; the others expire meanwhile,
         # as this host does for them.
         with contextlib.suppress(Unavailable):
@@ -271,6 +278,7 @@ class Hosts:
             log.warning("%s: what another host says is not understood: %r", subject, error)
             return
         other.numbers[room] = number
+        other.said_at[room] = self._clock()
 
     def _resized(self, room: bytes, said: _Said) -> None:
         """Announce our members by name, or as a number, if others have switched presence on or off."""
@@ -339,7 +347,20 @@ class Hosts:
         for other in self._others.values():
             self._members.drop(other, room)
             other.numbers.pop(room, None)
+            other.said_at.pop(room, None)
         self.total += self._members.total - before
+
+    def _forget_left(self, before: float) -> None:
+        """Forget the members of hosts in rooms of which they have said nothing since then."""
+        for other in self._others.values():
+            for room in [room for room, at in other.said_at.items() if at < before]:
+                del other.numbers[room], other.said_at[room]
+                total = self._members.total
+                left = self._members.drop(other, room)
+                self.total += self._members.total - total
+                self._hints.left(room, left)
+                if (said := self._said.get(room)) is not None:
+                    self._resized(room, said)
 
     def _forget(self, name: str) -> None:
         """A host has no members any more."""

@@ -83,6 +83,17 @@ class Worker:
                 self.told.append(frame)
         return [frame for frame in found if (frame[4] if frame[4] >= 16 else 0) == kind]
 
+    async def get(self, kind: int, count: int = 1) -> list[bytes]:
+        """Take the next frames of a kind, of which so many have to come."""
+        found: list[bytes] = []
+
+        def enough() -> bool:
+            found.extend(self.take(kind))
+            return len(found) >= count
+
+        await until(enough)
+        return found
+
     def payloads(self) -> list[bytes]:
         """Take the records, and return what they say."""
         return [records.parse(frame).payload for frame in self.take(0)]
@@ -135,9 +146,7 @@ class Worker:
 
     async def members(self, room: bytes) -> answering.MembersPage:
         self.say(asking.Members(self.number(), room).pack())
-        found: list[bytes] = []
-        await until(lambda: added(found, self.take(kinds.MEMBERS_PAGE)))
-        (page,) = map(answering.MembersPage.parse, found)
+        (page,) = map(answering.MembersPage.parse, await self.get(kinds.MEMBERS_PAGE))
         return page
 
     async def answer(self, kind: int) -> answering.Answer:
@@ -176,9 +185,7 @@ class Worker:
         return next(ack for ack in found if ack[1] == counter)
 
     async def refusal(self, counter: int) -> kinds.Reason:
-        found: list[bytes] = []
-        await until(lambda: added(found, self.take(kinds.REFUSED)))
-        ((reason, refused),) = map(answering.parse_refused, found)
+        ((reason, refused),) = map(answering.parse_refused, await self.get(kinds.REFUSED))
         assert refused == counter
         return reason
 
@@ -205,11 +212,7 @@ class Host:
     def start(self) -> None:
         """Begin with a new broker."""
         stream, loop = self.scene.stream, asyncio.get_running_loop()
-        self.line = Line(
-            stream,
-            lambda: self.broker.came_back(),  # noqa: PLW0108 - it is made later
-            lambda why: self.broker.was_lost(),
-        )
+        self.line = Line(stream, self._on_up, lambda why: self.broker.was_lost())
         self.api = Api(self.line, stream)
         joined = Joined(
             cast(Connection, self.line), cast(RealApi, self.api), stream.options, self.api._info()
@@ -223,6 +226,9 @@ class Host:
             wall=lambda: stream.wall,
             clock=loop.time,
         )
+
+    def _on_up(self) -> None:
+        self.broker.came_back()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

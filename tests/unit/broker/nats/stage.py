@@ -16,7 +16,7 @@ from mpchat.ipc import records
 from mpchat.jetstream.errors import Busy, ConnectionLost, Incomplete, NoLeader
 from mpchat.jetstream.messages import Stored
 from mpchat.jetstream.subjects import token_of
-from tests.chaos.sightings import Ack, Notes, Publish
+from tests.chaos.sightings import Ack, Notes, Publish, Refusal
 from tests.unit.broker.nats.rig import Host, Scene
 from tests.unit.broker.nats.stream import UNANSWERED, UNASKED, Delays, Fate
 from tests.unit.rooms.stage import ROOMS, Client, Stage
@@ -26,8 +26,8 @@ PATIENCE = 600
 """Rounds at the end in which everybody has to see everything."""
 _ROUND = 0.05
 """Seconds of a round."""
-_AGAIN = 70.0
-"""Seconds until the last announcement of each host was said again."""
+_AGREED = 240
+"""Seconds until hosts agree on who is there, whatever announcement was lost."""
 _FAULTS: tuple[Fate, ...] = (
     UNASKED,
     UNANSWERED,
@@ -172,9 +172,9 @@ class HostStage(Stage):
                 client.come(client.number % len(self.workers))
             if all(client.is_content for client in self.clients):
                 break
-        for _round in range(round(_AGAIN)):
+        for _round in range(_AGREED // 4):
             self.pump()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(4.0)
         self.pump()
         await self.spin()
 
@@ -201,4 +201,6 @@ class HostStage(Stage):
                 message = int(record.payload.split(b" ")[0])
                 if message not in known:
                     ack = Ack(visit, record.offset, self.tick())
-                    self.notes.publishes.append(Publish(message, room, ack.at, 1, [ack]))
+                    # Its member had gone to another host, and may have said more there.
+                    gone = [Refusal("Unavailable", ack.at)]
+                    self.notes.publishes.append(Publish(message, room, ack.at, 1, [ack], gone))

@@ -13,7 +13,7 @@ from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import LISTS, RECOVERED, Change, Listed, Since, Status
 from mpchat.jetstream.subjects import token_of
 from tests.unit.broker.nats.clock import until
-from tests.unit.broker.nats.rig import Host, Scene, added, said, scene
+from tests.unit.broker.nats.rig import Host, Scene, said, scene
 from tests.unit.broker.nats.stream import LATENCY
 
 KIB = 1024
@@ -231,10 +231,7 @@ async def test_the_limit_of_members_holds_for_those_that_wait_as_well(scene: Sce
     host = scene.host(max_members=2)
     worker = host.worker()
     worker.say(*(asking.Join(number, b"a", number).pack() for number in range(1, 4)))
-    found: list[answering.Answer] = []
-    await until(
-        lambda: len(added(found, map(answering.Answer.parse, worker.take(kinds.JOINED)))) == 3
-    )
+    found = map(answering.Answer.parse, await worker.get(kinds.JOINED, 3))
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_MEMBERS}
     worker.say(asking.Leave(b"a", 1, False).pack())
@@ -259,10 +256,7 @@ async def test_the_limit_of_rooms_holds_for_those_that_open_as_well(scene: Scene
     host = scene.host(max_rooms=2)
     worker = host.worker()
     worker.say(*(asking.Join(number, b"%d" % number, number).pack() for number in (1, 2, 3)))
-    found: list[answering.Answer] = []
-    await until(
-        lambda: len(added(found, map(answering.Answer.parse, worker.take(kinds.JOINED)))) == 3
-    )
+    found = map(answering.Answer.parse, await worker.get(kinds.JOINED, 3))
     statuses = {answer.number: answer.status for answer in found}
     assert statuses == {1: Status.OK, 2: Status.OK, 3: Status.TOO_MANY_ROOMS}
     assert (await worker.join(b"1", 4)).status is Status.OK

@@ -11,11 +11,11 @@ import pytest
 from mpchat.broker.nats.wire import pack_body
 from mpchat.broker.presence import LARGEST
 from mpchat.ipc import asking
+from mpchat.ipc import rooms as kinds
 from mpchat.ipc.records import CLOSED
 from mpchat.ipc.rooms import LISTS, Change
 from mpchat.jetstream.subjects import token_of
-from tests.unit.broker.nats.clock import until
-from tests.unit.broker.nats.rig import Host, Scene, Worker, added, scene
+from tests.unit.broker.nats.rig import Host, Scene, Worker, scene
 from tests.unit.broker.nats.stream import Line
 
 MOMENT = 0.1
@@ -184,6 +184,41 @@ async def test_the_last_announcement_that_is_lost_is_found_by_its_number(scene: 
 
 
 @scene
+async def test_the_end_of_a_host_s_members_in_a_room_may_be_lost(scene: Scene) -> None:
+    """Trap: it says no number again of a room that it has left."""
+    near, far = scene.host(), scene.host()
+    one, other = near.worker(), far.worker()
+    await enter(one, 1, "ann")
+    await enter(one, 2)
+    await enter(other, 1)
+    await asyncio.sleep(MOMENT)
+    assert unheard(scene, "counted") == []
+    one.say(asking.Unsubscribe(b"a").pack())
+    await asyncio.sleep(MOMENT)
+    unheard(scene)
+    other.changes()
+    await asyncio.sleep(30.0)
+    assert await infos(other) == ['"ann"', "?", "?"]
+    await asyncio.sleep(240.0)
+    assert await infos(other) == ["?"]
+    assert other.changes() == [Change.LEFT]
+    assert counted(far) == [1]
+
+
+@scene
+async def test_members_who_stay_are_never_forgotten(scene: Scene) -> None:
+    one, other = scene.host().worker(), scene.host().worker()
+    await enter(one, 1, "ann")
+    await enter(one, 2)
+    await enter(other, 1)
+    await asyncio.sleep(MOMENT)
+    other.changes()
+    await asyncio.sleep(600.0)
+    assert await infos(other) == ['"ann"', "?", "?"]
+    assert other.changes() == []
+
+
+@scene
 async def test_numbers_of_a_room_that_a_host_is_in_again_are_no_old_ones(scene: Scene) -> None:
     """Trap: a host that had left began with 1 again, and was taken for one that says nothing new."""
     one, other = scene.host().worker(), scene.host().worker()
@@ -260,13 +295,17 @@ async def test_many_members_are_announced_in_pages(scene: Scene) -> None:
         one.say(asking.Join(member, b"a", member, None, b"", b'"%s"' % (b"x" * 4000)).pack())
     await asyncio.sleep(MOMENT)
     assert (await other.members(b"b")).total == 0
-    pages: list[bytes] = []
     other.say(asking.Members(1, b"a").pack())
-    await until(lambda: len(added(pages, other.take(40))) > 4)
+    assert len(await other.get(kinds.MEMBERS_PAGE, 5)) == 5
     await enter(other, 2)
     assert scene.hosts[1].broker.members.total == 302
     sizes: list[int] = []
-    scene.stream.is_unheard = lambda line, subject, data: not added(sizes, [len(data)])
+
+    def measure(line: Line, subject: str, data: bytes) -> bool:
+        sizes.append(len(data))
+        return False
+
+    scene.stream.is_unheard = measure
     one.host.broker.came_back()
     await asyncio.sleep(MOMENT)
     assert scene.hosts[1].broker.members.total == 302
@@ -400,7 +439,12 @@ async def test_the_number_that_is_said_again_asks_for_what_nobody_knows(scene: S
     await enter(worker, 1)
     await asyncio.sleep(MOMENT)
     heard: list[dict[str, Any]] = []
-    scene.stream.is_unheard = lambda line, subject, data: not added(heard, [json.loads(data)])
+
+    def note(line: Line, subject: str, data: bytes) -> bool:
+        heard.append(json.loads(data))
+        return False
+
+    scene.stream.is_unheard = note
     room = scene.stream.options.subjects.control(f"room.{token_of(b'a')}")
     scene.stream.say(room, b'{"host": "x", "n": 5}')
     await asyncio.sleep(MOMENT)

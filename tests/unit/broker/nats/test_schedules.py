@@ -26,7 +26,7 @@ from tests.unit.rooms.test_schedules import listed_wrongly
 
 HOSTS, WORKERS, MEMBERS = 3, 4, 6
 KEPT = Kept(1000, 1 << 40)
-EXAMPLES = int(os.environ.get("SCHEDULES", "10"))
+EXAMPLES = int(os.environ.get("SCHEDULES", "5"))
 STEPS = 200
 WEIGHTS = {
     "say": 20,

@@ -74,6 +74,7 @@ LISTED = {
     "make quick ": "takes hours; CI runs most of it",
     "pip install '.[test]'": "the tutorial's test types it",
     "pip install 'mpchat[reload]'": "tests/functional/test_terminal.py serves so",
+    "pip install 'mpchat[nats]'": "tests/functional/test_shared_rooms.py has it",
     "mpchat log-level my_service.rooms": "tests/functional/test_control.py gives these orders",
     "PYTHONASYNCIODEBUG=1": "needs somebody who makes mistakes",
     "mpchat serve --no-fork": "tests/functional/test_terminal.py serves so",
@@ -151,7 +152,11 @@ def test_who_runs_a_page_names_it(page: str) -> None:
 
 
 @pytest.mark.parametrize("block", FRAGMENTS, ids=str)
-def test_a_fragment_of_a_config_is_valid(block: Code, tmp_path: Path) -> None:
+def test_a_fragment_of_a_config_is_valid(
+    block: Code, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in re.findall(r"#env: (\w+)", block.text):
+        monkeypatch.setenv(name, "a-value")
     config = yaml.safe_load(CONFIG)
     fragment = yaml.safe_load(block.text)
     manager = config["components_manager"]

@@ -300,3 +300,17 @@ async def test_a_publisher_s_messages_keep_their_order(scene: Scene, fate: str) 
     acks = await worker.receive(10)
     assert acks == [b"%d" % number for number in range(10)]
     await worker.ack(counters[-1])
+
+
+@pytest.mark.covers("JetStreamOptions.check-interval")
+@scene
+async def test_the_stream_is_looked_at_each_interval(scene: Scene) -> None:
+    looks = []
+    for seconds in (1.0, 0.1):
+        scene.stream.options = scene.stream.options.model_copy(update=dict(check_interval=seconds))
+        host = scene.host()
+        before = host.api.asked["info"]
+        await asyncio.sleep(3.5)
+        looks.append(host.api.asked["info"] - before)
+    assert looks[0] == 3
+    assert looks[1] > 20

@@ -34,19 +34,30 @@ Sample = dict[str, Any]
 def room_samples(
     row: Row, targets: list[Hosts], program: Path, rounds: int, seconds: float
 ) -> Iterator[Sample]:
-    """Measure a load; all engines have their members all the time, and take turns."""
+    """Measure a load; all engines have their members all the time, and take turns.
+
+    One that loses a message or a connection is overloaded: it is not in ``targets`` any more.
+    """
     with ExitStack() as stack:
-        loads = []
+        loads = {}
         for target in targets:
             words = [str(part) for end in target.ends for part in end]
             command = [str(program), *row.arguments(), *words]
             # No core of its own: there are more processes than cores.
-            load = stack.enter_context(Load(target.name, command, _cores()))
+            own = stack.enter_context(ExitStack())
+            load = own.enter_context(Load(target.name, command, _cores()))
             load.wait_connected()
-            loads.append(load)
+            loads[target.name] = load, own
         for number in range(rounds):
-            for target, load in zip(targets, loads, strict=True):
-                yield _sample(row, target, load, number, seconds)
+            for target in list(targets):
+                load, own = loads[target.name]
+                try:
+                    yield _sample(row, target, load, number, seconds)
+                except LoadFailed as error:
+                    # Its client has left, and said why.
+                    own.pop_all()
+                    targets.remove(target)
+                    yield {"row": row.name, "engine": target.name, "failed": str(error)}
 
 
 def _cores() -> str:

@@ -16,7 +16,9 @@ from ..load import LoadFailed
 from .network import Place
 
 DEADLINE = 120.0
-"""Seconds for a start on a busy machine, and for an end"""
+"""Seconds for a start on a busy machine"""
+ENDING = 15.0
+"""Seconds for an end in order"""
 
 
 class Program:
@@ -85,7 +87,7 @@ def running(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(DEADLINE)
+            process.wait(ENDING)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

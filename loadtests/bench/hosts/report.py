@@ -47,16 +47,10 @@ def _whole(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
-def _thousandth(name: str) -> Callable[[Sample], Any]:
-    return lambda one: one[name] / 1000
-
-
 def _milliseconds(samples: list[Sample]) -> str:
-    found = (_typical(samples, _thousandth(name)) for name in _TIMES)
-    return " / ".join(map(number, found))
-
-
-_TIMES = ("p50_us", "p99_us")
+    p50 = _typical(samples, lambda one: one["p50_us"] / 1000)
+    p99 = _typical(samples, lambda one: one["p99_us"] / 1000)
+    return f"{number(p50)} / {number(p99)}"
 
 
 def _part(samples: list[Sample], key: str, part: str) -> float | None:
@@ -66,9 +60,10 @@ def _part(samples: list[Sample], key: str, part: str) -> float | None:
 def messages(document: Document) -> str:
     """Return the tables of messages."""
     heads = ["", "engine", "a second", "p50 / p99, ms"]
+    good = [one for one in document["messages"] if "failed" not in one]
     times = [
         [row, engine, _whole(_typical(found, lambda one: one["per_second"])), _milliseconds(found)]
-        for row, engine, found in _rows(document["messages"], "row", "engine")
+        for row, engine, found in _rows(good, "row", "engine")
     ]
     parts = {
         "broker out": "out",
@@ -84,21 +79,24 @@ def messages(document: Document) -> str:
             *(number(_part(found, "cpu_us", part) or None) for part in parts.values()),
             _between(found, engine),
         ]
-        for row, engine, found in _rows(document["messages"], "row", "engine")
+        for row, engine, found in _rows(good, "row", "engine")
     ]
-    return "\n\n".join(
-        [table(heads, times), table(["CPU, µs", "engine", *parts, "NATS in / out"], costs)]
-    )
+    failed = [
+        f"{one['engine']} was overloaded by {one['row']}: it lost messages or connections, and is in"
+        " no further row."
+        for one in document["messages"]
+        if "failed" in one
+    ]
+    costly = table(["CPU, µs", "engine", *parts, "NATS in / out"], costs)
+    return "\n\n".join([table(heads, times), *failed, costly])
 
 
 def _between(samples: list[Sample], engine: str) -> str:
     if not engine.startswith("nats"):
         return "-"
-    found = (_typical(samples, itemgetter(name)) for name in _WAYS)
-    return " / ".join(map(number, found))
-
-
-_WAYS = ("nats_in", "nats_out")
+    came = _typical(samples, lambda one: one["nats_in"])
+    went = _typical(samples, lambda one: one["nats_out"])
+    return f"{number(came)} / {number(went)}"
 
 
 def restarts(document: Document) -> str:

@@ -181,6 +181,8 @@ def _compare(api: Api, options: JetStreamOptions, info: Info) -> None:
         listed = "\n".join(f"  {line}" for line in lines)
         raise StreamDiffers(f"{text}:\n{listed}\n{edit}", lines)
     limit = api.connection.max_payload
+    if not limit:
+        raise Unavailable("the connection went down")
     if limit < options.max_message:
         line = f"max_payload: the server has {limit}, max-message is {options.max_message}"
         raise StreamDiffers(f"{line}: lower the option, or raise max_payload at NATS", [line])

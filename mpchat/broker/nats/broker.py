@@ -371,5 +371,6 @@ class NatsBroker:
 def _largest_of(joined: Joined) -> int:
     """Return the bytes of room, user, key and payload that fit into a stored message."""
     headers = {"Nats-Msg-Id": "f" * 33, "Nats-Expected-Stream": joined.options.stream}
-    most = min(joined.options.max_message, joined.connection.max_payload)
+    # The servers take as much, or the stream would not be as the options want it.
+    most = joined.options.max_message
     return most - OVERHEAD - size_of(headers)

@@ -6,7 +6,7 @@ in before anything newer is delivered. A quiet room's lost last message has no s
 each ``check-interval`` the newest messages of all rooms that have changed since the last check are asked
 for, and the stream's leader as well: a server that is cut off answers as if all were well. What the
 stream no longer has is lost, and never passed over in silence. A stream that is another one, or has gone
-back, ends the broker: its successor begins with another epoch.
+back, ends the broker: its rooms go on only at positions that the stream has.
 """
 
 from __future__ import annotations

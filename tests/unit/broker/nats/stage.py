@@ -175,6 +175,9 @@ class HostStage(Stage):
         for _round in range(_AGREED // 4):
             self.pump()
             await asyncio.sleep(4.0)
+            # A look may show only now that a member has missed what is gone.
+            for client in self.clients:
+                client.come(client.number % len(self.workers))
         self.pump()
         await self.spin()
 

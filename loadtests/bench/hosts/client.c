@@ -63,7 +63,7 @@ static struct connection *publishers, *listeners;
 static uint64_t *sent; /* of each room */
 static bool measuring, stopping;
 static uint64_t done, received;
-static uint32_t *latencies;
+static uint64_t *latencies;
 static size_t latency_room;
 
 static void fail(const char *format, ...) {
@@ -113,7 +113,7 @@ static void note_latency(uint64_t time) {
         latencies = realloc(latencies, latency_room * sizeof *latencies);
         if (!latencies) fail("no memory");
     }
-    latencies[done++] = (uint32_t)(time > UINT32_MAX ? UINT32_MAX : time);
+    latencies[done++] = time;
 }
 
 static void take_message(struct connection *self, const unsigned char *payload, size_t size, uint64_t time) {
@@ -283,12 +283,12 @@ static void work(uint64_t begin, uint64_t end) {
 }
 
 static int compare(const void *one, const void *other) {
-    uint32_t left = *(const uint32_t *)one, right = *(const uint32_t *)other;
+    uint64_t left = *(const uint64_t *)one, right = *(const uint64_t *)other;
     return (left > right) - (left < right);
 }
 
 static double percentile_us(double part) {
-    return done ? latencies[(size_t)((double)(done - 1) * part)] / 1e3 : 0;
+    return done ? (double)latencies[(size_t)((double)(done - 1) * part)] / 1e3 : 0;
 }
 
 static void run(double seconds) {

@@ -117,8 +117,8 @@ proxies: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py tests/proxies/compose_checks.py
 
 # Three hosts with rooms in common, each with a server of NATS, behind HAProxy, on a network of their own: drained and
-# updated, a server killed, a host cut off. In short, two minutes; `make cluster-test CLIENTS=3000` takes seven, and more cores. Needs
-# root, Debian's haproxy and iproute2.
+# updated, a server killed, a host cut off. In short, two minutes; `make cluster-test CLIENTS=3000` takes seven, and more
+# than two cores. Needs root, Debian's haproxy and iproute2.
 cluster-test: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/cluster/checks.py
 

@@ -53,8 +53,9 @@ def test_a_broker_is_killed_with_its_rooms(tmp_path: Path) -> None:
     engine = Engine("nats, R1", nats)
     sample = restart_sample(engine, NETWORK, tmp_path / "n", 20, 0, 0.2)
     assert sample["live_s"] > 0
-    assert sample["restart_nats_in"] >= 2 * 20
-    assert sample["rest_nats_in"] > 0
+    # The new broker has asked about the stream, and what each room's last message is.
+    assert sample["restart_nats_in"] >= 3
+    assert sample["empty_mib"] > 1
 
 
 def test_nats_py_by_itself(tmp_path: Path) -> None:

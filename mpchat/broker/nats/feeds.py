@@ -278,8 +278,10 @@ class Feeds:
                 return
             self._see_from(feed, first)
             for stored in missed:
-                self.filled += 1
-                self._deliver(feed, stored)
+                # Of what is gone by now, the last ones may be lacking.
+                if stored.seq > feed.seen:
+                    self.filled += 1
+                    self._deliver(feed, stored)
             feed.seen = max(upto, first - 1, feed.seen)
             if feed.held and feed.held[0].prev <= feed.seen:
                 # It is proved now, even if it has no message before it.
@@ -299,7 +301,7 @@ class Feeds:
                 first,
                 feed.seen,
             )
-            feed.losses += 1
+            feed.lose(first)
             self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:

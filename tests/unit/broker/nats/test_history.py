@@ -136,6 +136,25 @@ async def test_the_beginning_is_no_position_once_what_came_then_is_gone(scene: S
     assert (await worker.join(b"a", 3, since=now)).flags & RECOVERED
 
 
+@scene
+async def test_the_last_position_seen_is_none_any_more_once_something_was_lost(
+    scene: Scene,
+) -> None:
+    host = scene.host()
+    worker = host.worker()
+    await worker.join(b"a")
+    (first,) = store(scene, 1)
+    await worker.receive(1)
+    last = at(host, first)
+    host.line.fates(())
+    store(scene, 1)
+    scene.stream.expire()
+    await worker.get(kinds.LOST)
+    answer = await worker.subscribe(b"a", since=last)
+    assert not answer.flags & RECOVERED
+    assert (answer.offset, answer.at) == (first + 1, 0)
+
+
 @pytest.mark.parametrize(
     ("limits", "most"),
     [

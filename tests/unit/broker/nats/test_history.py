@@ -338,6 +338,29 @@ async def test_what_is_lost_while_a_history_is_read_is_not_recovered(scene: Scen
     assert not answer.flags & RECOVERED
 
 
+@pytest.mark.parametrize("has_time", [True, False])
+@scene
+async def test_what_expires_before_it_is_read_is_not_recovered(
+    scene: Scene, has_time: bool
+) -> None:
+    """Trap: the position was good, and what is read of the rest has no hole either."""
+    host = scene.host()
+    worker = host.worker()
+    await worker.join(b"a")
+    first, second, _ = store(scene, 3)
+    await worker.receive(3)
+    position = at(host, first) if has_time else Since(host.epoch, first)
+    waiting = host.api.hold("message" if has_time else "info")
+    worker.say(asking.Join(worker.number(), b"a", 2, position).pack())
+    await asyncio.sleep(0.1)
+    assert not worker.take(kinds.JOINED)
+    scene.stream.expire(second)
+    waiting.set()
+    answer = await worker.answer(kinds.JOINED)
+    assert not answer.flags & RECOVERED
+    assert answer.records == b""
+
+
 @scene
 async def test_a_history_is_read_through_faults(scene: Scene) -> None:
     host = scene.host()

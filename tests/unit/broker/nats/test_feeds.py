@@ -437,6 +437,25 @@ async def test_a_gap_that_expires_while_it_is_read_ends_at_nothing_that_was_read
 
 
 @scene
+async def test_a_check_finds_what_expires_while_it_looks(scene: Scene) -> None:
+    audience = Audience(scene)
+    feed = await audience.open()
+    scene.store(b"a", b"1")
+    await audience.idle(feed)
+    audience.line.fates(NEVER)
+    lost = scene.store(b"a", b"lost")
+    last = scene.store(b"other", b"x")
+    held = audience.api.hold("message")
+    check = asyncio.create_task(audience.feeds.check())
+    await asyncio.sleep(0.1)
+    scene.stream.expire(lost)
+    held.set()
+    await check
+    assert audience.lost == [b"a"]
+    assert feed.position == (last, 0)
+
+
+@scene
 async def test_what_expires_after_it_was_seen_is_not_lost(scene: Scene) -> None:
     audience = Audience(scene)
     feed = await audience.open()

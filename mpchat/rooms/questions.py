@@ -124,6 +124,7 @@ class Resuming(Question):
     Attributes:
         since: Up to where all was seen.
         is_page: A page after the first one.
+        is_lost: The broker sends no more records of the room: behind this page it goes on anew.
     """
 
     def __init__(self, subscription: Subscription, since: Since, *, is_page: bool = False) -> None:
@@ -131,6 +132,7 @@ class Resuming(Question):
         self.subscription = subscription
         self.since = since
         self.is_page = is_page
+        self.is_lost = False
 
     def pack(self) -> bytes:
         room = self.subscription

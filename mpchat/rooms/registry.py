@@ -254,6 +254,9 @@ class Registry:
             if room.stage is LIVE:
                 self._rooms.advance(room)
                 self._resume(room, self.epoch)
+        for question in self._questions.all():
+            if isinstance(question, Resuming) and question.is_page:
+                question.is_lost = True
 
     def _on_closed(self, room: Subscription) -> None:
         self._rooms.forget(room)
@@ -375,7 +378,9 @@ class Registry:
         for record in split_frames(answer.records):
             if room in self._rooms:
                 self._stream.take(room, record)
-        if answer.flags & MORE:
+        if question.is_lost and room in self._rooms:
+            self._resume(room, self.epoch)
+        elif answer.flags & MORE:
             since = Since(self.epoch, room.offset, room.at)
             self._questions.ask(Resuming(room, since, is_page=True))
         elif room in self._rooms:

@@ -38,7 +38,8 @@ class Feed:
         is_open: All up to ``seen`` is known, and live messages come.
         is_busy: It is catching up: live messages wait in ``held``.
         seen: All of the room up to this sequence was seen.
-        last, at: The room's newest message, and its time in wall milliseconds; 0: it has none.
+        last, at: The room's newest message, and its time in wall milliseconds; 0: it has none that is
+            known.
         is_closed: That is the room's end.
         kept: Records since ``keep`` was called first, for those who read what came before.
         losses: How often messages were gone before they were seen.
@@ -106,6 +107,13 @@ class Feed:
         """Take note of the room's newest message."""
         self.last, self.at, self.is_closed = stored.seq, stored.at_ms, closed
         self.seen = max(self.seen, stored.seq)
+
+    def lose(self, first: int) -> None:
+        """The stream begins at ``first``: what is before may be gone unseen, the newest message too."""
+        self.losses += 1
+        self.seen = first - 1
+        self.last = self.at = 0
+        self.is_closed = False
 
     @property
     def position(self) -> tuple[int, int]:

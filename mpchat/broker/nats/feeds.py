@@ -54,7 +54,7 @@ class Look(NamedTuple):
 
     Attributes:
         last: The newest messages of those that have changed, by token.
-        first: Sequence of the oldest message that the stream has.
+        first: Sequence of the oldest message that the stream has, or had while it was looked at.
         mark: All up to this sequence is told.
         at: When the message at ``mark`` was stored, in wall milliseconds; 0: there is none.
     """
@@ -152,7 +152,7 @@ class Feeds:
     async def settled(self, feed: Feed, offset: int) -> bool:
         """Have the room seen up to ``offset``, if the stream has that; return whether it has."""
         while offset > feed.seen:
-            look = await self.persist(partial(self._look, [feed.token], feed.seen))
+            look = await self.persist(partial(self._look_back, [feed.token], feed.seen))
             if offset > look.mark:
                 return False
             await self._catch_up([feed], look)
@@ -278,8 +278,10 @@ class Feeds:
                 return
             self._see_from(feed, first)
             for stored in missed:
-                self.filled += 1
-                self._deliver(feed, stored)
+                # Of what is gone by now, the last ones may be lacking.
+                if stored.seq > feed.seen:
+                    self.filled += 1
+                    self._deliver(feed, stored)
             feed.seen = max(upto, first - 1, feed.seen)
             if feed.held and feed.held[0].prev <= feed.seen:
                 # It is proved now, even if it has no message before it.
@@ -299,7 +301,7 @@ class Feeds:
                 first,
                 feed.seen,
             )
-            feed.losses += 1
+            feed.lose(first)
             self._audience.lose_feed(feed)
 
     async def _missed(self, feed: Feed, upto: int) -> tuple[int, list[Stored]]:
@@ -337,6 +339,12 @@ class Feeds:
                 raise Lagging(text)
             last |= changed.last
         return Look(last, info.first_seq, info.last_seq, newest.at_ms)
+
+    async def _look_back(self, tokens: Iterable[str], after: int) -> Look:
+        """Look, and ask afterwards where the stream begins: what it has then, it had meanwhile."""
+        look = await self._look(tokens, after)
+        info = await self._api.info(_STATE_LIMIT)
+        return look._replace(first=min(info.first_seq, look.mark + 1))
 
     async def _state(self) -> Info:
         """Return the state of the stream, as its leader knows it.
@@ -380,7 +388,7 @@ class Feeds:
             return
         tokens = [feed.token for feed in feeds]
         after = min(feed.seen for feed in feeds)
-        look = await self.persist(partial(self._look, tokens, after))
+        look = await self.persist(partial(self._look_back, tokens, after))
         await self._catch_up(feeds, look)
         feeds = [feed for feed in self.found.values() if feed.is_open]
         if look.mark >= self._marked and all(feed.seen >= look.mark for feed in feeds):

@@ -2,8 +2,10 @@
 
 Rules. A position is good if the stream still has the message that stands there, of whichever room, and
 it is of that time: a stream that went back has another one. Then all that came later is there too, since
-the stream drops its oldest messages first. The limits of a room's history hold as they do on one host:
-whoever has missed more than them is not recovered. A room's end is the end of what can be read.
+the stream drops its oldest messages first. The stream is asked before they are read, so that a bad
+position costs no reading, and afterwards, since they may have gone meanwhile. The limits of a room's
+history hold as they do on one host: whoever has missed more than them is not recovered. A room's end is
+the end of what can be read.
 """
 
 from __future__ import annotations
@@ -73,6 +75,9 @@ class StreamHistory:
             if upto > since.offset:
                 read = partial(self._read, feed.token, since.offset, upto)
                 stored = await self._feeds.persist(read)
+                # What came after the position may have gone before it was read.
+                if not await self._ask_about(since):
+                    return NOT_RECOVERED
             if stored is None or feed.losses > losses:
                 return NOT_RECOVERED
             kept = [record for offset, record in feed.kept if offset > begun]

@@ -123,3 +123,21 @@ async def test_who_joins_between_two_pages_leaves_the_second_to_the_others(more:
     broker.say(record(600))
     assert taken(old)[-1:] == [b"at 600"]
     assert new.state is (READING if more else MEMBER)
+
+
+async def test_a_loss_between_two_pages_makes_the_room_begin_once_more() -> None:
+    """Trap: the broker sends no more records of it, and the last page has none to show that."""
+    broker = Broker()
+    member = broker.join()
+    broker.say(broker.joined(100), record(200))
+    broker.registry.disconnected()
+    broker.registry.connected()
+    broker.say(Welcome(STORED, 1000, EPOCH, 0, 500).pack())
+    broker.say(page(JOINED, broker.question(SUBSCRIBE), 200, 500, 300, more=True))
+    asked = len(broker.asked)
+    broker.say(pack_lost(0))
+    broker.say(page(HISTORY_PAGE, broker.question(HISTORY), 300, 500, 400))
+    (again,) = [Subscribe.parse(frame) for frame in broker.asked[asked:]]
+    assert (again.since, again.counted) == (Since(EPOCH, 400, 1), 1)
+    broker.say(page(JOINED, again.number, 400, 600, 600), record(700))
+    assert taken(member) == [b"at 200", b"at 300", b"at 400", b"at 600", b"at 700"]

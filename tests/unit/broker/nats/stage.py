@@ -175,6 +175,7 @@ class HostStage(Stage):
         for _round in range(_AGREED // 4):
             self.pump()
             await asyncio.sleep(4.0)
+            await self.spin()
             # A look may show only now that a member has missed what is gone.
             for client in self.clients:
                 client.come(client.number % len(self.workers))

@@ -395,6 +395,67 @@ async def test_a_check_finds_what_expired_unseen(scene: Scene) -> None:
 
 
 @scene
+async def test_after_a_loss_the_newest_message_is_not_known(scene: Scene) -> None:
+    """Trap: the last one that was seen is taken for the newest, and who stands there misses nothing."""
+    audience = Audience(scene)
+    feed = await audience.open()
+    scene.store(b"a", b"1")
+    await audience.idle(feed)
+    assert feed.position[0] == 1
+    audience.line.fates(NEVER)
+    scene.store(b"a", b"lost")
+    scene.stream.expire()
+    await audience.feeds.check()
+    assert audience.lost == [b"a"]
+    assert feed.position == (2, 0)
+    scene.store(b"a", b"3")
+    await audience.idle(feed)
+    assert feed.position[0] == 3
+
+
+@scene
+async def test_a_gap_that_expires_while_it_is_read_ends_at_nothing_that_was_read(
+    scene: Scene,
+) -> None:
+    audience = Audience(scene)
+    feed = await audience.open()
+    scene.store(b"a", b"1")
+    await audience.idle(feed)
+    held = audience.api.hold("batch")
+    audience.line.fates(NEVER, NEVER)
+    scene.store(b"a", b"2")
+    look = asyncio.create_task(audience.feeds.check())
+    await until(lambda: audience.api.asked["batch"])
+    await asyncio.sleep(0.1)
+    scene.store(b"a", b"3")
+    scene.stream.expire()
+    held.set()
+    await look
+    assert audience.lost == [b"a"]
+    assert audience.payloads == [b"1"]
+    assert feed.position == (3, 0)
+
+
+@scene
+async def test_a_check_finds_what_expires_while_it_looks(scene: Scene) -> None:
+    audience = Audience(scene)
+    feed = await audience.open()
+    scene.store(b"a", b"1")
+    await audience.idle(feed)
+    audience.line.fates(NEVER)
+    lost = scene.store(b"a", b"lost")
+    last = scene.store(b"other", b"x")
+    held = audience.api.hold("message")
+    check = asyncio.create_task(audience.feeds.check())
+    await asyncio.sleep(0.1)
+    scene.stream.expire(lost)
+    held.set()
+    await check
+    assert audience.lost == [b"a"]
+    assert feed.position == (last, 0)
+
+
+@scene
 async def test_what_expires_after_it_was_seen_is_not_lost(scene: Scene) -> None:
     audience = Audience(scene)
     feed = await audience.open()

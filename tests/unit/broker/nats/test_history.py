@@ -136,6 +136,25 @@ async def test_the_beginning_is_no_position_once_what_came_then_is_gone(scene: S
     assert (await worker.join(b"a", 3, since=now)).flags & RECOVERED
 
 
+@scene
+async def test_the_last_position_seen_is_none_any_more_once_something_was_lost(
+    scene: Scene,
+) -> None:
+    host = scene.host()
+    worker = host.worker()
+    await worker.join(b"a")
+    (first,) = store(scene, 1)
+    await worker.receive(1)
+    last = at(host, first)
+    host.line.fates(())
+    store(scene, 1)
+    scene.stream.expire()
+    await worker.get(kinds.LOST)
+    answer = await worker.subscribe(b"a", since=last)
+    assert not answer.flags & RECOVERED
+    assert (answer.offset, answer.at) == (first + 1, 0)
+
+
 @pytest.mark.parametrize(
     ("limits", "most"),
     [
@@ -317,6 +336,29 @@ async def test_what_is_lost_while_a_history_is_read_is_not_recovered(scene: Scen
     waiting.set()
     answer = await worker.answer(kinds.JOINED)
     assert not answer.flags & RECOVERED
+
+
+@pytest.mark.parametrize("has_time", [True, False])
+@scene
+async def test_what_expires_before_it_is_read_is_not_recovered(
+    scene: Scene, has_time: bool
+) -> None:
+    """Trap: the position was good, and what is read of the rest has no hole either."""
+    host = scene.host()
+    worker = host.worker()
+    await worker.join(b"a")
+    first, second, _ = store(scene, 3)
+    await worker.receive(3)
+    position = at(host, first) if has_time else Since(host.epoch, first)
+    waiting = host.api.hold("message" if has_time else "info")
+    worker.say(asking.Join(worker.number(), b"a", 2, position).pack())
+    await asyncio.sleep(0.1)
+    assert not worker.take(kinds.JOINED)
+    scene.stream.expire(second)
+    waiting.set()
+    answer = await worker.answer(kinds.JOINED)
+    assert not answer.flags & RECOVERED
+    assert answer.records == b""
 
 
 @scene

@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import assert_never
 
-from mpchat.errors import StartError
+from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
@@ -320,7 +320,7 @@ class Service:
     def _on_failure(self, child: Child, failure: messages.Failure, now: float) -> None:
         if child.role is Role.NEXT_TEMPLATE:
             self._restarting.template_failed(failure.text, now)
-        elif child.role in {Role.MONITOR, Role.BROKER} and not self._announcer.done:
+        elif not self._announcer.done and _ends_a_start(child.role, failure):
             say(failure.text)
             self.exit_code = failure.exit_code
         else:
@@ -367,3 +367,13 @@ class Service:
                 pass
             case _:
                 assert_never(child.role)
+
+
+def _ends_a_start(role: Role, failure: messages.Failure) -> bool:
+    """Return whether a service that is not up yet ends with this failure of a child.
+
+    A broker that cannot have its stream as the config wants it will not have it by another try.
+    """
+    if role is Role.BROKER:
+        return failure.exit_code in {ExitCode.CONFIG, ExitCode.UNAVAILABLE}
+    return role is Role.MONITOR

@@ -121,8 +121,9 @@ class Rooms(Component):
     needs_broker: ClassVar[bool] = True
 
     class Options(Component.Options):
-        """How much history."""
+        """How much history, in a service that keeps its own."""
 
+        engine: ClassVar[str] = "host"
         history_memory: Annotated[
             int, Field(alias="history-memory", description="Bytes of history")
         ] = 65536

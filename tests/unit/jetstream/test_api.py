@@ -436,7 +436,14 @@ async def test_pages_of_what_has_changed_are_of_one_moment() -> None:
 
 @pytest.mark.parametrize(
     ("cluster", "expected"),
-    [(None, True), ({"leader": "n1"}, True), ({"leader": ""}, False), ({"name": "C"}, False)],
+    [
+        (None, True),
+        ({"leader": "n1", "replicas": [{"active": 10**9}, {"active": 9 * 10**9}]}, True),
+        ({"leader": "n1", "replicas": [{"active": 9 * 10**9}, {"active": 9 * 10**9}]}, False),
+        ({"leader": "n1"}, False),
+        ({"leader": ""}, False),
+        ({"name": "C"}, False),
+    ],
 )
 async def test_a_replica_that_is_cut_off_names_no_leader(cluster: Any, expected: bool) -> None:
     body = {

@@ -135,7 +135,7 @@ CHANGES = [
     ("max_age", 1800 * SECOND, "has 30m0s, the options say 1h0m0s"),
     ("max_age", 0, "has 0ms, the options say 1h0m0s"),
     ("max_bytes", 1 << 20, "has 1048576, the options say 1073741824"),
-    ("max_msg_size", 1 << 20, "has 1048576, the options say 65536"),
+    ("max_msg_size", 1 << 20, "has 1048576, the options say 131072"),
     ("duplicate_window", 60 * SECOND, "has 1m0s, the options say 2m0s"),
     ("allow_direct", False, "has false, the options say true"),
     ("deny_delete", False, "has false, the options say true"),

@@ -229,7 +229,7 @@ $(VENV)/.serve: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,nats,nats-server,load,conformance,manifests]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,nats-credentials,nats-server,load,conformance,manifests]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.load: pyproject.toml $(HOT) | $(VENV)/.venv
@@ -253,5 +253,5 @@ $(VENV)/.release: pyproject.toml $(HOT) | $(VENV)/.venv
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml $(HOT) | $(VENV)/.venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,nats,nats-server,browser,load,conformance,manifests,bench,docs,release,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,nats-credentials,nats-server,browser,load,conformance,manifests,bench,docs,release,dev]'
 	@touch $@ $(VENV)/.serve $(VENV)/.test $(VENV)/.browser $(VENV)/.load $(VENV)/.bench $(VENV)/.docs $(VENV)/.release

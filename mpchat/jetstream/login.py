@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import nats.errors
-import nkeys
 from nats.aio.client import RawCredentials
 
 from mpchat.errors import describe_os_error
@@ -72,6 +71,9 @@ def _credentials(text: str) -> RawCredentials:
     found = _CREDENTIALS.search(text)
     if found is None:
         raise ValueError("expected a user's JWT and seed (.creds)")
+    # An extra of its own: only a credentials file needs it.
+    import nkeys  # noqa: PLC0415
+
     try:
         nkeys.from_seed(bytearray(found[1].encode())).wipe()
     except nkeys.NkeysError as error:

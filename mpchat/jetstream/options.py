@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -63,7 +64,8 @@ class JetStreamOptions(OptionsModel):
         ConfigPath | None,
         Field(
             alias="credentials-file",
-            description="A file with a user's JWT and seed (`.creds`), read at each connect",
+            description="A file with a user's JWT and seed (`.creds`), read at each connect; it needs "
+            "`pip install 'mpchat[nats-credentials]'`",
         ),
     ] = None
     tls_ca: Annotated[
@@ -158,6 +160,9 @@ class JetStreamOptions(OptionsModel):
         ways = (self.user, self.token, self.credentials_file)
         if sum(way is not None for way in ways) > 1:
             text = "expected at most one of user, token and credentials-file"
+            raise PydanticCustomError("login", text)
+        if self.credentials_file is not None and find_spec("nkeys") is None:
+            text = "credentials-file needs nkeys: pip install 'mpchat[nats-credentials]'"
             raise PydanticCustomError("login", text)
         if self.duplicate_window > self.max_age:
             text = "expected duplicate-window to be at most max-age: NATS takes no other"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from mpchat.jetstream.options import JetStreamOptions
 from tests.unit.jetstream.rig import options
 
 SERVER = "nats://10.0.0.1:4222"
@@ -84,3 +85,12 @@ def test_secrets_are_not_shown() -> None:
     for chosen in (options(SERVER, user="ann", password="s3cret"), options(SERVER, token="s3cret")):
         assert "s3cret" not in repr(chosen)
         assert "s3cret" not in chosen.model_dump_json()
+
+
+def test_a_credentials_file_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpchat.jetstream.options.find_spec", lambda name: None)
+    JetStreamOptions.model_validate({"servers": ["nats://127.0.0.1:4222"]})
+    with pytest.raises(ValidationError, match="pip install 'mpchat\\[nats-credentials\\]'"):
+        JetStreamOptions.model_validate(
+            {"servers": ["nats://127.0.0.1:4222"], "credentials-file": "/a.creds"}
+        )

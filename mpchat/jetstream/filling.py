@@ -9,7 +9,6 @@ whether it goes far enough is for the caller to see, who gave the limits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from mpchat.jetstream.api import Api
 from mpchat.jetstream.errors import ConnectionLost, Unavailable
@@ -58,19 +57,17 @@ async def fill(
     *,
     most_messages: int = _ALL,
     most_bytes: int = _ALL,
-    until: Callable[[], bool] | None = None,
 ) -> list[Stored]:
     """Return the messages of a room behind sequence ``after``, up to its message ``upto``.
 
-    Of more than ``most_messages``, or ``most_bytes`` of data, the oldest are returned, at least one. When
-    ``until`` is true before an answer is asked for, nobody needs the rest.
+    Of more than ``most_messages``, or ``most_bytes`` of data, the oldest are returned, at least one.
 
     Raises:
         Unavailable: Neither the replicas nor the leader have answered.
     """
     found = _Found(after, upto, most_messages, most_bytes)
     in_vain = 0
-    while not found.is_complete and not (until is not None and until()):
+    while not found.is_complete:
         before = found.next
         is_short = await _read(api, token, found)
         if found.next > before:

@@ -91,7 +91,6 @@ async def test_what_is_between_two_sequences(server: NatsServer) -> None:
         ({"most_bytes": 3}, [3, 5, 7]),
         # One at the least, or a caller that reads on would get nowhere.
         ({"most_bytes": 0}, [3]),
-        ({"until": lambda: True}, []),
     ],
 )
 async def test_the_oldest_come_first_within_limits(
@@ -100,14 +99,6 @@ async def test_the_oldest_come_first_within_limits(
     async with joined(server.url) as rig:
         await two_rooms(rig, 5)
         assert seqs(await fill(rig.api, "a", 1, 9, **limits)) == expected
-
-
-async def test_nobody_waits_any_more(server: NatsServer) -> None:
-    async with joined(server.url) as rig:
-        await two_rooms(rig, 3)
-        api = Behind(rig, *[1] * 10)
-        assert seqs(await fill(api, "a", 0, 5, until=lambda: api.asked[0] == 3)) == [1]
-        assert api.asked == [3, 0]
 
 
 @pytest.mark.parametrize(

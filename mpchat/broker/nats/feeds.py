@@ -22,7 +22,7 @@ from mpchat.broker.nats.wire import Foreign, is_closed, record_of
 from mpchat.jetstream.api import MOST_NAMES, Api, Info
 from mpchat.jetstream.configuration import differences, epoch_of, wanted
 from mpchat.jetstream.connection import Connection, Subscription
-from mpchat.jetstream.errors import Malformed, Unavailable
+from mpchat.jetstream.errors import Malformed, NoLeader, Unavailable
 from mpchat.jetstream.filling import fill
 from mpchat.jetstream.messages import Live, Message, Stored, live_of
 from mpchat.jetstream.options import JetStreamOptions
@@ -358,7 +358,7 @@ class Feeds:
         if epoch_of(info) != self.epoch:
             raise OtherStream(f"the stream {self._options.stream} was made anew")
         if not info.has_leader:
-            raise Lagging("the stream has no leader, or this server does not hear of it")
+            raise NoLeader("the stream has no leader, or this server does not hear of it")
         self._led_at = self._clock()
         if info.last_seq < highest:
             text = (

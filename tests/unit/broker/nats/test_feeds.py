@@ -627,7 +627,6 @@ async def test_without_a_leader_everybody_waits_and_says_so(scene: Scene) -> Non
     audience = Audience(scene)
     await audience.open()
     scene.stream.has_leader = False
-    audience.api.fates("info", *[NoReply("no")] * 4)
     checking = asyncio.create_task(audience.feeds.check())
     await until(lambda: audience.feeds.failing_since is not None)
     opening = asyncio.create_task(audience.open(b"b"))

@@ -99,7 +99,7 @@ class Room(Member):
         again with the same id, it is not stored again, and has its first position.
 
         Raises:
-            Unavailable: The broker has not answered within ten seconds.
+            Unavailable: The broker has not answered within ``publish-timeout``.
             RoomClosed: The room was closed.
             TooManyRooms: It would be one room more than ``max-rooms``.
             TooManyMessages: The connection may not publish so many in a second.

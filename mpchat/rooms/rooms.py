@@ -138,7 +138,7 @@ class Rooms(ConnectionsComponent):
         position. Members see ``user`` as the publisher.
 
         Raises:
-            Unavailable: The broker has not answered within ten seconds.
+            Unavailable: The broker has not answered within ``publish-timeout``.
             TooManyRooms: It would be one room more than ``max-rooms``.
             TooLarge: It does not fit into the history.
             ValueError: No room can have this name.
@@ -201,7 +201,7 @@ class Rooms(ConnectionsComponent):
 
         Raises:
             NoSuchRoom: Nobody is in it, and it has no history.
-            Unavailable: The broker has not answered within ten seconds.
+            Unavailable: The broker has not answered within ``publish-timeout``.
             ValueError: No room can have this name.
         """
         answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()

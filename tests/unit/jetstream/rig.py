@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from typing import Any, ParamSpec
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import nats
 import nats.errors
@@ -17,12 +17,14 @@ from nats.aio.client import Client
 from mpchat.jetstream.api import Api, Info
 from mpchat.jetstream.configuration import prepare
 from mpchat.jetstream.connection import Connection
+from mpchat.jetstream.errors import Unavailable
 from mpchat.jetstream.messages import Live, live_of
 from mpchat.jetstream.options import JetStreamOptions
 from tests.kit.nats import ADMIN, ADMIN_PASSWORD, PASSWORD, USER, NatsServer
 from tests.kit.waiting import eventually
 
 P = ParamSpec("P")
+T = TypeVar("T")
 LOGIN = {"user": USER, "password": PASSWORD}
 LIMIT = 20.0
 """Seconds for a connection on a busy machine."""
@@ -36,6 +38,16 @@ def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
         uvloop.run(test(*args, **kwargs))
 
     return run
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer: on a busy machine three servers change their leader at any moment."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await ask()
+            except Unavailable:
+                await asyncio.sleep(0.05)
 
 
 def options(*servers: str, **changes: Any) -> JetStreamOptions:
@@ -88,7 +100,7 @@ class Rig:
         await self.connection.subscribe(
             self.subjects.live(token), lambda message: found.append(live_of(message))
         )
-        await self.api.barrier()
+        await answered(self.api.barrier)
         return found
 
     async def say(self, token: str, *texts: str) -> list[int]:

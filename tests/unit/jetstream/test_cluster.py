@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,15 @@ from mpchat.jetstream.errors import Unavailable
 from mpchat.jetstream.filling import anchor, fill, newest
 from tests.kit.nats import NatsCluster, NatsServer
 from tests.kit.waiting import eventually
-from tests.unit.jetstream.rig import LOGIN, Rig, administrator, connected, on_uvloop, options
+from tests.unit.jetstream.rig import (
+    LOGIN,
+    Rig,
+    administrator,
+    answered,
+    connected,
+    on_uvloop,
+    options,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +49,13 @@ async def _empty(server: NatsServer) -> None:
 
 async def publish(rig: Rig, token: str, number: int) -> Ack:
     """Publish as the engine does: the same id until somebody knows."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await rig.api.publish(
-                    token, b"%d" % number, id=f"{token}-{number}", timeout=1
-                )
-            except Unavailable:
-                await asyncio.sleep(0.05)
+    name = f"{token}-{number}"
+    return await answered(partial(rig.api.publish, token, b"%d" % number, id=name, timeout=1))
 
 
 async def prepared(rig: Rig) -> Info:
     """Have the stream, as soon as the servers have found each other after the test before."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await rig.prepare()
-            except Unavailable:
-                await asyncio.sleep(0.1)
+    return await answered(rig.prepare)
 
 
 async def leader_of(rig: Rig) -> str:
@@ -86,14 +84,16 @@ async def test_on_a_follower_nothing_is_missed_after_a_barrier(cluster: NatsClus
             for number in range(100):
                 token = f"r{number}"
                 lives = await here.listen(token)
-                before = await there.say(token, "1", "2")
+                before = [(await publish(there, token, number)).seq for number in (1, 2)]
                 await eventually(lambda lives=lives: len(lives) == 2, "live messages")  # type: ignore[misc]
                 assert [live.seq for live in lives] == before
                 # One in ten of these a follower does not know yet.
-                found = await fill(here.api, token, 0, lives[-1].seq)
+                last = before[1]
+                found = await answered(partial(fill, here.api, token, 0, last))
                 assert [message.seq for message in found] == before
-                assert [message.seq for message in await newest(here.api, token, 1)] == before[1:]
-                assert await anchor(here.api, before[1], lives[1].at_ms)
+                (latest,) = await answered(partial(newest, here.api, token, 1))
+                assert latest.seq == last
+                assert await answered(partial(anchor, here.api, last, lives[1].at_ms))
 
 
 @on_uvloop

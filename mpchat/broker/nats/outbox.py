@@ -128,7 +128,7 @@ class Outbox:
             except Refused as error:
                 too_large = error.err_code == _TOO_LARGE
                 if not too_large:
-                    log.error("the stream refuses a message: %s", error)  # noqa: TRY400 - as below
+                    log.error("the stream refuses a message: %s", error)  # noqa: TRY400 - no mistake of ours
                 reason = Reason.SIZE if too_large else Reason.UNAVAILABLE
                 self._desk.refuse(publish, reason)
                 return

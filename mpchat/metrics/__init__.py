@@ -1,0 +1,1 @@
+"""Metrics: what a number means, and its values at one moment."""

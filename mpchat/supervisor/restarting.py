@@ -17,6 +17,7 @@ from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child
+from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
@@ -68,6 +69,7 @@ class Restarting:
         templates: Templates,
         monitors: Monitors,
         brokers: Brokers,
+        consoles: Consoles,
         histories: Histories,
         reloading: Reloading,
         sockets: Sockets,
@@ -82,6 +84,7 @@ class Restarting:
         self._templates = templates
         self._monitors = monitors
         self._brokers = brokers
+        self._consoles = consoles
         self._histories = histories
         self._reloading = reloading
         self._sockets = sockets
@@ -239,6 +242,7 @@ class Restarting:
         self._templates.settle(now)
         self._editions.settle()
         self._brokers.settle(now)
+        self._consoles.settle(now)
         plan = self._editions.current.plan
         try:
             self._sockets.listeners.set_backlog(plan.listener["backlog"])

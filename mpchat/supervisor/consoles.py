@@ -107,11 +107,11 @@ class Consoles:
 
     def became_ready(self, console: Child) -> None:
         """It serves: tell it what has happened."""
+        for event in self._events:
+            console.send(event)
+        # From now on it is told each line at once, so this one comes after those before.
         console.ready = True
         self._log.info(f"the console is ready, pid {console.pid}")
-        # The line above is the last of them, and has been sent.
-        for event in list(self._events)[:-1]:
-            console.send(event)
 
     def ended(self, console: Child, how: str, now: float) -> None:
         """Its process is gone: start another one."""

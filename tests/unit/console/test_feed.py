@@ -107,14 +107,13 @@ async def test_first_a_picture_then_each_second(console: Console) -> None:
     console.happens("before")
     console.pass_second()
     console.pass_second(30)
-    async with served(console) as url, ClientSession() as session:
-        async with session.ws_connect(url) as page:
-            picture = await page.receive_json(timeout=DEADLINE)
-            console.happens("meanwhile")
-            console.pass_second(12)
-            second = await page.receive_json(timeout=DEADLINE)
-            console.pass_second()
-            third = await page.receive_json(timeout=DEADLINE)
+    async with served(console) as url, ClientSession() as session, session.ws_connect(url) as page:
+        picture = await page.receive_json(timeout=DEADLINE)
+        console.happens("meanwhile")
+        console.pass_second(12)
+        second = await page.receive_json(timeout=DEADLINE)
+        console.pass_second()
+        third = await page.receive_json(timeout=DEADLINE)
     assert picture["history"]["service"]["messages_received"] == [None, 30]
     assert picture["history"]["slots"][0]["messages_received"] == [None, 30]
     assert picture["at"] == 1.5e9 + 1002

@@ -35,10 +35,10 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
-from mpchat.console import options as console
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
+from mpchat.console import options as console
 from mpchat.daemon import daemon_main
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions

@@ -9,7 +9,7 @@ from aiohttp import web
 from mpchat.console.guard import Guard
 from mpchat.console.handlers.log_rotate import LogRotate
 from mpchat.console.knowledge import Knowledge
-from mpchat.worker.service import ConsolePlan
+from mpchat.console.options import ConsolePlan
 
 
 class ConsoleHandler(Protocol):

@@ -7,6 +7,7 @@ off unless it has a section.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated, ClassVar
 
@@ -57,7 +58,6 @@ class ConsoleHandlerOptions(OptionsModel):
         ),
     ] = True
 
-
     @field_validator("method")
     @classmethod
     def _check_methods(cls, method: str | None) -> str | None:
@@ -83,6 +83,15 @@ SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
 }
 OURS: frozenset[str] = frozenset()
 """The sections that userver does not have"""
+
+
+@dataclass(frozen=True)
+class ConsolePlan:
+    """The console of a service whose config has a section for it."""
+
+    listener: MonitorListenerOptions
+    handlers: Mapping[str, ConsoleHandlerOptions]
+    """By section, those that are on"""
 
 
 def missing_libraries() -> tuple[str, ...]:

@@ -14,8 +14,10 @@ import time
 import uvloop
 from aiohttp import web
 
+from mpchat import __version__
 from mpchat.console.app import build
 from mpchat.console.knowledge import ConfigInForce, Knowledge, failure_of
+from mpchat.console.options import ConsolePlan
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ConsoleDescriptors, ForkConsole
@@ -29,7 +31,6 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import SAMPLE_SECONDS, ConsolePlace, Status
-from mpchat.worker.service import ConsolePlan
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
@@ -52,7 +53,9 @@ def run_console(
     logs.levels.order_all(request.log_levels)
     board = Scoreboard(descriptors.scoreboard)
     place = ConsolePlace(request.console_address)
-    status = Status(board, request.address, pool, request.supervisor, hang_timeout, place)
+    status = Status(
+        __version__, board, request.address, pool, request.supervisor, hang_timeout, place
+    )
     orders = Orders(channel)
     known = Knowledge(status, board, orders, logs, pool)
     listening = system.socket(fileno=descriptors.listening)

@@ -45,8 +45,8 @@ from mpchat.linux.memfd import read_memfd, sealed_memfd
 from mpchat.linux.socket_file import SocketFile
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
+from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
@@ -238,7 +238,15 @@ class _StandIn:
     async def _serve(self) -> None:
         pid, address = os.getpid(), self._sockets.address(self._plan)
         place = ConsolePlace(missing=self._service.console_missing)
-        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout, place)
+        status = Status(
+            self._plan.version,
+            self._board,
+            address,
+            self._plan.pool,
+            pid,
+            self._plan.hang_timeout,
+            place,
+        )
         self._loop.add_reader(self._channel.fileno(), self._read)
         self._start_broker()
         async with Control(status, self, self._service.settings).listening(self._listening):

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from mpchat import __version__
 from mpchat.config.settings import Setting
 from mpchat.errors import StartError
 from mpchat.ipc import messages
@@ -31,8 +32,8 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.status import ConsolePlace, Status
 
 _FLUSH_SECONDS = 0.5
 
@@ -65,6 +66,7 @@ def run_monitor(
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
+        __version__,
         Scoreboard(descriptors.scoreboard),
         request.address,
         pool,

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from mpchat import __version__
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 from mpchat.scoreboard.scoreboard import (
     BROKER_STATES,
@@ -56,6 +55,7 @@ class Status:
 
     def __init__(
         self,
+        version: str,
         scoreboard: Scoreboard,
         address: str,
         pool: str,
@@ -63,6 +63,7 @@ class Status:
         hang_timeout: float,
         console: ConsolePlace,
     ) -> None:
+        self._version = version
         self._board = scoreboard
         self._address = address
         self._pool = pool
@@ -78,7 +79,7 @@ class Status:
         slots = board.service("slots")
         now = time.monotonic()
         return {
-            "version": __version__,
+            "version": self._version,
             "pid": self._supervisor,
             "address": self._address,
             "uptime_seconds": _since(board.service("started"), now),

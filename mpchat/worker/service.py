@@ -8,11 +8,11 @@ from typing import Any
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.settings import Setting
-from mpchat.config.types import OptionsModel
 from mpchat.config.yaml_file import Document
+from mpchat.console.options import ConsolePlan
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
-from mpchat.server.options import MonitorListenerOptions, ServerOptions
+from mpchat.server.options import ServerOptions
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -23,15 +23,6 @@ class ComponentPlan:
     name: str
     cls: type[Component]
     options: Any
-
-
-@dataclass(frozen=True)
-class ConsolePlan:
-    """The console of a service whose config has a section for it."""
-
-    listener: MonitorListenerOptions
-    handlers: dict[str, OptionsModel]
-    """Options of the console's handlers that are configured, by section"""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from mpchat.supervisor.child import Child
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker
@@ -69,6 +70,7 @@ class Restarting:
         monitors: Monitors,
         brokers: Brokers,
         histories: Histories,
+        memories: Memories,
         reloading: Reloading,
         sockets: Sockets,
         pool: Pool,
@@ -83,6 +85,7 @@ class Restarting:
         self._monitors = monitors
         self._brokers = brokers
         self._histories = histories
+        self._memories = memories
         self._reloading = reloading
         self._sockets = sockets
         self._pool = pool
@@ -134,6 +137,9 @@ class Restarting:
         if not reason:
             try:
                 self._histories.prepare(plan.history)
+                self._memories.make(
+                    self._editions.next_edition, plan.metrics, self._editions.edition
+                )
             except StartError as error:
                 reason = str(error)
         if reason:

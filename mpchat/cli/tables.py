@@ -61,8 +61,20 @@ def status_lines(
     yield ""
     if answer["broker"] is not None:
         yield from _wrapped(_broker_line(answer["broker"]), width)
+    if answer["console"] is not None:
+        yield from _wrapped(_console_line(answer["console"]), width)
     for line in _total_lines(answer, per_second=per_second):
         yield from _wrapped(line, width)
+
+
+def _console_line(console: dict[str, Any]) -> str:
+    if console["state"] == "missing":
+        return f"no console: {console['missing']}"
+    restarts = _count(console["restarts"], "restart")
+    if console["state"] != "ready":
+        return f"no console: it is being replaced ({restarts})"
+    silence = _silence(console["silent_seconds"])
+    return f"console pid {console['pid']}{silence}: {console['address']}, {restarts}"
 
 
 def _broker_line(broker: dict[str, Any]) -> str:

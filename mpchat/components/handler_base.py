@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,12 @@ def _check_path(path: str) -> str:
     if not path.isascii() or not path.isprintable() or re.search(r"[ ?#\"<>]", path):
         raise PydanticCustomError("path", "expected a percent-encoded path, as clients send it")
     return path
+
+
+HandlerPath: TypeAlias = Annotated[
+    str, AfterValidator(_check_path), Field(description="Exact, or with {name} segments")
+]
+"""The option ``path``."""
 
 
 def methods_of(option: str) -> list[str]:
@@ -61,9 +67,7 @@ class HandlerBase(Component):
     class Options(Component.Options):
         """Options that every handler has."""
 
-        path: Annotated[
-            str, AfterValidator(_check_path), Field(description="Exact, or with {name} segments")
-        ]
+        path: HandlerPath
         method: Method = "GET"
         task_processor: Annotated[
             str | None, Field(description="The listener's; any other is an error")

@@ -46,7 +46,7 @@ from mpchat.linux.socket_file import SocketFile
 from mpchat.metrics.memory import Memory
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.monitor.status import Status
+from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
@@ -239,7 +239,8 @@ class _StandIn:
 
     async def _serve(self) -> None:
         pid, address = os.getpid(), self._sockets.address(self._plan)
-        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout)
+        place = ConsolePlace(missing=self._service.console_missing)
+        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout, place)
         self._loop.add_reader(self._channel.fileno(), self._read)
         self._start_broker()
         async with Control(status, self, self._service.settings).listening(self._listening):

@@ -29,7 +29,7 @@ def _layout() -> int:
         scoreboard.BROKER_NAMES,
         scoreboard.NAMES,
     )
-    states = (scoreboard.WORKER_STATES, scoreboard.BROKER_STATES)
+    states = (scoreboard.WORKER_STATES, scoreboard.BROKER_STATES, scoreboard.CONSOLE_STATES)
     numbers = [
         (name, value)
         for name, value in vars(rooms).items()

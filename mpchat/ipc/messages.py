@@ -1,11 +1,12 @@
 """The messages on a channel, by sender and receiver.
 
-    supervisor -> template   Start, ForkWorker, ForkMonitor, ForkBroker, ReloadRequest, ReopenLogs,
-                             Ping
+    supervisor -> template   Start, ForkWorker, ForkMonitor, ForkBroker, ForkConsole, ReloadRequest,
+                             ReopenLogs, Ping
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, BrokerPair, ReopenLogs, LogLevel,
                              Report, OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
+    supervisor -> console    DynamicConfig, Event, ReopenLogs, LogLevel, OrderDone, Stop
     supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, PairLost, Retiring, Order
 
@@ -67,6 +68,8 @@ class Plan:
     """The option; None means the default path"""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """Those that the components declare, as directory.parse takes them"""
+    console: dict[str, Any] | None = None
+    """Where the console listens, with the keys of ``listener``; None: there is no console"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -129,8 +132,10 @@ class ForkMonitor:
     """The address for clients"""
     control_socket: str
     """The path to listen at for operators"""
-    socket_file: dict[str, Any] | None
-    """The SocketFile to remove when the supervisor is gone"""
+    console_address: str
+    """Where the console listens; empty if there is none"""
+    socket_files: list[dict[str, Any]]
+    """The SocketFiles to remove when the supervisor is gone"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
 
@@ -154,6 +159,52 @@ class ForkBroker:
     """Of this incarnation of the broker; never used twice in a service"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
+
+
+class ConsoleDescriptors(NamedTuple):
+    """The descriptors that come with ForkConsole."""
+
+    channel: int
+    scoreboard: int
+    fault: int
+    """A memfd for what the console writes when it crashes"""
+    listening: int
+
+
+@dataclass(frozen=True)
+class ForkConsole:
+    """Fork a console. Descriptors: ConsoleDescriptors."""
+
+    supervisor: int
+    """The supervisor's pid, which need not be its parent's yet"""
+    address: str
+    """The address for clients"""
+    console_address: str
+    """Where it listens itself"""
+    log_levels: dict[str, str]
+    """Levels that operators have ordered, by logger"""
+
+
+@dataclass(frozen=True)
+class DynamicConfig:
+    """The dynamic config in force. Descriptor: its memfd."""
+
+    number: int
+    since: float
+    """When it was loaded, seconds since 1970"""
+    failures: dict[str, Any]
+    """Why the last reload and the last restart failed, if they did: ``text`` and ``at``, seconds since
+    1970, by ``reload`` and ``restart``"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something has happened in the service, as the supervisor's log has it."""
+
+    at: float
+    """Seconds since 1970"""
+    level: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -410,6 +461,9 @@ Message: TypeAlias = (
     | ForkWorker
     | ForkMonitor
     | ForkBroker
+    | ForkConsole
+    | DynamicConfig
+    | Event
     | Forked
     | ForkFailed
     | Ping
@@ -450,6 +504,7 @@ _INTEGERS = range(-(2**63), 2**63)
 
 FROM_TEMPLATE = (Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong)
 FROM_MONITOR = (Hello, Ready, Failure, Order)
+FROM_CONSOLE = (Hello, Ready, Failure, Order)
 FROM_BROKER = (Hello, Ready, Failure, PairLost)
 FROM_WORKER = (Hello, Ready, Applied, NotAdopted, PairLost, Retiring, Order)
 

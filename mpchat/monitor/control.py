@@ -23,7 +23,7 @@ from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.reopening import reopen_logs
 from mpchat.ipc.reports import BY_MEMBERS, BY_MESSAGES, MAX_ROOMS, gather_reports
 from mpchat.logs.levels import LEVELS
-from mpchat.monitor.status import SAMPLE_SECONDS, Status
+from mpchat.scoreboard.status import SAMPLE_SECONDS, Status
 
 _CLIENTS = 64
 _IDLE_SECONDS = 30.0

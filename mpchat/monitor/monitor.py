@@ -31,7 +31,7 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.monitor.status import Status
+from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import Scoreboard
 
 _FLUSH_SECONDS = 0.5
@@ -48,8 +48,12 @@ def run_monitor(
     orphan_limit: float,
     hang_timeout: float,
     settings: Sequence[Setting],
+    console_missing: str,
 ) -> None:
-    """Run the monitor; the caller has forked, closed the template's descriptors and set the title."""
+    """Run the monitor; the caller has forked, closed the template's descriptors and set the title.
+
+    ``console_missing``: why there is no console although the config has a section for it.
+    """
     logs = set_up_direct(logging_options, Origin("monitor"))
     logs.levels.order_all(request.log_levels)
     try:
@@ -61,7 +65,12 @@ def run_monitor(
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
-        Scoreboard(descriptors.scoreboard), request.address, pool, request.supervisor, hang_timeout
+        Scoreboard(descriptors.scoreboard),
+        request.address,
+        pool,
+        request.supervisor,
+        hang_timeout,
+        ConsolePlace(request.console_address, console_missing),
     )
     control = Control(status, orders, settings)
     try:
@@ -70,8 +79,7 @@ def run_monitor(
             return
     except ChannelClosed:
         watched.kill_after(orphan_limit)
-        if request.socket_file is not None:
-            files.append(SocketFile(**request.socket_file))
+        files += [SocketFile(**file) for file in request.socket_files]
     for file in files:
         try:
             file.remove()

@@ -23,15 +23,27 @@ from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
 
-MAGIC = 0x6D70_6368_6174_000C
+MAGIC = 0x6D70_6368_6174_000D
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
 
 _HEADER = 16
-SERVICE_NAMES = ("slots", "generation", "started", "beat_at", "faults")
-"""The supervisor's values for the service: slots of the pool, newest generation, when the service was
-ready, when the supervisor last checked its workers, and the number of faults in its own loop."""
+SERVICE_NAMES = (
+    "slots",  # of the pool
+    "generation",  # the newest
+    "started",  # when the service was ready
+    "beat_at",  # when the supervisor last checked its workers
+    "faults",  # in its own loop
+    "console_state",  # see CONSOLE_STATES
+    "console_pid",
+    "console_restarts",  # consoles started after the first
+    "console_heartbeat",  # beats of its loop
+    "console_beat_at",  # time of the last beat
+)
+"""The supervisor's values for the service, the last two the console's."""
+CONSOLE_STATES = ("none", "down", "starting", "ready")
+"""Meaning of the console's state, by number; ``none``: no listener is configured for it."""
 BROKER_NAMES = (
     "pid",
     "state",  # see BROKER_STATES
@@ -162,7 +174,7 @@ class Scoreboard:
         return self._items[_SERVICE + SERVICE_NAMES.index(name)]
 
     def set_service(self, name: str, value: int) -> None:
-        """Store one of SERVICE_NAMES; only for the supervisor."""
+        """Store one of SERVICE_NAMES; only for its owner."""
         self._items[_SERVICE + SERVICE_NAMES.index(name)] = value
 
     def slot(self, slot: int, name: str) -> int:

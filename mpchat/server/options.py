@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import MAX_INT, ByteSize, Duration, OptionsModel, Port
 from mpchat.server.trusted import TrustedProxy
 
 OFF: Literal["off"] = "off"
+_MIN_TOKEN = 16
 
 
 class ConnectionOptions(OptionsModel):
@@ -63,6 +64,22 @@ def _check_address(address: str) -> str:
     except UnicodeError as error:
         raise PydanticCustomError("address", "expected an IP address or a host name") from error
     return address
+
+
+def _check_host(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
+        raise PydanticCustomError("host", "expected a host name in lower case, without a port")
+    return name
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    if len(token) < _MIN_TOKEN:
+        # Its text does not repeat the token.
+        raise ValueError(f"expected a secret of at least {_MIN_TOKEN} characters")
+    return token
+
+
+HostName: TypeAlias = Annotated[str, AfterValidator(_check_host)]
 
 
 class PortOptions(OptionsModel):
@@ -234,6 +251,55 @@ class ListenerOptions(PortOptions):
         return self.model_copy(update={**changes, "ports": ()})
 
 
+class MonitorListenerOptions(PortOptions):
+    """Where the console listens for operators; without this section there is none."""
+
+    address: Annotated[
+        Annotated[str, AfterValidator(_check_address)] | None,
+        Field(description="Address to listen on; by default this machine's own, 127.0.0.1"),
+    ] = "127.0.0.1"
+    unix_socket_permissions: Annotated[
+        str | None,
+        BeforeValidator(_mode_of_socket, json_schema_input_type=str),
+        Field(
+            alias="unix-socket-permissions",
+            description="Mode of the Unix socket; by default '600', so that it is this user's alone",
+        ),
+    ] = None
+    task_processor: Annotated[
+        str | None,
+        Field(
+            description="userver's pool for it, which has to be one of task_processors. The console is "
+            "one process whatever its size"
+        ),
+    ] = None
+    backlog: Annotated[
+        int, Field(ge=1, le=MAX_INT, description="Connections that may wait to be accepted")
+    ] = 1024
+    token: Annotated[
+        Annotated[SecretStr, AfterValidator(_check_token)] | None,
+        Field(
+            description="A secret, of at least 16 characters, by `token#env` or `token#file`. With it, "
+            "every request needs `Authorization: Bearer TOKEN`; the page asks for it",
+        ),
+    ] = None
+    hosts: Annotated[
+        tuple[HostName, ...],
+        Field(
+            strict=False,
+            description="Names, beside localhost and IP addresses, by which clients may address the "
+            "console, such as that of a proxy in front of it. A page that has its own name lead here "
+            "is refused with 421",
+        ),
+    ] = ()
+
+    def in_place(self) -> MonitorListenerOptions:
+        """Return these options with the default mode of a Unix socket."""
+        if self.unix_socket is None or self.unix_socket_permissions is not None:
+            return self
+        return self.model_copy(update={"unix_socket_permissions": "600"})
+
+
 def _check_place(options: PortOptions) -> None:
     if (options.port is None) == (options.unix_socket is None):
         raise PydanticCustomError("place", "expected either port or unix-socket")
@@ -246,6 +312,13 @@ class ServerOptions(OptionsModel):
     """The server itself."""
 
     listener: Annotated[ListenerOptions, Field(description="The port for clients")]
+    listener_monitor: Annotated[
+        MonitorListenerOptions | None,
+        Field(
+            alias="listener-monitor",
+            description="Where the console listens, below; by default there is no console",
+        ),
+    ] = None
     logger_access: Annotated[
         str | None,
         Field(

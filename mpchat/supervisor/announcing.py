@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -12,11 +15,24 @@ from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.systemd import ServiceManager
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed, one reason per line, and when: seconds since 1970."""
+
+    text: str
+    at: float
+
+    def first_line(self) -> str:
+        """Return what fits into a status line."""
+        return self.text.partition("\n")[0]
+
+
 class Announcer:
     """Announces once that the service is up, and reports its status from then on.
 
     Attributes:
         done: Whether the service has been up.
+        failures: Why the last reload and the last restart failed, if they did.
     """
 
     def __init__(
@@ -26,6 +42,7 @@ class Announcer:
         scoreboard: Scoreboard,
         editions: Editions,
         pool: Pool,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.done = False
         self._log = log
@@ -33,8 +50,9 @@ class Announcer:
         self._scoreboard = scoreboard
         self._editions = editions
         self._pool = pool
+        self._wall_clock = wall_clock
         self._stopping = False
-        self._failures: dict[str, str] = {}
+        self.failures: dict[str, Failure] = {}
 
     def up(self, address: str, now: float) -> None:
         """Say that all is up."""
@@ -83,14 +101,14 @@ class Announcer:
         clients = self._scoreboard.total("connections", len(policy.pool))
         counts = f"{policy.ready_count()} workers ready, {clients} connections"
         failures = "".join(
-            f"; the last {what} failed: {why}" for what, why in self._failures.items()
+            f"; the last {what} failed: {why.first_line()}" for what, why in self.failures.items()
         )
         return f"{counts}, dynamic config generation {self._editions.generation}{failures}"
 
     def _note(self, what: str, failure: str | None) -> None:
-        self._failures.pop(what, None)
+        self.failures.pop(what, None)
         if failure:
-            self._failures[what] = failure.partition("\n")[0]
+            self.failures[what] = Failure(failure, self._wall_clock())
 
 
 def announce_stop(log: Log, manager: ServiceManager, *, at_once: bool) -> None:

@@ -8,8 +8,6 @@ and again by the old code if it fails. It ends with the service, after the worke
 
 from __future__ import annotations
 
-import signal
-
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.scoreboard.scoreboard import BROKER_STATES, Scoreboard
@@ -17,11 +15,12 @@ from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
-from mpchat.supervisor.heartbeats import Beat, Heartbeats
+from mpchat.supervisor.heartbeats import Beat
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.timing import Timing
+from mpchat.supervisor.vigil import Vigil
 from mpchat.supervisor.words import LastWords
 
 _MIB = 1024 * 1024
@@ -54,7 +53,7 @@ class Brokers:
         self._forks = forks
         self._editions = editions
         self._histories = histories
-        self._heartbeats = Heartbeats(timing.help)
+        self._vigil = Vigil(timing, log, self._beat)
         self._last_words = LastWords(timing.last_words_limit)
         self._succession = Succession(timing, now)
         self._last = 0
@@ -64,18 +63,13 @@ class Brokers:
         self._awaited = 0
         """Lowest number of a broker that satisfies the last ``renew``"""
         self._asked_to_end = False
-        self._kill_at: float | None = None
 
     def due(self) -> float | None:
         """Return when ``tick`` has something to do."""
         broker = self._broker()
         if broker is None:
             return self._succession.start_at if self._is_wanted() else None
-        if not broker.open:
-            return None
-        if self._kill_at is not None:
-            return self._kill_at
-        return self._heartbeats.next_look if broker.ready else self._start_due()
+        return self._vigil.due(broker, self._succession.since) if broker.open else None
 
     def tick(self, now: float) -> None:
         """Start a broker if it is time, or see how the present one is."""
@@ -84,7 +78,10 @@ class Brokers:
             if self._is_wanted() and self._succession.is_due(now):
                 self._start(now)
         elif broker.open:
-            self._look_after(broker, now)
+            hang_timeout = self._editions.current.plan.hang_timeout
+            reason = self._vigil.look(broker, self._succession.since, hang_timeout, now)
+            if reason:
+                self._kill(broker, reason, now)
         self._show()
 
     def became_ready(self, broker: Child) -> None:
@@ -99,7 +96,7 @@ class Brokers:
         reason = f": {broker.kill_reason}" if broker.kill_reason else ""
         text = f"the broker pid {broker.pid}: {how}{reason}"
         self._scoreboard.zero_broker()
-        self._kill_at = None
+        self._vigil.ended()
         if self._asked_to_end:
             self._log.info(text)
             self._succession.start_at = now
@@ -151,8 +148,9 @@ class Brokers:
     def _is_awaited(self, broker: Child) -> bool:
         return self.renewal is None and broker.number >= self._awaited
 
-    def _start_due(self) -> float:
-        return self._succession.since + self._timing.start_limit
+    def _beat(self) -> Beat:
+        read = self._scoreboard.broker
+        return Beat(read("heartbeat"), read("beat_at") / 1000)
 
     def _start(self, now: float) -> None:
         self._size = size = self._editions.current.plan.history
@@ -170,37 +168,6 @@ class Brokers:
         self._succession.started(now)
         self._forks.flush()
 
-    def _look_after(self, broker: Child, now: float) -> None:
-        if self._kill_at is not None:
-            if self._kill_at <= now:
-                self._kill(broker, broker.kill_reason or "it did not end in time", now)
-            return
-        if not broker.ready:
-            if self._start_due() <= now:
-                self._log.error(f"the broker pid {broker.pid} is killed: it was not ready in time")
-                self._kill(broker, "it was not ready in time", now)
-            return
-        if now < self._heartbeats.next_look:
-            return
-        read = self._scoreboard.broker
-        beat = Beat(read("heartbeat"), read("beat_at") / 1000)
-        self._heartbeats.look({broker.number: beat}, now)
-        stale = self._heartbeats.stale(broker.number)
-        if stale >= self._editions.current.plan.hang_timeout:
-            self._abort(broker, stale, now)
-
-    def _abort(self, broker: Child, stale: float, now: float) -> None:
-        self._log.error(
-            f"the broker pid {broker.pid} is stuck: its event loop has not turned for {stale:.1f} s; "
-            f"it is ended, its stack follows"
-        )
-        broker.kill_reason = "it was stuck"
-        self._kill_at = now + self._timing.abort_limit
-        try:
-            broker.kill(signal.SIGABRT)
-        except OSError as error:
-            self._log.error(f"cannot signal the broker pid {broker.pid}: {error.strerror}")
-
     def _ask_to_end(self, now: float) -> None:
         """Let the present broker end, if there is one; ``ended`` has the next one started."""
         broker = self._broker()
@@ -211,17 +178,17 @@ class Brokers:
             broker.end("it is not needed any more")
             return
         broker.send(messages.Stop())
-        self._kill_at = now + self._timing.now_limit
+        self._vigil.kill_at = now + self._timing.now_limit
 
     def _kill(self, broker: Child, reason: str, now: float) -> None:
         """Kill a broker, unless it may just begin: two would write the same history."""
         if broker.pid or self._forks.forget(broker):
-            self._kill_at = None
+            self._vigil.kill_at = None
             broker.end(reason)
         else:
             # It says its pid soon, or its channel ends with the template that was to fork it.
             broker.kill_reason = reason
-            self._kill_at = now + self._timing.now_limit
+            self._vigil.kill_at = now + self._timing.now_limit
 
     def _show(self) -> None:
         """Store what status shows of the broker."""

@@ -47,6 +47,8 @@ class Role(enum.Enum):
     """Takes over the control socket at the end of a restart"""
     BROKER = "broker"
     """Orders the rooms, where the service has any"""
+    CONSOLE = "console"
+    """Shows operators what runs, where the config has a listener for it"""
     LEAVING = "leaving"
     """A template or monitor that was replaced and has not ended yet"""
     WORKER = "worker"
@@ -56,13 +58,14 @@ _MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     Role.TEMPLATE: messages.FROM_TEMPLATE,
     Role.MONITOR: messages.FROM_MONITOR,
     Role.BROKER: messages.FROM_BROKER,
+    Role.CONSOLE: messages.FROM_CONSOLE,
     Role.WORKER: messages.FROM_WORKER,
 }
 
 
 @dataclass
 class Child:
-    """A template, a monitor, a broker, or a worker."""
+    """A template, a monitor, a broker, a console, or a worker."""
 
     name: str
     role: Role

@@ -6,6 +6,8 @@ edition is kept whole, so a restart that fails goes back in one step. Only this 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpchat.ipc import messages
@@ -18,6 +20,8 @@ class Generation:
 
     number: int
     memfd: int
+    since: float
+    """When it was loaded, seconds since 1970"""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,15 @@ class Edition:
 class Editions:
     """The current edition and, while slots move to it, the previous one.
 
-    ``stop_grace``: seconds that a worker has beyond its drain before it is killed.
+    ``stop_grace``: seconds that a worker has beyond its drain before it is killed. ``wall_clock`` returns
+    seconds since 1970.
     """
 
-    def __init__(self, stop_grace: float, first: Loaded) -> None:
+    def __init__(
+        self, stop_grace: float, first: Loaded, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._stop_grace = stop_grace
+        self._wall_clock = wall_clock
         self._kept: list[Edition] = []
         self._editions = 0
         self._generations = 0
@@ -142,7 +150,7 @@ class Editions:
 
     def _number(self, memfd: int) -> Generation:
         self._generations += 1
-        return Generation(self._generations, memfd)
+        return Generation(self._generations, memfd, self._wall_clock())
 
 
 def refusal(old: messages.Plan, new: messages.Plan) -> str:
@@ -151,6 +159,10 @@ def refusal(old: messages.Plan, new: messages.Plan) -> str:
         if new.listener[what] != old.listener[what]:
             name = f"the listener's {what.replace('_', '-')}"
             return _changed(name, old.listener[what], new.listener[what])
+    for what in ("address", "port", "unix_socket", "unix_socket_permissions"):
+        values = [plan.console[what] if plan.console is not None else None for plan in (old, new)]
+        if values[0] != values[1]:
+            return _changed(f"listener-monitor's {what.replace('_', '-')}", *values)
     if new.control_socket != old.control_socket:
         return _changed("control-socket", old.control_socket, new.control_socket)
     return ""

@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import ForkBroker, ForkMonitor, ForkWorker, WorkerDescriptors
+from mpchat.ipc.messages import (
+    ForkBroker,
+    ForkConsole,
+    ForkMonitor,
+    ForkWorker,
+    WorkerDescriptors,
+)
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -52,6 +58,13 @@ class _Broker:
     """The memfd of the rooms' history"""
 
 
+@dataclass(frozen=True)
+class _Console:
+    child: Child
+    far: int
+    sockets: Sockets
+
+
 class Forks:
     """The requests that wait for a template; ``levels`` are loggers' levels as operators ordered.
 
@@ -79,7 +92,7 @@ class Forks:
         self._memories = memories
         self._levels = levels
         self._clock = clock
-        self._waiting: list[_Worker | _Monitor | _Broker] = []
+        self._waiting: list[_Worker | _Monitor | _Broker | _Console] = []
 
     def request_worker(
         self,
@@ -121,6 +134,16 @@ class Forks:
         self._waiting.append(_Broker(child, far, history))
         return child
 
+    def request_console(self, sockets: Sockets) -> Child:
+        """Return a console that will be forked; the service has a listener for it.
+
+        Raises:
+            OSError: As for a worker.
+        """
+        child, far = _unborn("console", Role.CONSOLE)
+        self._waiting.append(_Console(child, far, sockets))
+        return child
+
     def flush(self) -> None:
         """Hand all requests to the template, if it is ready."""
         template = self._family.of(
@@ -145,7 +168,7 @@ class Forks:
                 return True
         return False
 
-    def _send(self, template: Child, fork: _Worker | _Monitor | _Broker) -> None:
+    def _send(self, template: Child, fork: _Worker | _Monitor | _Broker | _Console) -> None:
         child, edition = fork.child, self._editions.current
         given = (fork.far, self._scoreboard.descriptor, child.fault)
         if isinstance(fork, _Worker):
@@ -160,19 +183,34 @@ class Forks:
         elif isinstance(fork, _Broker):
             kept = () if fork.history is None else (fork.history,)
             template.send(ForkBroker(child.number, dict(self._levels)), (*given, *kept))
+        elif isinstance(fork, _Console):
+            listeners = fork.sockets.console
+            assert listeners is not None
+            template.send(
+                self._console_request(fork.sockets), (*given, listeners.sockets[0].fileno())
+            )
         else:
             inherited = () if fork.control is None else (fork.control,)
             template.send(self._monitor_request(fork.sockets), (*given, *inherited))
         template.answers.ask(self._timing.answer_limit, self._clock())
         child.edition = edition.number
 
+    def _console_request(self, sockets: Sockets) -> ForkConsole:
+        return ForkConsole(
+            supervisor=os.getpid(),
+            address=sockets.address(self._editions.current.plan),
+            console_address=sockets.console_address(),
+            log_levels=dict(self._levels),
+        )
+
     def _monitor_request(self, sockets: Sockets) -> ForkMonitor:
-        file, plan = sockets.listeners.file, self._editions.current.plan
+        plan = self._editions.current.plan
         return ForkMonitor(
             supervisor=os.getpid(),
             address=sockets.address(plan),
             control_socket=sockets.control_socket(plan),
-            socket_file=asdict(file) if file is not None else None,
+            console_address=sockets.console_address(),
+            socket_files=[asdict(file) for file in sockets.files()],
             log_levels=dict(self._levels),
         )
 

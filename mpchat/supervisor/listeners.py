@@ -115,6 +115,11 @@ class Listeners:
         }
 
     @property
+    def address(self) -> str:
+        """The address that is listened on; empty for a Unix socket."""
+        return self._address
+
+    @property
     def shared(self) -> bool:
         """Whether all slots share one socket, so that a slot without a worker needs no helper."""
         return self.unix_path is not None

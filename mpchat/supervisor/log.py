@@ -30,10 +30,12 @@ class Log:
     Attributes:
         generation: Returns the number of the current dynamic config; 0 before there is one.
         level: Lines below it are left out; a number of ``logging``.
+        listener: Is given the level and the text of what is INFO or above, whatever the log takes of it.
     """
 
     def __init__(self) -> None:
         self.generation: Callable[[], int] = lambda: 0
+        self.listener: Callable[[str, str], None] = lambda _level, _text: None
         self.level = self._own_level = _LEVELS["INFO"]
         self._ordered: int | None = None
         self._format = "raw"
@@ -81,6 +83,8 @@ class Log:
         self._write("ERROR", text)
 
     def _write(self, level: str, text: str) -> None:
+        if _LEVELS[level] >= _LEVELS["INFO"]:
+            self.listener(level, text)
         if _LEVELS[level] < self.level:
             return
         fields: dict[str, str | int] = {

@@ -184,7 +184,7 @@ class Reloading:
             case Outcome.FAILED:
                 self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
         failed = end.outcome is Outcome.FAILED
-        self._announcer.reloaded(end.reason.partition("\n")[0] if failed else None)
+        self._announcer.reloaded(end.reason if failed else None)
         for asker in end.askers:
             asker(end.reason)
 

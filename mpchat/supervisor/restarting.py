@@ -17,6 +17,7 @@ from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child
+from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
@@ -69,6 +70,7 @@ class Restarting:
         templates: Templates,
         monitors: Monitors,
         brokers: Brokers,
+        consoles: Consoles,
         histories: Histories,
         memories: Memories,
         reloading: Reloading,
@@ -84,6 +86,7 @@ class Restarting:
         self._templates = templates
         self._monitors = monitors
         self._brokers = brokers
+        self._consoles = consoles
         self._histories = histories
         self._memories = memories
         self._reloading = reloading
@@ -201,6 +204,7 @@ class Restarting:
                 self._editions.revert()
                 self._templates.dismiss_next()
                 self._brokers.revert(now)
+                self._consoles.follow_edition(now)
             case Settle():
                 self._settle(now)
             case Scale():
@@ -245,6 +249,7 @@ class Restarting:
         self._templates.settle(now)
         self._editions.settle()
         self._brokers.settle(now)
+        self._consoles.follow_edition(now)
         plan = self._editions.current.plan
         try:
             self._sockets.listeners.set_backlog(plan.listener["backlog"])

@@ -22,6 +22,7 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
+from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.faults import Faults
@@ -107,6 +108,18 @@ class Service:
             timing, log, scoreboard, family, self._forks, editions, self._histories, now
         )
         self._pairs = Pairs(timing, log, family)
+        self._consoles = Consoles(
+            timing,
+            log,
+            scoreboard,
+            family,
+            self._forks,
+            editions,
+            self._sockets,
+            self._announcer,
+            now,
+        )
+        log.listener = self._consoles.note
         self._reloading = Reloading(
             timing, log, editions, family.workers, self._templates, self._announcer
         )
@@ -118,6 +131,7 @@ class Service:
             self._templates,
             self._monitors,
             self._brokers,
+            self._consoles,
             self._histories,
             self._memories,
             self._reloading,
@@ -142,6 +156,7 @@ class Service:
             Step("look after the workers", self._pool.next_due, self._tick_pool),
             Step("go on with the restart", lambda: self._restarting.due, self._tick_restart),
             Step("look after the broker", self._brokers.due, self._brokers.tick),
+            Step("look after the console", self._consoles.due, self._consoles.tick),
             Step("connect workers and broker", lambda: self._pairs.due, self._pairs.tick),
             Step("ask for processes", lambda: self._forks.retry_at, self._tick_forks),
             Step("end orphans", lambda: orphans.due, orphans.look),
@@ -162,6 +177,7 @@ class Service:
         """Leave no socket and no socket file behind."""
         faults.attempt("close the listening sockets", self._sockets.stop_listening)
         faults.attempt("remove the listener's socket file", self._sockets.listeners.remove_file)
+        faults.attempt("close the console's socket", self._sockets.close_console)
         self._monitors.close()
         self._histories.keep_only(None)
         self._memories.close()
@@ -296,7 +312,7 @@ class Service:
         if child.ready or not child.pid:
             raise MalformedMessage("Ready is said once, after Hello")
         match child.role:
-            case Role.WORKER | Role.BROKER if descriptors:
+            case Role.WORKER | Role.BROKER | Role.CONSOLE if descriptors:
                 raise MalformedMessage("Ready came with a descriptor")
             case Role.WORKER:
                 child.ready = True
@@ -305,6 +321,8 @@ class Service:
             case Role.BROKER:
                 child.ready = True
                 self._brokers.became_ready(child)
+            case Role.CONSOLE:
+                self._consoles.became_ready(child)
             case Role.MONITOR:
                 self._monitors.take(child, descriptors)
             case Role.NEXT_MONITOR:
@@ -370,6 +388,9 @@ class Service:
                 self._restarting.monitor_ended(child.kill_reason or how, now)
             case Role.BROKER:
                 self._brokers.ended(child, how, now)
+            case Role.CONSOLE:
+                if not self._stopping:
+                    self._consoles.ended(child, how, now)
             case Role.WORKER:
                 self._orphans.due = now
                 self._pairs.ended(child)

@@ -1,4 +1,4 @@
-"""What clients come through: a listening socket and an inbox for each slot."""
+"""What clients come through: a listening socket and an inbox for each slot; and the console's socket."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mpchat.errors import ExitCode, StartError
 from mpchat.ipc import messages
 from mpchat.ipc.control import default_path
 from mpchat.linux.descriptors import room_for
+from mpchat.linux.socket_file import SocketFile
 from mpchat.supervisor.inboxes import Inboxes
 from mpchat.supervisor.listeners import Listeners
 
@@ -28,8 +29,12 @@ class Sockets:
     def __init__(self, plan: messages.Plan) -> None:
         self.inboxes = Inboxes()
         self.listeners = Listeners(plan.listener, 1)
+        self.console: Listeners | None = None
+        """Where the console listens; it outlives consoles, so whoever comes between two waits"""
         self._slots = 1
         try:
+            if plan.console is not None:
+                self.console = Listeners(plan.console, 1)
             self.inboxes.grow(1)
             self.grow(plan.workers)
         except StartError:
@@ -64,15 +69,34 @@ class Sockets:
         self.listeners.close()
         self.inboxes.close()
 
+    def close_console(self) -> None:
+        """Close the console's listening socket, and remove its file."""
+        if self.console is not None:
+            self.console.close()
+            self.console.remove_file()
+
     def close(self) -> None:
-        """Close everything, and remove the listener's socket file."""
+        """Close everything, and remove the socket files."""
         self.stop_listening()
         self.listeners.remove_file()
+        self.close_console()
+
+    def files(self) -> list[SocketFile]:
+        """Return the files of our Unix sockets."""
+        listeners = (self.listeners, self.console)
+        return [one.file for one in listeners if one is not None and one.file is not None]
 
     def control_socket(self, plan: messages.Plan) -> str:
         """Return where operators reach the monitor."""
         listener = self.listeners.unix_path or str(self.listeners.port)
         return plan.control_socket or default_path(os.environ, listener)
+
+    def console_address(self) -> str:
+        """Return where a browser finds the console, nothing if there is none."""
+        listeners = self.console
+        if listeners is None:
+            return ""
+        return listeners.unix_path or f"http://{_host(listeners.address)}:{listeners.port}/"
 
     def address(self, plan: messages.Plan) -> str:
         """Return what a client would connect to."""
@@ -80,5 +104,9 @@ class Sockets:
         if listeners.unix_path is not None:
             return f"unix:{listeners.unix_path} {plan.path}"
         host = plan.listener["address"] or "localhost"
-        host = f"[{host}]" if ":" in host else host
-        return f"ws://{host}:{listeners.port}{plan.path}"
+        return f"ws://{_host(host)}:{listeners.port}{plan.path}"
+
+
+def _host(address: str) -> str:
+    """Return an address as a URL has it."""
+    return f"[{address}]" if ":" in address else address

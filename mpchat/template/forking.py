@@ -22,12 +22,19 @@ import setproctitle
 from mpchat.errors import describe_failure
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
-from mpchat.ipc.messages import BrokerDescriptors, MonitorDescriptors, WorkerDescriptors
+from mpchat.ipc.messages import (
+    BrokerDescriptors,
+    ConsoleDescriptors,
+    MonitorDescriptors,
+    WorkerDescriptors,
+)
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.processes import ignore_group_signals
 
-Given: TypeAlias = WorkerDescriptors | MonitorDescriptors | BrokerDescriptors
+Given: TypeAlias = (
+    WorkerDescriptors | MonitorDescriptors | BrokerDescriptors | ConsoleDescriptors
+)
 Body: TypeAlias = Callable[[Channel], None]
 """What the child runs with its channel."""
 

@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.connections import Connections
@@ -25,6 +25,7 @@ from mpchat.config.userver import UserverNames, load_userver_names
 from mpchat.config.validation import validate
 from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document, problem, read_yaml
+from mpchat.console import options as console_options
 from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
@@ -32,10 +33,12 @@ from mpchat.errors import ConfigError, Problem
 from mpchat.loglines.readable import is_terminal
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
-from mpchat.server.options import ServerOptions
+from mpchat.server.options import ListenerOptions, MonitorListenerOptions, ServerOptions
 from mpchat.template import hooks
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.worker.service import ComponentPlan, Service
+from mpchat.worker.service import ComponentPlan, ConsolePlan, Service
+
+Listener = TypeVar("Listener", ListenerOptions, MonitorListenerOptions)
 
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
@@ -201,8 +204,10 @@ class _Loader:
             raise self._error()
         frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
         plans = self._component_plans()
+        handlers = self._console_handlers()
         self._unknown_sections()
         server = frame["server"]
+        console, missing = self._console(server, handlers)
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
@@ -219,6 +224,8 @@ class _Loader:
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
         layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
         warnings = []
+        if missing:
+            warnings.append(f"{self.static.document.file}: {missing}")
         if self.ignored:
             names = ", ".join(sorted(set(self.ignored)))
             warnings.append(
@@ -252,6 +259,8 @@ class _Loader:
             drain_defaults=self._drain_defaults(),
             known_variables=self.names.variables,
             warnings=tuple(warnings),
+            console=console,
+            console_missing=missing,
         )
 
     def server(self) -> ServerOptions:
@@ -278,15 +287,18 @@ class _Loader:
         return os.path.join(self.folder, path)
 
     def _with_socket_paths(self, server: ServerOptions) -> ServerOptions:
-        listener = server.listener.in_place()
-        if listener.unix_socket is not None:
-            path = self._beside(listener.unix_socket)
-            listener = listener.model_copy(update={"unix_socket": path})
+        listener = self._with_path(server.listener.in_place())
         server = server.model_copy(update={"listener": listener})
         if server.control_socket is not None:
             control = self._beside(server.control_socket)
             server = server.model_copy(update={"control_socket": control})
         return server
+
+    def _with_path(self, listener: Listener) -> Listener:
+        if listener.unix_socket is None:
+            return listener
+        path = self._beside(listener.unix_socket)
+        return listener.model_copy(update={"unix_socket": path})
 
     def _with_logs(self, logging: LoggingOptions) -> LoggingOptions:
         loggers = {name: self._with_log(options) for name, options in logging.loggers.items()}
@@ -348,8 +360,55 @@ class _Loader:
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 
+    def _console_handlers(self) -> dict[str, console_options.ConsoleHandlerOptions]:
+        """Return the options of the console's handlers that are on, by section."""
+        found = {}
+        places: dict[str, str] = {}
+        for name, model in console_options.SECTIONS.items():
+            if name not in self.static.sections or name in self.components.names():
+                continue
+            options = self._section(name, model, self.names.handler)
+            if options is None or not options.load_enabled:
+                continue
+            first = places.setdefault(options.path, name)
+            if first != name:
+                self._problem(self._path(name, "path"), f"{first} already has {options.path}")
+            found[name] = options
+        return found
+
+    def _console(
+        self,
+        server: ServerOptions | None,
+        handlers: dict[str, console_options.ConsoleHandlerOptions],
+    ) -> tuple[ConsolePlan | None, str]:
+        """Return the plan of the console if there is to be one, else why not although it has a section."""
+        listener = server.listener_monitor if server is not None else None
+        if listener is None:
+            for name in handlers if server is not None else ():
+                text = "expected server.listener-monitor, where this handler is served"
+                self._problem(self._path(name), text)
+            return None, ""
+        named = {
+            self._path("server", "listener-monitor", "task_processor"): listener.task_processor,
+            **{self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()},
+        }
+        for path, processor in named.items():
+            if processor is not None and processor not in self.static.task_processors:
+                self._unknown_processor(path, processor)
+        libraries = console_options.missing_libraries()
+        if not libraries:
+            return ConsolePlan(self._with_path(listener.in_place()), dict(handlers)), ""
+        lacks = f"without {' and '.join(libraries)}: {console_options.INSTALL}"
+        own = console_options.own_options(listener, handlers)
+        for name in own:
+            path = self._path(*name.split("."))
+            self._problem(path, f"there is no console {lacks}")
+        if own:
+            return None, ""
+        return None, f"server.listener-monitor is left out, since there is no console {lacks}"
+
     def _unknown_sections(self) -> None:
-        ours = {*SECTIONS, *self.components.names()}
+        ours = {*SECTIONS, *console_options.SECTIONS, *self.components.names()}
         for name in self.static.sections:
             if name in ours:
                 continue

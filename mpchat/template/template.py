@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import setproctitle
 
@@ -36,6 +36,7 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.monitor import run_monitor
 from mpchat.rooms.options import RoomsOptions
+from mpchat.server.options import ListenerOptions, MonitorListenerOptions
 from mpchat.supervisor.timing import Timing
 from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources, load_dynamic
@@ -122,7 +123,12 @@ class _Template:
         while True:
             message, descriptors = self._next()
             match message:
-                case messages.ForkWorker() | messages.ForkMonitor() | messages.ForkBroker():
+                case (
+                    messages.ForkWorker()
+                    | messages.ForkMonitor()
+                    | messages.ForkBroker()
+                    | messages.ForkConsole()
+                ):
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
                     self._reload()
@@ -145,7 +151,10 @@ class _Template:
 
     def _fork(
         self,
-        request: messages.ForkWorker | messages.ForkMonitor | messages.ForkBroker,
+        request: messages.ForkWorker
+        | messages.ForkMonitor
+        | messages.ForkBroker
+        | messages.ForkConsole,
         descriptors: list[int],
     ) -> None:
         try:
@@ -153,6 +162,8 @@ class _Template:
                 self._fork_monitor(request, messages.MonitorDescriptors(*descriptors))
             elif isinstance(request, messages.ForkBroker):
                 self._fork_broker(request, messages.BrokerDescriptors(*descriptors))
+            elif isinstance(request, messages.ForkConsole):
+                self._fork_console(request, messages.ConsoleDescriptors(*descriptors))
             else:
                 self._fork_worker(request, messages.WorkerDescriptors(*descriptors))
             messages.send(self.channel, messages.Forked())
@@ -180,6 +191,7 @@ class _Template:
                 limit,
                 hang_timeout,
                 service.settings,
+                service.console_missing,
             ),
         )
 
@@ -198,6 +210,18 @@ class _Template:
             lambda channel: run_broker(
                 request, channel, descriptors, service.logging, rooms.options, heartbeat
             ),
+        )
+
+    def _fork_console(
+        self, request: messages.ForkConsole, descriptors: messages.ConsoleDescriptors
+    ) -> None:
+        service, heartbeat = self.service, self.timing.heartbeat
+        assert service is not None
+        fork_child(
+            descriptors,
+            [self.channel.fileno()],
+            "mpchat: console",
+            lambda channel: _run_console(request, channel, descriptors, service, heartbeat),
         )
 
     def _fork_worker(
@@ -244,6 +268,29 @@ def _broker_code(options: RoomsOptions) -> Callable[..., None]:
     return run_broker
 
 
+def _run_console(
+    request: messages.ForkConsole,
+    channel: Channel,
+    descriptors: messages.ConsoleDescriptors,
+    service: Service,
+    heartbeat: float,
+) -> None:
+    """Run the console, which imports its libraries itself: no other process needs their memory."""
+    from mpchat.console.process import run_console  # noqa: PLC0415
+
+    assert service.console is not None
+    run_console(
+        request,
+        channel,
+        descriptors,
+        service.console,
+        service.logging,
+        service.pool,
+        service.server.worker_hang_timeout,
+        heartbeat,
+    )
+
+
 def _history_of(options: RoomsOptions) -> int:
     """Return the bytes that the supervisor keeps for the rooms' history; a stream keeps its own."""
     return options.history_memory if options.engine == "host" else 0
@@ -264,19 +311,12 @@ def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
 
 def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
     """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds."""
-    listener = service.server.listener
     default = service.logging.loggers["default"]
     rooms = service.rooms()
     return messages.Plan(
         pool=service.pool,
         workers=service.workers,
-        listener={
-            "address": listener.address,
-            "port": listener.port,
-            "unix_socket": listener.unix_socket,
-            "unix_socket_permissions": listener.unix_socket_permissions,
-            "backlog": listener.backlog,
-        },
+        listener=_place_of(service.server.listener),
         log_path=default.file_path,
         log_format=default.format,
         log_level=LEVELS[default.level],
@@ -288,5 +328,17 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         history=_history_of(rooms.options) if rooms is not None else None,
         control_socket=service.server.control_socket,
         metrics=[entry.to_json() for entry in service.metrics()],
+        console=_place_of(service.console.listener) if service.console is not None else None,
         warnings=warnings,
     )
+
+
+def _place_of(listener: ListenerOptions | MonitorListenerOptions) -> dict[str, Any]:
+    """Return where a listener listens, as a Plan has it."""
+    return {
+        "address": listener.address,
+        "port": listener.port,
+        "unix_socket": listener.unix_socket,
+        "unix_socket_permissions": listener.unix_socket_permissions,
+        "backlog": listener.backlog,
+    }

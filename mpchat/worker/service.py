@@ -8,12 +8,13 @@ from typing import Any
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.settings import Setting
+from mpchat.config.types import OptionsModel
 from mpchat.config.yaml_file import Document
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
 from mpchat.metrics.declaring import declarations_of
 from mpchat.metrics.directory import Entry, entry_of
-from mpchat.server.options import ServerOptions
+from mpchat.server.options import MonitorListenerOptions, ServerOptions
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -24,6 +25,15 @@ class ComponentPlan:
     name: str
     cls: type[Component]
     options: Any
+
+
+@dataclass(frozen=True)
+class ConsolePlan:
+    """The console of a service whose config has a section for it."""
+
+    listener: MonitorListenerOptions
+    handlers: dict[str, OptionsModel]
+    """Options of the console's handlers that are configured, by section"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class Service:
     warnings: tuple[str, ...]
     settings: tuple[Setting, ...] = field(compare=False)
     """Every option of the static config, for operators"""
+    console: ConsolePlan | None = None
+    """None: there is no console"""
+    console_missing: str = ""
+    """Why there is no console although the config has a section for it"""
 
     def rooms(self) -> ComponentPlan | None:
         """Return the component whose rooms a broker orders, None if the service needs no broker."""

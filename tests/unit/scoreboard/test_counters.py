@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mpchat
-from mpchat.monitor.status import Status
+from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, TRAFFIC, Counters, Metric
 from mpchat.scoreboard.scoreboard import Scoreboard
 
@@ -81,7 +81,7 @@ def test_status_shows_each_under_its_own_name() -> None:
     for name, number in limited.items():
         for _ in range(number):
             row.count_limit(name)
-    shown = Status(board, "ws://localhost", "main", 1, 15.0).collect()
+    shown = Status(board, "ws://localhost", "main", 1, 15.0, ConsolePlace()).collect()
     row.release()
     board.close()
     assert shown["totals"] == counted

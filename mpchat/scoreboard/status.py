@@ -13,7 +13,14 @@ from typing import Any
 
 from mpchat import __version__
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
-from mpchat.scoreboard.scoreboard import BROKER_STATES, ENGINES, ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import (
+    BROKER_STATES,
+    CONSOLE_STATES,
+    ENGINES,
+    ROWS,
+    WORKER_STATES,
+    Scoreboard,
+)
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0
@@ -25,6 +32,14 @@ class _Sample:
     at: float
     cpu: float
     percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class ConsolePlace:
+    """Where operators find the console: its address, or why there is none although it is configured."""
+
+    address: str = ""
+    missing: str = ""
 
 
 @dataclass
@@ -46,12 +61,14 @@ class Status:
         pool: str,
         supervisor: int,
         hang_timeout: float,
+        console: ConsolePlace,
     ) -> None:
         self._board = scoreboard
         self._address = address
         self._pool = pool
         self._supervisor = supervisor
         self._hang_timeout = hang_timeout
+        self._place = console
         self._samples: dict[int, _Sample] = {}
         self._rate: _Rate | None = None
 
@@ -70,6 +87,7 @@ class Status:
             "faults": board.service("faults"),
             "hang_timeout_seconds": self._hang_timeout,
             "broker": self._broker(now),
+            "console": self._console(now),
             "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
             "limits": {name: board.total(name, slots) for name in LIMITS},
@@ -150,6 +168,23 @@ class Status:
             "workers_lost": read("lost"),
             "engine": ENGINES[read("engine")],
             "stream_lost_seconds": _since(read("stream_lost_at"), now),
+            "cpu_seconds": cpu_seconds(pid) if pid else None,
+            "pss_bytes": pss_bytes(pid) if pid else None,
+        }
+
+    def _console(self, now: float) -> dict[str, Any] | None:
+        """Return how the console is, None for a service without a section for it."""
+        read, place = self._board.service, self._place
+        state, pid = CONSOLE_STATES[read("console_state")], read("console_pid")
+        if state == "none" and not place.missing:
+            return None
+        return {
+            "state": "missing" if place.missing else state,
+            "address": place.address or None,
+            "missing": place.missing or None,
+            "pid": pid or None,
+            "restarts": read("console_restarts"),
+            "silent_seconds": _since(read("console_beat_at"), now) if pid else None,
             "cpu_seconds": cpu_seconds(pid) if pid else None,
             "pss_bytes": pss_bytes(pid) if pid else None,
         }

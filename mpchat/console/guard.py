@@ -1,0 +1,128 @@
+"""Who may ask the console: nobody by accident, and with a token only those who have it.
+
+Rules. A page of another origin must not reach the console through the browser of somebody who may. So a
+request has to address us by a name that nobody else can point here (an IP address, localhost, a configured
+name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or from none
+(Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its WebSocket, so it
+has the token's digest in a cookie that scripts cannot read and that no other site makes a browser send.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+COOKIE = "mpchat-console"
+LOGIN = "/login"
+"""Where the page sends the token that somebody has typed"""
+_FETCHES = {"same-origin", "none"}
+
+
+class Guard:
+    """Lets a request pass, or refuses it with the reason."""
+
+    def __init__(self, token: str | None, hosts: tuple[str, ...], *, unix: bool) -> None:
+        """``hosts`` are names beside localhost; on a Unix socket any name will do."""
+        self._token = token
+        self._hosts = {"localhost", *hosts}
+        self._unix = unix
+        self._digest = _digest(token) if token is not None else ""
+
+    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+        """Return aiohttp's form of this guard."""
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+            refusal = self.refusal_by_origin(request) or self._refusal_by_token(request)
+            response = refusal if refusal is not None else await handler(request)
+            if not response.prepared:
+                _add_headers(response)
+            return response
+
+        return guarded
+
+    def refusal_by_origin(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a request that a foreign page may have sent, None for any other."""
+        host = request.headers.get("Host", "")
+        name = _name_of(host)
+        if not (self._unix or _is_address(name) or name in self._hosts):
+            text = (
+                f"This console is not called {name!r}: name it in server.listener-monitor.hosts.\n"
+            )
+            return web.Response(status=421, text=text)
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return web.Response(
+                status=403, text="Pages of another origin may not use this console.\n"
+            )
+        if request.headers.get("Sec-Fetch-Site", "none") not in _FETCHES and not _is_visit(request):
+            return web.Response(
+                status=403, text="Pages of another site may not use this console.\n"
+            )
+        return None
+
+    def _refusal_by_token(self, request: web.Request) -> web.Response | None:
+        if self._token is None or request.path == LOGIN:
+            return None
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and is_same(given.strip(), self._token):
+            return None
+        if is_same(request.cookies.get(COOKIE, ""), self._digest):
+            return None
+        return web.Response(
+            status=401,
+            text="This console needs a token: Authorization: Bearer TOKEN.\n",
+            headers={"WWW-Authenticate": 'Bearer realm="mpchat console"'},
+        )
+
+    def log_in(self, given: str) -> web.Response | None:
+        """Return the answer that gives a page its cookie, None for a wrong token."""
+        if self._token is None or not is_same(given, self._token):
+            return None
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(COOKIE, self._digest, httponly=True, samesite="Strict", path="/")
+        return response
+
+
+def is_same(one: str, other: str) -> bool:
+    """Compare two secrets in a time that tells nothing about them."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _digest(token: str) -> str:
+    return hashlib.blake2b(token.encode(), person=b"mpchat-console").hexdigest()
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without its port and the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_visit(request: web.Request) -> bool:
+    """Whether somebody has followed a link to the page: that shows another site nothing."""
+    fetch = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return (request.method, request.path, *fetch) == ("GET", "/", "navigate", "document")
+
+
+def _add_headers(response: web.StreamResponse) -> None:
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")

@@ -1,0 +1,88 @@
+"""What the console knows of the service, for its handlers and its page.
+
+Rules. The numbers come from the scoreboard and /proc, so that they are right when every process but this
+one is stuck; events and the dynamic config come from the supervisor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpchat.ipc.messages import Event
+from mpchat.ipc.orders import OrderGiver
+from mpchat.logs.setup import DirectLogs
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.status import Status
+
+_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the last reload or restart failed."""
+
+    text: str
+    """One reason per line"""
+    at: float
+    """Seconds since 1970"""
+
+
+@dataclass(frozen=True)
+class ConfigInForce:
+    """The dynamic config in force."""
+
+    generation: int
+    since: float
+    """Seconds since 1970"""
+    content: bytes
+    """As a generation's memfd has it"""
+    reload_failure: Failure | None
+    restart_failure: Failure | None
+
+
+class Events:
+    """The last events, oldest first."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=_EVENTS)
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def add(self, event: Event) -> None:
+        """Keep an event, and tell those who listen."""
+        self._events.append(event)
+        for listener in self._listeners:
+            listener(event)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have each later event passed to ``listener``."""
+        self._listeners.append(listener)
+
+
+@dataclass
+class Knowledge:
+    """What the console knows of the service.
+
+    Attributes:
+        config: None until the supervisor has told it, right after the console's start.
+        listener: Where the console listens, for what is shown.
+    """
+
+    status: Status
+    board: Scoreboard
+    orders: OrderGiver
+    logs: DirectLogs
+    pool: str
+    events: Events = field(default_factory=Events)
+    config: ConfigInForce | None = None
+
+
+def failure_of(failures: dict[str, Any], what: str) -> Failure | None:
+    """Return one of the failures of a message DynamicConfig."""
+    found = failures.get(what)
+    return Failure(found["text"], found["at"]) if found else None

@@ -1,0 +1,96 @@
+"""The sections of the console's handlers, userver's and ours.
+
+Rules. This file needs none of the console's libraries, so that every config can be checked. A handler is
+off unless it has a section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from mpchat.components.handler_base import HandlerPath, methods_of
+from mpchat.config.types import OptionsModel
+from mpchat.server.options import MonitorListenerOptions
+
+LIBRARIES = ("aiohttp", "prometheus_client")
+"""What the extra installs"""
+INSTALL = "pip install 'mpchat[monitor]'"
+
+
+def _check_side(value: bool) -> bool:
+    if not value:
+        text = "expected true: mpchat serves this handler where listener-monitor listens"
+        raise PydanticCustomError("side", text)
+    return value
+
+
+class ConsoleHandlerOptions(OptionsModel):
+    """The options that all of the console's handlers have."""
+
+    load_enabled: Annotated[
+        bool, Field(alias="load-enabled", description="false: as if the section were not there")
+    ] = True
+    methods: ClassVar[tuple[str, ...]]
+    """Those that the handler has"""
+    path: HandlerPath
+    method: Annotated[
+        str | None,
+        Field(description="Allowed methods, comma separated; by default all that the handler has"),
+    ] = None
+    task_processor: Annotated[
+        str | None,
+        Field(
+            description="userver's pool for it, which has to be one of task_processors. The console is "
+            "one process whatever its size"
+        ),
+    ] = None
+    monitor_handler: Annotated[
+        Annotated[bool, AfterValidator(_check_side)],
+        Field(
+            alias="monitor-handler",
+            description="Whether listener-monitor serves it: always true",
+        ),
+    ] = True
+
+
+    @field_validator("method")
+    @classmethod
+    def _check_methods(cls, method: str | None) -> str | None:
+        for name in methods_of(method) if method is not None else ():
+            if name not in cls.methods:
+                text = f"expected methods of {', '.join(cls.methods)}"
+                raise PydanticCustomError("method", text)
+        return method
+
+    def allowed_methods(self) -> list[str]:
+        """Return the methods that clients may use."""
+        return methods_of(self.method) if self.method is not None else list(self.methods)
+
+
+class LogRotateOptions(ConsoleHandlerOptions):
+    """Opens all log files again on POST, as after a rotation."""
+
+    methods = ("POST",)
+
+
+SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
+    "handler-on-log-rotate": LogRotateOptions,
+}
+OURS: frozenset[str] = frozenset()
+"""The sections that userver does not have"""
+
+
+def missing_libraries() -> tuple[str, ...]:
+    """Return the libraries of the console that are not installed."""
+    return tuple(name for name in LIBRARIES if find_spec(name) is None)
+
+
+def own_options(listener: MonitorListenerOptions, sections: Mapping[str, object]) -> list[str]:
+    """Return what of these sections userver does not have: whoever sets that wants our console."""
+    found = [name for name in ("token", "hosts") if name in listener.model_fields_set]
+    return [*(f"server.listener-monitor.{name}" for name in found), *sorted(OURS & sections.keys())]

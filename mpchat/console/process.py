@@ -1,0 +1,145 @@
+"""The console's process: it listens to the supervisor, beats, and serves operators.
+
+Rules. No author's code, no client of the service. It needs nothing of the workers to answer. When the
+supervisor is gone, it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+
+import uvloop
+from aiohttp import web
+
+from mpchat.console.app import build
+from mpchat.console.knowledge import ConfigInForce, Knowledge, failure_of
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel, ChannelClosed
+from mpchat.ipc.messages import ConsoleDescriptors, ForkConsole
+from mpchat.ipc.orders import Orders
+from mpchat.ipc.reopening import report_reopened
+from mpchat.linux import descriptors as fds
+from mpchat.linux import system
+from mpchat.linux.memfd import read_memfd
+from mpchat.logs.options import LoggingOptions
+from mpchat.logs.records import Origin
+from mpchat.logs.setup import set_up_direct
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.status import SAMPLE_SECONDS, ConsolePlace, Status
+from mpchat.worker.service import ConsolePlan
+
+_CLOSE_SECONDS = 0.5
+"""Seconds for requests that are being answered when the console ends."""
+
+log = logging.getLogger("mpchat.console")
+
+
+def run_console(
+    request: ForkConsole,
+    channel: Channel,
+    descriptors: ConsoleDescriptors,
+    plan: ConsolePlan,
+    logging_options: LoggingOptions,
+    pool: str,
+    hang_timeout: float,
+    heartbeat: float,
+) -> None:
+    """Run the console until the supervisor ends it; the caller has forked and set the title."""
+    logs = set_up_direct(logging_options, Origin("console"))
+    logs.levels.order_all(request.log_levels)
+    board = Scoreboard(descriptors.scoreboard)
+    place = ConsolePlace(request.console_address)
+    status = Status(board, request.address, pool, request.supervisor, hang_timeout, place)
+    orders = Orders(channel)
+    known = Knowledge(status, board, orders, logs, pool)
+    listening = system.socket(fileno=descriptors.listening)
+    console = Console(channel, orders, known, heartbeat)
+    uvloop.run(console.serve(plan, listening))
+
+
+class Console:
+    """The process, between the supervisor and the application."""
+
+    def __init__(
+        self, channel: Channel, orders: Orders, known: Knowledge, heartbeat: float
+    ) -> None:
+        self._channel = channel
+        self._orders = orders
+        self._known = known
+        self._heartbeat = heartbeat
+        self._beats = 0
+        self._end = asyncio.Event()
+
+    async def serve(self, plan: ConsolePlan, listening: socket.socket) -> None:
+        """Serve until the supervisor says so, or is gone."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.fileno(), self._read)
+        self._beat()
+        self._sample()
+        runner = web.AppRunner(
+            build(plan, self._known), access_log=None, shutdown_timeout=_CLOSE_SECONDS
+        )
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=plan.listener.backlog).start()
+        messages.send(self._channel, messages.Ready())
+        await self._end.wait()
+        await runner.cleanup()
+
+    def _read(self) -> None:
+        try:
+            while (received := messages.receive(self._channel)) is not None:
+                self._on_message(*received)
+        except ChannelClosed:
+            self._finish()
+
+    def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
+        known = self._known
+        match message:
+            case messages.DynamicConfig() if descriptors:
+                known.config = ConfigInForce(
+                    message.number,
+                    message.since,
+                    read_memfd(descriptors[0]),
+                    failure_of(message.failures, "reload"),
+                    failure_of(message.failures, "restart"),
+                )
+                fds.close_all(descriptors)
+            case messages.Event():
+                known.events.add(message)
+            case messages.OrderDone():
+                self._orders.done(message)
+            case messages.ReopenLogs():
+                report_reopened(descriptors, known.logs.reopen())
+            case messages.LogLevel():
+                known.logs.levels.order(message.logger, message.level)
+            case messages.Stop():
+                self._finish()
+            case _:
+                fds.close_all(descriptors)
+
+    def _finish(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._channel.fileno())
+        self._end.set()
+
+    def _beat(self) -> None:
+        self._beats += 1
+        board = self._known.board
+        board.set_service("console_heartbeat", self._beats)
+        board.set_service("console_beat_at", int(time.monotonic() * 1000))
+        if self._channel.has_waiting and not self._end.is_set():
+            self._flush()
+        asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+
+    def _flush(self) -> None:
+        """Send what the channel did not take at once."""
+        try:
+            self._channel.flush()
+        except ChannelClosed:
+            self._finish()
+
+    def _sample(self) -> None:
+        self._known.status.sample()
+        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample)

@@ -1,0 +1,188 @@
+"""The console of a service whose config has a listener for it: one at a time, followed by the next.
+
+Rules. Nothing else depends on it: a console that ends, is stuck, or does not read what it is told is
+replaced with backoff, and that is all. Its listening socket belongs to the supervisor, so whoever comes
+between two consoles waits. A restart replaces it once all slots have moved. What has happened before it
+was there it is told when it is ready.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+
+from mpchat.errors import describe_os_error
+from mpchat.ipc import messages
+from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.child import Child, Role
+from mpchat.supervisor.editions import Editions
+from mpchat.supervisor.family import Family
+from mpchat.supervisor.forks import Forks
+from mpchat.supervisor.heartbeats import Beat
+from mpchat.supervisor.log import Log
+from mpchat.supervisor.sockets import Sockets
+from mpchat.supervisor.succession import Succession
+from mpchat.supervisor.timing import Timing
+from mpchat.supervisor.vigil import Vigil
+from mpchat.supervisor.words import LastWords
+
+_EVENTS = 100
+"""Events that a new console is told."""
+_EVENT_CHARACTERS = 2000
+"""Of one event: some lines of a traceback, and little enough to fit into the channel."""
+
+
+class Consoles:
+    """Starts consoles, tells them what happens, and replaces those that have ended."""
+
+    def __init__(
+        self,
+        timing: Timing,
+        log: Log,
+        scoreboard: Scoreboard,
+        family: Family,
+        forks: Forks,
+        editions: Editions,
+        sockets: Sockets,
+        announcer: Announcer,
+        now: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._timing = timing
+        self._log = log
+        self._scoreboard = scoreboard
+        self._family = family
+        self._forks = forks
+        self._editions = editions
+        self._sockets = sockets
+        self._announcer = announcer
+        self._wall_clock = wall_clock
+        self._succession = Succession(timing, now)
+        self._vigil = Vigil(timing, log, self._beat)
+        self._last_words = LastWords(timing.last_words_limit)
+        self._events: deque[messages.Event] = deque(maxlen=_EVENTS)
+        self._started = 0
+        self._told: object = None
+        """What the present console was told of the dynamic config"""
+        self._tell_at = 0.0
+        """Not before then: the system refused the last try"""
+
+    def due(self) -> float | None:
+        """Return when ``tick`` has something to do."""
+        console = self._console()
+        if console is None:
+            return self._succession.start_at if self._sockets.console is not None else None
+        if not console.open:
+            return None
+        due = self._vigil.due(console, self._succession.since)
+        return min(due, self._tell_at) if self._owes(console) else due
+
+    def tick(self, now: float) -> None:
+        """Start a console if it is time, or see how the present one is and what it has to know."""
+        console = self._console()
+        if console is None:
+            if self._sockets.console is not None and self._succession.is_due(now):
+                self._start(now)
+        elif console.open:
+            hang_timeout = self._editions.current.plan.hang_timeout
+            reason = self._vigil.look(console, self._succession.since, hang_timeout, now)
+            if reason:
+                console.end(reason)
+            elif self._owes(console) and self._tell_at <= now:
+                self._tell(console, now)
+        self._show()
+
+    def note(self, level: str, text: str) -> None:
+        """Pass on what the supervisor's log says; called for each line, so it logs nothing itself."""
+        if self._sockets.console is None:
+            return
+        event = messages.Event(self._wall_clock(), level, text[:_EVENT_CHARACTERS])
+        self._events.append(event)
+        console = self._console()
+        if console is not None and console.ready:
+            console.send(event)
+
+    def became_ready(self, console: Child) -> None:
+        """It serves: tell it what has happened."""
+        console.ready = True
+        self._log.info(f"the console is ready, pid {console.pid}")
+        # The line above is the last of them, and has been sent.
+        for event in list(self._events)[:-1]:
+            console.send(event)
+
+    def ended(self, console: Child, how: str, now: float) -> None:
+        """Its process is gone: start another one."""
+        words = console.last_words()
+        asked = self._vigil.kill_at is not None and not console.kill_reason
+        self._vigil.ended()
+        self._told = None
+        reason = f": {console.kill_reason}" if console.kill_reason else ""
+        text = f"the console pid {console.pid}: {how}{reason}"
+        if asked:
+            self._log.info(text)
+            self._succession.start_at = now
+        else:
+            said = self._last_words.to_log(console.pid, words, now)
+            self._log.error(f"{text}; starting another{said}")
+            self._succession.ended(now)
+
+    def follow_edition(self, now: float) -> None:
+        """A restart is over, whatever came of it: replace a console of another edition."""
+        console, edition = self._console(), self._editions.edition
+        # One whose fork is still to be asked for has no edition yet, and will be of this one.
+        if console is None or console.edition in {0, edition} or self._vigil.kill_at is not None:
+            return
+        console.send(messages.Stop())
+        self._vigil.kill_at = now + self._timing.now_limit
+
+    def _console(self) -> Child | None:
+        return self._family.of(Role.CONSOLE)
+
+    def _beat(self) -> Beat:
+        read = self._scoreboard.service
+        return Beat(read("console_heartbeat"), read("console_beat_at") / 1000)
+
+    def _start(self, now: float) -> None:
+        try:
+            console = self._forks.request_console(self._sockets)
+        except OSError as error:
+            self._succession.failed(now)
+            text = f"the system refuses what a console needs: {describe_os_error(error)}"
+            self._log.error(text)
+            return
+        self._started += 1
+        self._family.add(console)
+        self._succession.started(now)
+        self._forks.flush()
+
+    def _state_of_config(self) -> object:
+        return self._editions.generation, dict(self._announcer.failures)
+
+    def _owes(self, console: Child) -> bool:
+        return console.ready and self._told != self._state_of_config()
+
+    def _tell(self, console: Child, now: float) -> None:
+        generation = self._editions.current.generation
+        failures = {what: asdict(why) for what, why in self._announcer.failures.items()}
+        message = messages.DynamicConfig(generation.number, generation.since, failures)
+        state = self._state_of_config()
+        try:
+            console.send(message, (generation.memfd,))
+        except OSError as error:
+            self._log.error(f"cannot tell the console of the dynamic config: {error.strerror}")
+            self._tell_at = now + self._timing.max_backoff
+            return
+        self._told = state
+
+    def _show(self) -> None:
+        """Store what status shows of the console."""
+        console, board = self._console(), self._scoreboard
+        state = "none" if self._sockets.console is None else "down"
+        if console is not None:
+            state = "ready" if console.ready and console.open else "starting"
+        board.set_service("console_state", CONSOLE_STATES.index(state))
+        board.set_service("console_pid", console.pid if console is not None else 0)
+        board.set_service("console_restarts", max(0, self._started - 1))

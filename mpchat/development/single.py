@@ -43,6 +43,7 @@ from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.control import ControlError
 from mpchat.linux.memfd import read_memfd, sealed_memfd
 from mpchat.linux.socket_file import SocketFile
+from mpchat.metrics.memory import Memory
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
@@ -96,6 +97,7 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
             generation=generation,
             listening=os.dup(sockets.listeners.sockets[_SLOT].fileno()),
             inbox=os.dup(sockets.inboxes.of(_SLOT).fileno()),
+            metrics=Memory.create(service.metrics()).descriptor,
         )
         request = messages.ForkWorker(_SLOT, _ROW, snapshot.generation, {})
         sys.breakpointhook = _debug

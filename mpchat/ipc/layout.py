@@ -13,6 +13,7 @@ from typing import get_args
 
 from mpchat.ipc import answering, asking, records, rooms
 from mpchat.ipc.messages import Message
+from mpchat.metrics import memory
 from mpchat.scoreboard import scoreboard
 
 
@@ -35,7 +36,7 @@ def _layout() -> int:
         if name.isupper() and type(value) is int
     ]
     frames = (records.HEADER.format, asking.FORM, answering.FORM, numbers)
-    return zlib.crc32(repr((messages, board, states, frames)).encode())
+    return zlib.crc32(repr((messages, board, states, memory.MAGIC, frames)).encode())
 
 
 LAYOUT = _layout()

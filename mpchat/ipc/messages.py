@@ -66,6 +66,8 @@ class Plan:
     """Bytes of the rooms' history, 0 for rooms without one; None: no rooms, so no broker"""
     control_socket: str | None = None
     """The option; None means the default path"""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """Those that the components declare, as directory.parse takes them"""
     console: dict[str, Any] | None = None
     """Where the console listens, with the keys of ``listener``; None: there is no console"""
     warnings: list[str] = field(default_factory=list)
@@ -93,6 +95,8 @@ class WorkerDescriptors(NamedTuple):
     """The memfd of the dynamic config that it starts with"""
     listening: int
     inbox: int
+    metrics: int
+    """The memory of the authors' metrics of its edition"""
 
 
 @dataclass(frozen=True)

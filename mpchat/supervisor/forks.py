@@ -27,6 +27,7 @@ from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.timing import Timing
 
@@ -78,6 +79,7 @@ class Forks:
         scoreboard: Scoreboard,
         family: Family,
         editions: Editions,
+        memories: Memories,
         levels: Mapping[str, str],
         clock: Callable[[], float],
     ) -> None:
@@ -87,6 +89,7 @@ class Forks:
         self._scoreboard = scoreboard
         self._family = family
         self._editions = editions
+        self._memories = memories
         self._levels = levels
         self._clock = clock
         self._waiting: list[_Worker | _Monitor | _Broker | _Console] = []
@@ -171,9 +174,10 @@ class Forks:
         if isinstance(fork, _Worker):
             number, memfd = edition.generation.number, edition.generation.memfd
             sources = (fork.listening.fileno(), fork.inbox.fileno())
+            metrics = self._memories.of(edition.number).descriptor
             template.send(
                 ForkWorker(child.slot, child.row, number, dict(self._levels)),
-                WorkerDescriptors(*given, memfd, *sources),
+                WorkerDescriptors(*given, memfd, *sources, metrics),
             )
             child.sent_generation = child.applied_generation = number
         elif isinstance(fork, _Broker):

@@ -31,6 +31,7 @@ from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
 from mpchat.supervisor.loop import Step
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
@@ -43,6 +44,9 @@ from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.templates import Templates
 from mpchat.supervisor.timing import Timing
+
+_FIRST_EDITION = 1
+"""See Edition.number"""
 
 
 class Service:
@@ -79,9 +83,11 @@ class Service:
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
         self._histories = Histories()
+        self._memories = Memories(log, scoreboard, family.workers)
         self._sockets = Sockets(plan)
         try:
             self._histories.prepare(plan.history)
+            self._memories.make(_FIRST_EDITION, plan.metrics, _FIRST_EDITION)
             log.follow(plan.log_path, plan.log_format, plan.log_level)
         except StartError:
             self._sockets.close()
@@ -89,8 +95,12 @@ class Service:
         self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
         levels: dict[str, str] = {}
-        self._forks = Forks(timing, log, scoreboard, family, editions, levels, time.monotonic)
-        self._pool = Pool(editions, self._sockets, timing, log, scoreboard, family, self._forks)
+        self._forks = Forks(
+            timing, log, scoreboard, family, editions, self._memories, levels, time.monotonic
+        )
+        self._pool = Pool(
+            editions, self._sockets, timing, log, scoreboard, family, self._forks, self._memories
+        )
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
         self._templates = Templates(command, timing, log, family, editions, succession)
         self._monitors = Monitors(timing, log, family, self._forks, self._sockets, now)
@@ -123,6 +133,7 @@ class Service:
             self._brokers,
             self._consoles,
             self._histories,
+            self._memories,
             self._reloading,
             self._sockets,
             self._pool,
@@ -169,6 +180,7 @@ class Service:
         faults.attempt("close the console's socket", self._sockets.close_console)
         self._monitors.close()
         self._histories.keep_only(None)
+        self._memories.close()
         # The monitor has removed it, unless it had to be killed.
         control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))

@@ -213,7 +213,9 @@ class _Loader:
         self._check_logger(server, frame["logging"])
         self._check_paths(plans)
         self._check_auth(plans)
-        self.problems += hooks.find_taken_names({plan.cls: None for plan in plans})
+        classes = {plan.cls: None for plan in plans}
+        self.problems += hooks.find_taken_names(classes)
+        self.problems += hooks.find_mistakes_in_metrics(classes)
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
             text = "no handler to serve: no handler in the component list has a section"
             self._problem(("components_manager", "components"), text)

@@ -12,6 +12,8 @@ from mpchat.config.yaml_file import Document
 from mpchat.console.options import ConsolePlan
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
+from mpchat.metrics.declaring import declarations_of
+from mpchat.metrics.directory import Entry, entry_of
 from mpchat.server.options import ServerOptions
 from mpchat.websocket.handler import WebsocketHandlerBase
 
@@ -54,6 +56,15 @@ class Service:
     def rooms(self) -> ComponentPlan | None:
         """Return the component whose rooms a broker orders, None if the service needs no broker."""
         return next((plan for plan in self.components if plan.cls.needs_broker), None)
+
+    def metrics(self) -> tuple[Entry, ...]:
+        """Return the metrics that the components declare, each once."""
+        declared = (
+            declaration
+            for plan in self.components
+            for declaration in declarations_of(plan.cls).values()
+        )
+        return tuple(entry_of(declaration.given) for declaration in dict.fromkeys(declared))
 
     def path_to_show(self) -> str:
         """Return the path for the ready line: that of a WebSocket handler, if any."""

@@ -47,6 +47,8 @@ from mpchat.linux.memfd import read_memfd
 from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
+from mpchat.metrics.area import Area
+from mpchat.metrics.memory import Memory
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
@@ -110,8 +112,10 @@ def run_worker(
     allocator.keep_freed_memory()
     spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
+    memory = Memory(descriptors.metrics)
+    metrics = Area(memory.declared, memory.area(request.slot, request.row))
     fds.close(descriptors.generation)
-    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault]
+    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
@@ -123,6 +127,7 @@ def run_worker(
             request,
             channel,
             scoreboard,
+            metrics,
             snapshot,
             counters,
             service,
@@ -131,7 +136,7 @@ def run_worker(
             allocator,
             loop,
         )
-        prepare_forks(lambda: worker.held(sockets, own), sockets)
+        prepare_forks(lambda: worker.held(sockets, own), sockets, metrics.leave)
         if take_signals is None:
             loop.add_signal_handler(signal.SIGTERM, worker.retire)
         else:
@@ -149,6 +154,7 @@ class _Worker:
         request: ForkWorker,
         channel: Channel,
         scoreboard: Scoreboard,
+        metrics: Area,
         snapshot: Snapshot,
         counters: Counters,
         service: Service,
@@ -159,6 +165,7 @@ class _Worker:
     ) -> None:
         self.channel = channel
         self.slot = request.slot
+        self.metrics = metrics
         self.snapshot = snapshot
         self.counters = counters
         self.service = service
@@ -222,7 +229,7 @@ class _Worker:
         components = Components(
             service.components,
             lambda: self.snapshot,
-            Host(self.orders, self.board.scoreboard, self.slot, self.pairs),
+            Host(self.orders, self.board.scoreboard, self.metrics, self.slot, self.pairs),
         )
         built = components.build()
         handlers = [item for item in built if isinstance(item, HandlerBase)]

@@ -57,7 +57,6 @@ class ConsoleHandlerOptions(OptionsModel):
         ),
     ] = True
 
-
     @field_validator("method")
     @classmethod
     def _check_methods(cls, method: str | None) -> str | None:

@@ -388,7 +388,9 @@ class _Loader:
             return None, ""
         named = {
             self._path("server", "listener-monitor", "task_processor"): listener.task_processor,
-            **{self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()},
+            **{
+                self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()
+            },
         }
         for path, processor in named.items():
             if processor is not None and processor not in self.static.task_processors:

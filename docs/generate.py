@@ -39,6 +39,7 @@ from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
 from mpchat.console import options as console
+from mpchat.console.catalogue import CATALOGUE
 from mpchat.daemon import daemon_main
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
@@ -360,6 +361,34 @@ def operations() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics() -> str:
+    """Return the page of all metrics."""
+    lines = [
+        NOTE.replace("Edit the models", "Edit the catalogue"),
+        "# Metrics",
+        "",
+        "What the console publishes where it is configured, at `/metrics` for Prometheus and by",
+        "userver's `handler-server-monitor`. A counter never falls while the service runs, whatever",
+        "dies, restarts or is scaled. A gauge is the number of now. A worker publishes its counts a",
+        "hundred times a second.",
+        "",
+        "A metric that userver has, has its name and labels, and is counted as things happen. There",
+        "the component of a WebSocket handler is part of the name (`ws.chat-handler.msg.sent`), here",
+        "it is a label. What is a running total is a counter here, where userver has gauges. Ours",
+        "begin with `mpchat.`.",
+        "",
+        "At `/metrics` a name has `_` in place of dots and dashes, and a counter's ends with `_total`:",
+        "`server.requests.processed` is `server_requests_processed_total` there.",
+        "",
+        "| Name | Kind | Unit | Labels | Meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {one.unit} | {labels} | {one.help} |")
+    return "\n".join(lines) + "\n"
+
+
 def states() -> str:
     """Return the page of the tables of states."""
     lines = [NOTE.replace("models", "tables"), "# States", ""]
@@ -569,6 +598,7 @@ def _is_duration(info: FieldInfo) -> bool:
 
 PAGES = {
     "configuration.md": configuration,
+    "metrics.md": metrics,
     "operations.md": operations,
     "states.md": states,
     "control-socket.md": control_socket,

@@ -20,6 +20,7 @@ from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.board import show_others
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
 from mpchat.supervisor.consoles import Consoles
@@ -207,7 +208,11 @@ class Service:
             self._forks.flush()
 
     def _look(self, now: float) -> None:
-        self._scoreboard.set_service("generation", self._editions.generation)
+        board = self._scoreboard
+        board.set_service("generation", self._editions.generation)
+        board.set_service("template_restarts", self._templates.restarts)
+        board.set_service("monitor_restarts", self._monitors.restarts)
+        show_others(board, self._family)
         self._announce_once(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS

@@ -267,7 +267,7 @@ class _Worker:
         await self._drain(server, end)
         await components.stop()
         watch.stop()
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         turn.publish_now()
 
     async def _drain(self, server: Server, end: End) -> None:
@@ -414,6 +414,18 @@ class _Worker:
         if not self.end.done():
             self.end.set_result(end)
 
+    def _count_lines(self) -> None:
+        counters, writer = self.counters, self.logs.writer
+        counters.log_lines_dropped = writer.lost
+        (
+            counters.log_lines_trace,
+            counters.log_lines_debug,
+            counters.log_lines_info,
+            counters.log_lines_warning,
+            counters.log_lines_error,
+            counters.log_lines_critical,
+        ) = writer.lines_by_level()
+
     def _beat(self, due: float) -> None:
         now = self.loop.time()
         self.beats += 1
@@ -421,7 +433,7 @@ class _Worker:
         self.row.set("heartbeat", self.beats)
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         self.row.publish(self.counters)
         if self.beats % _BEATS_PER_CHECK == 0:
             self.allocator.return_unused()

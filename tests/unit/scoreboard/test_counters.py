@@ -32,7 +32,8 @@ def changed_counters() -> set[str]:
             targets += node.targets
     return {
         target.attr
-        for target in targets
+        for whole in targets
+        for target in (whole.elts if isinstance(whole, ast.Tuple) else [whole])
         if isinstance(target, ast.Attribute) and ast.unparse(target.value).endswith("counters")
     }
 
@@ -74,7 +75,7 @@ def test_status_shows_each_under_its_own_name() -> None:
     counters = Counters()
     counted = {name: number for number, name in enumerate((*TOTALS, *GAUGES), start=1)}
     for name, number in counted.items():
-        setattr(counters, name, number)
+        setattr(counters.traffic_of("chat") if name in TRAFFIC else counters, name, number)
     row = board.row(0, 0)
     row.publish(counters)
     limited = {name: number for number, name in enumerate(LIMITS, start=100)}

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
+from screenshot import watching
 
 import mpchat
 from mpchat.auth.bearer import BearerAuth
@@ -340,8 +341,15 @@ def _field_rows(annotation: Any, prefix: str) -> Iterator[str]:
 
 
 def operations() -> str:
-    """Return the page of signals, exit codes and numbers."""
-    lines = [NOTE, "# Signals, exit codes, numbers", "", "## Signals to the supervisor", ""]
+    """Return the page of signals, exit codes and numbers, and of watching a service."""
+    lines = [
+        NOTE,
+        "# Signals, exit codes, numbers",
+        "",
+        *watching(),
+        "## Signals to the supervisor",
+        "",
+    ]
     lines += ["| Signal | Effect |", "| --- | --- |"]
     lines += [f"| {name} | {effect} |" for name, effect in SIGNALS]
     lines += ["", "TERM to one worker retires it: its successor starts at once.", ""]

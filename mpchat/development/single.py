@@ -210,7 +210,9 @@ class _StandIn:
                 await self._reload()
             case "connections":
                 report = messages.parse("Report", arguments or {})
-                messages.send(self._channel, report, descriptors)
+                assert isinstance(report, messages.Report)
+                if report.pid in {None, os.getpid()}:
+                    messages.send(self._channel, report, descriptors)
             case "rooms":
                 if self._broker is None:
                     raise ControlError("this service has no rooms")

@@ -452,6 +452,12 @@ class Report:
     code: int | None = None
     """Close them with this code"""
     reason: str = ""
+    pid: int | None = None
+    """Only those of this worker: the others are not asked"""
+    by: str = "age_seconds"
+    """The order, largest first: a name of ``reports.CONNECTION_NUMBERS``"""
+    limit: int | None = None
+    """The most connections of each worker"""
 
 
 Message: TypeAlias = (

@@ -98,10 +98,11 @@ class Orders:
             return f"the queues of the listening sockets: {describe_os_error(error)}", {}
 
     def _report(self, report: messages.Message, descriptor: int) -> str:
-        """Ask all workers for their connections; return why some cannot be asked, or nothing."""
+        """Ask the workers for their connections; return why some cannot be asked, or nothing."""
+        assert isinstance(report, messages.Report)
         reasons = []
         for worker in self._family.workers.values():
-            if worker.ready:
+            if worker.ready and report.pid in {None, worker.pid}:
                 try:
                     worker.send(report, (descriptor,))
                 except OSError as error:

@@ -357,7 +357,8 @@ class _Worker:
         """List connections, and close them if that is asked for."""
         server = self.server
         found = server.connections_of(message.user, message.tag) if server is not None else []
-        self._spawn(send_report(descriptor, server.describe(found) if server is not None else []))
+        rows = server.describe(found, message.by, message.limit) if server is not None else []
+        self._spawn(send_report(descriptor, rows))
         if message.code is not None:
             self._spawn(close_connections(found, message.code, message.reason))
 

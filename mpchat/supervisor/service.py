@@ -30,6 +30,7 @@ from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.log_orders import LogOrders
 from mpchat.supervisor.loop import Step
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.orders import Orders
@@ -88,8 +89,8 @@ class Service:
             raise
         self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
-        levels: dict[str, str] = {}
-        self._forks = Forks(timing, log, scoreboard, family, editions, levels, time.monotonic)
+        log_orders = LogOrders(log, family)
+        self._forks = Forks(timing, log, scoreboard, family, editions, log_orders, time.monotonic)
         self._pool = Pool(editions, self._sockets, timing, log, scoreboard, family, self._forks)
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
         self._templates = Templates(command, timing, log, family, editions, succession)
@@ -129,10 +130,10 @@ class Service:
             self._announcer,
         )
         self._orders = Orders(
-            log,
+            log_orders,
             family,
             editions,
-            levels,
+            self._announcer,
             self._pool,
             self._reloading,
             self._restarting,

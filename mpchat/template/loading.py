@@ -117,6 +117,8 @@ def load_dynamic(service: Service) -> fallback.Loaded:
         raise ConfigError(problems)
     if service.drain_defaults:
         loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
+        known = loaded.origins.get(DRAIN.name)
+        loaded.origins[DRAIN.name] = " and ".join(filter(None, (known, service.drain_origin)))
     return loaded
 
 
@@ -255,6 +257,7 @@ class _Loader:
             dynamic_layers=layers,
             dynamic_files=files,
             drain_defaults=self._drain_defaults(),
+            drain_origin="graceful_shutdown_… in components_manager",
             known_variables=self.names.variables,
             warnings=tuple(warnings),
             console=console,
@@ -388,7 +391,9 @@ class _Loader:
             return None, ""
         named = {
             self._path("server", "listener-monitor", "task_processor"): listener.task_processor,
-            **{self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()},
+            **{
+                self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()
+            },
         }
         for path, processor in named.items():
             if processor is not None and processor not in self.static.task_processors:

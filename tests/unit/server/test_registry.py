@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from mpchat.server.inspection import InFlight
 from mpchat.server.registry import Registry
 
 
@@ -16,6 +17,7 @@ class Client:
     def end_if_idle(self, fresh_seconds: float) -> None:
         raise AssertionError
 
+    in_flight: InFlight | None = None
     stop_reading = abort = lambda _self: None
 
 

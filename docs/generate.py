@@ -35,6 +35,7 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
+from mpchat.console import options as console
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
@@ -71,7 +72,13 @@ from mpchat.rooms.room import Members, Room
 from mpchat.rooms.rooms import History, Rooms
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, Metric
 from mpchat.server import stages
-from mpchat.server.options import ConnectionOptions, HandlerDefaults, ListenerOptions, ServerOptions
+from mpchat.server.options import (
+    ConnectionOptions,
+    HandlerDefaults,
+    ListenerOptions,
+    MonitorListenerOptions,
+    ServerOptions,
+)
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
 from mpchat.supervisor.timing import Timing
@@ -95,6 +102,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("server.listener", ListenerOptions),
     ("server.listener.connection", ConnectionOptions),
     ("server.listener.handler-defaults", HandlerDefaults),
+    ("server.listener-monitor", MonitorListenerOptions),
     ("logging", LoggingOptions),
     ("logging.loggers.NAME", LoggerOptions),
     ("dynamic-config", DynamicConfigOptions),
@@ -119,6 +127,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("rooms.nats", JetStreamOptions),
     ("room-handler, and every handler derived from RoomHandler", RoomHandler.Options),
     ("handler-rooms", RoomsHandler.Options),
+    (", ".join(console.SECTIONS) + ": the handlers of the console", console.ConsoleHandlerOptions),
 )
 
 # Variables without a model; the others have their model's docstring.

@@ -117,11 +117,12 @@ def _is_address(name: str) -> bool:
 
 def _is_visit(request: web.Request) -> bool:
     """Whether somebody has followed a link to the page: that shows another site nothing."""
-    wanted = (request.method, request.path, request.headers.get("Sec-Fetch-Mode"))
-    return wanted == ("GET", "/", "navigate")
+    fetch = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return (request.method, request.path, *fetch) == ("GET", "/", "navigate", "document")
 
 
 def _add_headers(response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")

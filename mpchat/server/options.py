@@ -12,6 +12,7 @@ from mpchat.config.types import MAX_INT, ByteSize, Duration, OptionsModel, Port
 from mpchat.server.trusted import TrustedProxy
 
 OFF: Literal["off"] = "off"
+_MIN_TOKEN = 16
 
 
 class ConnectionOptions(OptionsModel):
@@ -69,6 +70,13 @@ def _check_host(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
         raise PydanticCustomError("host", "expected a host name in lower case, without a port")
     return name
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    if len(token) < _MIN_TOKEN:
+        # Its text does not repeat the token.
+        raise ValueError(f"expected a secret of at least {_MIN_TOKEN} characters")
+    return token
 
 
 HostName: TypeAlias = Annotated[str, AfterValidator(_check_host)]
@@ -269,9 +277,8 @@ class MonitorListenerOptions(PortOptions):
         int, Field(ge=1, le=MAX_INT, description="Connections that may wait to be accepted")
     ] = 1024
     token: Annotated[
-        SecretStr | None,
+        Annotated[SecretStr, AfterValidator(_check_token)] | None,
         Field(
-            min_length=16,
             description="A secret, of at least 16 characters, by `token#env` or `token#file`. With it, "
             "every request needs `Authorization: Bearer TOKEN`; the page asks for it",
         ),

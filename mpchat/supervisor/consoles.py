@@ -128,8 +128,8 @@ class Consoles:
             self._log.error(f"{text}; starting another{said}")
             self._succession.ended(now)
 
-    def settle(self, now: float) -> None:
-        """The last restart's edition stays: replace the console by one of it."""
+    def follow_edition(self, now: float) -> None:
+        """A restart is over, whatever came of it: replace a console of another edition."""
         console, edition = self._console(), self._editions.edition
         # One whose fork is still to be asked for has no edition yet, and will be of this one.
         if console is None or console.edition in {0, edition} or self._vigil.kill_at is not None:

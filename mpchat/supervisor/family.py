@@ -36,7 +36,7 @@ _END_LOOK_MS = 20
 
 
 class Family:
-    """The templates, monitors and the broker by role, and the workers by number."""
+    """The workers by number, and all others by role."""
 
     def __init__(self, log: Log, faults: Faults, on_message: OnMessage) -> None:
         self.workers: dict[int, Child] = {}
@@ -49,11 +49,11 @@ class Family:
         return iter([*self._others, *self.workers.values()])
 
     def of(self, role: Role) -> Child | None:
-        """Return the template, monitor or broker of this role."""
+        """Return the child of this role, if there is one; a worker has none of its own."""
         return next((child for child in self._others if child.role is role), None)
 
     def add(self, child: Child) -> None:
-        """Note a template, a monitor or a broker."""
+        """Note a child that is no worker."""
         self._others.append(child)
         self.watch()
 
@@ -63,7 +63,7 @@ class Family:
         child.end("it is not needed any more")
 
     def forget(self, child: Child) -> None:
-        """A template, a monitor or a broker has ended."""
+        """A child that is no worker has ended."""
         self._others.remove(child)
 
     def reopen_logs(self, descriptors: tuple[int, ...] = ()) -> tuple[str, dict[str, Any]]:

@@ -198,6 +198,7 @@ class Restarting:
                 self._editions.revert()
                 self._templates.dismiss_next()
                 self._brokers.revert(now)
+                self._consoles.follow_edition(now)
             case Settle():
                 self._settle(now)
             case Scale():
@@ -242,7 +243,7 @@ class Restarting:
         self._templates.settle(now)
         self._editions.settle()
         self._brokers.settle(now)
-        self._consoles.settle(now)
+        self._consoles.follow_edition(now)
         plan = self._editions.current.plan
         try:
             self._sockets.listeners.set_backlog(plan.listener["backlog"])

@@ -1,6 +1,6 @@
-"""When a template, a monitor or a broker is followed by the next one.
+"""When a template, a monitor, a broker or a console is followed by the next one.
 
-Rules. Starting another one is all there is to decide, so these three need no policy: the backoff is that
+Rules. Starting another one is all there is to decide, so these four need no policy: the backoff is that
 of workers, and nobody else is concerned.
 """
 

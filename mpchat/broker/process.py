@@ -143,7 +143,7 @@ class BrokerProcess:
         self._allocator = Allocator()
         self._allocator.keep_freed_memory()
         self._logs = set_up_direct(logging_options, Origin("broker"))
-        self._logs.levels.order_all(request.log_levels)
+        self._logs.levels.order_all(request.log_levels, request.log_locations)
         self.number = request.number
         self.loop = loop = uvloop.new_event_loop()
         loop.set_exception_handler(lambda _loop, context: _fail(descriptors.fault, context))
@@ -214,6 +214,8 @@ class BrokerProcess:
                 report_reopened(descriptors, self._logs.reopen())
             case messages.LogLevel():
                 self._logs.levels.order(message.logger, message.level)
+            case messages.DebugLog():
+                self._logs.levels.locate(message.location, message.state)
             case messages.Stop():
                 self._finish()
             case _:

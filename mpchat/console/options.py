@@ -72,6 +72,37 @@ class ConsoleHandlerOptions(OptionsModel):
         return methods_of(self.method) if self.method is not None else list(self.methods)
 
 
+class LogLevelOptions(ConsoleHandlerOptions):
+    """Shows a logger's level on GET, changes it on PUT, in every process."""
+
+    methods = ("GET", "PUT")
+
+    @field_validator("path")
+    @classmethod
+    def _check_level(cls, path: str) -> str:
+        if "{level}" not in path:
+            raise PydanticCustomError("path", "expected a path with {level}")
+        return path
+
+
+class DynamicDebugLogOptions(ConsoleHandlerOptions):
+    """Shows on GET which loggers are forced on or off, changes that on PUT and DELETE."""
+
+    methods = ("GET", "PUT", "DELETE")
+
+
+class InspectRequestsOptions(ConsoleHandlerOptions):
+    """Shows on GET the requests that are being answered, then open connections."""
+
+    methods = ("GET",)
+
+
+class DynamicConfigHandlerOptions(ConsoleHandlerOptions):
+    """Shows on GET the dynamic config in force, and where each value comes from."""
+
+    methods = ("GET",)
+
+
 class LogRotateOptions(ConsoleHandlerOptions):
     """Opens all log files again on POST, as after a rotation."""
 
@@ -79,9 +110,13 @@ class LogRotateOptions(ConsoleHandlerOptions):
 
 
 SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
+    "handler-log-level": LogLevelOptions,
+    "handler-dynamic-debug-log": DynamicDebugLogOptions,
+    "handler-inspect-requests": InspectRequestsOptions,
     "handler-on-log-rotate": LogRotateOptions,
+    "handler-dynamic-config": DynamicConfigHandlerOptions,
 }
-OURS: frozenset[str] = frozenset()
+OURS = frozenset({"handler-dynamic-config"})
 """The sections that userver does not have"""
 
 

@@ -11,7 +11,7 @@ import heapq
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from operator import itemgetter
@@ -38,18 +38,26 @@ _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
 _VERBS = (
-    "status, config, listeners, reopen, connections, kick, rooms, reload, log-level, scale, restart"
+    "status, config, dynamic-config, listeners, reopen, connections, kick, rooms, reload, log-level, "
+    "scale, restart"
 )
 _ROOMS = 100
 """Rooms of an answer that does not ask for another number."""
 
 
 class Control:
-    """Answers the verbs."""
+    """Answers the verbs; ``describe_config`` returns the dynamic config in force."""
 
-    def __init__(self, status: Status, orders: OrderGiver, settings: Sequence[Setting]) -> None:
+    def __init__(
+        self,
+        status: Status,
+        orders: OrderGiver,
+        settings: Sequence[Setting],
+        describe_config: Callable[[], Awaitable[dict[str, Any]]],
+    ) -> None:
         self._status = status
         self._settings = settings
+        self._describe_config = describe_config
         self._orders = orders
         self._clients: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
@@ -97,6 +105,8 @@ class Control:
                     return {"ok": True, **await asyncio.to_thread(self._status.collect)}
                 case "config":
                     return {"ok": True, "settings": [asdict(one) for one in self._settings]}
+                case "dynamic-config":
+                    return {"ok": True, **await self._describe_config()}
                 case "connections":
                     return {"ok": True, **await self._connections(request)}
                 case "kick":

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -27,6 +27,7 @@ from mpchat.server.bodies import Bodies
 from mpchat.server.describing import rows
 from mpchat.server.drain import Drain
 from mpchat.server.forwarded import Forwarding
+from mpchat.server.inspection import InFlight, describe_request
 from mpchat.server.options import OFF, ListenerOptions, ServerOptions
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.registry import Registry
@@ -100,6 +101,7 @@ class Server:
             else None
         )
         self._clock = shared.clock
+        self._wall_clock = shared.wall_clock
         self._counters = shared.counters
         self._turn = shared.turn
         self._acceptor = Acceptor(
@@ -150,6 +152,19 @@ class Server:
     ) -> list[dict[str, Any]]:
         """Return rows for operators of these connections; see ``describing.rows``."""
         return rows(connections, self._clock(), by, limit)
+
+    def describe_requests(self, *, opened: bool, with_body: bool) -> Iterator[dict[str, Any]]:
+        """Return a row for each request that handlers work on now, or for each open connection.
+
+        The rows are made one by one, since 10,000 take a second.
+        """
+        registry = self.registry
+        found = registry.open_requests() if opened else registry.requests()
+        return self._rows(found, with_body)
+
+    def _rows(self, found: list[InFlight], with_body: bool) -> Iterator[dict[str, Any]]:
+        for one in found:
+            yield describe_request(one, self._clock(), self._wall_clock(), with_body=with_body)
 
     def _on_socket(self, accepted: Accepted, address: Any) -> None:
         if address is not None:

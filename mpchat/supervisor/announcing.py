@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mpchat.ipc import messages
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.editions import Editions
@@ -68,6 +69,12 @@ class Announcer:
             self._log.warning(f"cannot print the ready line: {error}")
         self._log.info(f"ready: {text}")
         self._manager.ready(self._status())
+
+    def in_force(self) -> messages.DynamicConfig:
+        """Return what is known of the dynamic config, beside its values."""
+        generation = self._editions.current.generation
+        failures = {what: asdict(why) for what, why in self.failures.items()}
+        return messages.DynamicConfig(generation.number, generation.since, failures)
 
     def reloading(self) -> None:
         """Say that a reload begins."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
@@ -166,12 +165,10 @@ class Consoles:
         return console.ready and self._told != self._state_of_config()
 
     def _tell(self, console: Child, now: float) -> None:
-        generation = self._editions.current.generation
-        failures = {what: asdict(why) for what, why in self._announcer.failures.items()}
-        message = messages.DynamicConfig(generation.number, generation.since, failures)
+        memfd = self._editions.current.generation.memfd
         state = self._state_of_config()
         try:
-            console.send(message, (generation.memfd,))
+            console.send(self._announcer.in_force(), (memfd,))
         except OSError as error:
             self._log.error(f"cannot tell the console of the dynamic config: {error.strerror}")
             self._tell_at = now + self._timing.max_backoff

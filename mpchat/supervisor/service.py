@@ -31,6 +31,7 @@ from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.log_orders import LogOrders
 from mpchat.supervisor.loop import Step
 from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
@@ -95,9 +96,16 @@ class Service:
             raise
         self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
-        levels: dict[str, str] = {}
+        log_orders = LogOrders(log, family)
         self._forks = Forks(
-            timing, log, scoreboard, family, editions, self._memories, levels, time.monotonic
+            timing,
+            log,
+            scoreboard,
+            family,
+            editions,
+            self._memories,
+            log_orders,
+            time.monotonic,
         )
         self._pool = Pool(
             editions, self._sockets, timing, log, scoreboard, family, self._forks, self._memories
@@ -141,10 +149,10 @@ class Service:
             self._announcer,
         )
         self._orders = Orders(
-            log,
+            log_orders,
             family,
             editions,
-            levels,
+            self._announcer,
             self._pool,
             self._reloading,
             self._restarting,

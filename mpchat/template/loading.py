@@ -117,6 +117,8 @@ def load_dynamic(service: Service) -> fallback.Loaded:
         raise ConfigError(problems)
     if service.drain_defaults:
         loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
+        known = loaded.origins.get(DRAIN.name)
+        loaded.origins[DRAIN.name] = " and ".join(filter(None, (known, service.drain_origin)))
     return loaded
 
 
@@ -257,6 +259,7 @@ class _Loader:
             dynamic_layers=layers,
             dynamic_files=files,
             drain_defaults=self._drain_defaults(),
+            drain_origin="graceful_shutdown_… in components_manager",
             known_variables=self.names.variables,
             warnings=tuple(warnings),
             console=console,

@@ -44,6 +44,8 @@ class Service:
     dynamic_files: tuple[str, ...]
     drain_defaults: dict[str, int]
     """Defaults of MPCHAT_DRAIN's fields from the static config"""
+    drain_origin: str
+    """What operators are told of where these come from"""
     known_variables: frozenset[str]
     warnings: tuple[str, ...]
     settings: tuple[Setting, ...] = field(compare=False)

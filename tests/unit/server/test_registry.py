@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from mpchat.scoreboard.counters import Counters
+from mpchat.server.inspection import InFlight
 from mpchat.server.registry import Registry
 
 
@@ -17,6 +18,7 @@ class Client:
     def end_if_idle(self, fresh_seconds: float) -> None:
         raise AssertionError
 
+    in_flight: InFlight | None = None
     stop_reading = abort = lambda _self: None
 
 

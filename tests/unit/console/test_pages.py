@@ -49,7 +49,7 @@ async def test_somebody_logs_in() -> None:
         assert 'action="/login"' in await form.text()
         wrong = await client.post(LOGIN, data={"token": TOKEN + "x"}, allow_redirects=False)
         assert wrong.status == 401
-        assert "That is not this console’s token." in await wrong.text()
+        assert "That is not this console's token." in await wrong.text()
         assert COOKIE not in wrong.cookies
         right = await client.post(LOGIN, data={"token": TOKEN}, allow_redirects=False)
         assert (right.status, right.headers["Location"]) == (303, "/")

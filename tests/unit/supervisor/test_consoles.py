@@ -14,7 +14,8 @@ import pytest
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.linux.memfd import sealed_memfd
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 from mpchat.supervisor.announcing import Failure
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.consoles import Consoles

@@ -16,7 +16,7 @@ from mpchat.ipc.channel import Channel
 from mpchat.linux.memfd import sealed_memfd
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.service import CONSOLE_STATES
-from mpchat.supervisor.announcing import Failure
+from mpchat.supervisor.announcing import Announcer, Failure
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Generation
@@ -61,13 +61,13 @@ class Rig:
         plan = SimpleNamespace(hang_timeout=2.0)
         current = SimpleNamespace(plan=plan, generation=generation)
         self.editions = SimpleNamespace(current=current, edition=1, generation=1)
-        self.announcer = SimpleNamespace(failures={})
+        unused: Any = None
+        editions: Any = self.editions
+        self.announcer = Announcer(log, unused, self.board, editions, unused)
         self.sockets = SimpleNamespace(console=object())
         self.family = Family(log, Faults(log), lambda *_given: None)
         forks: Any = self.forks
-        editions: Any = self.editions
         sockets: Any = self.sockets
-        announcer: Any = self.announcer
         self.consoles = Consoles(
             TIMING,
             log,
@@ -76,7 +76,7 @@ class Rig:
             forks,
             editions,
             sockets,
-            announcer,
+            self.announcer,
             0.0,
             lambda: 1000.0,
         )

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from mpchat.console.guard import Guard, Handler
+from mpchat.console.guard import Guard, Handler, add_headers
 from mpchat.console.handlers.dynamic_config import DynamicConfigHandler
 from mpchat.console.handlers.dynamic_debug_log import DynamicDebugLog
 from mpchat.console.handlers.inspect_requests import InspectRequests
@@ -20,7 +20,6 @@ from mpchat.console.handlers.log_rotate import LogRotate
 from mpchat.console.knowledge import Knowledge
 from mpchat.ipc.control import ControlError
 from mpchat.worker.service import ConsolePlan
-
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -50,6 +49,7 @@ def build(plan: ConsolePlan, known: Knowledge) -> web.Application:
     token = listener.token.get_secret_value() if listener.token is not None else None
     guard = Guard(token, listener.hosts, unix=listener.unix_socket is not None)
     app = web.Application(middlewares=[guard.middleware(), _in_words])
+    app.on_response_prepare.append(add_headers)
     for name, options in plan.handlers.items():
         handler = HANDLERS[name](options, known)
         methods = options.allowed_methods()

@@ -21,6 +21,8 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 from mpchat.ipc.messages import Report
 from mpchat.ipc.pairing import BrokerPairs
+from mpchat.metrics.area import Area
+from mpchat.metrics.declaring import bind_metrics
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.tickets import UsedTickets
 
@@ -82,6 +84,7 @@ class Component:
         self._locks = components.host.locks
         self._options = options
         self._snapshot = components.snapshot
+        bind_metrics(self, components.host.metrics)
 
     @property
     def options(self: HasOptions[O_co]) -> O_co:
@@ -212,6 +215,8 @@ class Host(Protocol):
     """How a component gets at the broker of the service's rooms"""
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
+    metrics: Area
+    """What this worker has counted of the metrics that components declare"""
 
     def has_lost_stream(self) -> bool:
         """Return whether rooms that hosts share have no stream now."""

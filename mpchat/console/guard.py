@@ -1,10 +1,11 @@
 """Who may ask the console: nobody by accident, and with a token only those who have it.
 
-Rules. A page of another origin must not reach the console through the browser of somebody who may. So a
-request has to address us by a name that nobody else can point here (an IP address, localhost, a configured
-name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or from none
-(Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its WebSocket, so it
-has the token's digest in a cookie that scripts cannot read and that no other site makes a browser send.
+Rules. A page of another origin must not reach the console through the browser of somebody who may. So
+a request has to address us by a name that nobody else can point here (an IP address, localhost, a
+configured name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or
+from none (Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its
+WebSocket, so it has the token's digest in a cookie that scripts cannot read and that no other site makes
+a browser send.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE = "mpchat-console"
 LOGIN = "/login"
 """Where the page sends the token that somebody has typed"""
@@ -28,14 +28,25 @@ _FETCHES = {"same-origin", "none"}
 class Guard:
     """Lets a request pass, or refuses it with the reason."""
 
-    def __init__(self, token: str | None, hosts: tuple[str, ...], *, unix: bool) -> None:
-        """``hosts`` are names beside localhost; on a Unix socket any name will do."""
+    def __init__(
+        self,
+        token: str | None,
+        hosts: tuple[str, ...],
+        *,
+        unix: bool,
+        ask: Callable[[], web.Response],
+    ) -> None:
+        """``hosts`` are names beside localhost; on a Unix socket any name will do.
+
+        ``ask`` returns the page that asks somebody for the token.
+        """
+        self._ask = ask
         self._token = token
         self._hosts = {"localhost", *hosts}
         self._unix = unix
         self._digest = _digest(token) if token is not None else ""
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """Return aiohttp's form of this guard."""
 
         @web.middleware
@@ -73,11 +84,13 @@ class Guard:
             return None
         if is_same(request.cookies.get(COOKIE, ""), self._digest):
             return None
-        return web.Response(
-            status=401,
-            text="This console needs a token: Authorization: Bearer TOKEN.\n",
-            headers={"WWW-Authenticate": 'Bearer realm="mpchat console"'},
-        )
+        if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
+            response = self._ask()
+        else:
+            text = "This console needs a token: Authorization: Bearer TOKEN.\n"
+            response = web.Response(status=401, text=text)
+        response.headers["WWW-Authenticate"] = 'Bearer realm="mpchat console"'
+        return response
 
     def log_in(self, given: str) -> web.Response | None:
         """Return the answer that gives a page its cookie, None for a wrong token."""

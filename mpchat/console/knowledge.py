@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.collector import Collector
 from mpchat.dynamic_config.in_force import ConfigInForce
 from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
@@ -57,6 +58,7 @@ class Knowledge:
     orders: OrderGiver
     logs: DirectLogs
     pool: str
+    collector: Collector
     keys: tuple[Key[Any], ...] = ()
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None

@@ -44,6 +44,7 @@ from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.control import ControlError
 from mpchat.linux.memfd import sealed_memfd
 from mpchat.linux.socket_file import SocketFile
+from mpchat.metrics.memory import Memory
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
@@ -100,6 +101,7 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
             generation=generation,
             listening=os.dup(sockets.listeners.sockets[_SLOT].fileno()),
             inbox=os.dup(sockets.inboxes.of(_SLOT).fileno()),
+            metrics=Memory.create(service.metrics()).descriptor,
         )
         request = messages.ForkWorker(_SLOT, _ROW, snapshot.generation, {}, {})
         sys.breakpointhook = _debug
@@ -213,7 +215,9 @@ class _StandIn:
                 await self._reload()
             case "connections":
                 report = messages.parse("Report", arguments or {})
-                messages.send(self._channel, report, descriptors)
+                assert isinstance(report, messages.Report)
+                if report.pid in {None, os.getpid()}:
+                    messages.send(self._channel, report, descriptors)
             case "rooms":
                 if self._broker is None:
                     raise ControlError("this service has no rooms")
@@ -243,7 +247,15 @@ class _StandIn:
     async def _serve(self) -> None:
         pid, address = os.getpid(), self._sockets.address(self._plan)
         place = ConsolePlace(missing=self._service.console_missing)
-        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout, place)
+        status = Status(
+            self._plan.version,
+            self._board,
+            address,
+            self._plan.pool,
+            pid,
+            self._plan.hang_timeout,
+            place,
+        )
         self._loop.add_reader(self._channel.fileno(), self._read)
         self._start_broker()
         control = Control(status, self, self._service.settings, self._describe_config)

@@ -67,6 +67,8 @@ class Plan:
     """Bytes of the rooms' history, 0 for rooms without one; None: no rooms, so no broker"""
     control_socket: str | None = None
     """The option; None means the default path"""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """Those that the components declare, as directory.parse takes them"""
     console: dict[str, Any] | None = None
     """Where the console listens, with the keys of ``listener``; None: there is no console"""
     warnings: list[str] = field(default_factory=list)
@@ -94,6 +96,8 @@ class WorkerDescriptors(NamedTuple):
     """The memfd of the dynamic config that it starts with"""
     listening: int
     inbox: int
+    metrics: int
+    """The memory of the authors' metrics of its edition"""
 
 
 @dataclass(frozen=True)
@@ -469,6 +473,12 @@ class Report:
     code: int | None = None
     """Close them with this code"""
     reason: str = ""
+    pid: int | None = None
+    """Only those of this worker: the others are not asked"""
+    by: str = "age_seconds"
+    """The order, largest first: a name of ``reports.CONNECTION_NUMBERS``"""
+    limit: int | None = None
+    """The most connections of each worker"""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,12 @@ from mpchat.linux import system
 BY_MEMBERS = "members"
 BY_MESSAGES = "messages_per_second"
 """The orders of ReportRooms: names of what each row of a room has."""
+CONNECTION_NUMBERS = (
+    "age_seconds",
+    *("messages_received", "messages_sent", "bytes_received", "bytes_sent"),
+    *("messages_waiting", "bytes_waiting"),
+)
+"""The orders of Report: names of numbers that each row of a connection has."""
 MAX_ROOMS = 100_000
 """Rooms of one report."""
 PACKET_BYTES = 32 * 1024

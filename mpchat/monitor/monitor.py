@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from mpchat import __version__
 from mpchat.config.settings import Setting
 from mpchat.dynamic_config import in_force
 from mpchat.dynamic_config.in_force import ConfigInForce
@@ -71,6 +72,7 @@ def run_monitor(
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
+        __version__,
         Scoreboard(descriptors.scoreboard),
         request.address,
         pool,

@@ -44,6 +44,7 @@ from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 _PER_TURN = 16
 """Requests of one client that are answered in a row."""
 _WITHOUT_TRANSPORT = (ACCEPTED, GONE)
+_PARSING = (HEAD, BODY)
 
 
 class _Line(enum.Enum):
@@ -222,6 +223,9 @@ class HttpProtocol(asyncio.Protocol):
         if stage is not self.stage:
             if stage not in NEXT[self.stage]:
                 raise RuntimeError(f"a client's socket cannot go from {self.stage!r} to {stage!r}")
+            change = (stage in _PARSING) - (self.stage in _PARSING)
+            if change:
+                self._services.shared.counters.parsing += change
             self.stage = stage
 
     def _serve(self) -> bool:
@@ -352,6 +356,7 @@ class HttpProtocol(asyncio.Protocol):
             Exchange(services, self._registry, self, head).refuse(error)
             return
         services.shared.counters.requests += 1
+        services.admission.answered(None, error.status)
         services.access.refused(error, self.client, next(services.ids))
         more = services.stop_headers(refusing=self._registry.refusing)
         date = services.dates.now()

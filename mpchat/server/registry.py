@@ -148,7 +148,9 @@ class Registry:
                 return
 
     def _one_less(self) -> None:
-        self._shared.counters.sockets = len(self.waiting) + len(self.connections)
+        counters = self._shared.counters
+        counters.left += 1
+        counters.sockets = len(self.waiting) + len(self.connections)
         self._one_left.set()
         self._shared.turn.touch()
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions

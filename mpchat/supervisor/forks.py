@@ -28,6 +28,7 @@ from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.log_orders import LogOrders
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.timing import Timing
 
@@ -79,6 +80,7 @@ class Forks:
         scoreboard: Scoreboard,
         family: Family,
         editions: Editions,
+        memories: Memories,
         log_orders: LogOrders,
         clock: Callable[[], float],
     ) -> None:
@@ -88,6 +90,7 @@ class Forks:
         self._scoreboard = scoreboard
         self._family = family
         self._editions = editions
+        self._memories = memories
         self._log_orders = log_orders
         self._clock = clock
         self._waiting: list[_Worker | _Monitor | _Broker | _Console] = []
@@ -172,9 +175,10 @@ class Forks:
         if isinstance(fork, _Worker):
             number, memfd = edition.generation.number, edition.generation.memfd
             sources = (fork.listening.fileno(), fork.inbox.fileno())
+            metrics = self._memories.of(edition.number).descriptor
             template.send(
                 ForkWorker(child.slot, child.row, number, orders.levels, orders.locations),
-                WorkerDescriptors(*given, memfd, *sources),
+                WorkerDescriptors(*given, memfd, *sources, metrics),
             )
             child.sent_generation = child.applied_generation = number
         elif isinstance(fork, _Broker):

@@ -102,10 +102,11 @@ class Orders:
             return f"the queues of the listening sockets: {describe_os_error(error)}", {}
 
     def _report(self, report: messages.Message, descriptor: int) -> str:
-        """Ask all workers for a list; return why some cannot be asked, or nothing."""
+        """Ask the workers for a list; return why some cannot be asked, or nothing."""
+        only = report.pid if isinstance(report, messages.Report) else None
         reasons = []
         for worker in self._family.workers.values():
-            if worker.ready:
+            if worker.ready and only in {None, worker.pid}:
                 try:
                     worker.send(report, (descriptor,))
                 except OSError as error:

@@ -342,6 +342,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         version=__version__,
         history=_history_of(rooms.options) if rooms is not None else None,
         control_socket=service.server.control_socket,
+        metrics=[entry.to_json() for entry in service.metrics()],
         console=_place_of(service.console.listener) if service.console is not None else None,
         warnings=warnings,
     )

@@ -46,6 +46,8 @@ from mpchat.linux.descriptors import Spare, grow_descriptor_table
 from mpchat.linux.memfd import read_memfd
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
+from mpchat.metrics.area import Area
+from mpchat.metrics.memory import Memory
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
@@ -109,8 +111,10 @@ def run_worker(
     allocator.keep_freed_memory()
     spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
+    memory = Memory(descriptors.metrics)
+    metrics = Area(memory.declared, memory.area(request.slot, request.row))
     fds.close(descriptors.generation)
-    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault]
+    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
     counters = Counters()
     name = f"{service.pool}/{request.slot}"
@@ -122,6 +126,7 @@ def run_worker(
             request,
             channel,
             scoreboard,
+            metrics,
             snapshot,
             counters,
             service,
@@ -130,7 +135,7 @@ def run_worker(
             allocator,
             loop,
         )
-        prepare_forks(lambda: worker.held(sockets, own), sockets)
+        prepare_forks(lambda: worker.held(sockets, own), sockets, metrics.leave)
         if take_signals is None:
             loop.add_signal_handler(signal.SIGTERM, worker.retire)
         else:
@@ -148,6 +153,7 @@ class _Worker:
         request: ForkWorker,
         channel: Channel,
         scoreboard: Scoreboard,
+        metrics: Area,
         snapshot: Snapshot,
         counters: Counters,
         service: Service,
@@ -158,6 +164,7 @@ class _Worker:
     ) -> None:
         self.channel = channel
         self.slot = request.slot
+        self.metrics = metrics
         self.snapshot = snapshot
         self.counters = counters
         self.service = service
@@ -221,7 +228,7 @@ class _Worker:
         components = Components(
             service.components,
             lambda: self.snapshot,
-            Host(self.orders, self.board.scoreboard, self.slot, self.pairs),
+            Host(self.orders, self.board.scoreboard, self.metrics, self.slot, self.pairs),
         )
         built = components.build()
         handlers = [item for item in built if isinstance(item, HandlerBase)]
@@ -259,7 +266,7 @@ class _Worker:
         await self._drain(server, end)
         await components.stop()
         watch.stop()
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         turn.publish_now()
 
     async def _drain(self, server: Server, end: End) -> None:
@@ -353,7 +360,8 @@ class _Worker:
         """List connections, and close them if that is asked for."""
         server = self.server
         found = server.connections_of(message.user, message.tag) if server is not None else []
-        self._spawn(send_report(descriptor, server.describe(found) if server is not None else []))
+        rows = server.describe(found, message.by, message.limit) if server is not None else []
+        self._spawn(send_report(descriptor, rows))
         if message.code is not None:
             self._spawn(close_connections(found, message.code, message.reason))
 
@@ -411,6 +419,18 @@ class _Worker:
         if not self.end.done():
             self.end.set_result(end)
 
+    def _count_lines(self) -> None:
+        counters, writer = self.counters, self.logs.writer
+        counters.log_lines_dropped = writer.lost
+        (
+            counters.log_lines_trace,
+            counters.log_lines_debug,
+            counters.log_lines_info,
+            counters.log_lines_warning,
+            counters.log_lines_error,
+            counters.log_lines_critical,
+        ) = writer.lines_by_level()
+
     def _beat(self, due: float) -> None:
         now = self.loop.time()
         self.beats += 1
@@ -418,7 +438,7 @@ class _Worker:
         self.row.set("heartbeat", self.beats)
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         self.row.publish(self.counters)
         if self.beats % _BEATS_PER_CHECK == 0:
             self.allocator.return_unused()

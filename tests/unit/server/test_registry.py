@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from mpchat.scoreboard.counters import Counters
 from mpchat.server.inspection import InFlight
 from mpchat.server.registry import Registry
 
@@ -26,7 +27,7 @@ class Board:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
-        self.counters = SimpleNamespace(sockets=0, waiting=0)
+        self.counters = Counters()
         self.turn = SimpleNamespace(touch=lambda: None)
         self.clock = lambda: 12.5
         self.thresholds = SimpleNamespace(max_arriving=2)

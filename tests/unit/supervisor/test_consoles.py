@@ -63,9 +63,21 @@ class Rig:
         self.announcer = SimpleNamespace(failures={})
         self.sockets = SimpleNamespace(console=object())
         self.family = Family(log, Faults(log), lambda *_given: None)
-        given: list[Any] = [self.forks, self.editions, self.sockets, self.announcer]
+        forks: Any = self.forks
+        editions: Any = self.editions
+        sockets: Any = self.sockets
+        announcer: Any = self.announcer
         self.consoles = Consoles(
-            TIMING, log, self.board, self.family, *given, 0.0, lambda: 1000.0
+            TIMING,
+            log,
+            self.board,
+            self.family,
+            forks,
+            editions,
+            sockets,
+            announcer,
+            0.0,
+            lambda: 1000.0,
         )
         log.listener = self.consoles.note
         self.log = log

@@ -51,6 +51,7 @@ class Knowledge:
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
         keys: The dynamic variables that the service declares.
+        collector: Reads the metrics.
     """
 
     status: Status
@@ -58,7 +59,10 @@ class Knowledge:
     orders: OrderGiver
     logs: DirectLogs
     pool: str
-    collector: Collector
     keys: tuple[Key[Any], ...] = ()
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
+    collector: Collector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.collector = Collector(self.board, self.pool)

@@ -19,7 +19,6 @@ from aiohttp import web
 
 from mpchat import __version__
 from mpchat.console.app import build
-from mpchat.console.collector import Collector
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsolePlan
 from mpchat.console.page.feed import Feed
@@ -74,8 +73,7 @@ def run_console(
         __version__, board, request.address, pool, request.supervisor, hang_timeout, place
     )
     orders = Orders(channel)
-    collector = Collector(board, pool)
-    known = Knowledge(status, board, orders, logs, pool, collector, tuple(keys))
+    known = Knowledge(status, board, orders, logs, pool, tuple(keys))
     listening = system.socket(fileno=descriptors.listening)
     console = Console(channel, orders, known, heartbeat)
     uvloop.run(console.serve(plan, listening))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
@@ -30,6 +31,7 @@ from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.shared_service
 
+MONITOR = "/service/monitor"
 LEVEL = "/service/log-level/"
 DEBUG_LOG = "/service/log/dynamic-debug"
 INSPECT = "/service/inspect-requests"
@@ -98,6 +100,8 @@ def service_config_yaml(service_config_yaml: Any) -> Any:
     components["server"]["listener-monitor"] = {"port": 0}
     components["logging"]["loggers"]["default"]["level"] = "info"
     components |= {
+        "handler-server-monitor": {"path": MONITOR, "common-labels": {"host": "a"}},
+        "handler-metrics": {"path": "/metrics"},
         "handler-log-level": {"path": f"{LEVEL}{{level}}", "method": "GET,PUT"},
         "handler-dynamic-debug-log": {"path": DEBUG_LOG, "method": "GET, PUT, DELETE"},
         "handler-inspect-requests": {"path": INSPECT},
@@ -344,6 +348,61 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
     config_fallback_path.write_text(good)
     await asyncio.to_thread(control.ask, "reload")
     assert (await shown())["reload_error"] is None
+
+
+async def test_metrics_are_shown_for_prometheus(
+    console: ServiceClient, supervisor: Service
+) -> None:
+    await ServiceClient(supervisor.port).get("/ping")
+
+    def pings(text: str) -> float:
+        """Return how many requests to the ping handler were answered with 200."""
+        families = text_string_to_metric_families(text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "http_handler_reply_codes_total"
+            and (sample.labels["http_handler"], sample.labels["http_code"])
+            == ("handler-ping", "200")
+        )
+
+    await eventually(lambda: pings(ask(console.port, "GET", "/metrics")[1]) > 0, "count of pings")
+    answer = await console.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "# HELP mpchat_limits_total Clients turned away" in answer.text
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = await console.get("/metrics", headers=accept)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.covers("ServerMonitorOptions.common-labels")
+async def test_metrics_are_shown_as_userver_does(console: ServiceClient) -> None:
+    answer = await console.get(f"{MONITOR}?format=json&path=engine.uptime-seconds")
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    (uptime,) = answer.json()["engine.uptime-seconds"]
+    assert uptime.pop("value") > 0
+    assert uptime == {"labels": {"host": "a"}, "type": "GAUGE"}
+    answer = await console.get(f"{MONITOR}?format=prometheus&prefix=engine.up")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    first, second = answer.text.splitlines()
+    assert first == "# TYPE engine_uptime_seconds gauge"
+    assert second.startswith('engine_uptime_seconds{host="a"} ')
+    for query, told in (
+        ("", "no format: give the parameter format, of which there are prometheus and json\n"),
+        ("?format=solomon", "no format is called solomon: there are prometheus and json\n"),
+        ("?format=json&path=a&prefix=b", "prefix and path differ: give one of them\n"),
+    ):
+        answer = await console.get(f"{MONITOR}{query}")
+        assert (answer.status, answer.text) == (400, told)
+
+
+@pytest.mark.covers("ServerMonitorOptions.format")
+async def test_a_format_may_be_the_usual_one(serve: Serve, control: Control) -> None:
+    with serve({"handler-server-monitor.format": "json"}):
+        answer = await ServiceClient(port_of(control)).get(f"{MONITOR}?path=mpchat.info")
+        assert answer.json()["mpchat.info"][0]["value"] == 1
 
 
 async def test_what_is_no_handler_s_is_answered_in_words(console: ServiceClient) -> None:

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from mpchat.console.guard import LOGIN, Guard
+from mpchat.console.guard import LOGIN, Guard, add_headers
 from mpchat.console.handlers.dynamic_config import DynamicConfigHandler
 from mpchat.console.handlers.dynamic_debug_log import DynamicDebugLog
 from mpchat.console.handlers.inspect_requests import InspectRequests
 from mpchat.console.handlers.log_level import LogLevel
 from mpchat.console.handlers.log_rotate import LogRotate
+from mpchat.console.handlers.metrics import Metrics
+from mpchat.console.handlers.server_monitor import ServerMonitor
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsolePlan
 from mpchat.console.page.feed import Feed
@@ -37,6 +39,8 @@ class ConsoleHandler(Protocol):
 
 
 HANDLERS: dict[str, type[ConsoleHandler]] = {
+    "handler-server-monitor": ServerMonitor,
+    "handler-metrics": Metrics,
     "handler-log-level": LogLevel,
     "handler-dynamic-debug-log": DynamicDebugLog,
     "handler-inspect-requests": InspectRequests,
@@ -58,6 +62,7 @@ def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
         ask=lambda: login.response(401),
     )
     app = web.Application(middlewares=[guard.middleware(), _in_words])
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/", Page("index.html").handle)
     app.router.add_get("/live", feed.handle, allow_head=False)
     app.on_shutdown.append(feed.close)

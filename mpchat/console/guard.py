@@ -52,10 +52,7 @@ class Guard:
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             refusal = self.refusal_by_origin(request) or self._refusal_by_token(request)
-            response = refusal if refusal is not None else await handler(request)
-            if not response.prepared:
-                _add_headers(response)
-            return response
+            return refusal if refusal is not None else await handler(request)
 
         return guarded
 
@@ -134,7 +131,8 @@ def _is_visit(request: web.Request) -> bool:
     return (request.method, request.path, *fetch) == ("GET", "/", "navigate", "document")
 
 
-def _add_headers(response: web.StreamResponse) -> None:
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer has, also one that is sent in parts, just before its head is sent."""
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.collector import Collector
 from mpchat.dynamic_config.in_force import ConfigInForce
 from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
@@ -50,6 +51,7 @@ class Knowledge:
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
         keys: The dynamic variables that the service declares.
+        collector: Reads the metrics.
     """
 
     status: Status
@@ -60,3 +62,7 @@ class Knowledge:
     keys: tuple[Key[Any], ...] = ()
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
+    collector: Collector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.collector = Collector(self.board, self.pool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -72,6 +72,29 @@ class ConsoleHandlerOptions(OptionsModel):
         return methods_of(self.method) if self.method is not None else list(self.methods)
 
 
+class ServerMonitorOptions(ConsoleHandlerOptions):
+    """Shows all metrics on GET, in userver's formats."""
+
+    methods = ("GET",)
+    format: Annotated[
+        Literal["prometheus", "json"] | None,
+        Field(
+            description="Format of an answer to a request without `format`; by default such a request "
+            "is refused with 400"
+        ),
+    ] = None
+    common_labels: Annotated[
+        dict[str, str],
+        Field(alias="common-labels", description="Labels that every value has beside its own"),
+    ] = Field(default_factory=dict)
+
+
+class MetricsOptions(ConsoleHandlerOptions):
+    """Shows all metrics on GET, for Prometheus."""
+
+    methods = ("GET",)
+
+
 class LogLevelOptions(ConsoleHandlerOptions):
     """Shows a logger's level on GET, changes it on PUT, in every process."""
 
@@ -110,13 +133,15 @@ class LogRotateOptions(ConsoleHandlerOptions):
 
 
 SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
+    "handler-server-monitor": ServerMonitorOptions,
+    "handler-metrics": MetricsOptions,
     "handler-log-level": LogLevelOptions,
     "handler-dynamic-debug-log": DynamicDebugLogOptions,
     "handler-inspect-requests": InspectRequestsOptions,
     "handler-on-log-rotate": LogRotateOptions,
     "handler-dynamic-config": DynamicConfigHandlerOptions,
 }
-OURS = frozenset({"handler-dynamic-config"})
+OURS = frozenset({"handler-metrics", "handler-dynamic-config"})
 """The sections that userver does not have"""
 
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import secrets
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from mpchat.ipc.control import ControlError
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
@@ -28,6 +31,7 @@ from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.shared_service
 
+MONITOR = "/service/monitor"
 LEVEL = "/service/log-level/"
 DEBUG_LOG = "/service/log/dynamic-debug"
 INSPECT = "/service/inspect-requests"
@@ -72,6 +76,9 @@ class Doorman(WebsocketHandlerBase):
         Path("thinking").touch()
         await asyncio.sleep(3600)
 
+    async def handle(self, chat, context):
+        pass
+
 
 components = default_component_list()
 for cls in (Talk, Waiting, Doorman):
@@ -93,6 +100,8 @@ def service_config_yaml(service_config_yaml: Any) -> Any:
     components["server"]["listener-monitor"] = {"port": 0}
     components["logging"]["loggers"]["default"]["level"] = "info"
     components |= {
+        "handler-server-monitor": {"path": MONITOR, "common-labels": {"host": "a"}},
+        "handler-metrics": {"path": "/metrics"},
         "handler-log-level": {"path": f"{LEVEL}{{level}}", "method": "GET,PUT"},
         "handler-dynamic-debug-log": {"path": DEBUG_LOG, "method": "GET, PUT, DELETE"},
         "handler-inspect-requests": {"path": INSPECT},
@@ -100,7 +109,11 @@ def service_config_yaml(service_config_yaml: Any) -> Any:
         "handler-dynamic-config": {"path": CONFIG, "method": "GET"},
         "handler-talk": {"path": "/talk"},
         "handler-waiting": {"path": "/wait/{id}", "method": "POST"},
-        "handler-doorman": {"path": "/door", "handshake-timeout": "1h"},
+        "handler-doorman": {
+            "path": "/door",
+            "handshake-timeout": "1h",
+            "subprotocols": ["chat"],
+        },
     }
     return service_config_yaml
 
@@ -110,10 +123,10 @@ def console(supervisor: Service, control: Control) -> ServiceClient:
     return ServiceClient(port_of(control))
 
 
-async def heard(service: Service) -> set[str]:
+async def heard(service: Service, control: Control) -> set[str]:
     """Return the levels of the lines that every worker writes of the author's logger."""
     client = ServiceClient(service.port)
-    missing, found = set(service.pids("worker")), set()
+    missing, found = control.ready(), set()
     for _ in range(1000):
         if not missing:
             break
@@ -137,26 +150,25 @@ def levels_of(answer: HttpResponse) -> tuple[str, str]:
     return found["init-log-level"], found["current-log-level"]
 
 
-@pytest.mark.covers("ConsoleHandlerOptions.path")
 async def test_a_level_changes_in_every_process_and_later_ones(
     console: ServiceClient, supervisor: Service, control: Control
 ) -> None:
     shown = await console.get(LEVEL)
     assert shown.text == '{"init-log-level":"info","current-log-level":"info"}\n'
     assert shown.headers["content-type"].startswith("application/json")
-    assert await heard(supervisor) == {"INFO", "WARNING"}
+    assert await heard(supervisor, control) == {"INFO", "WARNING"}
     talk = "?logger=talk.deep"
     assert levels_of(await console.put(f"{LEVEL}DEBUG{talk}")) == ("info", "debug")
-    assert await heard(supervisor) == ALL
+    assert await heard(supervisor, control) == ALL
     await asyncio.to_thread(control.restart, 0)
-    assert await heard(supervisor) == ALL
+    assert await heard(supervisor, control) == ALL
     assert levels_of(await console.put(f"{LEVEL}none{talk}")) == ("info", "none")
-    assert await heard(supervisor) == set()
+    assert await heard(supervisor, control) == set()
     assert levels_of(await console.get(f"{LEVEL}{talk}")) == ("info", "none")
     # Without the slash as well, and for other loggers nothing has changed.
     assert levels_of(await console.get(LEVEL.rstrip("/"))) == ("info", "info")
     assert levels_of(await console.put(f"{LEVEL}reset{talk}")) == ("info", "info")
-    assert await heard(supervisor) == {"INFO", "WARNING"}
+    assert await heard(supervisor, control) == {"INFO", "WARNING"}
 
 
 async def test_levels_that_make_no_sense_are_answered_as_userver_does(
@@ -174,34 +186,33 @@ async def test_levels_that_make_no_sense_are_answered_as_userver_does(
     assert (await console.put(f"{LEVEL}info?logger={'x' * 201}")).status == 400
 
 
-@pytest.mark.covers("ConsoleHandlerOptions.method")
 async def test_a_logger_is_forced_on_and_off_whatever_its_level(
     console: ServiceClient, supervisor: Service, control: Control
 ) -> None:
     await console.put(f"{LEVEL}error?logger=talk.deep")
-    assert await heard(supervisor) == set()
+    assert await heard(supervisor, control) == set()
 
     async def force(location: str, body: str) -> None:
         answer = await console.put(f"{DEBUG_LOG}?location={location}", data=body)
         assert (answer.status, answer.text) == (200, "OK\n")
 
     await force("talk", "")
-    assert await heard(supervisor) == ALL
+    assert await heard(supervisor, control) == ALL
     await asyncio.to_thread(control.restart, 1)
-    assert await heard(supervisor) == ALL
+    assert await heard(supervisor, control) == ALL
     assert (await console.get(f"{DEBUG_LOG}?location=talk.deep")).text == "1\n"
     await force("talk", "-1")
-    assert await heard(supervisor) == {"WARNING"}
+    assert await heard(supervisor, control) == {"WARNING"}
     lines = (await console.get(DEBUG_LOG)).text.splitlines()
     assert {"default\t0", "talk.deep\t-1", "mpchat.handlers.handler-talk\t0"} <= set(lines)
     await force("talk.deep", "0")
-    assert await heard(supervisor) == set()
+    assert await heard(supervisor, control) == set()
     assert (await console.get(f"{DEBUG_LOG}?location=talk")).text == "-1\n"
     answer = await console.delete(f"{DEBUG_LOG}?location=talk")
     assert (answer.status, answer.text) == (200, "OK\n")
     assert (await console.get(f"{DEBUG_LOG}?location=talk")).text == "0\n"
     await console.put(f"{LEVEL}reset?logger=talk.deep")
-    assert await heard(supervisor) == {"INFO", "WARNING"}
+    assert await heard(supervisor, control) == {"INFO", "WARNING"}
 
 
 @pytest.mark.parametrize(
@@ -224,8 +235,10 @@ async def test_locations_that_make_no_sense_are_refused(
 
 @asynccontextmanager
 async def sent(port: int, data: bytes) -> AsyncIterator[None]:
-    """A client that has sent this and waits."""
+    """A client that has sent this and waits, then resets the connection."""
     _reader, writer = await asyncio.open_connection("localhost", port)
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.write(data)
     try:
         yield
@@ -312,8 +325,9 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
     assert limits["value"] == {"max_connections": 9}
     assert re.fullmatch(rf"{re.escape(str(config_fallback_path))}:\d+:\d+", limits["origin"])
     assert (theirs["value"], theirs["declared"]) == ([1], False)
-    log_request = {"value": True, "origin": "default", "declared": True}
-    assert found["variables"]["USERVER_LOG_REQUEST"] == log_request
+    untouched = {"interval_ms": None, "timeout_ms": None}
+    keepalive = {"value": untouched, "origin": "default", "declared": True}
+    assert found["variables"]["MPCHAT_KEEPALIVE"] == keepalive
 
     show = ("config", "show", "--dynamic", "--socket", str(control.path))
     printed = await asyncio.to_thread(mpchat, *show, "--json")
@@ -330,10 +344,65 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
     text = (await asyncio.to_thread(mpchat, *show)).stdout
     assert text.splitlines()[0] == f"# in force: what the service at {control.path} has loaded"
     assert f"#     {mistake}\n" in text
-    assert re.search(r"\nMPCHAT_LIMITS: \{\"max_connections\": 9\} +# /.*:1:\d+\n", text)
+    assert re.search(r"\nMPCHAT_LIMITS: \{\"max_connections\": 9\} +# /.*:\d+:\d+\n", text)
     config_fallback_path.write_text(good)
     await asyncio.to_thread(control.ask, "reload")
     assert (await shown())["reload_error"] is None
+
+
+async def test_metrics_are_shown_for_prometheus(
+    console: ServiceClient, supervisor: Service
+) -> None:
+    await ServiceClient(supervisor.port).get("/ping")
+
+    def pings(text: str) -> float:
+        """Return how many requests to the ping handler were answered with 200."""
+        families = text_string_to_metric_families(text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "http_handler_reply_codes_total"
+            and (sample.labels["http_handler"], sample.labels["http_code"])
+            == ("handler-ping", "200")
+        )
+
+    await eventually(lambda: pings(ask(console.port, "GET", "/metrics")[1]) > 0, "count of pings")
+    answer = await console.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "# HELP mpchat_limits_total Clients turned away" in answer.text
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = await console.get("/metrics", headers=accept)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.covers("ServerMonitorOptions.common-labels")
+async def test_metrics_are_shown_as_userver_does(console: ServiceClient) -> None:
+    answer = await console.get(f"{MONITOR}?format=json&path=engine.uptime-seconds")
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    (uptime,) = answer.json()["engine.uptime-seconds"]
+    assert uptime.pop("value") > 0
+    assert uptime == {"labels": {"host": "a"}, "type": "GAUGE"}
+    answer = await console.get(f"{MONITOR}?format=prometheus&prefix=engine.up")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    first, second = answer.text.splitlines()
+    assert first == "# TYPE engine_uptime_seconds gauge"
+    assert second.startswith('engine_uptime_seconds{host="a"} ')
+    for query, told in (
+        ("", "no format: give the parameter format, of which there are prometheus and json\n"),
+        ("?format=solomon", "no format is called solomon: there are prometheus and json\n"),
+        ("?format=json&path=a&prefix=b", "prefix and path differ: give one of them\n"),
+    ):
+        answer = await console.get(f"{MONITOR}{query}")
+        assert (answer.status, answer.text) == (400, told)
+
+
+@pytest.mark.covers("ServerMonitorOptions.format")
+async def test_a_format_may_be_the_usual_one(serve: Serve, control: Control) -> None:
+    with serve({"handler-server-monitor.format": "json"}):
+        answer = await ServiceClient(port_of(control)).get(f"{MONITOR}?path=mpchat.info")
+        assert answer.json()["mpchat.info"][0]["value"] == 1
 
 
 async def test_what_is_no_handler_s_is_answered_in_words(console: ServiceClient) -> None:
@@ -363,6 +432,7 @@ async def test_logs_that_cannot_be_opened_again_are_named(
         folder.rename(service_tmpdir / "away")
         answer = await console.post(ROTATE.rstrip("/"))
         assert answer.status == 500
-        for name in ("template", "monitor", "console", "worker main-task-processor/0"):
-            assert re.search(rf"^{name}: .*{folder / 'own.log'}", answer.text, re.M), name
+        # The only process that has opened it so far.
+        reason = f"cannot reopen the log {folder / 'own.log'}: No such file or directory"
+        assert answer.text == f"template: {reason}; still writing to the old file\n"
         assert service.process.poll() is None

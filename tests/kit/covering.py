@@ -47,6 +47,7 @@ PLACES = {
     "PortOptions": "components.server.listener",
     "MonitorListenerOptions": "components.server.listener-monitor",
     "ConsoleHandlerOptions": _HANDLERS,
+    "ServerMonitorOptions": "components.handler-server-monitor",
     "ConnectionOptions": "components.server.listener.connection",
     "HandlerDefaults": "components.server.listener.handler-defaults",
     "LoggingOptions": "components.logging",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.authors import AuthorsMetrics
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
@@ -78,6 +79,7 @@ class Knowledge:
     orders: OrderGiver
     logs: DirectLogs
     pool: str
+    authors: AuthorsMetrics
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
 

@@ -15,6 +15,7 @@ import uvloop
 from aiohttp import web
 
 from mpchat.console.app import build
+from mpchat.console.authors import AuthorsMetrics
 from mpchat.console.knowledge import ConfigInForce, Knowledge, failure_of
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
@@ -54,7 +55,7 @@ def run_console(
     place = ConsolePlace(request.console_address)
     status = Status(board, request.address, pool, request.supervisor, hang_timeout, place)
     orders = Orders(channel)
-    known = Knowledge(status, board, orders, logs, pool)
+    known = Knowledge(status, board, orders, logs, pool, AuthorsMetrics(board))
     listening = system.socket(fileno=descriptors.listening)
     console = Console(channel, orders, known, heartbeat)
     uvloop.run(console.serve(plan, listening))
@@ -77,6 +78,8 @@ class Console:
         """Serve until the supervisor says so, or is gone."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._read)
+        # The supervisor has sent the memories of metrics before it asked for this process.
+        self._read()
         self._beat()
         self._sample()
         runner = web.AppRunner(
@@ -107,6 +110,11 @@ class Console:
                     failure_of(message.failures, "restart"),
                 )
                 fds.close_all(descriptors)
+            case messages.MetricsMemories() if descriptors:
+                known.authors.replace(descriptors)
+            case messages.MetricsMemories():
+                log.error("no descriptor is left for new metrics: the console begins anew")
+                self._finish()
             case messages.Event():
                 known.events.add(message)
             case messages.OrderDone():

@@ -6,7 +6,7 @@
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, BrokerPair, ReopenLogs, LogLevel,
                              Report, OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
-    supervisor -> console    DynamicConfig, Event, ReopenLogs, LogLevel, OrderDone, Stop
+    supervisor -> console    DynamicConfig, MetricsMemories, Event, ReopenLogs, LogLevel, OrderDone, Stop
     supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, PairLost, Retiring, Order
 
@@ -195,6 +195,11 @@ class DynamicConfig:
     failures: dict[str, Any]
     """Why the last reload and the last restart failed, if they did: ``text`` and ``at``, seconds since
     1970, by ``reload`` and ``restart``"""
+
+
+@dataclass(frozen=True)
+class MetricsMemories:
+    """Read the authors' metrics in these memories only. Descriptors: the current edition's, then others."""
 
 
 @dataclass(frozen=True)
@@ -463,6 +468,7 @@ Message: TypeAlias = (
     | ForkBroker
     | ForkConsole
     | DynamicConfig
+    | MetricsMemories
     | Event
     | Forked
     | ForkFailed

@@ -43,9 +43,7 @@ class Vigil:
         if not child.ready:
             if since + self._timing.start_limit > now:
                 return ""
-            self._log.error(
-                f"the {child.name} pid {child.pid} is killed: it was not ready in time"
-            )
+            self._log.error(f"the {child.name} pid {child.pid} is killed: it was not ready in time")
             return "it was not ready in time"
         if now >= self._heartbeats.next_look:
             self._heartbeats.look({child.pid: self._beat()}, now)

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
+from screenshot import watching
 
 import mpchat
 from mpchat.auth.bearer import BearerAuth
@@ -35,10 +36,11 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
-from mpchat.console import options as console
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
+from mpchat.console import options as console
+from mpchat.console.catalogue import CATALOGUE
 from mpchat.daemon import daemon_main
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
@@ -339,8 +341,15 @@ def _field_rows(annotation: Any, prefix: str) -> Iterator[str]:
 
 
 def operations() -> str:
-    """Return the page of signals, exit codes and numbers."""
-    lines = [NOTE, "# Signals, exit codes, numbers", "", "## Signals to the supervisor", ""]
+    """Return the page of signals, exit codes and numbers, and of watching a service."""
+    lines = [
+        NOTE,
+        "# Signals, exit codes, numbers",
+        "",
+        *watching(),
+        "## Signals to the supervisor",
+        "",
+    ]
     lines += ["| Signal | Effect |", "| --- | --- |"]
     lines += [f"| {name} | {effect} |" for name, effect in SIGNALS]
     lines += ["", "TERM to one worker retires it: its successor starts at once.", ""]
@@ -357,6 +366,34 @@ def operations() -> str:
         unit = item.metadata["unit"]
         value = f"{item.default:g} {unit}" if unit != "±" else f"± {item.default:g}"
         lines.append(f"| {item.name} | {value} | {item.metadata['reason']} |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """Return the page of all metrics."""
+    lines = [
+        NOTE.replace("Edit the models", "Edit the catalogue"),
+        "# Metrics",
+        "",
+        "What the console publishes where it is configured, at `/metrics` for Prometheus and by",
+        "userver's `handler-server-monitor`. A counter never falls while the service runs, whatever",
+        "dies, restarts or is scaled. A gauge is the number of now. A worker publishes its counts a",
+        "hundred times a second.",
+        "",
+        "A metric that userver has, has its name and labels, and is counted as things happen. There",
+        "the component of a WebSocket handler is part of the name (`ws.chat-handler.msg.sent`), here",
+        "it is a label. What is a running total is a counter here, where userver has gauges. Ours",
+        "begin with `mpchat.`.",
+        "",
+        "At `/metrics` a name has `_` in place of dots and dashes, and a counter's ends with `_total`:",
+        "`server.requests.processed` is `server_requests_processed_total` there.",
+        "",
+        "| Name | Kind | Unit | Labels | Meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {one.unit} | {labels} | {one.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -569,6 +606,7 @@ def _is_duration(info: FieldInfo) -> bool:
 
 PAGES = {
     "configuration.md": configuration,
+    "metrics.md": metrics,
     "operations.md": operations,
     "states.md": states,
     "control-socket.md": control_socket,

@@ -79,7 +79,7 @@ class Component:
         Runs on the worker's event loop, which it must not delay: slow work belongs in ``start``.
         """
         self.name = components.name_under_construction
-        self.logger = logging.getLogger(f"{self._logger_prefix}.{self.name}")
+        self.logger = logging.getLogger(logger_name(type(self), self.name))
         self._background = components.background_under_construction
         self._locks = components.host.locks
         self._options = options
@@ -171,6 +171,11 @@ class Component:
 
     def on_all_components_are_stopping(self) -> None:
         """Override to stop using other components: they are stopped one by one afterwards."""
+
+
+def logger_name(cls: type[Component], name: str) -> str:
+    """Return the name of the logger of a component of this class and name."""
+    return f"{cls._logger_prefix}.{name}"
 
 
 class Planned(Protocol):

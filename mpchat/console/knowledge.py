@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mpchat.console.authors import AuthorsMetrics
+from mpchat.dynamic_config.in_force import ConfigInForce
+from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
@@ -19,29 +21,6 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import Status
 
 _EVENTS = 200
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the last reload or restart failed."""
-
-    text: str
-    """One reason per line"""
-    at: float
-    """Seconds since 1970"""
-
-
-@dataclass(frozen=True)
-class ConfigInForce:
-    """The dynamic config in force."""
-
-    generation: int
-    since: float
-    """Seconds since 1970"""
-    content: bytes
-    """As a generation's memfd has it"""
-    reload_failure: Failure | None
-    restart_failure: Failure | None
 
 
 class Events:
@@ -71,7 +50,7 @@ class Knowledge:
 
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
-        listener: Where the console listens, for what is shown.
+        keys: The dynamic variables that the service declares.
     """
 
     status: Status
@@ -79,12 +58,10 @@ class Knowledge:
     orders: OrderGiver
     logs: DirectLogs
     pool: str
-    authors: AuthorsMetrics
+    keys: tuple[Key[Any], ...] = ()
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
+    authors: AuthorsMetrics = field(init=False)
 
-
-def failure_of(failures: dict[str, Any], what: str) -> Failure | None:
-    """Return one of the failures of a message DynamicConfig."""
-    found = failures.get(what)
-    return Failure(found["text"], found["at"]) if found else None
+    def __post_init__(self) -> None:
+        self.authors = AuthorsMetrics(self.board)

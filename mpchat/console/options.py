@@ -7,6 +7,7 @@ off unless it has a section.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated, ClassVar
 
@@ -57,7 +58,6 @@ class ConsoleHandlerOptions(OptionsModel):
         ),
     ] = True
 
-
     @field_validator("method")
     @classmethod
     def _check_methods(cls, method: str | None) -> str | None:
@@ -72,6 +72,37 @@ class ConsoleHandlerOptions(OptionsModel):
         return methods_of(self.method) if self.method is not None else list(self.methods)
 
 
+class LogLevelOptions(ConsoleHandlerOptions):
+    """Shows a logger's level on GET, changes it on PUT, in every process."""
+
+    methods = ("GET", "PUT")
+
+    @field_validator("path")
+    @classmethod
+    def _check_level(cls, path: str) -> str:
+        if "{level}" not in path:
+            raise PydanticCustomError("path", "expected a path with {level}")
+        return path
+
+
+class DynamicDebugLogOptions(ConsoleHandlerOptions):
+    """Shows on GET which loggers are forced on or off, changes that on PUT and DELETE."""
+
+    methods = ("GET", "PUT", "DELETE")
+
+
+class InspectRequestsOptions(ConsoleHandlerOptions):
+    """Shows on GET the requests that are being answered, then open connections."""
+
+    methods = ("GET",)
+
+
+class DynamicConfigHandlerOptions(ConsoleHandlerOptions):
+    """Shows on GET the dynamic config in force, and where each value comes from."""
+
+    methods = ("GET",)
+
+
 class LogRotateOptions(ConsoleHandlerOptions):
     """Opens all log files again on POST, as after a rotation."""
 
@@ -79,10 +110,23 @@ class LogRotateOptions(ConsoleHandlerOptions):
 
 
 SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
+    "handler-log-level": LogLevelOptions,
+    "handler-dynamic-debug-log": DynamicDebugLogOptions,
+    "handler-inspect-requests": InspectRequestsOptions,
     "handler-on-log-rotate": LogRotateOptions,
+    "handler-dynamic-config": DynamicConfigHandlerOptions,
 }
-OURS: frozenset[str] = frozenset()
+OURS = frozenset({"handler-dynamic-config"})
 """The sections that userver does not have"""
+
+
+@dataclass(frozen=True)
+class ConsolePlan:
+    """The console of a service whose config has a section for it."""
+
+    listener: MonitorListenerOptions
+    handlers: Mapping[str, ConsoleHandlerOptions]
+    """By section, those that are on"""
 
 
 def missing_libraries() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import get_args
 from mpchat.ipc import answering, asking, records, rooms
 from mpchat.ipc.messages import Message
 from mpchat.metrics import memory
-from mpchat.scoreboard import scoreboard
+from mpchat.scoreboard import broker, handlers, scoreboard, service
 
 
 def _layout() -> int:
@@ -24,12 +24,13 @@ def _layout() -> int:
     ]
     board = (
         scoreboard.MAGIC,
-        scoreboard.SERVICE_NAMES,
+        service.NAMES,
         scoreboard.SLOT_NAMES,
-        scoreboard.BROKER_NAMES,
+        broker.NAMES,
+        handlers.NAMES,
         scoreboard.NAMES,
     )
-    states = (scoreboard.WORKER_STATES, scoreboard.BROKER_STATES, scoreboard.CONSOLE_STATES)
+    states = (scoreboard.WORKER_STATES, broker.BROKER_STATES, service.CONSOLE_STATES)
     numbers = [
         (name, value)
         for name, value in vars(rooms).items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Traffic:
-    """Messages of one worker, and the bytes of their payloads."""
+    """Messages of one handler in one worker, and the bytes of their payloads."""
 
     __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.metrics.memory import Memory
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
@@ -179,25 +179,19 @@ class Consoles:
 
     def _tell(self, console: Child, now: float) -> None:
         """Tell what the console does not know yet, as far as the system allows now."""
+        memories, state = self._counting(), self._state_of_config()
         try:
-            if self._given != (memories := self._counting()):
-                console.send(
-                    messages.MetricsMemories(), tuple(memory.descriptor for memory in memories)
-                )
+            if self._given != memories:
+                descriptors = tuple(memory.descriptor for memory in memories)
+                console.send(messages.MetricsMemories(), descriptors)
                 self._given = memories
-            if console.ready:
-                self._tell_config(console)
+            if console.ready and self._told != state:
+                memfd = self._editions.current.generation.memfd
+                console.send(self._announcer.in_force(), (memfd,))
+                self._told = state
         except OSError as error:
             self._log.error(f"cannot tell the console what is new: {error.strerror}")
             self._tell_at = now + self._timing.max_backoff
-
-    def _tell_config(self, console: Child) -> None:
-        generation = self._editions.current.generation
-        failures = {what: asdict(why) for what, why in self._announcer.failures.items()}
-        message = messages.DynamicConfig(generation.number, generation.since, failures)
-        state = self._state_of_config()
-        console.send(message, (generation.memfd,))
-        self._told = state
 
     def _show(self) -> None:
         """Store what status shows of the console."""

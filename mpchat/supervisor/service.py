@@ -20,6 +20,7 @@ from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.board import show_others
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
 from mpchat.supervisor.consoles import Consoles
@@ -30,6 +31,7 @@ from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.log_orders import LogOrders
 from mpchat.supervisor.loop import Step
 from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
@@ -94,9 +96,16 @@ class Service:
             raise
         self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
-        levels: dict[str, str] = {}
+        log_orders = LogOrders(log, family)
         self._forks = Forks(
-            timing, log, scoreboard, family, editions, self._memories, levels, time.monotonic
+            timing,
+            log,
+            scoreboard,
+            family,
+            editions,
+            self._memories,
+            log_orders,
+            time.monotonic,
         )
         self._pool = Pool(
             editions, self._sockets, timing, log, scoreboard, family, self._forks, self._memories
@@ -141,10 +150,10 @@ class Service:
             self._announcer,
         )
         self._orders = Orders(
-            log,
+            log_orders,
             family,
             editions,
-            levels,
+            self._announcer,
             self._pool,
             self._reloading,
             self._restarting,
@@ -208,7 +217,11 @@ class Service:
             self._forks.flush()
 
     def _look(self, now: float) -> None:
-        self._scoreboard.set_service("generation", self._editions.generation)
+        board = self._scoreboard
+        board.set_service("generation", self._editions.generation)
+        board.set_service("template_restarts", self._templates.restarts)
+        board.set_service("monitor_restarts", self._monitors.restarts)
+        show_others(board, self._family)
         self._announce_once(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS

@@ -58,8 +58,8 @@ class Vigil:
 
     def _abort(self, child: Child, stale: float, now: float) -> None:
         self._log.error(
-            f"the {child.name} pid {child.pid} is stuck: its event loop has not turned for {stale:.1f} s; "
-            f"it is ended, its stack follows"
+            f"the {child.name} pid {child.pid} is stuck: its event loop has not turned for "
+            f"{stale:.1f} s; it is ended, its stack follows"
         )
         child.kill_reason = "it was stuck"
         self.kill_at = now + self._timing.abort_limit

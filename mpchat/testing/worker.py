@@ -284,7 +284,7 @@ class _Host:
     async def report(self, report: Report) -> list[dict[str, Any]]:
         server = self._worker._server
         found = server.connections_of(report.user, report.tag)
-        rows = server.describe(found)
+        rows = server.describe(found, report.by, report.limit)
         if report.code is not None:
             await close_connections(found, report.code, report.reason)
         return rows

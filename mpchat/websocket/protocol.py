@@ -66,15 +66,16 @@ class WebSocketProtocol(TimedLife):
         client: Client,
         on_end: Callable[[WebSocketProtocol], None],
     ) -> None:
-        counters, turn, thresholds = shared.counters, shared.turn, shared.thresholds
+        traffic = shared.counters.traffic_of(handler.name)
+        turn, thresholds = shared.turn, shared.thresholds
         fragment_size = options.fragment_size
         super().__init__(
             shared,
             handler,
             context,
-            Parser(options.max_remote_payload, counters, turn, compression),
+            Parser(options.max_remote_payload, traffic, turn, compression),
             Incoming(shared.loop, thresholds),
-            make_outgoing(transport, descriptor, counters, thresholds, fragment_size, compression),
+            make_outgoing(transport, descriptor, traffic, thresholds, fragment_size, compression),
             transport,
             options,
         )

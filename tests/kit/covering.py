@@ -45,6 +45,8 @@ PLACES = {
     "ServerOptions": "components.server",
     "ListenerOptions": "components.server.listener",
     "PortOptions": "components.server.listener",
+    "MonitorListenerOptions": "components.server.listener-monitor",
+    "ConsoleHandlerOptions": _HANDLERS,
     "ConnectionOptions": "components.server.listener.connection",
     "HandlerDefaults": "components.server.listener.handler-defaults",
     "LoggingOptions": "components.logging",

@@ -19,13 +19,14 @@ class OnTerminal:
     """The command; use it as a context manager, which ends it.
 
     Attributes:
+        master: The terminal's other end.
         shown: Everything that it has written.
     """
 
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         # Both replace themselves by the command, so that the pid is the command's. A background job of a
         # shell, which the tests may be, ignores Ctrl-C; a command on a terminal does not.
@@ -43,7 +44,7 @@ class OnTerminal:
 
     def type(self, text: str) -> None:
         """Press keys."""
-        os.write(self._master, text.encode())
+        os.write(self.master, text.encode())
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait for a part of what it writes; what came before that is not looked at again.
@@ -81,14 +82,17 @@ class OnTerminal:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        os.close(self._master)
+        os.close(self.master)
 
     def _read(self) -> bool:
         """Read what is there, after a moment; return False once the last process has closed it."""
-        if select.select([self._master], [], [], 0.1)[0]:
+        if select.select([self.master], [], [], 0.1)[0]:
             try:
-                read = os.read(self._master, 65_536)
+                read = os.read(self.master, 65_536)
             except OSError:
                 return False
-            self.shown += read.decode(errors="replace").replace("\r\n", "\n")
+            self._take(read)
         return True
+
+    def _take(self, read: bytes) -> None:
+        self.shown += read.decode(errors="replace").replace("\r\n", "\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mpchat.cli.rates import with_rates
 from mpchat.cli.tables import (
     connection_lines,
     listener_lines,
@@ -13,7 +14,6 @@ from mpchat.cli.tables import (
     serves,
     status_lines,
     table,
-    with_rates,
 )
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 

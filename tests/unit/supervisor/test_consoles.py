@@ -15,7 +15,8 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.linux.memfd import sealed_memfd
 from mpchat.metrics.memory import Memory
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 from mpchat.supervisor.announcing import Failure
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.consoles import Consoles
@@ -64,11 +65,25 @@ class Rig:
         self.announcer = SimpleNamespace(failures={})
         self.sockets = SimpleNamespace(console=object())
         self.family = Family(log, Faults(log), lambda *_given: None)
+        forks: Any = self.forks
+        editions: Any = self.editions
+        sockets: Any = self.sockets
+        announcer: Any = self.announcer
         self.counting: list[Memory] = [Memory.create(())]
-        memories = SimpleNamespace(counting=lambda _current: tuple(self.counting))
-        given: list[Any] = [self.forks, self.editions, self.sockets, self.announcer, memories]
-        given += [0.0, lambda: 1000.0]
-        self.consoles = Consoles(TIMING, log, self.board, self.family, *given)
+        memories: Any = SimpleNamespace(counting=lambda _current: tuple(self.counting))
+        self.consoles = Consoles(
+            TIMING,
+            log,
+            self.board,
+            self.family,
+            forks,
+            editions,
+            sockets,
+            announcer,
+            memories,
+            0.0,
+            lambda: 1000.0,
+        )
         log.listener = self.consoles.note
         self.log = log
         self.killed: list[Child] = []

@@ -10,8 +10,9 @@ import re
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from mpchat.console.guard import Guard
+from mpchat.console.guard import LOGIN, Guard
 from mpchat.console.handlers.dynamic_config import DynamicConfigHandler
 from mpchat.console.handlers.dynamic_debug_log import DynamicDebugLog
 from mpchat.console.handlers.inspect_requests import InspectRequests
@@ -19,8 +20,9 @@ from mpchat.console.handlers.log_level import LogLevel
 from mpchat.console.handlers.log_rotate import LogRotate
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsolePlan
+from mpchat.console.page.feed import Feed
+from mpchat.console.page.pages import Login, Page
 from mpchat.ipc.control import ControlError
-
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -44,12 +46,23 @@ HANDLERS: dict[str, type[ConsoleHandler]] = {
 """By section; the options are in ``options.SECTIONS``"""
 
 
-def build(plan: ConsolePlan, known: Knowledge) -> web.Application:
+def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
     """Return aiohttp's application."""
     listener = plan.listener
     token = listener.token.get_secret_value() if listener.token is not None else None
-    guard = Guard(token, listener.hosts, unix=listener.unix_socket is not None)
+    login = Page("login.html")
+    guard = Guard(
+        token,
+        listener.hosts,
+        unix=listener.unix_socket is not None,
+        ask=lambda: login.response(401),
+    )
     app = web.Application(middlewares=[guard.middleware(), _in_words])
+    app.router.add_get("/", Page("index.html").handle)
+    app.router.add_get("/live", feed.handle, allow_head=False)
+    app.on_shutdown.append(feed.close)
+    if token is not None:
+        app.router.add_post(LOGIN, Login(guard, login).handle)
     for name, options in plan.handlers.items():
         handler = HANDLERS[name](options, known)
         methods = options.allowed_methods()

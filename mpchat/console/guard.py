@@ -27,8 +27,19 @@ _FETCHES = {"same-origin", "none"}
 class Guard:
     """Lets a request pass, or refuses it with the reason."""
 
-    def __init__(self, token: str | None, hosts: tuple[str, ...], *, unix: bool) -> None:
-        """``hosts`` are names beside localhost; on a Unix socket any name will do."""
+    def __init__(
+        self,
+        token: str | None,
+        hosts: tuple[str, ...],
+        *,
+        unix: bool,
+        ask: Callable[[], web.Response],
+    ) -> None:
+        """``hosts`` are names beside localhost; on a Unix socket any name will do.
+
+        ``ask`` returns the page that asks somebody for the token.
+        """
+        self._ask = ask
         self._token = token
         self._hosts = {"localhost", *hosts}
         self._unix = unix
@@ -75,11 +86,13 @@ class Guard:
             return None
         if is_same(request.cookies.get(COOKIE, ""), self._digest):
             return None
-        return web.Response(
-            status=401,
-            text="This console needs a token: Authorization: Bearer TOKEN.\n",
-            headers={"WWW-Authenticate": 'Bearer realm="mpchat console"'},
-        )
+        if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
+            response = self._ask()
+        else:
+            text = "This console needs a token: Authorization: Bearer TOKEN.\n"
+            response = web.Response(status=401, text=text)
+        response.headers["WWW-Authenticate"] = 'Bearer realm="mpchat console"'
+        return response
 
     def log_in(self, given: str) -> web.Response | None:
         """Return the answer that gives a page its cookie, None for a wrong token."""

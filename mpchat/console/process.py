@@ -7,6 +7,7 @@ supervisor is gone, it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -20,6 +21,7 @@ from mpchat import __version__
 from mpchat.console.app import build
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsolePlan
+from mpchat.console.page.feed import Feed
 from mpchat.dynamic_config.in_force import ConfigInForce, take
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
@@ -35,7 +37,7 @@ from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
-from mpchat.scoreboard.status import SAMPLE_SECONDS, ConsolePlace, Status
+from mpchat.scoreboard.status import ConsolePlace, Status
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
@@ -97,15 +99,21 @@ class Console:
         # The supervisor has sent the memories of metrics before it asked for this process.
         self._read()
         self._beat()
-        self._sample()
+        feed = Feed(self._known)
+        feeding = asyncio.create_task(feed.run())
+        # It only ends by a mistake, and so does the console: the next one feeds pages again.
+        feeding.add_done_callback(lambda _: self._end.set())
         runner = web.AppRunner(
-            build(plan, self._known), access_log=None, shutdown_timeout=_CLOSE_SECONDS
+            build(plan, self._known, feed), access_log=None, shutdown_timeout=_CLOSE_SECONDS
         )
         await runner.setup()
         await web.SockSite(runner, listening, backlog=plan.listener.backlog).start()
         messages.send(self._channel, messages.Ready())
         await self._end.wait()
         await runner.cleanup()
+        feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await feeding
 
     def _read(self) -> None:
         try:
@@ -164,7 +172,3 @@ class Console:
             self._channel.flush()
         except ChannelClosed:
             self._finish()
-
-    def _sample(self) -> None:
-        self._known.status.sample()
-        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample)

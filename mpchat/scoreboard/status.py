@@ -7,8 +7,9 @@ slot, over all its workers, and never fall; gauges are those of the worker.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from mpchat.linux.accounting import cpu_seconds, pss_bytes
 from mpchat.scoreboard.broker import BROKER_STATES, ENGINES
@@ -17,7 +18,9 @@ from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.scoreboard.service import CONSOLE_STATES
 
 SAMPLE_SECONDS = 1.0
-"""Seconds between two readings of each worker's CPU time, for its share."""
+"""Seconds between two readings of each process's CPU time, for its share."""
+Memory: TypeAlias = Callable[[int], int | None]
+"""Returns the bytes of a process, None if they are not known."""
 
 
 @dataclass
@@ -67,8 +70,12 @@ class Status:
         self._samples: dict[int, _Sample] = {}
         self._rate: _Rate | None = None
 
-    def collect(self) -> dict[str, Any]:
-        """Return the whole status; docs/control-socket.md describes its fields."""
+    def collect(self, memory: Memory | None = None) -> dict[str, Any]:
+        """Return the whole status; docs/control-socket.md describes its fields.
+
+        By default ``memory`` asks the system, which takes milliseconds for each process.
+        """
+        memory = memory or pss_bytes
         board = self._board
         slots = board.service("slots")
         now = time.monotonic()
@@ -81,9 +88,9 @@ class Status:
             "generation": board.service("generation"),
             "faults": board.service("faults"),
             "hang_timeout_seconds": self._hang_timeout,
-            "broker": self._broker(now),
-            "console": self._console(now),
-            "workers": [w for slot in range(slots) for w in self._workers(slot, now)],
+            "broker": self._broker(now, memory),
+            "console": self._console(now, memory),
+            "workers": [w for slot in range(slots) for w in self._workers(slot, now, memory)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
             "limits": {name: board.total(name, slots) for name in LIMITS},
         }
@@ -116,21 +123,34 @@ class Status:
         """Return the processes that serve clients."""
         return self._board.ready_pids()
 
+    def pids(self) -> list[int]:
+        """Return the processes of workers, broker and console."""
+        board = self._board
+        workers = (
+            board.slot(slot, f"pid_{row}")
+            for slot in range(board.service("slots"))
+            for row in range(ROWS)
+        )
+        return [pid for pid in (*workers, board.broker("pid"), board.service("console_pid")) if pid]
+
+    def cpu_percent(self, pid: int) -> float | None:
+        """Return a process's share of a core at the last sample, None if it was not there before."""
+        sample = self._samples.get(pid)
+        return round(sample.percent, 1) if sample is not None else None
+
     def sample(self) -> None:
-        """Record the CPU time of every worker, and how many messages the rooms have had."""
-        board, now = self._board, time.monotonic()
+        """Record the CPU time of every process, and how many messages the rooms have had."""
+        now = time.monotonic()
         self._sample_rooms(now)
         before, self._samples = self._samples, {}
-        for slot in range(board.service("slots")):
-            for row in range(ROWS):
-                pid = board.slot(slot, f"pid_{row}")
-                cpu = cpu_seconds(pid) if pid else None
-                if cpu is None:
-                    continue
-                sample = self._samples[pid] = _Sample(now, cpu)
-                last = before.get(pid)
-                if last is not None and now > last.at:
-                    sample.percent = 100 * max(0.0, cpu - last.cpu) / (now - last.at)
+        for pid in self.pids():
+            cpu = cpu_seconds(pid)
+            if cpu is None:
+                continue
+            sample = self._samples[pid] = _Sample(now, cpu)
+            last = before.get(pid)
+            if last is not None and now > last.at:
+                sample.percent = 100 * max(0.0, cpu - last.cpu) / (now - last.at)
 
     def _sample_rooms(self, now: float) -> None:
         rate = _Rate(now, self._board.broker("messages"))
@@ -138,7 +158,7 @@ class Status:
         if last is not None and now > last.at:
             rate.per_second = (rate.messages - last.messages) / (now - last.at)
 
-    def _broker(self, now: float) -> dict[str, Any] | None:
+    def _broker(self, now: float, memory: Memory) -> dict[str, Any] | None:
         """Return what the broker and the supervisor say of it, None for a service without rooms."""
         read = self._board.broker
         state, pid = BROKER_STATES[read("state")], read("pid")
@@ -164,10 +184,11 @@ class Status:
             "engine": ENGINES[read("engine")],
             "stream_lost_seconds": _since(read("stream_lost_at"), now),
             "cpu_seconds": cpu_seconds(pid) if pid else None,
-            "pss_bytes": pss_bytes(pid) if pid else None,
+            "cpu_percent": self.cpu_percent(pid),
+            "pss_bytes": memory(pid) if pid else None,
         }
 
-    def _console(self, now: float) -> dict[str, Any] | None:
+    def _console(self, now: float, memory: Memory) -> dict[str, Any] | None:
         """Return how the console is, None for a service without a section for it."""
         read, place = self._board.service, self._place
         state, pid = CONSOLE_STATES[read("console_state")], read("console_pid")
@@ -181,17 +202,18 @@ class Status:
             "restarts": read("console_restarts"),
             "silent_seconds": _since(read("console_beat_at"), now) if pid else None,
             "cpu_seconds": cpu_seconds(pid) if pid else None,
-            "pss_bytes": pss_bytes(pid) if pid else None,
+            "cpu_percent": self.cpu_percent(pid),
+            "pss_bytes": memory(pid) if pid else None,
         }
 
-    def _workers(self, slot: int, now: float) -> list[dict[str, Any]]:
+    def _workers(self, slot: int, now: float, memory: Memory) -> list[dict[str, Any]]:
         board = self._board
         totals = {name: sum(board.read(slot, row, name) for row in range(ROWS)) for name in TOTALS}
         found = []
         for row in range(ROWS):
             state = WORKER_STATES[board.slot(slot, f"state_{row}")]
             if state != "none":
-                found.append(self._worker(slot, row, state, now) | totals)
+                found.append(self._worker(slot, row, state, now, memory) | totals)
         # A slot without a worker is shown, too: one waits for its restart, or was scaled away.
         state = "down" if board.slot(slot, "wanted") else "away"
         return found or [
@@ -200,11 +222,12 @@ class Status:
             | {"restarts": board.slot(slot, "restarts"), "helper": self._helper(slot)}
         ]
 
-    def _worker(self, slot: int, row: int, state: str, now: float) -> dict[str, Any]:
+    def _worker(
+        self, slot: int, row: int, state: str, now: float, memory: Memory
+    ) -> dict[str, Any]:
         board = self._board
         pid = board.slot(slot, f"pid_{row}")
         beat_at = board.read(slot, row, "beat_at")
-        sample = self._samples.get(pid)
         return {
             "name": self._name(slot),
             "slot": slot,
@@ -218,8 +241,8 @@ class Status:
             "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
             "silent_seconds": _since(beat_at, now),
             "cpu_seconds": cpu_seconds(pid),
-            "cpu_percent": round(sample.percent, 1) if sample is not None else None,
-            "pss_bytes": pss_bytes(pid),
+            "cpu_percent": self.cpu_percent(pid),
+            "pss_bytes": memory(pid),
             **{name: board.read(slot, row, name) for name in GAUGES},
         }
 

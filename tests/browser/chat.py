@@ -28,7 +28,9 @@ HEARTBEAT = "1s"
 class Chat:
     """The service of the example, on a free port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sections: dict[str, Any] | None = None) -> None:
+        """``sections`` have options of components beside those of the example."""
+        self.folder = folder
         config = yaml.safe_load((EXAMPLE / "chat.yaml").read_text())
         manager = config["components_manager"]
         manager["task_processors"]["main-task-processor"]["worker_threads"] = 2
@@ -39,6 +41,8 @@ class Chat:
         # The server's side of a cut notices it as late.
         pings = {"ping-interval": "5s", "ping-timeout": "6s"}
         components["room-handler"] |= {"heartbeat": HEARTBEAT, **pings}
+        for name, options in (sections or {}).items():
+            components[name] = (components.get(name) or {}) | options
         path = folder / "chat.yaml"
         path.write_text(yaml.safe_dump(config))
         command = [sys.executable, str(EXAMPLE / "chat.py"), "--config", str(path)]
@@ -118,12 +122,12 @@ class Tab:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run Debian's chromium."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """Run Debian's chromium, with more arguments."""
     path = shutil.which("chromium")
     assert path is not None, "apt-get install chromium"
     # Nothing of the world is asked, and a container has no sandbox within its own.
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", *more]
     with sync_playwright() as playwright:
         expect.set_options(timeout=PATIENCE * 1000)
         browser = playwright.chromium.launch(executable_path=path, args=arguments)

@@ -1,0 +1,1 @@
+"""The live page: what runs, second by second, in a browser."""

@@ -1,0 +1,264 @@
+"""The live page in Debian's chromium, while the service is treated badly: part of `make browser-test`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from websockets.sync.client import connect
+
+from mpchat.testsuite.service import wait_until
+from tests.browser.chat import PATIENCE, chromium
+from tests.browser.console import TOKEN, LivePage, WatchedChat, operator
+
+ELSEWHERE = "evil.test"
+SIZES = ((360, 740), (800, 1000), (1280, 900))
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedChat]:
+    chat = WatchedChat(tmp_path_factory.mktemp("watched"), token=TOKEN)
+    with closing(chat.service):
+        chat.service.wait_ready()
+        yield chat
+        print(chat.service.stderr())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, chat: WatchedChat) -> Iterator[BrowserContext]:
+    context = operator(browser, chat.console)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def live(context: BrowserContext, chat: WatchedChat) -> Iterator[LivePage]:
+    live = LivePage(context, chat.console)
+    live.expect_link("live")
+    yield live
+    live.close()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_it_shows_the_service_and_asks_nobody_else(live: LivePage, chat: WatchedChat) -> None:
+    status = chat.control.status()
+    expect(live.page.locator("#address")).to_have_text(status["address"])
+    expect(live.page.locator("#facts")).to_contain_text(f"pid {status['pid']}")
+    for worker in status["workers"]:
+        live.expect_cell(str(worker["slot"]), "state", "ready")
+        expect(live.row(str(worker["slot"]))).to_contain_text(f"pid {worker['pid']}")
+    expect(live.page.get_by_role("row", name="console, pid")).to_contain_text("ready")
+    live.expect_event("INFO", "ready: ws://")
+    netloc = urlsplit(chat.console).netloc
+    assert {urlsplit(url).netloc for url in live.asked if not url.startswith("data:")} == {netloc}
+    assert any(url.endswith("/live") for url in live.asked)
+
+
+def test_a_wrong_token_is_not_let_in(browser: Browser, chat: WatchedChat) -> None:
+    page = browser.new_context().new_page()
+    page.goto(chat.console)
+    page.get_by_label("Token").fill("a guess, long enough")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("That is not this console’s token.")
+    answer = page.evaluate("fetch('/live').then((answer) => answer.status)")
+    assert answer == 401
+    page.context.close()
+
+
+def test_connections_and_messages_are_counted(live: LivePage, chat: WatchedChat) -> None:
+    with ExitStack() as clients:
+        for number in range(3):
+            url = f"ws://127.0.0.1:{chat.service.port}/rooms/counted?name=bob{number}"
+            bob = clients.enter_context(connect(url))
+        expect(live.page.locator("#numbers .card").first.locator(".value")).to_have_text("3")
+        bob.send("hello")
+        room = live.page.locator("#rooms tbody tr").filter(has_text="counted")
+        expect(room.locator("td").first).to_have_text("3")
+    expect(live.page.locator("#numbers .card").first.locator(".value")).to_have_text("0")
+
+
+def test_a_rooms_name_is_a_text(live: LivePage, chat: WatchedChat) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    quoted = "%3Cimg%20src=x%20onerror=alert(1)%3E"
+    with connect(f"ws://127.0.0.1:{chat.service.port}/rooms/{quoted}?name=eve"):
+        expect(live.page.get_by_role("rowheader", name=name)).to_be_visible()
+        assert live.page.locator("img").count() == 0
+
+
+def test_a_killed_worker_is_seen(live: LivePage, chat: WatchedChat) -> None:
+    before = chat.control.workers()[1]
+    # Nobody starts another one meanwhile, so that the page has time to show that.
+    with stopped(chat.service.pids("template")[0]):
+        chat.kill(before["pid"])
+        live.expect_cell("1", "state", "down")
+        expect(live.row("1")).to_contain_text("no process")
+        live.expect_event("ERROR", f"pid {before['pid']}: killed by SIGKILL")
+    live.expect_cell("1", "state", "ready")
+    live.expect_cell("1", "restarts", str(before["restarts"] + 1))
+    after = chat.control.workers()[1]["pid"]
+    expect(live.row("1")).to_contain_text(f"pid {after}")
+    live.expect_event("INFO", f"is ready, pid {after}")
+
+
+def test_a_worker_that_stands_still_is_seen(live: LivePage, chat: WatchedChat) -> None:
+    with stopped(chat.control.workers()[0]["pid"]):
+        live.expect_cell("0", "state", "silent")
+    live.expect_cell("0", "state", "ready")
+
+
+def test_a_reload_with_a_mistake_is_seen_until_the_next_success(
+    live: LivePage, chat: WatchedChat
+) -> None:
+    before = chat.control.status()["generation"]
+    mistake = '{\n  "MPCHAT_DRAIN": {"window_ms": -1}\n}'
+    chat.dynamic_config.write_text(mistake)
+    os.kill(chat.service.process.pid, signal.SIGHUP)
+    problem = live.page.locator("#problems .problem")
+    expect(problem).to_contain_text(f"the last reload failed: dynamic config {before} stays")
+    expect(problem).to_contain_text(f"{chat.dynamic_config.name}:2:")
+    live.expect_event("ERROR", f"{chat.dynamic_config.name}:2:")
+    chat.dynamic_config.write_text("{}")
+    os.kill(chat.service.process.pid, signal.SIGHUP)
+    expect(problem).to_have_count(0)
+    expect(live.page.locator("#facts")).to_contain_text(f"generation {before + 1}")
+    live.expect_cell("0", "generation", str(before + 1))
+    live.expect_event("INFO", f"generation {before + 1} is applied in 2 workers")
+
+
+def test_a_restart_is_seen(live: LivePage, chat: WatchedChat) -> None:
+    before = {worker["pid"] for worker in chat.control.workers()}
+    # The clients of a worker that retires are told so over these ten seconds.
+    chat.dynamic_config.write_text(json.dumps({"MPCHAT_DRAIN": {"window_ms": 10_000}}))
+    chat.control.ask("reload")
+    with ExitStack() as clients:
+        for number in range(20):
+            url = f"ws://127.0.0.1:{chat.service.port}/rooms/restarted?name=bob{number}"
+            clients.enter_context(connect(url))
+        chat.control.restart()
+        leaving = live.page.locator("#workers tr.second")
+        expect(leaving.first.locator('[data-cell="state"]')).to_contain_text("left")
+        expect(live.page.locator("#activity")).to_contain_text("draining")
+        live.expect_event("INFO", "restarted")
+    expect(leaving).to_have_count(0)
+    expect(live.page.locator("#activity")).to_have_text("")
+    after = [worker["pid"] for worker in chat.control.workers()]
+    assert not before & set(after)
+    assert [text.partition(",")[0] for text in live.pids()] == [f"pid {pid}" for pid in after]
+    chat.dynamic_config.write_text("{}")
+
+
+def test_a_restart_that_fails_is_seen(live: LivePage, chat: WatchedChat) -> None:
+    path = chat.folder / "chat.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("worker_threads: 2", "worker_threads: two"))
+    os.kill(chat.service.process.pid, signal.SIGUSR2)
+    problem = live.page.locator("#problems .problem")
+    expect(problem).to_contain_text("the last restart failed")
+    expect(problem).to_contain_text("chat.yaml:")
+    path.write_text(good)
+    chat.control.restart()
+    expect(problem).to_have_count(0)
+
+
+def test_a_console_that_does_not_answer_is_seen(live: LivePage, chat: WatchedChat) -> None:
+    with stopped(chat.service.pids("console")[0]):
+        live.expect_link("no connection since")
+        expect(live.page.locator("body")).to_have_class("lost")
+    live.expect_link("live")
+
+
+def test_a_killed_console_is_found_again(live: LivePage, chat: WatchedChat) -> None:
+    before = chat.service.pids("console")[0]
+    chat.kill(before)
+    wait_until(lambda: chat.service.pids("console") not in ([], [before]), "another", PATIENCE)
+    row = live.page.locator("#processes tbody tr").filter(has_text="console")
+    after = chat.service.pids("console")[0]
+    expect(row.get_by_role("rowheader")).to_have_text(f"console, pid {after}")
+    live.expect_link("live")
+    # What had happened before is not lost with it.
+    live.expect_event("INFO", "ready: ws://")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_into_any_window(browser: Browser, chat: WatchedChat, scheme: Any) -> None:
+    context = operator(browser, chat.console, color_scheme=scheme)
+    live = LivePage(context, chat.console)
+    live.expect_link("live")
+    expect(live.page.locator("#workers tbody tr")).to_have_count(2)
+    for width, height in SIZES:
+        live.page.set_viewport_size({"width": width, "height": height})
+        assert live.overflow() <= 0, width
+        live.page.screenshot(path=chat.folder / f"{scheme}-{width}.png", full_page=True)
+    dark = live.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    live.page.get_by_label("Theme").select_option("light" if scheme == "dark" else "dark")
+    other = live.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert dark != other
+    live.close()
+    context.close()
+
+
+# What a page of another origin may try; each answers what it has got to know.
+ATTEMPTS = {
+    "fetch": "fetch(`${console}/`, {credentials: 'include'}).then((a) => a.text(), () => null)",
+    "blind fetch": "fetch(`${console}/`, {mode: 'no-cors', credentials: 'include'})"
+    ".then((a) => a.text(), () => null)",
+    "live as fetch": "fetch(`${console}/live`, {credentials: 'include'}).then((a) => a.text(), () => null)",
+    "WebSocket": """new Promise((done) => {
+        const socket = new WebSocket(`${console.replace("http", "ws")}/live`);
+        socket.onmessage = ({data}) => done(data);
+        socket.onclose = () => done(null);
+    })""",
+    "image": """new Promise((done) => {
+        const image = new Image();
+        image.onload = () => done(String(image.width));
+        image.onerror = () => done(null);
+        image.src = `${console}/`;
+    })""",
+}
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+@pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
+def test_a_page_of_another_origin_learns_nothing(
+    context: BrowserContext, chat: WatchedChat, name: str, host: str
+) -> None:
+    """The same host with another port, or another host; the browser has the operator's cookie."""
+    page = context.new_page()
+    seen: list[int] = []
+    page.on("response", lambda a: seen.append(a.status) if chat.console in a.url else None)
+    page.goto(f"http://{host}:{chat.service.port}/chat.css")
+    script = f"(console) => {ATTEMPTS[name]}"
+    assert not page.evaluate(script, chat.console)
+    assert set(seen) <= {403}
+    if name in {"blind fetch", "image"}:
+        assert seen == [403]
+    page.close()
+
+
+def test_a_name_that_leads_here_is_refused(context: BrowserContext, chat: WatchedChat) -> None:
+    page: Page = context.new_page()
+    answer = page.goto(f"http://{ELSEWHERE}:{urlsplit(chat.console).port}/")
+    assert answer is not None
+    assert answer.status == 421
+    page.close()

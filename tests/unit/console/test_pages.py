@@ -1,0 +1,117 @@
+"""The page and the login, through the guard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import DummyCookieJar, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from mpchat.console.guard import COOKIE, LOGIN, Guard
+from mpchat.console.page import pages
+from mpchat.console.page.pages import Login, Page, policy_of
+
+TOKEN = "a secret of an operator"
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+FOLDER = Path(pages.__file__).parent
+
+
+@asynccontextmanager
+async def guarded(token: str | None) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """Serve the page and the login behind a guard."""
+    login = Page("login.html")
+    guard = Guard(token, (), unix=False, ask=lambda: login.response(401))
+    app = web.Application(middlewares=[guard.middleware()])
+    app.router.add_get("/", Page("index.html").handle)
+    app.router.add_post(LOGIN, Login(guard, login, delay=0).handle)
+    async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        yield client
+
+
+async def test_without_a_token_the_page_is_there_for_all() -> None:
+    async with guarded(None) as client:
+        answer = await client.get("/", headers=HTML)
+        assert answer.status == 200
+        assert answer.content_type == "text/html"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+
+
+async def test_somebody_logs_in() -> None:
+    async with guarded(TOKEN) as client:
+        form = await client.get("/", headers=HTML)
+        assert form.status == 401
+        assert form.headers["WWW-Authenticate"].startswith("Bearer")
+        assert 'action="/login"' in await form.text()
+        wrong = await client.post(LOGIN, data={"token": TOKEN + "x"}, allow_redirects=False)
+        assert wrong.status == 401
+        assert "That is not this console’s token." in await wrong.text()
+        assert COOKIE not in wrong.cookies
+        right = await client.post(LOGIN, data={"token": TOKEN}, allow_redirects=False)
+        assert (right.status, right.headers["Location"]) == (303, "/")
+        cookie = right.cookies[COOKIE]
+        assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
+        assert TOKEN not in cookie.value
+        page = await client.get("/", headers={**HTML, "Cookie": f"{COOKIE}={cookie.value}"})
+        assert page.status == 200
+        assert "Busiest" in await page.text()
+        stale = await client.get("/", headers={**HTML, "Cookie": f"{COOKIE}=0{cookie.value[1:]}x"})
+        assert stale.status == 401
+
+
+@pytest.mark.parametrize("data", [{}, {"other": TOKEN}, b"\xff\xfe", {"token": ""}])
+async def test_a_login_without_a_token_is_a_wrong_one(data: dict[str, str] | bytes) -> None:
+    async with guarded(TOKEN) as client:
+        answer = await client.post(LOGIN, data=data, allow_redirects=False)
+        assert answer.status == 401
+
+
+async def test_programs_get_a_text() -> None:
+    async with guarded(TOKEN) as client:
+        answer = await client.get("/")
+        assert answer.status == 401
+        assert await answer.text() == "This console needs a token: Authorization: Bearer TOKEN.\n"
+        answer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+        {"Host": "evil.test"},
+    ],
+)
+async def test_no_other_site_logs_anybody_in(headers: dict[str, str]) -> None:
+    async with guarded(TOKEN) as client:
+        answer = await client.post(
+            LOGIN, data={"token": TOKEN}, headers=headers, allow_redirects=False
+        )
+        assert answer.status in {403, 421}
+        assert not answer.cookies
+
+
+@pytest.mark.parametrize("name", ["index.html", "login.html"])
+def test_a_page_is_one_file_that_asks_no_other_host(name: str) -> None:
+    text = (FOLDER / name).read_text()
+    assert not re.findall(r"""(?:src|href|action)=["'](?!data:|/login)""", text)
+    # A namespace's name is the only address in it.
+    assert set(re.findall(r"https?://[^'\"\s]+", text)) <= {"http://www.w3.org/2000/svg"}
+    for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert dangerous not in text
+    # A policy of hashes takes styles of elements and handlers in attributes for what they are.
+    assert not re.findall(r"<[^>]+\s(?:style|on\w+)=", text)
+
+
+def test_the_policy_names_what_is_in_the_page() -> None:
+    policy = policy_of("<style>a{}</style><script>1</script><script>2</script>")
+    assert policy.count("'sha256-") == 3
+    assert "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='" in policy
+    assert "style-src 'none'" in policy_of("<p>")

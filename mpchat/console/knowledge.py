@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.authors import AuthorsMetrics
 from mpchat.console.collector import Collector
 from mpchat.dynamic_config.in_force import ConfigInForce
 from mpchat.dynamic_config.keys import Key
@@ -63,6 +64,8 @@ class Knowledge:
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
     collector: Collector = field(init=False)
+    authors: AuthorsMetrics = field(init=False)
 
     def __post_init__(self) -> None:
         self.collector = Collector(self.board, self.pool)
+        self.authors = AuthorsMetrics(self.board)

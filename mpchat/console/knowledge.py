@@ -6,6 +6,7 @@ one is stuck; events and the dynamic config come from the supervisor.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
+from mpchat.metrics.families import Family
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import Status
 
@@ -69,3 +71,10 @@ class Knowledge:
     def __post_init__(self) -> None:
         self.collector = Collector(self.board, self.pool)
         self.authors = AuthorsMetrics(self.board)
+
+    async def families(self) -> list[Family]:
+        """Return all metrics as they are now, the service's and its authors'."""
+        # In a thread, since it reads files of every process.
+        found = await asyncio.to_thread(self.collector.collect)
+        # The supervisor replaces what the authors' are read from, so that is done here.
+        return [*found, *self.authors.collect()]

@@ -69,7 +69,7 @@ def status_lines(
 def _console_line(console: dict[str, Any]) -> str:
     if console["state"] == "missing":
         return f"no console: {console['missing']}"
-    restarts = _count(console["restarts"], "restart")
+    restarts = count(console["restarts"], "restart")
     if console["state"] != "ready":
         return f"no console: it is being replaced ({restarts})"
     silence = _silence(console["silent_seconds"])

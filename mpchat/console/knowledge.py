@@ -6,17 +6,20 @@ one is stuck; events and the dynamic config come from the supervisor.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.authors import AuthorsMetrics
 from mpchat.console.collector import Collector
 from mpchat.dynamic_config.in_force import ConfigInForce
 from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
+from mpchat.metrics.families import Family
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import Status
 
@@ -63,6 +66,15 @@ class Knowledge:
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
     collector: Collector = field(init=False)
+    authors: AuthorsMetrics = field(init=False)
 
     def __post_init__(self) -> None:
         self.collector = Collector(self.board, self.pool)
+        self.authors = AuthorsMetrics(self.board)
+
+    async def families(self) -> list[Family]:
+        """Return all metrics as they are now, the service's and its authors'."""
+        # In a thread, since it reads files of every process.
+        found = await asyncio.to_thread(self.collector.collect)
+        # The supervisor replaces what the authors' are read from, so that is done here.
+        return [*found, *self.authors.collect()]

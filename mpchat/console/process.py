@@ -96,6 +96,8 @@ class Console:
         """Serve until the supervisor says so, or is gone."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._read)
+        # The supervisor has sent the memories of metrics before it asked for this process.
+        self._read()
         self._beat()
         feed = Feed(self._known)
         feeding = asyncio.create_task(feed.run())
@@ -125,6 +127,11 @@ class Console:
         match message:
             case messages.DynamicConfig() if descriptors:
                 self._follow_config(take(message, descriptors[0]))
+            case messages.MetricsMemories() if descriptors:
+                known.authors.replace(descriptors)
+            case messages.MetricsMemories():
+                log.error("no descriptor is left for new metrics: the console begins anew")
+                self._finish()
             case messages.Event():
                 known.events.add(message)
             case messages.OrderDone():

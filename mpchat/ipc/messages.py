@@ -7,7 +7,8 @@
                              DebugLog, Report, ReportRequests, OrderDone, Retire, Stop
     supervisor -> monitor    Watch, Unwatch, DynamicConfig, ReopenLogs, LogLevel, DebugLog, OrderDone,
                              Retire, Stop
-    supervisor -> console    DynamicConfig, Event, ReopenLogs, LogLevel, DebugLog, OrderDone, Stop
+    supervisor -> console    DynamicConfig, MetricsMemories, Event, ReopenLogs, LogLevel, DebugLog,
+                             OrderDone, Stop
     supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, DebugLog, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, PairLost, Retiring, Order
 
@@ -204,6 +205,14 @@ class DynamicConfig:
     failures: dict[str, Any]
     """Why the last reload and the last restart failed, if they did: ``text`` and ``at``, seconds since
     1970, by ``reload`` and ``restart``"""
+
+
+@dataclass(frozen=True)
+class MetricsMemories:
+    """Read the authors' metrics in these memories only.
+
+    Descriptors: the current edition's, then others.
+    """
 
 
 @dataclass(frozen=True)
@@ -503,6 +512,7 @@ Message: TypeAlias = (
     | ForkBroker
     | ForkConsole
     | DynamicConfig
+    | MetricsMemories
     | Event
     | Forked
     | ForkFailed

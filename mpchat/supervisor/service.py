@@ -126,6 +126,7 @@ class Service:
             editions,
             self._sockets,
             self._announcer,
+            self._memories,
             now,
         )
         log.listener = self._consoles.note

@@ -80,7 +80,7 @@ def test_a_wrong_token_is_not_let_in(browser: Browser, chat: WatchedChat) -> Non
     page.goto(chat.console)
     page.get_by_label("Token").fill("a guess, long enough")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_have_text("That is not this console’s token.")
+    expect(page.get_by_role("alert")).to_have_text("That is not this console's token.")
     answer = page.evaluate("fetch('/live').then((answer) => answer.status)")
     assert answer == 401
     page.context.close()
@@ -223,7 +223,8 @@ ATTEMPTS = {
     "fetch": "fetch(`${console}/`, {credentials: 'include'}).then((a) => a.text(), () => null)",
     "blind fetch": "fetch(`${console}/`, {mode: 'no-cors', credentials: 'include'})"
     ".then((a) => a.text(), () => null)",
-    "live as fetch": "fetch(`${console}/live`, {credentials: 'include'}).then((a) => a.text(), () => null)",
+    "live as fetch": "fetch(`${console}/live`, {credentials: 'include'})"
+    ".then((a) => a.text(), () => null)",
     "WebSocket": """new Promise((done) => {
         const socket = new WebSocket(`${console.replace("http", "ws")}/live`);
         socket.onmessage = ({data}) => done(data);

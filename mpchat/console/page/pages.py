@@ -60,7 +60,7 @@ class Login:
         if response is not None:
             return response
         await asyncio.sleep(self._delay)
-        return self._page.response(401, "That is not this console’s token.")
+        return self._page.response(401, "That is not this console's token.")
 
 
 def policy_of(page: str) -> str:

@@ -6,6 +6,7 @@ one is stuck; events and the dynamic config come from the supervisor.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
+from mpchat.metrics.families import Family
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import Status
 
@@ -52,7 +54,8 @@ class Knowledge:
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
         keys: The dynamic variables that the service declares.
-        collector: Reads the metrics.
+        collector: Reads the service's own metrics.
+        authors: Has those that components declare.
     """
 
     status: Status
@@ -69,3 +72,9 @@ class Knowledge:
     def __post_init__(self) -> None:
         self.collector = Collector(self.board, self.pool)
         self.authors = AuthorsMetrics(self.board)
+
+    async def metrics(self) -> list[Family]:
+        """Return all metrics, the service's own and those of its components."""
+        # In a thread, since it reads files of every process.
+        own = await asyncio.to_thread(self.collector.collect)
+        return [*own, *self.authors.collect()]

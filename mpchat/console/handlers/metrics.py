@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from mpchat.console.exposition import exposition
@@ -15,11 +13,10 @@ class Metrics:
     """Answers GET."""
 
     def __init__(self, _options: MetricsOptions, known: Knowledge) -> None:
-        self._collector = known.collector
+        self._known = known
 
     async def handle(self, request: web.Request) -> web.Response:
         """Show all metrics in the format that the client asks for."""
-        # In a thread, since it reads files of every process.
-        families = await asyncio.to_thread(self._collector.collect)
+        families = await self._known.metrics()
         body, content_type = exposition(families, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})

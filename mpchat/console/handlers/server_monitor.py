@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from mpchat.console.knowledge import Knowledge
@@ -16,7 +14,7 @@ class ServerMonitor:
 
     def __init__(self, options: ServerMonitorOptions, known: Knowledge) -> None:
         self._options = options
-        self._collector = known.collector
+        self._known = known
 
     async def handle(self, request: web.Request) -> web.Response:
         """Show the metrics that the query selects."""
@@ -24,8 +22,7 @@ class ServerMonitor:
             selection = selection_of(request.query, self._options.format)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
-        # In a thread, since it reads files of every process.
-        families = await asyncio.to_thread(self._collector.collect)
+        families = await self._known.metrics()
         text = shown(families, selection, self._options.common_labels)
         headers = {"Content-Type": CONTENT_TYPES[selection.format]}
         return web.Response(text=text, headers=headers)

@@ -133,6 +133,8 @@ def _is_visit(request: web.Request) -> bool:
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Add what every answer has, also one that is sent in parts, just before its head is sent."""
+    # Not which versions of its libraries answer.
+    response.headers["Server"] = "mpchat"
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")

@@ -54,8 +54,7 @@ class Knowledge:
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
         keys: The dynamic variables that the service declares.
-        collector: Reads the service's own metrics.
-        authors: Has those that components declare.
+        collector: Reads the metrics.
     """
 
     status: Status
@@ -73,8 +72,9 @@ class Knowledge:
         self.collector = Collector(self.board, self.pool)
         self.authors = AuthorsMetrics(self.board)
 
-    async def metrics(self) -> list[Family]:
-        """Return all metrics, the service's own and those of its components."""
+    async def families(self) -> list[Family]:
+        """Return all metrics as they are now, the service's and its authors'."""
         # In a thread, since it reads files of every process.
-        own = await asyncio.to_thread(self.collector.collect)
-        return [*own, *self.authors.collect()]
+        found = await asyncio.to_thread(self.collector.collect)
+        # The supervisor replaces what the authors' are read from, so that is done here.
+        return [*found, *self.authors.collect()]

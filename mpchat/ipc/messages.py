@@ -209,7 +209,10 @@ class DynamicConfig:
 
 @dataclass(frozen=True)
 class MetricsMemories:
-    """Read the authors' metrics in these memories only. Descriptors: the current edition's, then others."""
+    """Read the authors' metrics in these memories only.
+
+    Descriptors: the current edition's, then others.
+    """
 
 
 @dataclass(frozen=True)

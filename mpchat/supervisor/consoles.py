@@ -113,10 +113,10 @@ class Consoles:
 
     def became_ready(self, console: Child) -> None:
         """It serves: tell it what has happened."""
-        console.ready = True
+        # It is sent nothing before it is ready, so this line goes with the others, in their order.
         self._log.info(f"the console is ready, pid {console.pid}")
-        # The line above is the last of them, and has been sent.
-        for event in list(self._events)[:-1]:
+        console.ready = True
+        for event in self._events:
             console.send(event)
 
     def ended(self, console: Child, how: str, now: float) -> None:

@@ -34,6 +34,7 @@ RUN_BY = {
     "docs/authentication.md": ("docs/test_authentication.py", {"python", "yaml", "json"}),
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
+    "docs/console.md": ("docs/test_console.py", {"console", "yaml", "json"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
 }

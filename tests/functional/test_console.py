@@ -64,7 +64,8 @@ def test_it_serves_beside_the_workers_and_status_says_where(
     console = control.status()["console"]
     assert console["pid"] == console_pid(supervisor)
     assert console["pss_bytes"] > 0
-    assert ask(port) == (200, "", ask(port)[2])
+    status, text, headers = ask(port)
+    assert (status, text, headers["Server"]) == (200, "", "mpchat")
     assert ask(port, "GET")[0] == 405
     assert ask(port, "GET", "/nowhere")[0] == 404
     shown = mpchat("status", "--socket", str(control.path), cwd=service_tmpdir).stdout

@@ -17,6 +17,6 @@ class Metrics:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Show all metrics in the format that the client asks for."""
-        families = await self._known.metrics()
+        families = await self._known.families()
         body, content_type = exposition(families, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -22,7 +22,7 @@ class ServerMonitor:
             selection = selection_of(request.query, self._options.format)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
-        families = await self._known.metrics()
+        families = await self._known.families()
         text = shown(families, selection, self._options.common_labels)
         headers = {"Content-Type": CONTENT_TYPES[selection.format]}
         return web.Response(text=text, headers=headers)

@@ -228,6 +228,11 @@ OPEN_FILES = _gauge(
 MAX_FILES = _gauge(
     "mpchat.max-open-files", "descriptors", "Open descriptors that a process may have", "process"
 )
+MEMORY_LEFT = _gauge(
+    "mpchat.memory-left-bytes",
+    "bytes",
+    "Memory that the service may still take, by its control groups and what the machine has",
+)
 
 # Rooms
 
@@ -293,6 +298,7 @@ CATALOGUE = (
     WRITTEN_BYTES,
     OPEN_FILES,
     MAX_FILES,
+    MEMORY_LEFT,
     BROKER_UP,
     BROKER_SILENCE,
     STREAM_LOST,

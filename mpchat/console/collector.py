@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from mpchat import __version__
 from mpchat.console import catalogue as c
-from mpchat.console.processes import process_families
+from mpchat.console.processes import memory_families, process_families
 from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
 from mpchat.metrics.families import Family
@@ -74,6 +74,7 @@ class Collector:
             *self._workers(slots, now),
             *self._logs(slots),
             *process_families(self._processes(slots)),
+            *memory_families(),
             *self._broker(now),
         ]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from mpchat.console import catalogue as c
 from mpchat.linux.accounting import disk_bytes, usage
+from mpchat.linux.memory import smallest_bound
 from mpchat.metrics.definition import Definition
 from mpchat.metrics.families import Family
 
@@ -44,6 +45,13 @@ def process_families(processes: Iterable[tuple[str, int]]) -> Iterator[Family]:
             found[definition][name] += value
     for definition, by_name in found.items():
         yield definition.family(((name,), value) for name, value in by_name.items())
+
+
+def memory_families(root: str = "/") -> Iterator[Family]:
+    """Return how much memory is left, nothing if nothing can be read; ``root`` is for tests."""
+    bound = smallest_bound(root)
+    if bound is not None:
+        yield c.MEMORY_LEFT.single(bound.bytes)
 
 
 def _open_descriptors(pid: int) -> int | None:

@@ -36,6 +36,7 @@ RUN_BY = {
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/console.md": ("docs/test_console.py", {"console", "yaml", "json"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
+    "docs/monitoring.md": ("prometheus/checks.py", {"yaml"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
 }
 """For each page the test that runs its blocks, and their languages."""

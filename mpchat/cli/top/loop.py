@@ -104,6 +104,7 @@ class _Top:
         self._read_at = 0.0
         self._has_blocks = has_blocks(sys.stdout)
         self._status: _Regularly[dict[str, Any]] = _Regularly(signals.wake)
+        self._status.due = self._answered_at + EVERY
         self._details: _Regularly[Details] = _Regularly(signals.wake)
 
     def run(self) -> int | None:

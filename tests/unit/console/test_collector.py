@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpchat.console.catalogue import CATALOGUE, OF_BROKER, OF_WORKER
+from mpchat.console.processes import memory_families
 from mpchat.scoreboard import broker, service
 from mpchat.scoreboard.counters import COUNTED, GAUGES, LIMITS, TOTALS, TRAFFIC
 from mpchat.scoreboard.handlers import COUNTED as OF_HANDLERS
@@ -228,3 +231,12 @@ def test_processes_have_their_usage_under_their_names() -> None:
         for name in ("cpu_time_sec", "rss_kb", "open_files"):
             assert set(found[name]) == {("supervisor",), (f"{POOL}/0",)}
             assert found[name]["supervisor",] > 0  # type: ignore[operator]
+
+
+def test_what_is_not_known_of_memory_is_left_out(tmp_path: Path) -> None:
+    assert [*memory_families(f"{tmp_path}/")] == []
+    folder = tmp_path / "proc"
+    folder.mkdir()
+    (folder / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       7 kB\n")
+    (family,) = memory_families(f"{tmp_path}/")
+    assert [sample.value for sample in family.samples] == [7 * 1024]

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
+from screenshot import watching
 
 import mpchat
 from mpchat.auth.bearer import BearerAuth
@@ -35,10 +36,11 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
-from mpchat.console import options as console
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
+from mpchat.console import options as console
+from mpchat.console.catalogue import CATALOGUE
 from mpchat.daemon import daemon_main
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
@@ -53,6 +55,8 @@ from mpchat.http.request import HttpRequest, Query
 from mpchat.http.responses import response
 from mpchat.jetstream.options import JetStreamOptions
 from mpchat.logs.options import LoggerOptions, LoggingOptions
+from mpchat.metrics import Counter, Gauge, Histogram, counter, gauge, histogram
+from mpchat.metrics.directory import MAX_VALUES
 from mpchat.rooms.errors import (
     Behind,
     NoSuchRoom,
@@ -127,7 +131,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("rooms.nats", JetStreamOptions),
     ("room-handler, and every handler derived from RoomHandler", RoomHandler.Options),
     ("handler-rooms", RoomsHandler.Options),
-    (", ".join(console.SECTIONS) + ": the handlers of the console", console.ConsoleHandlerOptions),
+    ("handler-server-monitor", console.ServerMonitorOptions),
+    (
+        ", ".join(name for name in console.SECTIONS if name != "handler-server-monitor"),
+        console.ConsoleHandlerOptions,
+    ),
 )
 
 # Variables without a model; the others have their model's docstring.
@@ -225,6 +233,34 @@ REFERENCE: tuple[tuple[Any, set[str]], ...] = (
     (daemon_main, set()),
 )
 
+METRICS: tuple[tuple[Any, set[str]], ...] = (
+    (counter, set()),
+    (gauge, set()),
+    (histogram, set()),
+    (Counter, set()),
+    (Gauge, set()),
+    (Histogram, set()),
+)
+
+METRICS_INTRODUCTION = """\
+What a service counts of its own stands beside the server's metrics. The class of a component or handler
+declares it, and its objects count, in every worker. From [orders.py](examples/orders.py):
+
+```python
+{example}
+```
+
+A label has a fixed list of values; any other is a `ValueError` where it is counted. Mistakes in
+declarations are mistakes of the config: `mpchat check` names them. A service may have {values:,} values:
+one for each combination of labels' values, and in a histogram one for each bucket and the sum. Count
+in any thread of a worker, but not in a process that was forked from it, where that is a `RuntimeError`.
+
+The console adds up all workers. Counters and histograms never fall: they outlive workers, and restarts
+with new code. What new code does not declare any more stays until the service ends, and so does what was
+counted under a value of a label that is gone. A metric begins anew, with a warning in the log, when it
+has become another kind, or has other names of labels or other bounds. Gauges end with their worker.
+"""
+
 HANDLERS_INTRODUCTION = """\
 Import all names from `mpchat`. Options of handlers are in [configuration.md](configuration.md),
 programs in [examples](examples/README.md). A handshake is a `Request` of `websockets.http11`, a plain
@@ -309,8 +345,15 @@ def _field_rows(annotation: Any, prefix: str) -> Iterator[str]:
 
 
 def operations() -> str:
-    """Return the page of signals, exit codes and numbers."""
-    lines = [NOTE, "# Signals, exit codes, numbers", "", "## Signals to the supervisor", ""]
+    """Return the page of signals, exit codes and numbers, and of watching a service."""
+    lines = [
+        NOTE,
+        "# Signals, exit codes, numbers",
+        "",
+        *watching(),
+        "## Signals to the supervisor",
+        "",
+    ]
     lines += ["| Signal | Effect |", "| --- | --- |"]
     lines += [f"| {name} | {effect} |" for name, effect in SIGNALS]
     lines += ["", "TERM to one worker retires it: its successor starts at once.", ""]
@@ -327,6 +370,34 @@ def operations() -> str:
         unit = item.metadata["unit"]
         value = f"{item.default:g} {unit}" if unit != "±" else f"± {item.default:g}"
         lines.append(f"| {item.name} | {value} | {item.metadata['reason']} |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """Return the page of all metrics."""
+    lines = [
+        NOTE.replace("Edit the models", "Edit the catalogue"),
+        "# Metrics",
+        "",
+        "What the console publishes where it is configured, at `/metrics` for Prometheus and by",
+        "userver's `handler-server-monitor`. A counter never falls while the service runs, whatever",
+        "dies, restarts or is scaled. A gauge is the number of now. A worker publishes its counts a",
+        "hundred times a second.",
+        "",
+        "A metric that userver has, has its name and labels, and is counted as things happen. There",
+        "the component of a WebSocket handler is part of the name (`ws.chat-handler.msg.sent`), here",
+        "it is a label. What is a running total is a counter here, where userver has gauges. Ours",
+        "begin with `mpchat.`.",
+        "",
+        "At `/metrics` a name has `_` in place of dots and dashes, and a counter's ends with `_total`:",
+        "`server.requests.processed` is `server_requests_processed_total` there.",
+        "",
+        "| Name | Kind | Unit | Labels | Meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {one.unit} | {labels} | {one.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -424,17 +495,32 @@ def _metrics(names: Iterable[str]) -> list[Metric]:
 def handlers() -> str:
     """Return the page of the authors' base classes and functions."""
     lines = [NOTE.replace("models", "docstrings"), "# Handlers and components", ""]
-    lines += [HANDLERS_INTRODUCTION]
-    for item, internal in REFERENCE:
+    lines += [HANDLERS_INTRODUCTION, *_reference(REFERENCE)]
+    example = (FOLDER / "examples" / "orders.py").read_text()
+    example = example[example.index("class Orders") : example.index("if __name__")].strip()
+    metrics = METRICS_INTRODUCTION.format(example=example, values=MAX_VALUES)
+    lines += ["## Metrics", "", metrics, *_reference(METRICS)]
+    lines += ["## Exceptions", "", "The first five are those of `websockets`.", ""]
+    lines += ["| Exception | Raised when |", "| --- | --- |"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
+    lines += [f"| `{error.__name__}` | {_summary(error)} |" for error in ROOM_ERRORS]
+    return "\n".join(lines) + "\n"
+
+
+def _reference(items: tuple[tuple[Any, set[str]], ...]) -> list[str]:
+    """Return functions and classes with their members."""
+    lines: list[str] = []
+    for item, internal in items:
+        package = "metrics." if item.__module__.startswith("mpchat.metrics.") else ""
         if inspect.isfunction(item):
-            lines += [f"## `{_signature(item)}`", "", *_docstring(item)]
+            lines += [f"## `{package}{_signature(item)}`", "", *_docstring(item)]
             continue
         own = [base for base in item.__bases__ if base.__module__.startswith("mpchat.")]
-        told = [part for part, _internal in REFERENCE]
+        told = [part for part, _internal in items]
         bases = [base.__name__ for base in own if base in told]
         # Authors see the members of a base that has no section as those of the class.
         parts = [base for base in own if base not in told]
-        lines += [f"## `{item.__name__}`", ""]
+        lines += [f"## `{package}{item.__name__}`", ""]
         lines += [f"Derived from {', '.join(f'`{base}`' for base in bases)}.", ""] if bases else []
         lines += _docstring(item)
         members = [found for part in (*parts, item) for found in vars(part).items()]
@@ -446,11 +532,7 @@ def handlers() -> str:
                 continue
             title = _signature(function) if member is function else name
             lines += [f"### `{title}`", "", *_docstring(function)]
-    lines += ["## Exceptions", "", "The first five are those of `websockets`.", ""]
-    lines += ["| Exception | Raised when |", "| --- | --- |"]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in EXCEPTIONS]
-    lines += [f"| `{error.__name__}` | {_summary(error)} |" for error in ROOM_ERRORS]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _getter(member: Any) -> Any:
@@ -528,6 +610,7 @@ def _is_duration(info: FieldInfo) -> bool:
 
 PAGES = {
     "configuration.md": configuration,
+    "metrics.md": metrics,
     "operations.md": operations,
     "states.md": states,
     "control-socket.md": control_socket,

@@ -190,6 +190,19 @@ def load_settings(
         return load_service(files, components(), Sources()).settings
 
 
+def load_dynamic_config(
+    files: ConfigFiles, components: Callable[[], ComponentList]
+) -> dict[str, Any]:
+    """Return the dynamic config as a start would use it, for operators; raises as check_service."""
+    from mpchat.dynamic_config.in_force import describe  # noqa: PLC0415 - heavy
+    from mpchat.template.loading import Sources, load_dynamic, load_service  # noqa: PLC0415 - heavy
+
+    with _loading():
+        service = load_service(files, components(), Sources())
+        loaded = load_dynamic(service)
+    return {"variables": describe(loaded.values, loaded.origins, service.keys)}
+
+
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
     """Turn any failure of the author's code into a StartError."""

@@ -315,11 +315,12 @@ class Broker:
             self._broken(pair)
 
     def status(self) -> dict[str, int]:
-        """Return numbers for operators, as the scoreboard names them."""
+        """Return numbers for operators, as the scoreboard names them; counters of this broker alone."""
         history = self.history
         return {
             "rooms": len(self._known),
             "members": self.members.total,
+            "messages": self.published,
             "history_used": history.used,
             "history_size": history.size,
             "behind": sum(pair.behind is not None for pair in self.pairs.values()),
@@ -327,6 +328,7 @@ class Broker:
             "refused": self.refused,
             "delivered": self.delivered,
             "lost": self.lost,
+            "dropped": self.dropped,
         }
 
     def busiest(self, by: str, limit: int) -> list[dict[str, Any]]:

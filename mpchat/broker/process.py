@@ -40,6 +40,7 @@ from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.rooms.options import RoomsOptions
+from mpchat.scoreboard.broker import COUNTERS
 from mpchat.scoreboard.scoreboard import Scoreboard
 
 _SECOND = 1.0
@@ -106,8 +107,6 @@ def _fail(fault: int, context: dict[str, Any]) -> None:
 class Engine(PairBroker, Protocol):
     """What orders the rooms."""
 
-    published: int
-
     def adopt(self, pair: Pair) -> None:
         """Take a pair, in place of any older one to the same worker."""
 
@@ -118,7 +117,7 @@ class Engine(PairBroker, Protocol):
         """Do what is done each second."""
 
     def status(self) -> Mapping[str, int]:
-        """Return numbers for operators, as the scoreboard names them."""
+        """Return numbers for operators, as the scoreboard names them; counters of this engine alone."""
 
     def busiest(self, by: str, limit: int) -> list[dict[str, Any]]:
         """Return rows of rooms, largest first."""
@@ -144,7 +143,7 @@ class BrokerProcess:
         self._allocator = Allocator()
         self._allocator.keep_freed_memory()
         self._logs = set_up_direct(logging_options, Origin("broker"))
-        self._logs.levels.order_all(request.log_levels)
+        self._logs.levels.order_all(request.log_levels, request.log_locations)
         self.number = request.number
         self.loop = loop = uvloop.new_event_loop()
         loop.set_exception_handler(lambda _loop, context: _fail(descriptors.fault, context))
@@ -157,7 +156,7 @@ class BrokerProcess:
         self._early: list[tuple[messages.RoomsPair, socket.socket]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._beats = 0
-        self._messages_before = self.board.broker("messages")
+        self._before = {name: self.board.broker(name) for name in COUNTERS}
 
     def serve(self, engine: Engine) -> None:
         """Let the engine have all pairs from now on."""
@@ -215,6 +214,8 @@ class BrokerProcess:
                 report_reopened(descriptors, self._logs.reopen())
             case messages.LogLevel():
                 self._logs.levels.order(message.logger, message.level)
+            case messages.DebugLog():
+                self._logs.levels.locate(message.location, message.state)
             case messages.Stop():
                 self._finish()
             case _:
@@ -272,9 +273,8 @@ class BrokerProcess:
         board.set_broker("heartbeat", self._beats)
         board.set_broker("beat_at", int(time.monotonic() * 1000))
         if self._engine is not None:
-            board.set_broker("messages", self._messages_before + self._engine.published)
             for name, value in self._engine.status().items():
-                board.set_broker(name, value)
+                board.set_broker(name, self._before.get(name, 0) + value)
         if self.channel.has_waiting:
             self.channel.flush()
         self.loop.call_later(heartbeat, self._beat, heartbeat)

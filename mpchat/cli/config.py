@@ -15,7 +15,7 @@ import click
 
 from mpchat.cli.options import app_option, config_files, control_socket, operator_options
 from mpchat.config.files import ConfigFiles
-from mpchat.daemon import load_component_list, load_settings
+from mpchat.daemon import load_component_list, load_dynamic_config, load_settings
 from mpchat.errors import ExitCode, StartError
 from mpchat.ipc.control import ControlError, NotRunning, ask
 
@@ -36,21 +36,28 @@ class _Found:
 
 @click.group()
 def config() -> None:
-    """Show the static config of a service, or compare it with a file."""
+    """Show the config of a service, or compare its static config with a file."""
 
 
 @config.command()
+@click.option(
+    "--dynamic", is_flag=True, help="Every variable of the dynamic config in place of the options."
+)
 @app_option
 @operator_options
-def show(app: str, as_json: bool, **options: Any) -> None:
+def show(dynamic: bool, app: str, as_json: bool, **options: Any) -> None:
     """Print every option of the static config, with its value and where that comes from.
 
     The options are those that the running service has loaded; if none runs, those that a start with the
     config would use, for which --app is needed as for a start. The first line says which. A secret is
-    shown as asterisks.
+    shown as asterisks. With --dynamic also the generation, and why the last reload and the last restart
+    failed, if they did.
     """
     from mpchat.cli.settings import config_lines  # noqa: PLC0415 - heavy
 
+    if dynamic:
+        _show_dynamic(app, as_json, options)
+        return
     found = _find(options, app)
     if as_json:
         settings = [asdict(setting) for setting in found.settings]
@@ -105,12 +112,33 @@ def diff(file: str, app: str, as_json: bool, **options: Any) -> None:
     sys.exit(ExitCode.FAILED if found else ExitCode.OK)
 
 
+def _show_dynamic(app: str, as_json: bool, options: dict[str, Any]) -> None:
+    from mpchat.cli.settings import dynamic_lines  # noqa: PLC0415 - heavy
+
+    answer, source, missing = _ask("dynamic-config", options)
+    if answer is None:
+        answer = load_dynamic_config(config_files(options), lambda: load_component_list(app))
+    if as_json:
+        click.echo(json.dumps({"running": not missing, **answer}, indent=2))
+        return
+    click.echo(f"# {source}")
+    for line in dynamic_lines(answer):
+        click.echo(line)
+
+
 def _find(options: dict[str, Any], app: str) -> _Found:
     """Return the settings of the running service, or of a start if no service runs."""
+    answer, source, missing = _ask("config", options)
+    settings = _load(config_files(options), app) if answer is None else _read(answer)
+    return _Found(settings, source, missing)
+
+
+def _ask(verb: str, options: dict[str, Any]) -> tuple[dict[str, Any] | None, str, str]:
+    """Return what the running service answers or None, whose it is, and why no service runs."""
     try:
         path = control_socket(options)
-        settings = _read(ask(path, {"verb": "config"}))
-        return _Found(settings, f"in force: what the service at {path} has loaded")
+        answer = ask(path, {"verb": verb})
+        return answer, f"in force: what the service at {path} has loaded", ""
     except NotRunning:
         if options["socket"]:
             raise
@@ -118,9 +146,7 @@ def _find(options: dict[str, Any], app: str) -> _Found:
     except StartError as error:
         # The system chooses the port, so the path is unknown.
         missing = str(error)
-    files = config_files(options)
-    source = f"what a start with {files.config} would use: {missing}"
-    return _Found(_load(files, app), source, missing)
+    return None, f"what a start with {config_files(options).config} would use: {missing}", missing
 
 
 def _load(files: ConfigFiles, app: str) -> tuple[Setting, ...]:

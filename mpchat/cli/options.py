@@ -67,18 +67,22 @@ def config_options(function: _Function) -> _Function:
     return file_options(function)
 
 
-def operator_options(function: _Function) -> _Function:
-    """Add the options of verbs that talk to a running service."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
+def service_options(function: _Function) -> _Function:
+    """Add the options that name a running service."""
+    return file_options(
         click.option(
             "--socket",
             metavar="PATH",
             help="The service's control socket; by default the config says where it is.",
-        ),
-    ):
-        function = option(function)
-    return file_options(function)
+        )(function)
+    )
+
+
+def operator_options(function: _Function) -> _Function:
+    """Add the options of verbs that ask a running service."""
+    return service_options(
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+    )
 
 
 def ask_service(

@@ -5,6 +5,7 @@ Rules. Pure: settings in, lines out. The YAML is a static config; only secrets w
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,20 @@ def config_lines(settings: Sequence[Setting]) -> Iterator[str]:
     """Return a static config of these settings, with the origin of each as a comment."""
     for text, origin in _lines(_tree(settings)):
         yield f"{text:<{_COMMENT_COLUMN}}  # {origin}" if origin else text
+
+
+def dynamic_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Return the variables of a dynamic config, with the origin of each, below what is known of it."""
+    if "generation" in answer:
+        yield f"# generation {answer['generation']}, since {answer['since']}"
+        for what in ("reload", "restart"):
+            if (failure := answer[f"{what}_error"]) is not None:
+                yield f"# the last {what} failed, at {failure['at']}:"
+                yield from (f"#     {line}" for line in failure["text"].splitlines())
+    for name, variable in answer["variables"].items():
+        text = f"{name}: {json.dumps(variable['value'])}"
+        declared = "" if variable["declared"] else ", but nothing here declares it"
+        yield f"{text:<{_COMMENT_COLUMN}}  # {variable['origin']}{declared}"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ grep and awk work on the output. A width limits the lines to so many characters;
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from mpchat.cli.quantities import count, duration, number, or_dash, size, word
+from mpchat.cli.rates import EVENTS
 from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 
 _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
@@ -21,10 +23,7 @@ _EXPENDABLE = (
     *("MSG-OUT", "MSG-IN", "PSS", "CPU"),
 )
 """Columns of workers that a narrow terminal does without, in this order."""
-_EVENTS = ("handshakes", "closed", "requests", "refused")
-_TRAFFIC = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
 _NOT_BEGUN = ("starting", "down", "away")
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def status_lines(
@@ -36,7 +35,7 @@ def status_lines(
     """
     yield from _wrapped(
         f"mpchat {answer['version']} pid {answer['pid']}: {answer['address']}, "
-        f"up {_duration(answer['uptime_seconds'])}, "
+        f"up {duration(answer['uptime_seconds'])}, "
         f"dynamic config generation {answer['generation']}"
         + _form(answer["workers"])
         + _silence(answer["silent_seconds"]),
@@ -55,7 +54,7 @@ def status_lines(
     kept = [index for index, name in enumerate(header) if name not in dropped]
     yield from table(_pick(header, kept), [_pick(row, kept) for row in rows])
     if away := len(answer["workers"]) - len(present):
-        yield f"scaled away: {_count(away, 'slot')}"
+        yield f"scaled away: {count(away, 'slot')}"
     if dropped:
         yield from _wrapped(f"no room for {', '.join(dropped)}: see --wide", width)
     yield ""
@@ -70,7 +69,7 @@ def status_lines(
 def _console_line(console: dict[str, Any]) -> str:
     if console["state"] == "missing":
         return f"no console: {console['missing']}"
-    restarts = _count(console["restarts"], "restart")
+    restarts = count(console["restarts"], "restart")
     if console["state"] != "ready":
         return f"no console: it is being replaced ({restarts})"
     silence = _silence(console["silent_seconds"])
@@ -78,24 +77,22 @@ def _console_line(console: dict[str, Any]) -> str:
 
 
 def _broker_line(broker: dict[str, Any]) -> str:
-    restarts = _count(broker["restarts"], "restart")
+    restarts = count(broker["restarts"], "restart")
     if broker["state"] != "ready":
         return f"no broker: it is being replaced ({restarts}); meanwhile publishes wait"
     history = "no history"
     if broker["history_bytes"]:
-        history = (
-            f"history {_size(broker['history_bytes_used'])} of {_size(broker['history_bytes'])}"
-        )
+        history = f"history {size(broker['history_bytes_used'])} of {size(broker['history_bytes'])}"
     if broker["engine"] == "nats":
         lost = broker["stream_lost_seconds"]
-        history = "stream up" if lost is None else f"NO STREAM for {_duration(lost)}"
+        history = "stream up" if lost is None else f"NO STREAM for {duration(lost)}"
     behind = broker["workers_behind"]
     return (
         f"broker pid {broker['pid']}{_silence(broker['silent_seconds'])}: "
-        f"up {_duration(broker['age_seconds'])}, "
-        f"{_count(broker['rooms'], 'room')}, {_count(broker['members'], 'member')}, "
-        f"{_number(broker['messages_per_second'])} messages/s, {history}, "
-        + (f"{_count(behind, 'worker')} behind, " if behind else "")
+        f"up {duration(broker['age_seconds'])}, "
+        f"{count(broker['rooms'], 'room')}, {count(broker['members'], 'member')}, "
+        f"{number(broker['messages_per_second'])} messages/s, {history}, "
+        + (f"{count(behind, 'worker')} behind, " if behind else "")
         + restarts
     )
 
@@ -103,69 +100,52 @@ def _broker_line(broker: dict[str, Any]) -> str:
 def _total_lines(answer: dict[str, Any], *, per_second: bool) -> Iterator[str]:
     totals = answer["totals"]
     if per_second:
-        events = ", ".join(f"{_number(totals[name])} {name}" for name in _EVENTS)
+        events = ", ".join(f"{number(totals[name])} {name}" for name in EVENTS)
         events = f"per second: {events}"
     else:
         events = (
-            f"since the start: {_count(totals['handshakes'], 'handshake')}, {totals['closed']} closed, "
-            f"{_count(totals['requests'], 'request')}, {totals['refused']} refused"
+            f"since the start: {count(totals['handshakes'], 'handshake')}, {totals['closed']} closed, "
+            f"{count(totals['requests'], 'request')}, {totals['refused']} refused"
         )
     yield (
-        f"open: {_count(totals['connections'], 'connection')}, {_count(totals['sockets'], 'socket')}; "
+        f"open: {count(totals['connections'], 'connection')}, {count(totals['sockets'], 'socket')}; "
         f"{events}"
     )
     each = "/s" if per_second else ""
     yield (
-        f"messages{' per second' if per_second else ''}: {_number(totals['messages_received'])} in "
-        f"({_size(totals['bytes_received'])}{each}), {_number(totals['messages_sent'])} out "
-        f"({_size(totals['bytes_sent'])}{each}); log lines lost: {totals['log_lines_dropped']}"
+        f"messages{' per second' if per_second else ''}: {number(totals['messages_received'])} in "
+        f"({size(totals['bytes_received'])}{each}), {number(totals['messages_sent'])} out "
+        f"({size(totals['bytes_sent'])}{each}); log lines lost: {totals['log_lines_dropped']}"
     )
     if answer["faults"]:
         yield f"faults of the supervisor: {answer['faults']}; see its log"
-    hit = [f"{name} {count}" for name, count in answer["limits"].items() if count]
+    hit = [f"{name} {hits}" for name, hits in answer["limits"].items() if hits]
     if hit:
         yield f"limits: {', '.join(hit)}"
 
 
-def with_rates(
-    answer: dict[str, Any], before: dict[str, Any] | None, seconds: float
-) -> dict[str, Any]:
-    """Return a status with rates per second in the place of counters.
-
-    ``before`` is the status ``seconds`` ago; a rate is None without it, and after a new start.
-    """
-    if before is None or before["pid"] != answer["pid"]:
-        before = {"workers": [], "totals": {}}
-    earlier = {worker["name"]: worker for worker in before["workers"]}
-    workers = [
-        worker | _rates(worker, earlier.get(worker["name"], {}), _TRAFFIC, seconds)
-        for worker in answer["workers"]
-    ]
-    totals = _rates(answer["totals"], before["totals"], (*_EVENTS, *_TRAFFIC), seconds)
-    return answer | {"workers": workers, "totals": answer["totals"] | totals}
-
-
-def _rates(
-    now: dict[str, Any], before: dict[str, Any], names: Sequence[str], seconds: float
-) -> dict[str, float | None]:
-    return {
-        name: (now[name] - before[name]) / seconds if name in before and seconds > 0 else None
-        for name in names
-    }
-
-
 def _too_wide(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Return the columns to leave out, so that the others fit into the width if they can."""
+    if width is None:
+        return []
     widths = {
         name: max(map(len, cells)) for name, *cells in zip(header, header, *rows, strict=True)
     }
+    columns = {name.removesuffix("/s"): name for name in header}
+    return without_room(widths, [columns[name] for name in _EXPENDABLE], width)
+
+
+def without_room(
+    widths: Mapping[str, int], expendable: Iterable[str], width: int, gap: int = 2
+) -> list[str]:
+    """Return the columns, the first of the expendable ones, without which the others fit if they can."""
+    left = dict(widths)
     dropped: list[str] = []
-    for name in _EXPENDABLE:
-        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+    for name in expendable:
+        if sum(left.values()) + gap * (len(left) - 1) <= width:
             break
-        column = next(column for column in header if column.removesuffix("/s") == name)
-        del widths[column]
-        dropped.append(column)
+        del left[name]
+        dropped.append(name)
     return dropped
 
 
@@ -198,15 +178,15 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
         [
             row["id"],
             row["peer"].replace(" ", "-"),
-            _word(row["user"]),
+            word(row["user"]),
             row["path"],
-            _duration(row["age_seconds"]),
+            duration(row["age_seconds"]),
             str(row["messages_received"]),
             str(row["messages_sent"]),
-            _size(row["bytes_received"]),
-            _size(row["bytes_sent"]),
+            size(row["bytes_received"]),
+            size(row["bytes_sent"]),
             str(row["messages_waiting"]),
-            _size(row["bytes_waiting"]),
+            size(row["bytes_waiting"]),
         ]
         for row in found
     ]
@@ -217,7 +197,7 @@ def connection_lines(answer: dict[str, Any]) -> Iterator[str]:
 def room_lines(answer: dict[str, Any]) -> Iterator[str]:
     """Return a table of rooms, in the order of the answer."""
     rows = [
-        [_word(row["room"]), str(row["members"]), _number(row["messages_per_second"])]
+        [word(row["room"]), str(row["members"]), number(row["messages_per_second"])]
         for row in answer["rooms"]
     ]
     yield from table(("ROOM", "MEMBERS", "MSG/s"), rows)
@@ -234,8 +214,8 @@ def listener_lines(answer: dict[str, Any]) -> Iterator[str]:
     rows = [
         [
             str(slot["slot"]),
-            _or_dash(slot["waiting"]),
-            _or_dash(slot["limit"]),
+            or_dash(slot["waiting"]),
+            or_dash(slot["limit"]),
             ",".join(worker["name"] for worker in slot["accepted_by"]) or "-",
             ",".join(str(worker["pid"]) for worker in slot["accepted_by"]) or "-",
         ]
@@ -269,19 +249,19 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
     cpu = worker.get("cpu_percent")
     return [
         worker["name"],
-        _or_dash(worker.get("pid")),
+        or_dash(worker.get("pid")),
         state,
-        _duration(worker.get("age_seconds")),
+        duration(worker.get("age_seconds")),
         str(worker["restarts"]),
-        _or_dash(worker.get("connections")),
-        _number(worker["messages_received"]),
-        _number(worker["messages_sent"]),
-        _size(worker["bytes_received"]),
-        _size(worker["bytes_sent"]),
+        or_dash(worker.get("connections")),
+        number(worker["messages_received"]),
+        number(worker["messages_sent"]),
+        size(worker["bytes_received"]),
+        size(worker["bytes_sent"]),
         "-" if lag is None else f"{lag:.1f}ms",
         "-" if cpu is None else f"{cpu:.0f}%",
-        _size(worker.get("pss_bytes")),
-        _or_dash(worker.get("generation")),
+        size(worker.get("pss_bytes")),
+        or_dash(worker.get("generation")),
     ]
 
 
@@ -289,7 +269,7 @@ def _silence(seconds: float | None) -> str:
     """Return the remark about a process whose loop last turned ``seconds`` ago, empty if it is recent."""
     if seconds is None or seconds <= SILENT_SECONDS:
         return ""
-    return f",silent:{_duration(seconds)}"
+    return f",silent:{duration(seconds)}"
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -300,53 +280,3 @@ def serves(worker: dict[str, Any], stuck_seconds: float) -> bool:
     """Return whether a worker takes clients: whether it is ready and its loop is not stuck."""
     silent: float | None = worker.get("silent_seconds")
     return worker["state"] == "ready" and silent is not None and silent < stuck_seconds
-
-
-def _word(text: str | None) -> str:
-    """Return any text as one word that no terminal obeys; an author may take it from a client."""
-    if not text:
-        return "-"
-    return "".join(char if char.isprintable() and char != " " else "�" for char in text)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _number(value: float | None) -> str:
-    """Return a count as it is, a small rate with one decimal."""
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if isinstance(value, float) and value < 100 else f"{value:.0f}"
-
-
-def _or_dash(value: int | None) -> str:
-    return "-" if value is None else str(value)
-
-
-def _size(count: float | None) -> str:
-    """Return a number of bytes in three digits and a unit."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            return f"{value:.0f}{unit}" if unit == "B" or value >= 100 else f"{value:.1f}{unit}"
-        value /= 1024
-    return ""
-
-
-def _duration(seconds: float | None) -> str:
-    """Return a time span in its two largest units."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}h{minutes:02}m"
-    days, hours = divmod(hours, 24)
-    return f"{days}d{hours:02}h"

@@ -30,6 +30,7 @@ from mpchat.cli.tables import (
     serves,
     status_lines,
 )
+from mpchat.cli.top.verb import top
 from mpchat.cli.watching import Watched, watch
 from mpchat.daemon import (
     DEV_AND_NO_FORK,
@@ -330,6 +331,7 @@ def _printed(app: str, options: dict[str, Any]) -> bool:
 
 
 commands.add_command(config)
+commands.add_command(top)
 
 
 def main() -> NoReturn:

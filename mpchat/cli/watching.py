@@ -11,10 +11,12 @@ import os
 import shutil
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
-from mpchat.cli.tables import status_lines, with_rates
+from mpchat.cli.rates import Rates
+from mpchat.cli.tables import status_lines
 from mpchat.ipc.control import ControlError
 
 _ENTER = "\x1b[?1049h\x1b[?25l"
@@ -30,9 +32,8 @@ class Watched:
     ) -> None:
         self._ask = ask
         self._clock = clock
-        self._before: dict[str, Any] | None = None
-        self._at: float | None = None
-        """When it last answered"""
+        self._rates = Rates()
+        self._has_answered = False
 
     def lines(self, width: int | None) -> Iterable[str]:
         """Return the lines of the status as it is now.
@@ -43,15 +44,12 @@ class Watched:
         try:
             answer = self._ask()
         except ControlError as error:
-            if self._at is None:
+            if not self._has_answered:
                 raise
-            self._before = None
+            self._rates.forget()
             return textwrap.wrap(str(error), width or len(str(error)))
-        now = self._clock()
-        seconds = 0.0 if self._at is None else now - self._at
-        rated = with_rates(answer, self._before, seconds)
-        self._before, self._at = answer, now
-        return status_lines(rated, width, per_second=True)
+        self._has_answered = True
+        return status_lines(self._rates.take(answer, self._clock()), width, per_second=True)
 
 
 def screen(lines: Sequence[str], columns: int, rows: int) -> str:
@@ -68,7 +66,7 @@ def watch(watched: Watched, seconds: float, *, wide: bool, stream: TextIO) -> No
     Raises:
         ControlError: No service answers at the beginning.
     """
-    try:
+    with until_nobody_reads(stream):
         if stream.isatty():
             stream.write(_ENTER)
             try:
@@ -78,6 +76,13 @@ def watch(watched: Watched, seconds: float, *, wide: bool, stream: TextIO) -> No
                 stream.flush()
         else:
             _repeat(lambda: _append(watched, stream), seconds)
+
+
+@contextmanager
+def until_nobody_reads(stream: TextIO) -> Iterator[None]:
+    """End the block well by Ctrl-C, or when nobody reads any more what it writes."""
+    try:
+        yield
     except KeyboardInterrupt:
         return
     except BrokenPipeError:

@@ -21,6 +21,8 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.errors import MpchatError
 from mpchat.ipc.messages import Report
 from mpchat.ipc.pairing import BrokerPairs
+from mpchat.metrics.area import Area
+from mpchat.metrics.declaring import bind_metrics
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.tickets import UsedTickets
 
@@ -77,11 +79,12 @@ class Component:
         Runs on the worker's event loop, which it must not delay: slow work belongs in ``start``.
         """
         self.name = components.name_under_construction
-        self.logger = logging.getLogger(f"{self._logger_prefix}.{self.name}")
+        self.logger = logging.getLogger(logger_name(type(self), self.name))
         self._background = components.background_under_construction
         self._locks = components.host.locks
         self._options = options
         self._snapshot = components.snapshot
+        bind_metrics(self, components.host.metrics)
 
     @property
     def options(self: HasOptions[O_co]) -> O_co:
@@ -170,6 +173,11 @@ class Component:
         """Override to stop using other components: they are stopped one by one afterwards."""
 
 
+def logger_name(cls: type[Component], name: str) -> str:
+    """Return the name of the logger of a component of this class and name."""
+    return f"{cls._logger_prefix}.{name}"
+
+
 class Planned(Protocol):
     """A component that the template has validated."""
 
@@ -207,6 +215,8 @@ class Host(Protocol):
     """How a component gets at the broker of the service's rooms"""
     used_tickets: UsedTickets
     """Those that some worker of the host has accepted"""
+    metrics: Area
+    """What this worker has counted of the metrics that components declare"""
 
     def has_lost_stream(self) -> bool:
         """Return whether rooms that hosts share have no stream now."""

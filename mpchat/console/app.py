@@ -1,17 +1,33 @@
-"""The console's requests: which handler answers on which path."""
+"""The console's requests: which handler answers on which path.
+
+Rules. Paths are those of the config, as userver reads them: a slash at the end makes no difference, and a
+``{name}`` may be empty. What is no handler's is answered with a line of text.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from mpchat.console.guard import LOGIN, Guard
+from mpchat.console.guard import LOGIN, Guard, add_headers
+from mpchat.console.handlers.dynamic_config import DynamicConfigHandler
+from mpchat.console.handlers.dynamic_debug_log import DynamicDebugLog
+from mpchat.console.handlers.inspect_requests import InspectRequests
+from mpchat.console.handlers.log_level import LogLevel
 from mpchat.console.handlers.log_rotate import LogRotate
+from mpchat.console.handlers.metrics import Metrics
+from mpchat.console.handlers.server_monitor import ServerMonitor
 from mpchat.console.knowledge import Knowledge
+from mpchat.console.options import ConsolePlan
 from mpchat.console.page.feed import Feed
 from mpchat.console.page.pages import Login, Page
-from mpchat.worker.service import ConsolePlan
+from mpchat.ipc.control import ControlError
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class ConsoleHandler(Protocol):
@@ -24,6 +40,12 @@ class ConsoleHandler(Protocol):
 
 
 HANDLERS: dict[str, type[ConsoleHandler]] = {
+    "handler-server-monitor": ServerMonitor,
+    "handler-metrics": Metrics,
+    "handler-log-level": LogLevel,
+    "handler-dynamic-debug-log": DynamicDebugLog,
+    "handler-inspect-requests": InspectRequests,
+    "handler-dynamic-config": DynamicConfigHandler,
     "handler-on-log-rotate": LogRotate,
 }
 """By section; the options are in ``options.SECTIONS``"""
@@ -40,7 +62,8 @@ def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
         unix=listener.unix_socket is not None,
         ask=lambda: login.response(401),
     )
-    app = web.Application(middlewares=[guard.middleware()])
+    app = web.Application(middlewares=[guard.middleware(), _in_words])
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/", Page("index.html").handle)
     app.router.add_get("/live", feed.handle, allow_head=False)
     app.on_shutdown.append(feed.close)
@@ -48,6 +71,34 @@ def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
         app.router.add_post(LOGIN, Login(guard, login).handle)
     for name, options in plan.handlers.items():
         handler = HANDLERS[name](options, known)
-        for method in options.allowed_methods():
-            app.router.add_route(method, options.path, handler.handle)
+        methods = options.allowed_methods()
+        for method in [*methods, *(["HEAD"] if "GET" in methods else [])]:
+            for path in resources(options.path):
+                app.router.add_route(method, path, handler.handle)
     return app
+
+
+def resources(path: str) -> list[str]:
+    """Return the paths of aiohttp that a path of the config stands for."""
+    bare = path.rstrip("/")
+    parent, _, last = bare.rpartition("/")
+    found = [bare, f"{bare}/", *([parent] if last.startswith("{") else [])]
+    # aiohttp compares plain paths decoded, and others as they are.
+    return [
+        _PARAMETER.sub(r"{\1:[^/]*}", one) if "{" in one else unquote(one) for one in found if one
+    ]
+
+
+@web.middleware
+async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what no handler does: a wrong path or method, and what the service refuses."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return web.Response(status=404, text="nothing is served on this path\n")
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        text = f"{request.method} is not allowed on this path, but {allowed}\n"
+        return web.Response(status=405, text=text, headers={"Allow": allowed})
+    except ControlError as error:
+        return web.Response(status=500, text=f"{error}\n")

@@ -1,10 +1,11 @@
 """Who may ask the console: nobody by accident, and with a token only those who have it.
 
-Rules. A page of another origin must not reach the console through the browser of somebody who may. So a
-request has to address us by a name that nobody else can point here (an IP address, localhost, a configured
-name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or from none
-(Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its WebSocket, so it
-has the token's digest in a cookie that scripts cannot read and that no other site makes a browser send.
+Rules. A page of another origin must not reach the console through the browser of somebody who may. So
+a request has to address us by a name that nobody else can point here (an IP address, localhost, a
+configured name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or
+from none (Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its
+WebSocket, so it has the token's digest in a cookie that scripts cannot read and that no other site makes
+a browser send.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE = "mpchat-console"
 LOGIN = "/login"
 """Where the page sends the token that somebody has typed"""
@@ -46,16 +46,13 @@ class Guard:
         self._unix = unix
         self._digest = _digest(token) if token is not None else ""
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """Return aiohttp's form of this guard."""
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             refusal = self.refusal_by_origin(request) or self._refusal_by_token(request)
-            response = refusal if refusal is not None else await handler(request)
-            if not response.prepared:
-                _add_headers(response)
-            return response
+            return refusal if refusal is not None else await handler(request)
 
         return guarded
 
@@ -134,7 +131,10 @@ def _is_visit(request: web.Request) -> bool:
     return (request.method, request.path, *fetch) == ("GET", "/", "navigate", "document")
 
 
-def _add_headers(response: web.StreamResponse) -> None:
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer has, also one that is sent in parts, just before its head is sent."""
+    # Not which versions of its libraries answer.
+    response.headers["Server"] = "mpchat"
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")

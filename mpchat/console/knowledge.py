@@ -6,41 +6,24 @@ one is stuck; events and the dynamic config come from the supervisor.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpchat.console.authors import AuthorsMetrics
+from mpchat.console.collector import Collector
+from mpchat.dynamic_config.in_force import ConfigInForce
+from mpchat.dynamic_config.keys import Key
 from mpchat.ipc.messages import Event
 from mpchat.ipc.orders import OrderGiver
 from mpchat.logs.setup import DirectLogs
+from mpchat.metrics.families import Family
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import Status
 
 _EVENTS = 200
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the last reload or restart failed."""
-
-    text: str
-    """One reason per line"""
-    at: float
-    """Seconds since 1970"""
-
-
-@dataclass(frozen=True)
-class ConfigInForce:
-    """The dynamic config in force."""
-
-    generation: int
-    since: float
-    """Seconds since 1970"""
-    content: bytes
-    """As a generation's memfd has it"""
-    reload_failure: Failure | None
-    restart_failure: Failure | None
 
 
 class Events:
@@ -70,7 +53,8 @@ class Knowledge:
 
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
-        listener: Where the console listens, for what is shown.
+        keys: The dynamic variables that the service declares.
+        collector: Reads the metrics.
     """
 
     status: Status
@@ -78,11 +62,19 @@ class Knowledge:
     orders: OrderGiver
     logs: DirectLogs
     pool: str
+    keys: tuple[Key[Any], ...] = ()
     events: Events = field(default_factory=Events)
     config: ConfigInForce | None = None
+    collector: Collector = field(init=False)
+    authors: AuthorsMetrics = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.collector = Collector(self.board, self.pool)
+        self.authors = AuthorsMetrics(self.board)
 
-def failure_of(failures: dict[str, Any], what: str) -> Failure | None:
-    """Return one of the failures of a message DynamicConfig."""
-    found = failures.get(what)
-    return Failure(found["text"], found["at"]) if found else None
+    async def families(self) -> list[Family]:
+        """Return all metrics as they are now, the service's and its authors'."""
+        # In a thread, since it reads files of every process.
+        found = await asyncio.to_thread(self.collector.collect)
+        # The supervisor replaces what the authors' are read from, so that is done here.
+        return [*found, *self.authors.collect()]

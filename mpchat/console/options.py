@@ -7,8 +7,9 @@ off unless it has a section.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -71,6 +72,60 @@ class ConsoleHandlerOptions(OptionsModel):
         return methods_of(self.method) if self.method is not None else list(self.methods)
 
 
+class ServerMonitorOptions(ConsoleHandlerOptions):
+    """Shows all metrics on GET, in userver's formats."""
+
+    methods = ("GET",)
+    format: Annotated[
+        Literal["prometheus", "json"] | None,
+        Field(
+            description="Format of an answer to a request without `format`; by default such a request "
+            "is refused with 400"
+        ),
+    ] = None
+    common_labels: Annotated[
+        dict[str, str],
+        Field(alias="common-labels", description="Labels that every value has beside its own"),
+    ] = Field(default_factory=dict)
+
+
+class MetricsOptions(ConsoleHandlerOptions):
+    """Shows all metrics on GET, for Prometheus."""
+
+    methods = ("GET",)
+
+
+class LogLevelOptions(ConsoleHandlerOptions):
+    """Shows a logger's level on GET, changes it on PUT, in every process."""
+
+    methods = ("GET", "PUT")
+
+    @field_validator("path")
+    @classmethod
+    def _check_level(cls, path: str) -> str:
+        if "{level}" not in path:
+            raise PydanticCustomError("path", "expected a path with {level}")
+        return path
+
+
+class DynamicDebugLogOptions(ConsoleHandlerOptions):
+    """Shows on GET which loggers are forced on or off, changes that on PUT and DELETE."""
+
+    methods = ("GET", "PUT", "DELETE")
+
+
+class InspectRequestsOptions(ConsoleHandlerOptions):
+    """Shows on GET the requests that are being answered, then open connections."""
+
+    methods = ("GET",)
+
+
+class DynamicConfigHandlerOptions(ConsoleHandlerOptions):
+    """Shows on GET the dynamic config in force, and where each value comes from."""
+
+    methods = ("GET",)
+
+
 class LogRotateOptions(ConsoleHandlerOptions):
     """Opens all log files again on POST, as after a rotation."""
 
@@ -78,10 +133,25 @@ class LogRotateOptions(ConsoleHandlerOptions):
 
 
 SECTIONS: Mapping[str, type[ConsoleHandlerOptions]] = {
+    "handler-server-monitor": ServerMonitorOptions,
+    "handler-metrics": MetricsOptions,
+    "handler-log-level": LogLevelOptions,
+    "handler-dynamic-debug-log": DynamicDebugLogOptions,
+    "handler-inspect-requests": InspectRequestsOptions,
     "handler-on-log-rotate": LogRotateOptions,
+    "handler-dynamic-config": DynamicConfigHandlerOptions,
 }
-OURS: frozenset[str] = frozenset()
+OURS = frozenset({"handler-metrics", "handler-dynamic-config"})
 """The sections that userver does not have"""
+
+
+@dataclass(frozen=True)
+class ConsolePlan:
+    """The console of a service whose config has a section for it."""
+
+    listener: MonitorListenerOptions
+    handlers: Mapping[str, ConsoleHandlerOptions]
+    """By section, those that are on"""
 
 
 def missing_libraries() -> tuple[str, ...]:

@@ -11,13 +11,21 @@ import contextlib
 import logging
 import socket
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import uvloop
 from aiohttp import web
 
+from mpchat import __version__
 from mpchat.console.app import build
-from mpchat.console.knowledge import ConfigInForce, Knowledge, failure_of
+from mpchat.console.knowledge import Knowledge
+from mpchat.console.options import ConsolePlan
 from mpchat.console.page.feed import Feed
+from mpchat.dynamic_config.in_force import ConfigInForce, take
+from mpchat.dynamic_config.keys import Key
+from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
+from mpchat.dynamic_config.variables import LOG_DYNAMIC_DEBUG
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ConsoleDescriptors, ForkConsole
@@ -25,13 +33,11 @@ from mpchat.ipc.orders import Orders
 from mpchat.ipc.reopening import report_reopened
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
-from mpchat.linux.memfd import read_memfd
 from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
-from mpchat.worker.service import ConsolePlan
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
@@ -48,15 +54,26 @@ def run_console(
     pool: str,
     hang_timeout: float,
     heartbeat: float,
+    keys: Sequence[Key[Any]],
+    loggers: Mapping[str, int],
 ) -> None:
-    """Run the console until the supervisor ends it; the caller has forked and set the title."""
+    """Run the console until the supervisor ends it; the caller has forked and set the title.
+
+    ``loggers`` are those that workers make for components, with the levels of their options, else 0.
+    """
     logs = set_up_direct(logging_options, Origin("console"))
-    logs.levels.order_all(request.log_levels)
+    for name, level in loggers.items():
+        logger = logging.getLogger(name)
+        if level:
+            logger.setLevel(level)
+    logs.levels.order_all(request.log_levels, request.log_locations)
     board = Scoreboard(descriptors.scoreboard)
     place = ConsolePlace(request.console_address)
-    status = Status(board, request.address, pool, request.supervisor, hang_timeout, place)
+    status = Status(
+        __version__, board, request.address, pool, request.supervisor, hang_timeout, place
+    )
     orders = Orders(channel)
-    known = Knowledge(status, board, orders, logs, pool)
+    known = Knowledge(status, board, orders, logs, pool, tuple(keys))
     listening = system.socket(fileno=descriptors.listening)
     console = Console(channel, orders, known, heartbeat)
     uvloop.run(console.serve(plan, listening))
@@ -79,6 +96,8 @@ class Console:
         """Serve until the supervisor says so, or is gone."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._read)
+        # The supervisor has sent the memories of metrics before it asked for this process.
+        self._read()
         self._beat()
         feed = Feed(self._known)
         feeding = asyncio.create_task(feed.run())
@@ -107,14 +126,12 @@ class Console:
         known = self._known
         match message:
             case messages.DynamicConfig() if descriptors:
-                known.config = ConfigInForce(
-                    message.number,
-                    message.since,
-                    read_memfd(descriptors[0]),
-                    failure_of(message.failures, "reload"),
-                    failure_of(message.failures, "restart"),
-                )
-                fds.close_all(descriptors)
+                self._follow_config(take(message, descriptors[0]))
+            case messages.MetricsMemories() if descriptors:
+                known.authors.replace(descriptors)
+            case messages.MetricsMemories():
+                log.error("no descriptor is left for new metrics: the console begins anew")
+                self._finish()
             case messages.Event():
                 known.events.add(message)
             case messages.OrderDone():
@@ -123,10 +140,18 @@ class Console:
                 report_reopened(descriptors, known.logs.reopen())
             case messages.LogLevel():
                 known.logs.levels.order(message.logger, message.level)
+            case messages.DebugLog():
+                known.logs.levels.locate(message.location, message.state)
             case messages.Stop():
                 self._finish()
             case _:
                 fds.close_all(descriptors)
+
+    def _follow_config(self, config: ConfigInForce) -> None:
+        self._known.config = config
+        # So that this process knows the levels that loggers have in workers.
+        snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))
+        self._known.logs.levels.force(snapshot[LOG_DYNAMIC_DEBUG].levels())
 
     def _finish(self) -> None:
         asyncio.get_running_loop().remove_reader(self._channel.fileno())

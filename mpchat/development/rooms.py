@@ -14,7 +14,8 @@ from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.ipc.reports import send_report
 from mpchat.rooms.options import RoomsOptions
-from mpchat.scoreboard.scoreboard import BROKER_STATES, Scoreboard
+from mpchat.scoreboard.broker import BROKER_STATES
+from mpchat.scoreboard.scoreboard import Scoreboard
 
 
 class LocalBroker:
@@ -48,7 +49,6 @@ class LocalBroker:
     def show(self) -> None:
         """Store what status shows of the broker."""
         self._board.set_broker("beat_at", _milliseconds())
-        self._board.set_broker("messages", self._broker.broker.published)
         for name, value in self._broker.broker.status().items():
             self._board.set_broker(name, value)
 

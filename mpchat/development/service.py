@@ -33,6 +33,7 @@ def in_development(service: Service) -> Service:
         server=service.server.model_copy(update={"worker_hang_timeout": PATIENCE}),
         logging=service.logging.model_copy(update={"loggers": loggers}),
         drain_defaults=_DRAIN,
+        drain_origin=DEVELOPMENT,
         settings=tuple(
             replace(setting, value=changed[setting.path[2:]], origin=DEVELOPMENT)
             if setting.path[2:] in changed

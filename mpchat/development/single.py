@@ -30,6 +30,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mpchat.development.service import PATIENCE
+from mpchat.dynamic_config.in_force import ConfigInForce, Failure
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.errors import (
     ConfigError,
@@ -41,12 +42,13 @@ from mpchat.errors import (
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.control import ControlError
-from mpchat.linux.memfd import read_memfd, sealed_memfd
+from mpchat.linux.memfd import sealed_memfd
 from mpchat.linux.socket_file import SocketFile
+from mpchat.metrics.memory import Memory
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
+from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
@@ -80,15 +82,18 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         cleanup.callback(sockets.close)
         listening, file = listen(sockets.control_socket(plan))
         cleanup.callback(file.remove)
-        generation = sealed_memfd("mpchat-generation", to_bytes(loaded.values))
-        snapshot = Snapshot(1, from_bytes(read_memfd(generation)), service.keys)
+        config = ConfigInForce(1, time.time(), to_bytes(loaded.values, loaded.origins))
+        generation = sealed_memfd("mpchat-generation", config.content)
+        snapshot = Snapshot(1, from_bytes(config.content), service.keys)
         near, far = Channel.pair()
         board = Scoreboard.create()
         timing = timing or Timing()
         histories = Histories()
         histories.prepare(plan.history)
         history = histories.of(plan.history)
-        stand_in = _StandIn(service, plan, sockets, board, near, listening, file, history, timing)
+        stand_in = _StandIn(
+            service, plan, sockets, board, near, listening, file, history, timing, config
+        )
         descriptors = messages.WorkerDescriptors(
             channel=far.fileno(),
             scoreboard=os.dup(board.descriptor),
@@ -96,8 +101,9 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
             generation=generation,
             listening=os.dup(sockets.listeners.sockets[_SLOT].fileno()),
             inbox=os.dup(sockets.inboxes.of(_SLOT).fileno()),
+            metrics=Memory.create(service.metrics()).descriptor,
         )
-        request = messages.ForkWorker(_SLOT, _ROW, snapshot.generation, {})
+        request = messages.ForkWorker(_SLOT, _ROW, snapshot.generation, {}, {})
         sys.breakpointhook = _debug
         with stand_in.standing_in():
             try:
@@ -139,6 +145,7 @@ class _StandIn:
         file: SocketFile,
         history: int | None,
         timing: Timing,
+        config: ConfigInForce,
     ) -> None:
         self._service = service
         self._plan = plan
@@ -149,8 +156,8 @@ class _StandIn:
         self._file = file
         self._timing = timing
         self._loop = asyncio.new_event_loop()
-        self._generation = 1
-        self._applied = 1
+        self._config = config
+        self._applied = config.generation
         self._has_applied = asyncio.Condition()
         self._history = history
         self._broker: LocalBroker | None = None
@@ -208,7 +215,9 @@ class _StandIn:
                 await self._reload()
             case "connections":
                 report = messages.parse("Report", arguments or {})
-                messages.send(self._channel, report, descriptors)
+                assert isinstance(report, messages.Report)
+                if report.pid in {None, os.getpid()}:
+                    messages.send(self._channel, report, descriptors)
             case "rooms":
                 if self._broker is None:
                     raise ControlError("this service has no rooms")
@@ -238,10 +247,19 @@ class _StandIn:
     async def _serve(self) -> None:
         pid, address = os.getpid(), self._sockets.address(self._plan)
         place = ConsolePlace(missing=self._service.console_missing)
-        status = Status(self._board, address, self._plan.pool, pid, self._plan.hang_timeout, place)
+        status = Status(
+            self._plan.version,
+            self._board,
+            address,
+            self._plan.pool,
+            pid,
+            self._plan.hang_timeout,
+            place,
+        )
         self._loop.add_reader(self._channel.fileno(), self._read)
         self._start_broker()
-        async with Control(status, self, self._service.settings).listening(self._listening):
+        control = Control(status, self, self._service.settings, self._describe_config)
+        async with control.listening(self._listening):
             while not self._over.is_set():
                 self._board.set_service("beat_at", _milliseconds())
                 if self._broker is not None:
@@ -302,6 +320,13 @@ class _StandIn:
         for warning in self._plan.warnings:
             log.warning("%s", warning)
 
+    @property
+    def _generation(self) -> int:
+        return self._config.generation
+
+    async def _describe_config(self) -> dict[str, Any]:
+        return self._config.describe(self._service.keys)
+
     def _status(self) -> str:
         return f"one process, dynamic config generation {self._generation}"
 
@@ -321,10 +346,13 @@ class _StandIn:
         try:
             loaded = load_dynamic(self._service)
         except ConfigError as error:
+            self._config = replace(self._config, reload_failure=Failure(str(error), time.time()))
             raise ControlError(str(error)) from error
-        self._generation = number = self._generation + 1
+        number = self._generation + 1
+        content = to_bytes(loaded.values, loaded.origins)
+        self._config = ConfigInForce(number, time.time(), content)
         self._board.set_service("generation", number)
-        memfd = sealed_memfd("mpchat-generation", to_bytes(loaded.values))
+        memfd = sealed_memfd("mpchat-generation", content)
         messages.send(self._channel, messages.Generation(number), [memfd])
         os.close(memfd)
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mpchat.config.validation import describe
-from mpchat.config.yaml_file import Document, problem
+from mpchat.config.yaml_file import Document, origin_of, problem
 from mpchat.dynamic_config.keys import Key
 from mpchat.errors import ConfigError, Problem, describe_os_error
 
@@ -25,9 +25,11 @@ _OUR_PREFIX = "MPCHAT_"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Validated values as JSON, and warnings for the operator."""
+    """Validated values as JSON, where each comes from, and warnings for the operator."""
 
     values: dict[str, Any]
+    origins: dict[str, str]
+    """The place of each value: a file with line and column"""
     warnings: list[str]
 
 
@@ -71,12 +73,14 @@ def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[
     """
     declared = {key.name: key for key in keys}
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     problems: list[Problem] = []
     unknown: set[str] = set()
     for layer in layers:
         problems += layer.problems
         for name, value in layer.value.items():
             values[name] = value
+            origins[name] = origin_of(layer, (name,))
             key = declared.get(name)
             if key is not None:
                 problems += _mistakes(key, value, layer)
@@ -91,7 +95,7 @@ def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[
     if unknown:
         names = ", ".join(sorted(unknown))
         warnings.append(f"dynamic config: kept, but nothing here declares {names}")
-    return Loaded(values, warnings)
+    return Loaded(values, origins, warnings)
 
 
 def _mistakes(key: Key[Any], value: Any, layer: Document) -> list[Problem]:

@@ -49,12 +49,18 @@ class Snapshot:
         return {key.name: key.default_json() for key in self._keys} | self._raw
 
 
-def to_bytes(values: Mapping[str, Any]) -> bytes:
-    """Return the form in which values travel between processes."""
-    return json.dumps(values).encode()
+def to_bytes(values: Mapping[str, Any], origins: Mapping[str, str]) -> bytes:
+    """Return the form in which values, and where each comes from, travel between processes."""
+    return json.dumps({"values": dict(values), "origins": dict(origins)}).encode()
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """Return the argument of ``to_bytes``."""
-    values: dict[str, Any] = json.loads(content)
+    """Return the values in ``to_bytes``."""
+    values: dict[str, Any] = json.loads(content)["values"]
     return values
+
+
+def origins_from_bytes(content: bytes) -> dict[str, str]:
+    """Return where each of the values in ``to_bytes`` comes from."""
+    origins: dict[str, str] = json.loads(content)["origins"]
+    return origins

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from mpchat.config.types import MAX_INT, Count, OptionsModel
 from mpchat.dynamic_config.keys import Key
 from mpchat.http.grammar import TOKEN
-from mpchat.logs.levels import LEVELS
+from mpchat.logs.levels import LEVELS, forced_levels
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 _FIELD_VALUE = re.compile(r"[\t -~]*")
@@ -61,6 +61,15 @@ class DynamicDebug(OptionsModel):
         dict[str, LevelName],
         Field(alias="force-disabled-level", description="This level and lower are left out"),
     ] = Field(default_factory=dict)
+
+    def levels(self) -> dict[str, int]:
+        """Return the level of each logger that is named."""
+        return forced_levels(
+            self.force_enabled,
+            self.force_disabled,
+            self.force_enabled_level,
+            self.force_disabled_level,
+        )
 
 
 class Keepalive(OptionsModel):

@@ -13,7 +13,8 @@ from typing import get_args
 
 from mpchat.ipc import answering, asking, records, rooms
 from mpchat.ipc.messages import Message
-from mpchat.scoreboard import scoreboard
+from mpchat.metrics import memory
+from mpchat.scoreboard import broker, handlers, histograms, scoreboard, service
 
 
 def _layout() -> int:
@@ -23,19 +24,21 @@ def _layout() -> int:
     ]
     board = (
         scoreboard.MAGIC,
-        scoreboard.SERVICE_NAMES,
+        service.NAMES,
         scoreboard.SLOT_NAMES,
-        scoreboard.BROKER_NAMES,
+        broker.NAMES,
+        handlers.NAMES,
+        [(one.name, one.bounds) for one in histograms.TABLE],
         scoreboard.NAMES,
     )
-    states = (scoreboard.WORKER_STATES, scoreboard.BROKER_STATES, scoreboard.CONSOLE_STATES)
+    states = (scoreboard.WORKER_STATES, broker.BROKER_STATES, service.CONSOLE_STATES)
     numbers = [
         (name, value)
         for name, value in vars(rooms).items()
         if name.isupper() and type(value) is int
     ]
     frames = (records.HEADER.format, asking.FORM, answering.FORM, numbers)
-    return zlib.crc32(repr((messages, board, states, frames)).encode())
+    return zlib.crc32(repr((messages, board, states, memory.MAGIC, frames)).encode())
 
 
 LAYOUT = _layout()

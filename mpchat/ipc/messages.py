@@ -4,10 +4,12 @@
                              ReopenLogs, Ping
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, BrokerPair, ReopenLogs, LogLevel,
-                             Report, OrderDone, Retire, Stop
-    supervisor -> monitor    Watch, Unwatch, ReopenLogs, LogLevel, OrderDone, Retire, Stop
-    supervisor -> console    DynamicConfig, Event, ReopenLogs, LogLevel, OrderDone, Stop
-    supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, Stop
+                             DebugLog, Report, ReportRequests, OrderDone, Retire, Stop
+    supervisor -> monitor    Watch, Unwatch, DynamicConfig, ReopenLogs, LogLevel, DebugLog, OrderDone,
+                             Retire, Stop
+    supervisor -> console    DynamicConfig, MetricsMemories, Event, ReopenLogs, LogLevel, DebugLog,
+                             OrderDone, Stop
+    supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, DebugLog, Stop
     child -> supervisor      Hello, Ready, Failure, Applied, NotAdopted, PairLost, Retiring, Order
 
 Each message is a frozen dataclass of JSON values. Descriptors travel with it, in the order that its
@@ -66,6 +68,8 @@ class Plan:
     """Bytes of the rooms' history, 0 for rooms without one; None: no rooms, so no broker"""
     control_socket: str | None = None
     """The option; None means the default path"""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """Those that the components declare, as directory.parse takes them"""
     console: dict[str, Any] | None = None
     """Where the console listens, with the keys of ``listener``; None: there is no console"""
     warnings: list[str] = field(default_factory=list)
@@ -93,6 +97,8 @@ class WorkerDescriptors(NamedTuple):
     """The memfd of the dynamic config that it starts with"""
     listening: int
     inbox: int
+    metrics: int
+    """The memory of the authors' metrics of its edition"""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class ForkWorker:
     """Number of the dynamic config that it starts with"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
+    log_locations: dict[str, int]
+    """Loggers that operators have forced on or off; see loglines/locations"""
 
 
 class MonitorDescriptors(NamedTuple):
@@ -134,6 +142,8 @@ class ForkMonitor:
     """The SocketFiles to remove when the supervisor is gone"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
+    log_locations: dict[str, int]
+    """Loggers that operators have forced on or off; see loglines/locations"""
 
 
 class BrokerDescriptors(NamedTuple):
@@ -155,6 +165,8 @@ class ForkBroker:
     """Of this incarnation of the broker; never used twice in a service"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
+    log_locations: dict[str, int]
+    """Loggers that operators have forced on or off; see loglines/locations"""
 
 
 class ConsoleDescriptors(NamedTuple):
@@ -179,11 +191,13 @@ class ForkConsole:
     """Where it listens itself"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
+    log_locations: dict[str, int]
+    """Loggers that operators have forced on or off; see loglines/locations"""
 
 
 @dataclass(frozen=True)
 class DynamicConfig:
-    """The dynamic config in force. Descriptor: its memfd."""
+    """The dynamic config in force; a monitor is told when it asks. Descriptor: its memfd."""
 
     number: int
     since: float
@@ -191,6 +205,14 @@ class DynamicConfig:
     failures: dict[str, Any]
     """Why the last reload and the last restart failed, if they did: ``text`` and ``at``, seconds since
     1970, by ``reload`` and ``restart``"""
+
+
+@dataclass(frozen=True)
+class MetricsMemories:
+    """Read the authors' metrics in these memories only.
+
+    Descriptors: the current edition's, then others.
+    """
 
 
 @dataclass(frozen=True)
@@ -404,8 +426,10 @@ class Order:
     ``listeners`` with ``answer``, which Listeners.describe makes; ``reopen`` (descriptor: the socket for
     ReopenLogs) with ``answer``, the names of the processes that were told, by pid;
     ``connections`` (arguments: those of Report; descriptor: the socket that workers report on),
-    ``rooms`` (arguments: those of ReportRooms; descriptor: the socket that the broker reports on) and
-    ``log-level`` (arguments: those of LogLevel) when the order has gone to every process;
+    ``requests`` (arguments: those of ReportRequests; descriptor: as for ``connections``),
+    ``rooms`` (arguments: those of ReportRooms; descriptor: the socket that the broker reports on),
+    ``log-level`` (arguments: those of LogLevel) and ``debug-log`` (arguments: those of DebugLog) when
+    the order has gone to every process; ``dynamic-config`` when DynamicConfig has been sent;
     ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
     for all) when new workers have replaced the old ones.
     """
@@ -438,6 +462,16 @@ class LogLevel:
 
 
 @dataclass(frozen=True)
+class DebugLog:
+    """Force the lines of a logger, and of all loggers below it, on or off until the next order."""
+
+    location: str
+    """The logger's name; empty for all loggers"""
+    state: int
+    """One of loglines.locations.STATES"""
+
+
+@dataclass(frozen=True)
 class Report:
     """Send the list of your connections. Descriptor: a SOCK_SEQPACKET socket for JSON packets."""
 
@@ -448,6 +482,25 @@ class Report:
     code: int | None = None
     """Close them with this code"""
     reason: str = ""
+    pid: int | None = None
+    """Only those of this worker: the others are not asked"""
+    by: str = "age_seconds"
+    """The order, largest first: a name of ``reports.CONNECTION_NUMBERS``"""
+    limit: int | None = None
+    """The most connections of each worker"""
+
+
+@dataclass(frozen=True)
+class ReportRequests:
+    """Send a list of the requests that are being answered; see server/inspection for its rows.
+
+    Descriptor: as for Report.
+    """
+
+    open: bool
+    """Those of the open WebSocket connections instead"""
+    body: bool
+    """With the bodies"""
 
 
 Message: TypeAlias = (
@@ -459,6 +512,7 @@ Message: TypeAlias = (
     | ForkBroker
     | ForkConsole
     | DynamicConfig
+    | MetricsMemories
     | Event
     | Forked
     | ForkFailed
@@ -469,6 +523,7 @@ Message: TypeAlias = (
     | ReloadFailed
     | Generation
     | LogLevel
+    | DebugLog
     | Inboxes
     | Adopt
     | GiveBack
@@ -490,6 +545,7 @@ Message: TypeAlias = (
     | Order
     | OrderDone
     | Report
+    | ReportRequests
 )
 
 _KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}

@@ -26,6 +26,7 @@ class QueueHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the line."""
         line = line_of(record, self._origin, self._encode)
+        self._queue.count(record.levelno)
         self._writer.put(self._queue, line, urgent=record.levelno >= self._flush_level)
 
 

@@ -14,6 +14,7 @@ import os
 import select
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,10 @@ _CROWD = 1024
 """Queued lines after which a logging call yields to the thread."""
 _YIELD_SECONDS = 0.0001
 """Seconds of that yield: time enough for some hundred lines."""
+
+COUNTED_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
+_FIRST_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+"""Where each of them but the first begins"""
 
 Describe = Callable[[int, str], bytes]
 """Makes a line from a level and a text, for the queue's own reports."""
@@ -54,11 +59,17 @@ class LineQueue:
         self._dropped = 0
         self._failed = 0
         self._dropped_reported = 0
+        # Lines by level, in the order of COUNTED_LEVELS; the handler's lock admits one thread at a time.
+        self.by_level = [0] * len(COUNTED_LEVELS)
 
     @property
     def lost(self) -> int:
         """Number of lines ever lost."""
         return self._dropped + self._failed
+
+    def count(self, level: int) -> None:
+        """Count a line of this level, whether or not it will be lost."""
+        self.by_level[bisect_right(_FIRST_LEVELS, level)] += 1
 
     def put(self, line: bytes) -> bool:
         """Queue a line and return True, or count it as lost and return False.
@@ -176,6 +187,11 @@ class LogWriter:
     def lost(self) -> int:
         """Number of lines ever lost."""
         return sum(queue.lost for queue in self._queues)
+
+    def lines_by_level(self) -> list[int]:
+        """Return how many lines there were of each of COUNTED_LEVELS, lost ones included."""
+        levels = range(len(COUNTED_LEVELS))
+        return [sum(queue.by_level[level] for queue in self._queues) for level in levels]
 
     def put(self, queue: LineQueue, line: bytes, *, urgent: bool) -> None:
         """Queue a line; if it is urgent, have it written at once."""

@@ -7,12 +7,14 @@ of clients and the time for each are limited. A slow client delays nobody else.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from mpchat.config.settings import Setting
@@ -21,7 +23,13 @@ from mpchat.ipc.control import MAX_REQUEST, ControlError
 from mpchat.ipc.messages import Report, ReportRooms
 from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.reopening import reopen_logs
-from mpchat.ipc.reports import BY_MEMBERS, BY_MESSAGES, MAX_ROOMS, gather_reports
+from mpchat.ipc.reports import (
+    BY_MEMBERS,
+    BY_MESSAGES,
+    CONNECTION_NUMBERS,
+    MAX_ROOMS,
+    gather_reports,
+)
 from mpchat.logs.levels import LEVELS
 from mpchat.scoreboard.status import SAMPLE_SECONDS, Status
 
@@ -30,18 +38,26 @@ _IDLE_SECONDS = 30.0
 _LAST_REQUEST_SECONDS = 0.5
 """Seconds for the request of a client that has just connected when the monitor retires."""
 _VERBS = (
-    "status, config, listeners, reopen, connections, kick, rooms, reload, log-level, scale, restart"
+    "status, config, dynamic-config, listeners, reopen, connections, kick, rooms, reload, log-level, "
+    "scale, restart"
 )
 _ROOMS = 100
 """Rooms of an answer that does not ask for another number."""
 
 
 class Control:
-    """Answers the verbs."""
+    """Answers the verbs; ``describe_config`` returns the dynamic config in force."""
 
-    def __init__(self, status: Status, orders: OrderGiver, settings: Sequence[Setting]) -> None:
+    def __init__(
+        self,
+        status: Status,
+        orders: OrderGiver,
+        settings: Sequence[Setting],
+        describe_config: Callable[[], Awaitable[dict[str, Any]]],
+    ) -> None:
         self._status = status
         self._settings = settings
+        self._describe_config = describe_config
         self._orders = orders
         self._clients: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
@@ -89,6 +105,8 @@ class Control:
                     return {"ok": True, **await asyncio.to_thread(self._status.collect)}
                 case "config":
                     return {"ok": True, "settings": [asdict(one) for one in self._settings]}
+                case "dynamic-config":
+                    return {"ok": True, **await self._describe_config()}
                 case "connections":
                     return {"ok": True, **await self._connections(request)}
                 case "kick":
@@ -126,30 +144,40 @@ class Control:
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         slot = request.get("slot")
-        if slot is not None and (isinstance(slot, bool) or not isinstance(slot, int)):
+        if slot is not None and not _is_number(slot):
             raise ControlError("restart takes a slot's number, or none for all slots")
         await self._orders.give("restart", arguments={"slot": slot})
         return {"slot": slot}
 
     async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
         count = request.get("count")
-        if isinstance(count, bool) or not isinstance(count, int):
+        if not _is_number(count):
             raise ControlError("scale needs the number of workers, its count")
         await self._orders.give("scale", arguments={"count": count})
         return {"workers": count}
 
     async def _connections(self, request: dict[str, Any]) -> dict[str, Any]:
-        user = request.get("user")
+        user, pid = request.get("user"), request.get("pid")
+        by, limit = request.get("by", CONNECTION_NUMBERS[0]), request.get("limit")
         if user is not None and not isinstance(user, str):
             raise ControlError("connections takes the name of a user, or none for all users")
-        return await self._report(Report(user))
+        if pid is not None and not _is_number(pid):
+            raise ControlError("connections takes the pid of a worker, or none for all workers")
+        if not isinstance(by, str) or by not in CONNECTION_NUMBERS:
+            raise ControlError(f"connections are sorted by {', '.join(CONNECTION_NUMBERS)}")
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            raise ControlError("connections takes a limit, a number from 1, or none for all")
+        found = await self._report(Report(user, pid=pid, by=by, limit=limit))
+        if limit is not None:
+            found["connections"] = heapq.nlargest(limit, found["connections"], key=itemgetter(by))
+        return found
 
     async def _kick(self, request: dict[str, Any]) -> dict[str, Any]:
         user, reason = request.get("user"), request.get("reason", "")
         code = request.get("code", IDENTITY_GONE)
         if not isinstance(user, str) or not isinstance(reason, str):
             raise ControlError("kick needs the name of a user, and takes a reason")
-        if isinstance(code, bool) or not isinstance(code, int):
+        if not _is_number(code):
             raise ControlError("kick takes a code, a number")
         if mistake := check_close(code, reason):
             raise ControlError(mistake)
@@ -159,7 +187,7 @@ class Control:
         by, limit = request.get("by", BY_MEMBERS), request.get("limit", _ROOMS)
         if not isinstance(by, str) or by not in {BY_MEMBERS, BY_MESSAGES}:
             raise ControlError(f"rooms are sorted by {BY_MEMBERS} or by {BY_MESSAGES}")
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_ROOMS:
+        if not (_is_number(limit) and 1 <= limit <= MAX_ROOMS):
             raise ControlError(f"rooms takes a limit, a number from 1 to {MAX_ROOMS}")
         found = await gather_reports(self._orders, ReportRooms(by, limit))
         if not found.reporters:
@@ -167,7 +195,7 @@ class Control:
         return {"rooms": found.rows}
 
     async def _report(self, report: Report) -> dict[str, Any]:
-        silent = self._status.ready_pids()
+        silent = self._status.ready_pids() if report.pid is None else {report.pid}
         found = await gather_reports(self._orders, report)
         return {"connections": found.rows, "silent": sorted(silent - found.reporters)}
 
@@ -211,6 +239,10 @@ async def _write(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     async with asyncio.timeout(_IDLE_SECONDS):
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _error(text: str) -> dict[str, Any]:

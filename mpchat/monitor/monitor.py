@@ -15,11 +15,17 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
+from mpchat import __version__
 from mpchat.config.settings import Setting
+from mpchat.dynamic_config import in_force
+from mpchat.dynamic_config.in_force import ConfigInForce
+from mpchat.dynamic_config.keys import Key
 from mpchat.errors import StartError
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
+from mpchat.ipc.control import ControlError
 from mpchat.ipc.messages import ForkMonitor, MonitorDescriptors
 from mpchat.ipc.orders import Orders
 from mpchat.ipc.reopening import report_reopened
@@ -31,8 +37,8 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import DirectLogs, set_up_direct
 from mpchat.monitor.control import Control
 from mpchat.monitor.listening import listen
-from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.status import ConsolePlace, Status
 
 _FLUSH_SECONDS = 0.5
 
@@ -48,6 +54,7 @@ def run_monitor(
     orphan_limit: float,
     hang_timeout: float,
     settings: Sequence[Setting],
+    keys: Sequence[Key[Any]],
     console_missing: str,
 ) -> None:
     """Run the monitor; the caller has forked, closed the template's descriptors and set the title.
@@ -55,7 +62,7 @@ def run_monitor(
     ``console_missing``: why there is no console although the config has a section for it.
     """
     logs = set_up_direct(logging_options, Origin("monitor"))
-    logs.levels.order_all(request.log_levels)
+    logs.levels.order_all(request.log_levels, request.log_locations)
     try:
         listening, file = _listening(request.control_socket, descriptors.listening)
     except StartError as error:
@@ -65,6 +72,7 @@ def run_monitor(
     watched = _Watched()
     orders = Orders(channel)
     status = Status(
+        __version__,
         Scoreboard(descriptors.scoreboard),
         request.address,
         pool,
@@ -72,9 +80,10 @@ def run_monitor(
         hang_timeout,
         ConsolePlace(request.console_address, console_missing),
     )
-    control = Control(status, orders, settings)
+    config = _Config(orders, keys)
+    control = Control(status, orders, settings, config.describe)
     try:
-        if asyncio.run(_serve(channel, watched, orders, logs, control, listening)):
+        if asyncio.run(_serve(channel, watched, orders, config, logs, control, listening)):
             # The files now belong to our successor.
             return
     except ChannelClosed:
@@ -102,6 +111,7 @@ async def _serve(
     channel: Channel,
     watched: _Watched,
     orders: Orders,
+    config: _Config,
     logs: DirectLogs,
     control: Control,
     listening: socket.socket,
@@ -126,12 +136,16 @@ async def _serve(
                         watched.add(message.pid, descriptors[0])
                     case messages.Unwatch():
                         watched.forget(message.pid)
+                    case messages.DynamicConfig() if descriptors:
+                        config.take(message, descriptors[0])
                     case messages.OrderDone():
                         orders.done(message)
                     case messages.ReopenLogs():
                         report_reopened(descriptors, logs.reopen())
                     case messages.LogLevel():
                         logs.levels.order(message.logger, message.level)
+                    case messages.DebugLog():
+                        logs.levels.locate(message.location, message.state)
         except ChannelClosed as error:
             loop.remove_reader(channel.fileno())
             abandoned.set()
@@ -158,6 +172,31 @@ async def _serve(
                 task.cancel()
         flushing.cancel()
         return retires
+
+
+class _Config:
+    """The dynamic config in force, as the supervisor tells it when it is asked."""
+
+    def __init__(self, orders: Orders, keys: Sequence[Key[Any]]) -> None:
+        self._orders = orders
+        self._keys = keys
+        self._told: ConfigInForce | None = None
+
+    def take(self, message: messages.DynamicConfig, descriptor: int) -> None:
+        """Note what the supervisor has told, just before it answers the order."""
+        try:
+            self._told = in_force.take(message, descriptor)
+        except OSError as error:
+            # Whoever asks is told to ask again.
+            log.warning("the dynamic config cannot be read now: %s", error.strerror)
+
+    async def describe(self) -> dict[str, Any]:
+        """Ask for it, and return it for operators."""
+        before = self._told
+        await self._orders.give("dynamic-config")
+        if self._told is None or self._told is before:
+            raise ControlError("the dynamic config did not arrive: ask again in a moment")
+        return self._told.describe(self._keys)
 
 
 class _Watched:

@@ -1,9 +1,9 @@
 """The numbers that a service publishes: one table of name, kind, unit and meaning.
 
-Rules. A counter is added here and counted where it happens; the scoreboard, ``mpchat status`` and
-docs/control-socket.md take it from the table. One that changes with every message has its field in
-``traffic``. Counters only grow; gauges rise and fall, and end with their worker. The order of the table
-is the order of the items in a scoreboard row.
+Rules. A counter is added here and counted where it happens; the scoreboard, ``mpchat status``, the
+console and the pages of docs take it from the table. One that changes with every message has its field
+in ``traffic``, of which each handler has its own. Counters only grow; gauges rise and fall, and end with
+their worker. The order of the table is the order of the items in a scoreboard row.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
+from mpchat.scoreboard.histograms import Histograms
 from mpchat.scoreboard.traffic import Traffic
 
 Kind: TypeAlias = Literal["counter", "gauge"]
@@ -41,8 +42,13 @@ def _gauge(unit: str, text: str) -> Any:
 
 
 @dataclass(slots=True)
-class Counters(Traffic):
-    """The numbers of one worker process: plain integers, changed only by the thread of its loop."""
+class Counters:
+    """The numbers of one worker process: plain integers, changed only by the thread of its loop.
+
+    Attributes:
+        histograms: What is distributed; by default nobody reads it.
+        traffic: Messages and bytes of each handler, by name.
+    """
 
     accepted: int = _total("sockets", "Sockets taken from a listening socket")
     passed_on: int = _total("sockets", "Accepted sockets that were passed on to a slot with fewer")
@@ -52,13 +58,46 @@ class Counters(Traffic):
     requests: int = _total("requests", "Plain HTTP requests answered")
     handshakes: int = _total("connections", "WebSocket connections opened")
     closed: int = _total("connections", "WebSocket connections ended, in whatever way")
+    left: int = _total("sockets", "Sockets of clients that are closed, whoever closed them")
+    proxied: int = _total("sockets", "Sockets whose PROXY header was taken")
+    log_lines_trace: int = _total("lines", "Lines for the log of the level trace")
+    log_lines_debug: int = _total("lines", "Lines for the log of the level debug")
+    log_lines_info: int = _total("lines", "Lines for the log of the level info")
+    log_lines_warning: int = _total("lines", "Lines for the log of the level warning")
+    log_lines_error: int = _total("lines", "Lines for the log of the level error")
+    log_lines_critical: int = _total("lines", "Lines for the log of the level critical")
     log_lines_dropped: int = _total("lines", "Lines that the log did not take")
     sockets: int = _gauge("sockets", "Open sockets of clients")
     waiting: int = _gauge("sockets", "Open sockets that are not WebSockets, or not yet")
     connections: int = _gauge("connections", "Open WebSocket connections")
+    parsing: int = _gauge("requests", "Requests of which a part has come")
+    answering: int = _gauge("requests", "Requests and handshakes that a handler is answering")
+    histograms: Histograms = field(default_factory=Histograms.apart)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        Traffic.__init__(self)
+    def traffic_of(self, handler: str) -> Traffic:
+        """Return where the messages of a handler are counted."""
+        found = self.traffic.get(handler)
+        if found is None:
+            found = self.traffic[handler] = Traffic(self.histograms.size)
+        return found
+
+    @property
+    def messages_received(self) -> int:
+        """Of all handlers, as the next three."""
+        return sum(traffic.messages_received for traffic in self.traffic.values())
+
+    @property
+    def messages_sent(self) -> int:
+        return sum(traffic.messages_sent for traffic in self.traffic.values())
+
+    @property
+    def bytes_received(self) -> int:
+        return sum(traffic.bytes_received for traffic in self.traffic.values())
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(traffic.bytes_sent for traffic in self.traffic.values())
 
 
 def _limit(name: str, unit: str, text: str) -> Metric:
@@ -74,6 +113,7 @@ _TRAFFIC = (
 _COUNTED = tuple(
     Metric(item.name, item.metadata["kind"], item.metadata["unit"], item.metadata["help"])
     for item in fields(Counters)
+    if item.metadata
 )
 _LIMITED = (
     _limit("listener.max_connections", "sockets", "Sockets accepted only to be answered 503"),
@@ -125,4 +165,6 @@ TOTALS = (*(metric.name for metric in _COUNTED if metric.kind == "counter"), *TR
 GAUGES = tuple(metric.name for metric in _COUNTED if metric.kind == "gauge")
 LIMITS = tuple(metric.name for metric in _LIMITED)
 _BY_NAME = {metric.name: metric for metric in (*_COUNTED, *_TRAFFIC, *_LIMITED)}
-TABLE = tuple(_BY_NAME[name] for name in (*TOTALS, *GAUGES, *LIMITS))
+COUNTED = tuple(_BY_NAME[name] for name in (*TOTALS, *GAUGES))
+"""All but those of limits."""
+TABLE = (*COUNTED, *(_BY_NAME[name] for name in LIMITS))

@@ -13,12 +13,16 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.scoreboard import broker, handlers, histograms, service
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
+from mpchat.scoreboard.handlers import PLACES, Directory
 from mpchat.scoreboard.hashed import ITEMS, HashedCounts
+from mpchat.scoreboard.histograms import Histograms
 from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
@@ -28,47 +32,8 @@ MAGIC = 0x6D70_6368_6174_000D
 SLOTS = 256
 ROWS = 2
 
-_HEADER = 16
-SERVICE_NAMES = (
-    "slots",  # of the pool
-    "generation",  # the newest
-    "started",  # when the service was ready
-    "beat_at",  # when the supervisor last checked its workers
-    "faults",  # in its own loop
-    "console_state",  # see CONSOLE_STATES
-    "console_pid",
-    "console_restarts",  # consoles started after the first
-    "console_heartbeat",  # beats of its loop
-    "console_beat_at",  # time of the last beat
-)
-"""The supervisor's values for the service, the last two the console's."""
-CONSOLE_STATES = ("none", "down", "starting", "ready")
-"""Meaning of the console's state, by number; ``none``: no listener is configured for it."""
-BROKER_NAMES = (
-    "pid",
-    "state",  # see BROKER_STATES
-    "since",  # when it was asked for
-    "restarts",  # brokers started after the first
-    "heartbeat",  # beats of its loop
-    "beat_at",  # time of the last beat
-    "rooms",  # rooms that it knows
-    "members",  # memberships in all rooms
-    "messages",  # messages that it has numbered, all brokers of the service together
-    "history_used",  # bytes of the history that hold messages
-    "history_size",  # bytes of the history, 0 without one
-    "behind",  # workers that have not taken all messages yet
-    "repeated",  # publishes that this broker answered with their first position
-    "refused",  # publishes that it refused
-    "delivered",  # messages that it sent to workers
-    "lost",  # workers that the history no longer reached
-    "engine",  # see ENGINES
-    "stream_lost_at",  # since when the stream does not answer; 0: it does, or there is none
-)
-"""The values for the broker: the first four are the supervisor's, the others its own."""
-ENGINES = ("host", "nats")
-"""What orders the rooms, by number"""
-BROKER_STATES = ("none", "down", "starting", "ready")
-"""Meaning of the broker's state, by number; ``none``: the service has no rooms."""
+_HEADER = 64
+"""Items before the rows: magic, key, and the supervisor's numbers for the service"""
 SLOT_NAMES = (
     "restarts",  # workers started after the first
     "wanted",  # 0 once the pool has been scaled down below this slot
@@ -97,27 +62,37 @@ STATE_NAMES = (
 )
 """The values of a row in addition to the counters."""
 HANDLERS = 256
-"""Handlers that a service may have; each has its own counters."""
+"""Handlers that a service may have at a time; each has its own counters."""
 NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
-_WIDTH = 64
+_WIDTH = 96
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _RARE = tuple(name for name in TOTALS if name not in TRAFFIC)
+_RARE_OF, _GAUGES_OF = attrgetter(*_RARE), attrgetter(*GAUGES)
+_GAUGES = tuple(_INDEX[name] for name in GAUGES)
 _IN_SECOND = _INDEX["messages_in_second"]
+_OTHER_CODE = handlers.INDEX[handlers.OTHER]
+_TRAFFIC_AT = handlers.INDEX[TRAFFIC[0]]
 _SLOT_WIDTH = 16
 _SLOT_AREA = _HEADER + SLOTS * ROWS * _WIDTH
 _HANDLER_AREA = _SLOT_AREA + SLOTS * _SLOT_WIDTH
-_HANDLER_WIDTH = 2 * HANDLERS
+_HANDLER_WIDTH = 2 * PLACES
 _TABLES = _HANDLER_AREA + SLOTS * ROWS * _HANDLER_WIDTH
 _USERS = _TABLES + SLOTS * ROWS * ITEMS
 _TICKETS = _USERS + SLOTS * ROWS * ITEMS
-_BROKER = _TICKETS + TICKET_ITEMS
-_BROKER_INDEX = {name: _BROKER + index for index, name in enumerate(BROKER_NAMES)}
-_SUPERVISORS = BROKER_NAMES[:4]
-_SIZE = 8 * (_BROKER + len(BROKER_NAMES))
+_DIRECTORY = _TICKETS + TICKET_ITEMS
+_COUNTS = _DIRECTORY + handlers.DIRECTORY_ITEMS
+_COUNTS_WIDTH = PLACES * handlers.WIDTH
+_HISTOGRAMS = _COUNTS + SLOTS * ROWS * _COUNTS_WIDTH
+_BROKER = _HISTOGRAMS + SLOTS * ROWS * histograms.WIDTH
+_BROKER_INDEX = {name: _BROKER + index for index, name in enumerate(broker.NAMES)}
+_BROKER_STAYS = frozenset((*broker.SUPERVISORS, *broker.COUNTERS))
+_SIZE = 8 * (_BROKER + len(broker.NAMES))
 """Bytes, most of which nobody ever touches, so that they take no memory."""
 _KEY_BYTES = 32
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-_SERVICE = 1 + _KEY_BYTES // 8
+_SERVICE_INDEX = {
+    name: index for index, name in enumerate(service.NAMES, start=1 + _KEY_BYTES // 8)
+}
 
 
 class Scoreboard:
@@ -170,12 +145,16 @@ class Scoreboard:
         return UsedTickets(items, self.descriptor, self.hash_key)
 
     def service(self, name: str) -> int:
-        """Return one of SERVICE_NAMES."""
-        return self._items[_SERVICE + SERVICE_NAMES.index(name)]
+        """Return one of the supervisor's numbers, see ``service``."""
+        return self._items[_SERVICE_INDEX[name]]
 
     def set_service(self, name: str, value: int) -> None:
-        """Store one of SERVICE_NAMES; only for its owner."""
-        self._items[_SERVICE + SERVICE_NAMES.index(name)] = value
+        """Store one of the supervisor's numbers; only for its owner."""
+        self._items[_SERVICE_INDEX[name]] = value
+
+    def count_service(self, name: str) -> None:
+        """Add one to a counter of the supervisor's; only for the supervisor."""
+        self._items[_SERVICE_INDEX[name]] += 1
 
     def slot(self, slot: int, name: str) -> int:
         """Return one of SLOT_NAMES."""
@@ -186,17 +165,17 @@ class Scoreboard:
         self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value
 
     def broker(self, name: str) -> int:
-        """Return one of BROKER_NAMES."""
+        """Return one of the broker's numbers, see ``broker``."""
         return self._items[_BROKER_INDEX[name]]
 
     def set_broker(self, name: str, value: int) -> None:
-        """Store one of BROKER_NAMES; only for the writer of that value."""
+        """Store one of the broker's numbers; only for the writer of that value."""
         self._items[_BROKER_INDEX[name]] = value
 
     def zero_broker(self) -> None:
-        """Zero what a dead broker has stored; its number of messages stays."""
+        """Zero what a dead broker has stored; its counters stay, for the next one to continue."""
         for name, index in _BROKER_INDEX.items():
-            if name not in _SUPERVISORS and name != "messages":
+            if name not in _BROKER_STAYS:
                 self._items[index] = 0
 
     def row(self, slot: int, row: int, wall_clock: Callable[[], float] = time.time) -> Row:
@@ -205,13 +184,45 @@ class Scoreboard:
         ``wall_clock`` returns seconds since 1970, the same in all workers.
         """
         start = _start(slot, row)
-        handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
+        of_handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
+        counts = _COUNTS + (slot * ROWS + row) * _COUNTS_WIDTH
         return Row(
             self._items[start : start + _WIDTH],
-            self._items[handlers : handlers + HANDLERS],
-            self._items[handlers + HANDLERS : handlers + _HANDLER_WIDTH],
+            self._items[of_handlers : of_handlers + PLACES],
+            self._items[of_handlers + PLACES : of_handlers + _HANDLER_WIDTH],
+            self._items[counts : counts + _COUNTS_WIDTH],
             wall_clock,
         )
+
+    def histograms(self, slot: int, row: int) -> Histograms:
+        """Return what one row has distributed; only its owner may write."""
+        start = _HISTOGRAMS + (slot * ROWS + row) * histograms.WIDTH
+        return Histograms(self._items[start : start + histograms.WIDTH])
+
+    def distributed(self, slots: int) -> list[int]:
+        """Return the items of all histograms, in the order of their table, summed over all rows."""
+        sums = [0] * histograms.WIDTH
+        for row in range(slots * ROWS):
+            start = _HISTOGRAMS + row * histograms.WIDTH
+            counts = self._items[start : start + histograms.WIDTH].tolist()
+            sums = [before + more for before, more in zip(sums, counts, strict=True)]
+        return sums
+
+    def directory(self) -> Directory:
+        """Return the names of the service's handlers."""
+        items = self._items[_DIRECTORY : _DIRECTORY + handlers.DIRECTORY_ITEMS]
+        return Directory(items, self.descriptor)
+
+    def handler_counts(self, handler: int, slots: int) -> list[int]:
+        """Return what was counted of a handler over the first ``slots`` slots, in the order of NAMES."""
+        sums = [0] * len(handlers.NAMES)
+        first = _COUNTS + handler * handlers.WIDTH
+        for row in range(slots * ROWS):
+            start = first + row * _COUNTS_WIDTH
+            counts = self._items[start : start + len(sums)].tolist()
+            if any(counts):
+                sums = [before + more for before, more in zip(sums, counts, strict=True)]
+        return sums
 
     def read(self, slot: int, row: int, name: str) -> int:
         """Return one value of one row."""
@@ -240,7 +251,7 @@ class Scoreboard:
 
     def handler_handshakes(self, handler: int, slots: int, second: int) -> int:
         """Return the number of a handler's accepted handshakes within that second."""
-        first = _HANDLER_AREA + HANDLERS + handler
+        first = _HANDLER_AREA + PLACES + handler
         items = self._items[first : first + slots * ROWS * _HANDLER_WIDTH : _HANDLER_WIDTH]
         return sum(count_in(item, second) for item in items)
 
@@ -255,12 +266,13 @@ class Scoreboard:
         }
 
     def zero_gauges(self, slot: int, row: int) -> None:
-        """Zero the gauges of a dead worker; its totals stay."""
+        """Zero the gauges of a dead worker; its totals stay, and what it had open counts as closed."""
         start = _start(slot, row)
+        for gauge, total in (("sockets", "left"), ("connections", "closed")):
+            self._items[start + _INDEX[total]] += self._items[start + _INDEX[gauge]]
         for name in ("pid", "beat_at", "accepting", "lag_us", "admitted", *GAUGES):
             self._items[start + _INDEX[name]] = 0
-        handlers = _HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH
-        self._zero(handlers, HANDLERS)
+        self._zero(_HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH, PLACES)
         self._zero(_TABLES + (slot * ROWS + row) * ITEMS, ITEMS)
         if self._items[start + _INDEX["counts_users"]]:
             self._items[start + _INDEX["counts_users"]] = 0
@@ -284,11 +296,15 @@ class Row:
         items: memoryview,
         connections: memoryview,
         handshakes: memoryview,
+        counts: memoryview,
         wall_clock: Callable[[], float],
     ) -> None:
         self._items = items
         self._connections = connections
         self._handshakes = handshakes
+        self._counts = counts
+        self._of_handlers: dict[str, tuple[int, list[int]]] = {}
+        """By name: the place in the counts, and the totals of traffic so far"""
         self._wall_clock = wall_clock
         self._rare = self._continued(_RARE)
         self._traffic = self._continued(TRAFFIC)
@@ -298,7 +314,7 @@ class Row:
 
     def release(self) -> None:
         """Release the memory; the row must no longer be used."""
-        for items in (self._items, self._connections, self._handshakes):
+        for items in (self._items, self._connections, self._handshakes, self._counts):
             items.release()
 
     def set(self, name: str, value: int) -> None:
@@ -323,30 +339,64 @@ class Row:
         """Count a refusal or an end by one of LIMITS."""
         self._items[_INDEX[name]] += 1
 
+    def count_of_handler(self, handler: int, name: str) -> None:
+        """Count what is rare, one of ``handlers.COUNTED``."""
+        self._counts[handler * handlers.WIDTH + handlers.INDEX[name]] += 1
+
+    def count_answer(self, handler: int, status: int) -> None:
+        """Count an answer by its status code."""
+        index = handlers.INDEX.get(status, _OTHER_CODE)
+        self._counts[handler * handlers.WIDTH + index] += 1
+
+    def continue_traffic(self, numbers: Mapping[str, int]) -> None:
+        """Publish the traffic of handlers, by their names and numbers, from now on."""
+        for name, number in numbers.items():
+            start = number * handlers.WIDTH + _TRAFFIC_AT
+            before = self._counts[start : start + len(TRAFFIC)].tolist()
+            self._of_handlers[name] = start, before
+
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of those of earlier workers."""
         items = self._items
-        for index, name, before in self._rare:
-            items[index] = before + getattr(counters, name)
-        for name in GAUGES:
-            items[_INDEX[name]] = getattr(counters, name)
+        for (index, before), number in zip(self._rare, _RARE_OF(counters), strict=True):
+            items[index] = before + number
+        for index, number in zip(_GAUGES, _GAUGES_OF(counters), strict=True):
+            items[index] = number
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
         """Store only the totals that change with every message."""
-        items = self._items
-        for index, name, before in self._traffic:
-            items[index] = before + getattr(counters, name)
-        received = counters.messages_received
+        items, counts = self._items, self._counts
+        received = sent = bytes_received = bytes_sent = 0
+        for handler, traffic in counters.traffic.items():
+            numbers = (
+                traffic.messages_received,
+                traffic.messages_sent,
+                traffic.bytes_received,
+                traffic.bytes_sent,
+            )
+            received += numbers[0]
+            sent += numbers[1]
+            bytes_received += numbers[2]
+            bytes_sent += numbers[3]
+            if (place := self._of_handlers.get(handler)) is not None:
+                for index, (so_far, number) in enumerate(
+                    zip(place[1], numbers, strict=True), place[0]
+                ):
+                    counts[index] = so_far + number
+        for (index, before), number in zip(
+            self._traffic, (received, sent, bytes_received, bytes_sent), strict=True
+        ):
+            items[index] = before + number
         second = int(self._wall_clock())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received
         items[_IN_SECOND] = pack(second, received - self._before_second)
 
-    def _continued(self, names: Iterable[str]) -> list[tuple[int, str, int]]:
-        """Return index, name and value so far of these totals."""
-        return [(_INDEX[name], name, self._items[_INDEX[name]]) for name in names]
+    def _continued(self, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Return index and value so far of these totals."""
+        return [(_INDEX[name], self._items[_INDEX[name]]) for name in names]
 
 
 def _start(slot: int, row: int) -> int:

@@ -6,24 +6,17 @@ slot, over all its workers, and never fall; gauges are those of the worker.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from mpchat import __version__
+from mpchat.linux.accounting import cpu_seconds, pss_bytes
+from mpchat.scoreboard.broker import BROKER_STATES, ENGINES
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
-from mpchat.scoreboard.scoreboard import (
-    BROKER_STATES,
-    CONSOLE_STATES,
-    ENGINES,
-    ROWS,
-    WORKER_STATES,
-    Scoreboard,
-)
+from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 1.0
 """Seconds between two readings of each process's CPU time, for its share."""
 Memory: TypeAlias = Callable[[int], int | None]
@@ -59,6 +52,7 @@ class Status:
 
     def __init__(
         self,
+        version: str,
         scoreboard: Scoreboard,
         address: str,
         pool: str,
@@ -66,6 +60,7 @@ class Status:
         hang_timeout: float,
         console: ConsolePlace,
     ) -> None:
+        self._version = version
         self._board = scoreboard
         self._address = address
         self._pool = pool
@@ -85,7 +80,7 @@ class Status:
         slots = board.service("slots")
         now = time.monotonic()
         return {
-            "version": __version__,
+            "version": self._version,
             "pid": self._supervisor,
             "address": self._address,
             "uptime_seconds": _since(board.service("started"), now),
@@ -257,28 +252,6 @@ class Status:
 
     def _name(self, slot: int) -> str:
         return f"{self._pool}/{slot}"
-
-
-def cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time of a process (proc(5), stat: utime and stime), None if it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def pss_bytes(pid: int) -> int | None:
-    """Return the memory of a process, with shared pages divided among their processes (PSS)."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        return None
-    return None
 
 
 def _since(milliseconds: int, now: float) -> float | None:

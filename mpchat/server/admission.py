@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import LIMITS
+from mpchat.scoreboard.handlers import Served
 from mpchat.scoreboard.hashed import hash_name
 from mpchat.server.board import ServiceBoard
 from mpchat.server.options import ListenerOptions
@@ -36,6 +37,11 @@ _REQUEST_REFUSALS = {
     "max_requests_per_second": "too many requests per second",
 }
 """The same for a plain request."""
+_OF_HANDLER = {
+    "max_requests_in_flight": "too_many_in_flight",
+    "max_requests_per_second": "too_many_per_second",
+}
+"""What a refusal counts as for the handler, by the limit."""
 
 
 class _Limited(NamedTuple):
@@ -75,13 +81,17 @@ class Admission:
         self._key = board.scoreboard.hash_key
         # Both are this worker's own.
         self._row, self._addresses = board.row, board.own_addresses
+        served = [
+            Served(handler.name, handler.options.path, isinstance(handler, WebsocketHandlerBase))
+            for handler in handlers
+        ]
         self._limited = {
             handler.name: _Limited(
                 number,
                 handler.options.max_requests_in_flight,
                 handler.options.max_requests_per_second,
             )
-            for number, handler in enumerate(handlers)
+            for number, handler in zip(board.number(served), handlers, strict=True)
         }
 
     def admits_socket(self, own: int, waiting: int) -> bool:
@@ -105,27 +115,34 @@ class Admission:
         if name is None:
             return None
         self._count(limited.number, client, -1)
-        self._row.count_limit(name)
+        self._refuse(limited, name)
         return _REFUSALS[name]
 
     def admit_request(self, handler: HandlerBase) -> str | None:
         """Do the same for a request to an HTTP handler; ``release_request`` uncounts it."""
         limited = self._limited[handler.name]
+        self._row.count_request(limited.number, 1)
         if limited.max_in_flight is None and limited.max_per_second is None:
             return None
-        self._row.count_request(limited.number, 1)
         name = self._admit(limited, lambda second: self._handler_limit(limited, second))
         if name is None:
             return None
         self._row.count_request(limited.number, -1)
-        self._row.count_limit(name)
+        self._refuse(limited, name)
         return _REQUEST_REFUSALS[name]
 
     def release_request(self, handler: HandlerBase) -> None:
         """Uncount a request that has been answered."""
-        limited = self._limited[handler.name]
-        if limited.max_in_flight is not None or limited.max_per_second is not None:
-            self._row.count_request(limited.number, -1)
+        self._row.count_request(self._limited[handler.name].number, -1)
+
+    def answered(self, handler: HandlerBase | None, status: int) -> None:
+        """Count an answer of a handler, or of none."""
+        number = 0 if handler is None else self._limited[handler.name].number
+        self._row.count_answer(number, status)
+
+    def opened(self, handler: HandlerBase) -> None:
+        """Count a WebSocket connection that is open."""
+        self._row.count_of_handler(self._limited[handler.name].number, "opened")
 
     def release(self, handler: HandlerBase, client: Client) -> None:
         """Uncount a connection that has ended, or a handshake that failed."""
@@ -222,6 +239,11 @@ class Admission:
         if most is not None and board.handler_handshakes(handler.number, second) > most:
             return "max_requests_per_second"
         return None
+
+    def _refuse(self, handler: _Limited, name: str) -> None:
+        self._row.count_limit(name)
+        if name in _OF_HANDLER:
+            self._row.count_of_handler(handler.number, _OF_HANDLER[name])
 
     def _count(self, number: int, client: Client, change: int) -> None:
         self._row.count_connection(number, change)

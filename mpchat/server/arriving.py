@@ -66,6 +66,7 @@ class ArrivingProtocol(asyncio.Protocol):
             arrivals.services.shared.wheel.set(self, arrivals.seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._arrivals.services.shared.counters.left += 1
         self.forget()
 
     def data_received(self, data: bytes) -> None:
@@ -110,6 +111,7 @@ class ArrivingProtocol(asyncio.Protocol):
         """Let HTTP go on with this socket, as if its client had connected now."""
         self.forget()
         arrivals = self._arrivals
+        arrivals.services.shared.counters.proxied += 1
         http = HttpProtocol(arrivals.services, arrivals.registry, name, self._descriptor)
         transport.set_protocol(http)
         http.connection_made(transport)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from mpchat.scoreboard.handlers import Served
 from mpchat.scoreboard.hashed import HashedCounts
 from mpchat.scoreboard.scoreboard import ROWS, Row, Scoreboard
 
@@ -24,6 +25,22 @@ class ServiceBoard:
     def slots(self) -> int:
         """Number of slots, including those scaled away; it only grows."""
         return self.scoreboard.service("slots")
+
+    def number(self, handlers: Sequence[Served]) -> list[int]:
+        """Return the numbers of this worker's handlers, and count their traffic from now on.
+
+        Raises:
+            OSError: The system refuses a lock.
+            RuntimeError: The service has had too many handlers.
+        """
+        directory = self.scoreboard.directory()
+        try:
+            numbers = directory.numbers(handlers)
+        finally:
+            directory.release()
+        names = (handler.name for handler in handlers)
+        self.row.continue_traffic(dict(zip(names, numbers, strict=True)))
+        return numbers
 
     def total(self, name: str) -> int:
         """Return the sum of one counter or gauge over all slots."""

@@ -62,6 +62,10 @@ class Requester(Waiting, HasBody, Protocol):
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
 
+    @property
+    def began(self) -> float:
+        """When the request's first byte came, in seconds of the workers' clock."""
+
     def respond(self, data: bytes, *, close: bool) -> None:
         """Send an answer, and close the connection if it is the last one."""
 
@@ -157,7 +161,8 @@ class Exchange:
 
     async def _answer(self, handler: HandlerBase, context: Context, body: bytes) -> None:
         """Answer a plain request by its handler."""
-        head = self._head
+        head, counters = self._head, self._services.shared.counters
+        counters.answering += 1
         try:
             if handler.checkers:
                 now = self._services.shared.wall_clock()
@@ -173,6 +178,7 @@ class Exchange:
         except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
         finally:
+            counters.answering -= 1
             if isinstance(handler, HttpHandlerBase):
                 self._services.admission.release_request(handler)
             if body:
@@ -206,6 +212,7 @@ class Exchange:
             more=services.stop_headers(refusing=registry.refusing),
         )
         services.shared.counters.requests += 1
+        services.admission.answered(handler, answer.status_code)
         services.access.request(handler, head, answer.status_code, self._client, reason)
         self._requester.respond(data, close=close)
 
@@ -237,6 +244,8 @@ class Exchange:
         """Ask the handler's checkers and its hook, and answer the handshake accordingly."""
         upgraded = False
         user: str | None = None
+        counters = self._services.shared.counters
+        counters.answering += 1
         try:
             async with self._services.timeout(handler.options.handshake_timeout):
                 answer = await self._decide(handler, context, agreed)
@@ -255,6 +264,7 @@ class Exchange:
         except BaseException as error:  # noqa: BLE001 - an author's code may end with anything
             self._fail(handler, error)
         finally:
+            counters.answering -= 1
             if not upgraded:
                 self._services.admission.release(handler, self._client)
                 if user is not None:
@@ -307,6 +317,8 @@ class Exchange:
         if registry.refusing:
             more = [*more, *services.stop_headers(refusing=True)]
         data = switching(services.dates.now(), agreed.headers, more)
+        services.admission.answered(handler, _SWITCHING)
+        services.admission.opened(handler)
         services.access.request(handler, self._head, _SWITCHING, self._client)
         transport, rest, has_ended = requester.release()
         protocol = WebSocketProtocol(
@@ -330,6 +342,8 @@ class Exchange:
         start(protocol, handler, rest)
         # After the first step of the handler's task: when the client gets the 101, handle has begun.
         services.loop.call_soon(protocol.write_handshake)
+        seconds = services.shared.clock() - requester.began
+        services.shared.counters.histograms.handshake.observe(int(seconds * 1_000_000))
         if has_ended:
             protocol.eof_received()
         if registry.ending is not None:

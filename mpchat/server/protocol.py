@@ -19,6 +19,7 @@ from mpchat.http.errors import HttpError, bad_request
 from mpchat.http.head import Head
 from mpchat.http.responses import refusal, serialise
 from mpchat.server.exchange import Exchange
+from mpchat.server.inspection import InFlight
 from mpchat.server.intake import Intake
 from mpchat.server.registry import Registry
 from mpchat.server.services import ClientServices
@@ -43,6 +44,7 @@ from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 _PER_TURN = 16
 """Requests of one client that are answered in a row."""
 _WITHOUT_TRANSPORT = (ACCEPTED, GONE)
+_PARSING = (HEAD, BODY)
 
 
 class _Line(enum.Enum):
@@ -61,9 +63,11 @@ class HttpProtocol(asyncio.Protocol):
     """One client socket before, or without, an upgrade.
 
     Attributes:
+        began: When the first byte of the request came that is arriving, or is answered.
         admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
         client: The peer, known from FRESH on.
         descriptor: Of the socket, which its transport will close.
+        in_flight: The request that a handler works on.
         stage: What the socket is doing.
     """
 
@@ -76,8 +80,10 @@ class HttpProtocol(asyncio.Protocol):
         self._registry = registry
         self._accepted_from = address
         self.descriptor = descriptor
+        self.began = 0.0
         self._intake = Intake(services.head_limits)
         self._task: asyncio.Task[None] | None = None
+        self.in_flight: InFlight | None = None
         self._line: _Line = _OUT
         self._is_full = False
         """The client does not read its answers"""
@@ -134,6 +140,8 @@ class HttpProtocol(asyncio.Protocol):
             if is_spent:
                 self._wait_in_line()
             return
+        if not self._intake:
+            self.began = self._services.shared.clock()
         self._intake.feed(data)
         if self._task is not None:
             if self._intake.is_full:
@@ -206,7 +214,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def task_done(self) -> None:
         """Serve the requests that came while a task answered one."""
-        self._task = None
+        self._task = self.in_flight = None
         self._go_on()
 
     def release(self) -> tuple[asyncio.Transport, bytes, bool]:
@@ -219,6 +227,9 @@ class HttpProtocol(asyncio.Protocol):
         if stage is not self.stage:
             if stage not in NEXT[self.stage]:
                 raise RuntimeError(f"a client's socket cannot go from {self.stage!r} to {stage!r}")
+            change = (stage in _PARSING) - (self.stage in _PARSING)
+            if change:
+                self._services.shared.counters.parsing += change
             self.stage = stage
 
     def _serve(self) -> bool:
@@ -272,6 +283,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         work = exchange.begin(body)
         if work is not None:
+            self.in_flight = InFlight(head.raw, body, self._services.shared.clock())
             self._task = self._services.loop.create_task(work)
         elif body:
             self._services.bodies.gone(self)
@@ -348,6 +360,7 @@ class HttpProtocol(asyncio.Protocol):
             Exchange(services, self._registry, self, head).refuse(error)
             return
         services.shared.counters.requests += 1
+        services.admission.answered(None, error.status)
         services.access.refused(error, self.client, next(services.ids))
         more = services.stop_headers(refusing=self._registry.refusing)
         date = services.dates.now()

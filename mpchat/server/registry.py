@@ -13,6 +13,7 @@ from typing import Protocol
 
 from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
+from mpchat.server.inspection import InFlight
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
@@ -26,6 +27,10 @@ class Early(Protocol):
 
 class Waiting(Early, Protocol):
     """One that HTTP serves."""
+
+    @property
+    def in_flight(self) -> InFlight | None:
+        """The request that a handler works on, if one does."""
 
     def stop_reading(self) -> None: ...
 
@@ -114,6 +119,7 @@ class Registry:
         if self._users and (user := self._users.pop(protocol, None)) is not None:
             self._admission.release_user(protocol.handler, user)
         seconds = self._shared.clock() - protocol.since
+        self._shared.counters.histograms.life.observe(int(seconds * 1_000_000))
         code, connection = protocol.close_code, protocol.context.id
         self._access.closed(protocol.handler, code, seconds, connection)
 
@@ -123,6 +129,14 @@ class Registry:
             waiting.stop_reading()
         for protocol in self.connections:
             protocol.stop_reading()
+
+    def requests(self) -> list[InFlight]:
+        """Return the requests that handlers work on, open handshakes among them."""
+        return [client.in_flight for client in self.waiting if client.in_flight is not None]
+
+    def open_requests(self) -> list[InFlight]:
+        """Return the requests that have become WebSocket connections."""
+        return [InFlight(found.head, b"", found.since) for found in self.connections]
 
     async def wait_empty(self, end: float) -> None:
         """Wait until no socket is left, at most until this time of the loop's clock."""
@@ -135,7 +149,9 @@ class Registry:
                 return
 
     def _one_less(self) -> None:
-        self._shared.counters.sockets = len(self.waiting) + len(self.connections)
+        counters = self._shared.counters
+        counters.left += 1
+        counters.sockets = len(self.waiting) + len(self.connections)
         self._one_left.set()
         self._shared.turn.touch()
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,7 +15,6 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import KEEPALIVE
 from mpchat.http.head import HeadLimits
 from mpchat.http.responses import Dates
-from mpchat.http.target import shown_target
 from mpchat.server.accepted import Accepted
 from mpchat.server.accepting import Acceptor
 from mpchat.server.access_log import AccessLog
@@ -25,8 +24,10 @@ from mpchat.server.arriving import Arrivals, ArrivingProtocol
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.bodies import Bodies
+from mpchat.server.describing import rows
 from mpchat.server.drain import Drain
 from mpchat.server.forwarded import Forwarding
+from mpchat.server.inspection import InFlight, describe_request
 from mpchat.server.options import OFF, ListenerOptions, ServerOptions
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.registry import Registry
@@ -38,9 +39,6 @@ from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import make_negotiator
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
-
-_SHOWN_PATH = 256
-"""Characters of a path that operators see."""
 
 
 class Server:
@@ -103,6 +101,7 @@ class Server:
             else None
         )
         self._clock = shared.clock
+        self._wall_clock = shared.wall_clock
         self._counters = shared.counters
         self._turn = shared.turn
         self._acceptor = Acceptor(
@@ -148,10 +147,24 @@ class Server:
             and (tag is None or tag in protocol.context.tags)
         ]
 
-    def describe(self, connections: Iterable[WebSocketProtocol]) -> list[dict[str, Any]]:
-        """Return a row for operators for each of these connections."""
-        now = self._clock()
-        return [describe_connection(protocol, now) for protocol in connections]
+    def describe(
+        self, connections: Iterable[WebSocketProtocol], by: str, limit: int | None
+    ) -> list[dict[str, Any]]:
+        """Return rows for operators of these connections; see ``describing.rows``."""
+        return rows(connections, self._clock(), by, limit)
+
+    def describe_requests(self, *, opened: bool, with_body: bool) -> Iterator[dict[str, Any]]:
+        """Return a row for each request that handlers work on now, or for each open connection.
+
+        The rows are made one by one, since 10,000 take a second.
+        """
+        registry = self.registry
+        found = registry.open_requests() if opened else registry.requests()
+        return self._rows(found, with_body)
+
+    def _rows(self, found: list[InFlight], with_body: bool) -> Iterator[dict[str, Any]]:
+        for one in found:
+            yield describe_request(one, self._clock(), self._wall_clock(), with_body=with_body)
 
     def _on_socket(self, accepted: Accepted, address: Any) -> None:
         if address is not None:
@@ -179,22 +192,3 @@ def _most_of_bodies(options: ServerOptions, handlers: Sequence[HandlerBase], sha
     own = [handler.options.max_request_size or 0 for handler in handlers]
     default = options.listener.handler_defaults.max_request_size
     return max(shared.thresholds.max_body_bytes, default, *own)
-
-
-def describe_connection(protocol: WebSocketProtocol, now: float) -> dict[str, Any]:
-    """Return a connection's row: peer, user, path, age, traffic, and the waiting messages and bytes."""
-    parser, outgoing = protocol.parser, protocol.outgoing
-    return {
-        "id": protocol.context.id,
-        "peer": str(protocol.client),
-        "user": protocol.context.user,
-        "tags": sorted(protocol.context.tags),
-        "path": shown_target(protocol.target)[:_SHOWN_PATH],
-        "age_seconds": round(now - protocol.since, 3),
-        "messages_received": parser.received,
-        "messages_sent": outgoing.sent,
-        "bytes_received": parser.received_bytes,
-        "bytes_sent": outgoing.sent_bytes,
-        "messages_waiting": len(protocol.incoming.messages),
-        "bytes_waiting": outgoing.backlog,
-    }

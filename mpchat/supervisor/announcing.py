@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mpchat.ipc import messages
 from mpchat.linux import system
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.editions import Editions
@@ -69,12 +70,29 @@ class Announcer:
         self._log.info(f"ready: {text}")
         self._manager.ready(self._status())
 
+    def in_force(self) -> messages.DynamicConfig:
+        """Return what is known of the dynamic config, beside its values."""
+        generation = self._editions.current.generation
+        failures = {what: asdict(why) for what, why in self.failures.items()}
+        return messages.DynamicConfig(generation.number, generation.since, failures)
+
     def reloading(self) -> None:
         """Say that a reload begins."""
         self._manager.reloading()
 
-    def reloaded(self, failure: str | None) -> None:
-        """Say that a reload is over, and why if it failed."""
+    def parsed(self, *, has_mistakes: bool) -> None:
+        """Show whether the dynamic config that was read last can be used."""
+        self._scoreboard.set_service("parse_failed", has_mistakes)
+        if has_mistakes:
+            self._scoreboard.count_service("parse_errors")
+
+    def reloaded(self, failure: str | None, *, confirmed: bool = True) -> None:
+        """Say that a reload is over, why if it failed, or that some workers have not confirmed it."""
+        if failure is not None:
+            self._scoreboard.count_service("reloads_failed")
+        else:
+            name = "reloads_applied" if confirmed else "reloads_unconfirmed"
+            self._scoreboard.count_service(name)
         # Now, not at the end of the turn: who is told of a generation may ask for the status at once.
         self._scoreboard.set_service("generation", self._editions.generation)
         if not self._stopping:
@@ -83,6 +101,7 @@ class Announcer:
 
     def restarted(self, failure: str) -> None:
         """Say with the next status why a restart failed, if it did."""
+        self._scoreboard.count_service("restarts_failed" if failure else "restarts_done")
         self._note("restart", failure)
 
     def stopping(self, *, at_once: bool) -> None:

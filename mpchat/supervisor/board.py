@@ -1,4 +1,4 @@
-"""What the supervisor shows of slots and workers on the scoreboard."""
+"""What the supervisor shows of slots, workers and its other children on the scoreboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.supervisor.adoption import Adoption
-from mpchat.supervisor.child import Child
+from mpchat.supervisor.child import Child, Role
+from mpchat.supervisor.family import Family
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.states import Worker
 
@@ -23,6 +24,13 @@ def show_slots(
         by_row = {worker.row: worker for worker in slot.workers()}
         for row in range(ROWS):
             _show_worker(scoreboard, index, row, by_row.get(row), children)
+
+
+def show_others(scoreboard: Scoreboard, family: Family) -> None:
+    """Store the processes of template and monitor, 0 for one that there is not."""
+    for name, role in (("template_pid", Role.TEMPLATE), ("monitor_pid", Role.MONITOR)):
+        child = family.of(role)
+        scoreboard.set_service(name, child.pid if child is not None else 0)
 
 
 def _show_worker(

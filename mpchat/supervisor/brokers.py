@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
-from mpchat.scoreboard.scoreboard import BROKER_STATES, Scoreboard
+from mpchat.scoreboard.broker import BROKER_STATES
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family

@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
+from mpchat.metrics.memory import Memory
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
@@ -23,6 +24,7 @@ from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import Beat
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.timing import Timing
@@ -48,6 +50,7 @@ class Consoles:
         editions: Editions,
         sockets: Sockets,
         announcer: Announcer,
+        memories: Memories,
         now: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +62,7 @@ class Consoles:
         self._editions = editions
         self._sockets = sockets
         self._announcer = announcer
+        self._memories = memories
         self._wall_clock = wall_clock
         self._succession = Succession(timing, now)
         self._vigil = Vigil(timing, log, self._beat)
@@ -67,6 +71,8 @@ class Consoles:
         self._started = 0
         self._told: object = None
         """What the present console was told of the dynamic config"""
+        self._given: tuple[Memory, ...] | None = None
+        """The memories of metrics that the present console reads"""
         self._tell_at = 0.0
         """Not before then: the system refused the last try"""
 
@@ -107,18 +113,18 @@ class Consoles:
 
     def became_ready(self, console: Child) -> None:
         """It serves: tell it what has happened."""
+        # It is sent nothing before it is ready, so this line goes with the others, in their order.
+        self._log.info(f"the console is ready, pid {console.pid}")
+        console.ready = True
         for event in self._events:
             console.send(event)
-        # From now on it is told each line at once, so this one comes after those before.
-        console.ready = True
-        self._log.info(f"the console is ready, pid {console.pid}")
 
     def ended(self, console: Child, how: str, now: float) -> None:
         """Its process is gone: start another one."""
         words = console.last_words()
         asked = self._vigil.kill_at is not None and not console.kill_reason
         self._vigil.ended()
-        self._told = None
+        self._told = self._given = None
         reason = f": {console.kill_reason}" if console.kill_reason else ""
         text = f"the console pid {console.pid}: {how}{reason}"
         if asked:
@@ -156,26 +162,36 @@ class Consoles:
         self._started += 1
         self._family.add(console)
         self._succession.started(now)
+        # It finds them when it begins.
+        self._tell(console, now)
         self._forks.flush()
 
     def _state_of_config(self) -> object:
         return self._editions.generation, dict(self._announcer.failures)
 
+    def _counting(self) -> tuple[Memory, ...]:
+        return self._memories.counting(self._editions.edition)
+
     def _owes(self, console: Child) -> bool:
+        if self._given != self._counting():
+            return True
         return console.ready and self._told != self._state_of_config()
 
     def _tell(self, console: Child, now: float) -> None:
-        generation = self._editions.current.generation
-        failures = {what: asdict(why) for what, why in self._announcer.failures.items()}
-        message = messages.DynamicConfig(generation.number, generation.since, failures)
-        state = self._state_of_config()
+        """Tell what the console does not know yet, as far as the system allows now."""
+        memories, state = self._counting(), self._state_of_config()
         try:
-            console.send(message, (generation.memfd,))
+            if self._given != memories:
+                descriptors = tuple(memory.descriptor for memory in memories)
+                console.send(messages.MetricsMemories(), descriptors)
+                self._given = memories
+            if console.ready and self._told != state:
+                memfd = self._editions.current.generation.memfd
+                console.send(self._announcer.in_force(), (memfd,))
+                self._told = state
         except OSError as error:
-            self._log.error(f"cannot tell the console of the dynamic config: {error.strerror}")
+            self._log.error(f"cannot tell the console what is new: {error.strerror}")
             self._tell_at = now + self._timing.max_backoff
-            return
-        self._told = state
 
     def _show(self) -> None:
         """Store what status shows of the console."""

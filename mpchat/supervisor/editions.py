@@ -91,6 +91,11 @@ class Editions:
         return len(self._kept) > 1
 
     @property
+    def next_edition(self) -> int:
+        """Number that the next edition will have."""
+        return self._editions + 1
+
+    @property
     def generation(self) -> int:
         """Number of the dynamic config in use."""
         return self.current.generation.number
@@ -116,7 +121,7 @@ class Editions:
 
     def promote(self, loaded: Loaded) -> None:
         """Make this the current edition; the last one stays for ``revert`` until ``settle``."""
-        self._editions += 1
+        self._editions = self.next_edition
         self._kept.append(
             Edition(
                 self._editions,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from mpchat.ipc.channel import Channel
@@ -27,6 +27,8 @@ from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.log_orders import LogOrders
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.timing import Timing
 
@@ -65,7 +67,7 @@ class _Console:
 
 
 class Forks:
-    """The requests that wait for a template; ``levels`` are loggers' levels as operators ordered.
+    """The requests that wait for a template.
 
     Attributes:
         retry_at: When ``flush`` is to be called again, since the system refused to send a request.
@@ -78,7 +80,8 @@ class Forks:
         scoreboard: Scoreboard,
         family: Family,
         editions: Editions,
-        levels: Mapping[str, str],
+        memories: Memories,
+        log_orders: LogOrders,
         clock: Callable[[], float],
     ) -> None:
         self.retry_at: float | None = None
@@ -87,7 +90,8 @@ class Forks:
         self._scoreboard = scoreboard
         self._family = family
         self._editions = editions
-        self._levels = levels
+        self._memories = memories
+        self._log_orders = log_orders
         self._clock = clock
         self._waiting: list[_Worker | _Monitor | _Broker | _Console] = []
 
@@ -166,19 +170,21 @@ class Forks:
         return False
 
     def _send(self, template: Child, fork: _Worker | _Monitor | _Broker | _Console) -> None:
-        child, edition = fork.child, self._editions.current
+        child, edition, orders = fork.child, self._editions.current, self._log_orders
         given = (fork.far, self._scoreboard.descriptor, child.fault)
         if isinstance(fork, _Worker):
             number, memfd = edition.generation.number, edition.generation.memfd
             sources = (fork.listening.fileno(), fork.inbox.fileno())
+            metrics = self._memories.of(edition.number).descriptor
             template.send(
-                ForkWorker(child.slot, child.row, number, dict(self._levels)),
-                WorkerDescriptors(*given, memfd, *sources),
+                ForkWorker(child.slot, child.row, number, orders.levels, orders.locations),
+                WorkerDescriptors(*given, memfd, *sources, metrics),
             )
             child.sent_generation = child.applied_generation = number
         elif isinstance(fork, _Broker):
             kept = () if fork.history is None else (fork.history,)
-            template.send(ForkBroker(child.number, dict(self._levels)), (*given, *kept))
+            request = ForkBroker(child.number, orders.levels, orders.locations)
+            template.send(request, (*given, *kept))
         elif isinstance(fork, _Console):
             listeners = fork.sockets.console
             assert listeners is not None
@@ -196,7 +202,8 @@ class Forks:
             supervisor=os.getpid(),
             address=sockets.address(self._editions.current.plan),
             console_address=sockets.console_address(),
-            log_levels=dict(self._levels),
+            log_levels=self._log_orders.levels,
+            log_locations=self._log_orders.locations,
         )
 
     def _monitor_request(self, sockets: Sockets) -> ForkMonitor:
@@ -207,7 +214,8 @@ class Forks:
             control_socket=sockets.control_socket(plan),
             console_address=sockets.console_address(),
             socket_files=[asdict(file) for file in sockets.files()],
-            log_levels=dict(self._levels),
+            log_levels=self._log_orders.levels,
+            log_locations=self._log_orders.locations,
         )
 
 

@@ -22,6 +22,8 @@ _BLOCK_CHARACTERS = 2000
 """Characters of a traceback that are written at once: few enough to fit, even if many are escaped."""
 _MARK_CHARACTERS = 12
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+LOGGER = "mpchat.supervisor"
+"""What lines name as their logger"""
 
 
 class Log:
@@ -38,6 +40,7 @@ class Log:
         self.listener: Callable[[str, str], None] = lambda _level, _text: None
         self.level = self._own_level = _LEVELS["INFO"]
         self._ordered: int | None = None
+        self._forced: int | None = None
         self._format = "raw"
         self._direct = DirectLog("@stderr", self._format)
 
@@ -56,12 +59,17 @@ class Log:
         self._direct.file.close()
         self._direct, self._format = direct, log_format
         self._own_level = level
-        self.order(self._ordered)
+        self._follow_orders()
 
     def order(self, level: int | None) -> None:
         """Set the level that an operator wants; None: the plan's again."""
         self._ordered = level
-        self.level = self._own_level if level is None else level
+        self._follow_orders()
+
+    def force(self, level: int | None) -> None:
+        """Set a level that counts more than any other; None: the others count again."""
+        self._forced = level
+        self._follow_orders()
 
     def reopen(self) -> str:
         """Open the log's path again; return why that failed, or nothing."""
@@ -82,6 +90,10 @@ class Log:
     def error(self, text: str) -> None:
         self._write("ERROR", text)
 
+    def _follow_orders(self) -> None:
+        wanted = (self._forced, self._ordered, self._own_level)
+        self.level = next(level for level in wanted if level is not None)
+
     def _write(self, level: str, text: str) -> None:
         if _LEVELS[level] >= _LEVELS["INFO"]:
             self.listener(level, text)
@@ -90,7 +102,7 @@ class Log:
         fields: dict[str, str | int] = {
             "timestamp": timestamp(time.time()),
             "level": level,
-            "module": "mpchat.supervisor",
+            "module": LOGGER,
             "pid": os.getpid(),
             "worker": "supervisor",
             "generation": self.generation(),

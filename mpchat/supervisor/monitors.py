@@ -19,7 +19,11 @@ from mpchat.supervisor.timing import Timing
 
 
 class Monitors:
-    """Starts monitors, and replaces those that have ended."""
+    """Starts monitors, and replaces those that have ended.
+
+    Attributes:
+        restarts: Monitors started in place of one that had ended by itself.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Monitors:
         self._forks = forks
         self._sockets = sockets
         self._succession = Succession(timing, now)
+        self.restarts = -1
         self._control: int | None = None
         """The listening socket of the newest monitor"""
 
@@ -55,6 +60,7 @@ class Monitors:
             return
         self._family.add(monitor)
         self._succession.started(now)
+        self.restarts += 1
         self._forks.flush()
 
     def exists(self) -> bool:

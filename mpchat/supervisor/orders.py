@@ -13,10 +13,11 @@ from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
+from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
-from mpchat.supervisor.log import Log
+from mpchat.supervisor.log_orders import LogOrders
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reloading import Reloading
 from mpchat.supervisor.restarting import Restarting
@@ -24,33 +25,26 @@ from mpchat.supervisor.sockets import Sockets
 
 _SHORT = 2000
 """Characters of an error that always fit into the channel, even if each is escaped."""
-MAX_LOGGERS = 1000
-"""Loggers whose level may be ordered: a new process is given all of these levels."""
-_DEFAULT_LOGGER = "default"
-"""The logger whose level our own lines follow"""
 
 
 class Orders:
-    """Carries out orders, and answers those who gave them.
-
-    ``levels`` are the levels of loggers for processes that are forked later; they are changed here.
-    """
+    """Carries out orders, and answers those who gave them."""
 
     def __init__(
         self,
-        log: Log,
+        log_orders: LogOrders,
         family: Family,
         editions: Editions,
-        levels: dict[str, str],
+        announcer: Announcer,
         pool: Pool,
         reloading: Reloading,
         restarting: Restarting,
         sockets: Sockets,
     ) -> None:
-        self._log = log
+        self._log_orders = log_orders
         self._family = family
         self._editions = editions
-        self._levels = levels
+        self._announcer = announcer
         self._pool = pool
         self._reloading = reloading
         self._restarting = restarting
@@ -73,14 +67,24 @@ class Orders:
                 self._reloading.ask(now, answer)
             case "connections", selection if descriptors:
                 answer(self._report(messages.parse("Report", selection), descriptors[0]))
+            case "requests", selection if descriptors:
+                answer(self._report(messages.parse("ReportRequests", selection), descriptors[0]))
             case "reopen", _ if descriptors:
                 answer(*self._family.reopen_logs(tuple(descriptors)))
             case "rooms", selection if descriptors:
                 answer(self._report_rooms(messages.parse("ReportRooms", selection), descriptors[0]))
-            case "connections" | "reopen" | "rooms", _:
+            case "connections" | "requests" | "reopen" | "rooms", _:
                 answer("the supervisor has no descriptor left for that")
-            case "log-level", {"logger": str(logger), "level": level, "number": number}:
-                answer(self._set_level(logger, level, number))
+            case "log-level", selection:
+                level = messages.parse("LogLevel", selection)
+                assert isinstance(level, messages.LogLevel)
+                answer(self._log_orders.set_level(level))
+            case "debug-log", selection:
+                state = messages.parse("DebugLog", selection)
+                assert isinstance(state, messages.DebugLog)
+                answer(self._log_orders.set_state(state))
+            case "dynamic-config", _:
+                answer(self._tell_config(child))
             case "listeners", _:
                 answer(*self._describe_listeners())
             case "restart", {"slot": int() | None as slot}:
@@ -98,10 +102,11 @@ class Orders:
             return f"the queues of the listening sockets: {describe_os_error(error)}", {}
 
     def _report(self, report: messages.Message, descriptor: int) -> str:
-        """Ask all workers for their connections; return why some cannot be asked, or nothing."""
+        """Ask the workers for a list; return why some cannot be asked, or nothing."""
+        only = report.pid if isinstance(report, messages.Report) else None
         reasons = []
         for worker in self._family.workers.values():
-            if worker.ready:
+            if worker.ready and only in {None, worker.pid}:
                 try:
                     worker.send(report, (descriptor,))
                 except OSError as error:
@@ -122,23 +127,10 @@ class Orders:
             return f"the broker pid {broker.pid} cannot be asked: {error.strerror}"
         return ""
 
-    def _set_level(self, logger: str, name: object, number: object) -> str:
-        """Change a logger's level in every process; return why that is refused, or nothing."""
-        if not isinstance(name, str | None) or not isinstance(number, int | None):
-            raise MalformedMessage(f"the level of {logger} is {name!r}, {number!r}")
-        if name is not None and logger not in self._levels and len(self._levels) >= MAX_LOGGERS:
-            return (
-                f"{MAX_LOGGERS} loggers have another level by order already: give one its own again"
-            )
-        level = messages.LogLevel(logger, name, number)
-        self._levels.pop(level.logger, None)
-        if level.level is not None:
-            self._levels[level.logger] = level.level
-        if level.logger == _DEFAULT_LOGGER:
-            self._log.order(level.number)
-        for child in self._family:
-            # Workers would inherit a template's levels as their own.
-            if child.role not in {Role.TEMPLATE, Role.NEXT_TEMPLATE}:
-                child.send(level)
-        self._log.info(f"the level of {level.logger} is {level.level or 'its own again'}, by order")
+    def _tell_config(self, child: Child) -> str:
+        """Send the dynamic config in force; return why that is not possible, or nothing."""
+        try:
+            child.send(self._announcer.in_force(), (self._editions.current.generation.memfd,))
+        except OSError as error:
+            return f"the dynamic config cannot be told: {error.strerror}"
         return ""

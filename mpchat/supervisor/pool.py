@@ -21,6 +21,7 @@ from mpchat.supervisor.family import Family
 from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import Beat, Heartbeats
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.policy import Policy
 from mpchat.supervisor.reload import Asker
 from mpchat.supervisor.sockets import Sockets
@@ -59,6 +60,7 @@ class Pool:
         scoreboard: Scoreboard,
         family: Family,
         forks: Forks,
+        memories: Memories,
     ) -> None:
         workers = editions.current.plan.workers
         self.policy = Policy(workers, timing, editions)
@@ -71,6 +73,7 @@ class Pool:
         self._scoreboard = scoreboard
         self._children = family.workers
         self._forks = forks
+        self._memories = memories
         self._heartbeats = Heartbeats(timing.help)
         self._adoption = Adoption()
         self._last_words = LastWords(timing.last_words_limit)
@@ -253,6 +256,7 @@ class Pool:
         words = worker.last_words()
         del self._children[worker.number]
         self._scoreboard.zero_gauges(worker.slot, worker.row)
+        self._memories.ended(worker)
         reason = f": {worker.kill_reason}" if worker.kill_reason else ""
         text = f"{worker.name} pid {worker.pid}: {how}{reason}"
         self._last_end = f"{text}\n{words}" if words else text

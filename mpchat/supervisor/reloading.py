@@ -84,10 +84,12 @@ class Reloading:
     def loaded(self, memfd: int, drain_limit: float, now: float) -> None:
         """The template has a valid dynamic config; the memfd is ours."""
         self._loaded = memfd, drain_limit
+        self._announcer.parsed(has_mistakes=False)
         self._on(Event.LOADED, now)
 
     def failed(self, reason: str, now: float) -> None:
         """The template has no valid dynamic config."""
+        self._announcer.parsed(has_mistakes=True)
         self._on(Event.FAILED, now, reason)
 
     # What workers do
@@ -184,7 +186,9 @@ class Reloading:
             case Outcome.FAILED:
                 self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
         failed = end.outcome is Outcome.FAILED
-        self._announcer.reloaded(end.reason if failed else None)
+        self._announcer.reloaded(
+            end.reason if failed else None, confirmed=end.outcome is Outcome.APPLIED
+        )
         for asker in end.askers:
             asker(end.reason)
 

@@ -21,6 +21,7 @@ from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.reload import Asker
@@ -71,6 +72,7 @@ class Restarting:
         brokers: Brokers,
         consoles: Consoles,
         histories: Histories,
+        memories: Memories,
         reloading: Reloading,
         sockets: Sockets,
         pool: Pool,
@@ -86,6 +88,7 @@ class Restarting:
         self._brokers = brokers
         self._consoles = consoles
         self._histories = histories
+        self._memories = memories
         self._reloading = reloading
         self._sockets = sockets
         self._pool = pool
@@ -137,6 +140,9 @@ class Restarting:
         if not reason:
             try:
                 self._histories.prepare(plan.history)
+                self._memories.make(
+                    self._editions.next_edition, plan.metrics, self._editions.edition
+                )
             except StartError as error:
                 reason = str(error)
         if reason:

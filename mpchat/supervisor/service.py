@@ -20,6 +20,7 @@ from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.announcing import Announcer
+from mpchat.supervisor.board import show_others
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
 from mpchat.supervisor.consoles import Consoles
@@ -30,7 +31,9 @@ from mpchat.supervisor.forks import Forks
 from mpchat.supervisor.heartbeats import LOOK_SECONDS
 from mpchat.supervisor.history import Histories
 from mpchat.supervisor.log import Log, say
+from mpchat.supervisor.log_orders import LogOrders
 from mpchat.supervisor.loop import Step
+from mpchat.supervisor.memories import Memories
 from mpchat.supervisor.monitors import Monitors
 from mpchat.supervisor.orders import Orders
 from mpchat.supervisor.orphans import Orphans
@@ -43,6 +46,9 @@ from mpchat.supervisor.succession import Succession
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.templates import Templates
 from mpchat.supervisor.timing import Timing
+
+_FIRST_EDITION = 1
+"""See Edition.number"""
 
 
 class Service:
@@ -79,18 +85,31 @@ class Service:
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
         self._histories = Histories()
+        self._memories = Memories(log, scoreboard, family.workers)
         self._sockets = Sockets(plan)
         try:
             self._histories.prepare(plan.history)
+            self._memories.make(_FIRST_EDITION, plan.metrics, _FIRST_EDITION)
             log.follow(plan.log_path, plan.log_format, plan.log_level)
         except StartError:
             self._sockets.close()
             raise
         self._editions = editions = Editions(timing.stop_grace, loaded)
         log.generation = lambda: editions.generation
-        levels: dict[str, str] = {}
-        self._forks = Forks(timing, log, scoreboard, family, editions, levels, time.monotonic)
-        self._pool = Pool(editions, self._sockets, timing, log, scoreboard, family, self._forks)
+        log_orders = LogOrders(log, family)
+        self._forks = Forks(
+            timing,
+            log,
+            scoreboard,
+            family,
+            editions,
+            self._memories,
+            log_orders,
+            time.monotonic,
+        )
+        self._pool = Pool(
+            editions, self._sockets, timing, log, scoreboard, family, self._forks, self._memories
+        )
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
         self._templates = Templates(command, timing, log, family, editions, succession)
         self._monitors = Monitors(timing, log, family, self._forks, self._sockets, now)
@@ -107,6 +126,7 @@ class Service:
             editions,
             self._sockets,
             self._announcer,
+            self._memories,
             now,
         )
         log.listener = self._consoles.note
@@ -123,16 +143,17 @@ class Service:
             self._brokers,
             self._consoles,
             self._histories,
+            self._memories,
             self._reloading,
             self._sockets,
             self._pool,
             self._announcer,
         )
         self._orders = Orders(
-            log,
+            log_orders,
             family,
             editions,
-            levels,
+            self._announcer,
             self._pool,
             self._reloading,
             self._restarting,
@@ -169,6 +190,7 @@ class Service:
         faults.attempt("close the console's socket", self._sockets.close_console)
         self._monitors.close()
         self._histories.keep_only(None)
+        self._memories.close()
         # The monitor has removed it, unless it had to be killed.
         control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))
@@ -195,7 +217,11 @@ class Service:
             self._forks.flush()
 
     def _look(self, now: float) -> None:
-        self._scoreboard.set_service("generation", self._editions.generation)
+        board = self._scoreboard
+        board.set_service("generation", self._editions.generation)
+        board.set_service("template_restarts", self._templates.restarts)
+        board.set_service("monitor_restarts", self._monitors.restarts)
+        show_others(board, self._family)
         self._announce_once(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS

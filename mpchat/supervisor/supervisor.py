@@ -49,6 +49,7 @@ class Supervisor:
         self._manager = ServiceManager(os.environ)
         self._signals = Signals()
         self._scoreboard = Scoreboard.create()
+        self._scoreboard.set_service("pid", os.getpid())
         self._family = Family(self._log, self._faults, self._on_message)
         self._orphans = Orphans(self._family, self._log)
         self._service: Service | None = None

@@ -20,7 +20,11 @@ from mpchat.supervisor.timing import Timing
 
 
 class Templates:
-    """Starts templates, asks whether they still answer, and replaces those that do not."""
+    """Starts templates, asks whether they still answer, and replaces those that do not.
+
+    Attributes:
+        restarts: Templates started in place of one that had ended, or was killed.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Templates:
         self._family = family
         self._editions = editions
         self._succession = succession
+        self.restarts = 0
 
     def due(self) -> float | None:
         """Return when ``tick`` has something to do."""
@@ -134,6 +139,7 @@ class Templates:
             return
         self._family.add(template)
         self._succession.started(now)
+        self.restarts += 1
 
     def _give_up(self, template: Child, reason: str, now: float) -> str:
         """Kill a template; return the reason if it is one that is replaced."""

@@ -63,7 +63,9 @@ class Timing:
         1.5, "s", "After the supervisor's death the monitor kills what is left"
     )
     heartbeat: float = _number(
-        BEAT_SECONDS, "s", "The event loop of a worker, broker or console advances its counter this often"
+        BEAT_SECONDS,
+        "s",
+        "The event loop of a worker, broker or console advances its counter this often",
     )
     help: float = _number(
         SILENT_SECONDS,
@@ -71,7 +73,9 @@ class Timing:
         "A slot whose worker's loop has not beaten for so long is helped by a sibling",
     )
     abort_limit: float = _number(
-        0.5, "s", "A stuck worker, broker or console has this long to write its stack, before SIGKILL"
+        0.5,
+        "s",
+        "A stuck worker, broker or console has this long to write its stack, before SIGKILL",
     )
     last_words_limit: float = _number(
         60, "s", "The same last words of another worker are logged again after this long"

@@ -43,9 +43,7 @@ class Vigil:
         if not child.ready:
             if since + self._timing.start_limit > now:
                 return ""
-            self._log.error(
-                f"the {child.name} pid {child.pid} is killed: it was not ready in time"
-            )
+            self._log.error(f"the {child.name} pid {child.pid} is killed: it was not ready in time")
             return "it was not ready in time"
         if now >= self._heartbeats.next_look:
             self._heartbeats.look({child.pid: self._beat()}, now)
@@ -60,8 +58,8 @@ class Vigil:
 
     def _abort(self, child: Child, stale: float, now: float) -> None:
         self._log.error(
-            f"the {child.name} pid {child.pid} is stuck: its event loop has not turned for {stale:.1f} s; "
-            f"it is ended, its stack follows"
+            f"the {child.name} pid {child.pid} is stuck: its event loop has not turned for "
+            f"{stale:.1f} s; it is ended, its stack follows"
         )
         child.kill_reason = "it was stuck"
         self.kill_at = now + self._timing.abort_limit

@@ -32,9 +32,7 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.processes import ignore_group_signals
 
-Given: TypeAlias = (
-    WorkerDescriptors | MonitorDescriptors | BrokerDescriptors | ConsoleDescriptors
-)
+Given: TypeAlias = WorkerDescriptors | MonitorDescriptors | BrokerDescriptors | ConsoleDescriptors
 Body: TypeAlias = Callable[[Channel], None]
 """What the child runs with its channel."""
 

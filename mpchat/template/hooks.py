@@ -20,6 +20,9 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import Problem
+from mpchat.metrics.declaring import Declaration, declarations_of
+from mpchat.metrics.directory import Entry, entry_of, find_conflicts
+from mpchat.metrics.directory import find_mistakes as find_mistakes_in
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 _RESERVED = ("MPCHAT_", "USERVER_")
@@ -97,6 +100,29 @@ def find_taken_names(classes: Iterable[type[Component]]) -> Iterator[Problem]:
             file, line = _place(cls, cls)
             path = f"{cls.__name__}.dynamic_config_keys"
             yield Problem(file, line, 1 if line else 0, path, f"{text}: {key.name}")
+
+
+def find_mistakes_in_metrics(classes: Iterable[type[Component]]) -> Iterator[Problem]:
+    """Return a Problem for each metric that a class must not declare, beside those of the others."""
+    owners: dict[Declaration[Any], tuple[type[Component], str]] = {}
+    for cls in classes:
+        for attribute, declaration in declarations_of(cls).items():
+            owners.setdefault(declaration, (cls, attribute))
+    entries: list[tuple[Entry, Declaration[Any]]] = []
+    for declaration, owner in owners.items():
+        mistakes = [*find_mistakes_in(declaration.given)]
+        for text in mistakes:
+            yield _problem_of_metric(*owner, text)
+        if not mistakes:
+            entries.append((entry_of(declaration.given), declaration))
+    for entry, text in find_conflicts([entry for entry, _declaration in entries]):
+        owner = next(owners[declaration] for other, declaration in entries if other is entry)
+        yield _problem_of_metric(*owner, text)
+
+
+def _problem_of_metric(cls: type[Component], attribute: str, text: str) -> Problem:
+    file, line = _place(cls, cls)
+    return Problem(file, line, 1 if line else 0, f"{cls.__name__}.{attribute}", text)
 
 
 def find_misspellings(cls: type[Component]) -> Iterator[str]:

@@ -36,7 +36,7 @@ from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ListenerOptions, MonitorListenerOptions, ServerOptions
 from mpchat.template import hooks
 from mpchat.websocket.handler import WebsocketHandlerBase
-from mpchat.worker.service import ComponentPlan, ConsolePlan, Service
+from mpchat.worker.service import ComponentPlan, Service
 
 Listener = TypeVar("Listener", ListenerOptions, MonitorListenerOptions)
 
@@ -117,6 +117,8 @@ def load_dynamic(service: Service) -> fallback.Loaded:
         raise ConfigError(problems)
     if service.drain_defaults:
         loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
+        known = loaded.origins.get(DRAIN.name)
+        loaded.origins[DRAIN.name] = " and ".join(filter(None, (known, service.drain_origin)))
     return loaded
 
 
@@ -213,7 +215,9 @@ class _Loader:
         self._check_logger(server, frame["logging"])
         self._check_paths(plans)
         self._check_auth(plans)
-        self.problems += hooks.find_taken_names({plan.cls: None for plan in plans})
+        classes = {plan.cls: None for plan in plans}
+        self.problems += hooks.find_taken_names(classes)
+        self.problems += hooks.find_mistakes_in_metrics(classes)
         if not self.problems and not any(issubclass(plan.cls, HandlerBase) for plan in plans):
             text = "no handler to serve: no handler in the component list has a section"
             self._problem(("components_manager", "components"), text)
@@ -255,6 +259,7 @@ class _Loader:
             dynamic_layers=layers,
             dynamic_files=files,
             drain_defaults=self._drain_defaults(),
+            drain_origin="graceful_shutdown_… in components_manager",
             known_variables=self.names.variables,
             warnings=tuple(warnings),
             console=console,
@@ -378,8 +383,8 @@ class _Loader:
         self,
         server: ServerOptions | None,
         handlers: dict[str, console_options.ConsoleHandlerOptions],
-    ) -> tuple[ConsolePlan | None, str]:
-        """Return the plan of the console if there is to be one, else why not although it has a section."""
+    ) -> tuple[console_options.ConsolePlan | None, str]:
+        """Return the console's plan, or None, and why there is none although it has a section."""
         listener = server.listener_monitor if server is not None else None
         if listener is None:
             for name in handlers if server is not None else ():
@@ -388,14 +393,18 @@ class _Loader:
             return None, ""
         named = {
             self._path("server", "listener-monitor", "task_processor"): listener.task_processor,
-            **{self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()},
+            **{
+                self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()
+            },
         }
         for path, processor in named.items():
             if processor is not None and processor not in self.static.task_processors:
                 self._unknown_processor(path, processor)
         libraries = console_options.missing_libraries()
         if not libraries:
-            return ConsolePlan(self._with_path(listener.in_place()), dict(handlers)), ""
+            return console_options.ConsolePlan(
+                self._with_path(listener.in_place()), dict(handlers)
+            ), ""
         lacks = f"without {' and '.join(libraries)}: {console_options.INSTALL}"
         own = console_options.own_options(listener, handlers)
         for name in own:

@@ -20,6 +20,8 @@ import setproctitle
 
 from mpchat import FORM, __version__
 from mpchat.compiled import Form
+from mpchat.components.component import logger_name
+from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
@@ -191,6 +193,7 @@ class _Template:
                 limit,
                 hang_timeout,
                 service.settings,
+                service.keys,
                 service.console_missing,
             ),
         )
@@ -288,7 +291,18 @@ def _run_console(
         service.pool,
         service.server.worker_hang_timeout,
         heartbeat,
+        service.keys,
+        _loggers_of(service),
     )
+
+
+def _loggers_of(service: Service) -> dict[str, int]:
+    """Return the loggers of a service's components, and their own levels, 0 for those without one."""
+    levels = {}
+    for plan in service.components:
+        wanted = plan.options.log_level if issubclass(plan.cls, HandlerBase) else None
+        levels[logger_name(plan.cls, plan.name)] = 0 if wanted is None else LEVELS[wanted]
+    return levels
 
 
 def _history_of(options: RoomsOptions) -> int:
@@ -306,7 +320,8 @@ def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
     loaded = load_dynamic(service)
     drain = Snapshot(0, loaded.values, service.keys)[DRAIN]
     limit = (drain.lameduck_ms + drain.deadline_ms) / 1000
-    return sealed_memfd("mpchat-generation", to_bytes(loaded.values)), limit, loaded.warnings
+    content = to_bytes(loaded.values, loaded.origins)
+    return sealed_memfd("mpchat-generation", content), limit, loaded.warnings
 
 
 def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
@@ -327,6 +342,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         version=__version__,
         history=_history_of(rooms.options) if rooms is not None else None,
         control_socket=service.server.control_socket,
+        metrics=[entry.to_json() for entry in service.metrics()],
         console=_place_of(service.console.listener) if service.console is not None else None,
         warnings=warnings,
     )

@@ -7,6 +7,7 @@ headers. The scoreboard is its own. Without a clock of the test, time is real.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import itertools
 import json
@@ -27,6 +28,8 @@ from mpchat.ipc.messages import Report
 from mpchat.ipc.pairing import BrokerPairs
 from mpchat.linux import descriptors
 from mpchat.logs.records import Origin
+from mpchat.metrics.area import Area
+from mpchat.metrics.families import Distribution
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
@@ -88,6 +91,9 @@ class Worker:
         self._follow(1)
         self._scoreboard = Scoreboard.create()
         self._scoreboard.set_service("slots", 1)
+        entries = service.metrics()
+        values = array.array("d", bytes(8 * sum(entry.size for entry in entries)))
+        self._metrics = Area(entries, values)
         self._host = _Host(self)
         self._components = Components(service.components, self._get_snapshot, self._host)
         rooms = service.rooms()
@@ -101,6 +107,17 @@ class Worker:
     def find(self, cls: type[C], name: str | None = None) -> C:
         """Return a component or handler of the service, as ``Components.find``."""
         return self._components.find(cls, name)
+
+    def metric(self, name: str, /, **labels: str) -> float | Distribution:
+        """Return the value of a metric that a component declares: ``metric("orders", kind="buy")``.
+
+        That of a histogram has ``bounds``, ``counts`` and ``sum``.
+
+        Raises:
+            KeyError: No component declares one of that name.
+            ValueError: It has other labels, or a label has no such value.
+        """
+        return self._metrics.read(name, labels)
 
     async def stop(self) -> None:
         """Stop as a service does on SIGTERM: as MPCHAT_DRAIN says, clients get 1001."""
@@ -254,6 +271,7 @@ class _Host:
         if worker._clock is not None:
             self.wall_clock = self.clock = worker._clock.time
         self.used_tickets = worker._scoreboard.used_tickets()
+        self.metrics = worker._metrics
         self.pairs = BrokerPairs(worker._pair_lost)
 
     async def reload(self) -> int:
@@ -266,7 +284,7 @@ class _Host:
     async def report(self, report: Report) -> list[dict[str, Any]]:
         server = self._worker._server
         found = server.connections_of(report.user, report.tag)
-        rows = server.describe(found)
+        rows = server.describe(found, report.by, report.limit)
         if report.code is not None:
             await close_connections(found, report.code, report.reason)
         return rows

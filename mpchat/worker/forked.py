@@ -23,11 +23,16 @@ from mpchat.linux.processes import IGNORED_BY_CHILDREN, die_with_parent
 _STDERR = 2
 
 
-def prepare_forks(held: Callable[[], Iterable[int]], listening: Iterable[socket.socket]) -> None:
+def prepare_forks(
+    held: Callable[[], Iterable[int]],
+    listening: Iterable[socket.socket],
+    leave: Callable[[], None],
+) -> None:
     """Make every process that is later forked from this one release the service's descriptors.
 
     ``held`` returns descriptors of the service. Sockets of clients are found by their own address, that
-    of one of ``listening``. Call this once, in the main thread.
+    of one of ``listening``. ``leave`` is called in the new process, which still shares memory with the
+    service. Call this once, in the main thread.
     """
     # ``listening`` includes inboxes, which have no address.
     addresses = {_key(sock) for sock in listening if sock.getsockname()}
@@ -41,6 +46,7 @@ def prepare_forks(held: Callable[[], Iterable[int]], listening: Iterable[socket.
             # A child's child: its own descriptors may have these numbers.
             return
         is_first = False
+        leave()
         signal.set_wakeup_fd(-1)
         for number in (*IGNORED_BY_CHILDREN, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)

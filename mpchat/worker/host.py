@@ -10,6 +10,7 @@ from mpchat.ipc.messages import Report
 from mpchat.ipc.orders import OrderGiver
 from mpchat.ipc.pairing import BrokerPairs
 from mpchat.ipc.reports import gather_reports
+from mpchat.metrics.area import Area
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 
@@ -20,10 +21,16 @@ class Host:
     """Gives orders to the supervisor, as components ask for them; see components.Host."""
 
     def __init__(
-        self, orders: OrderGiver, scoreboard: Scoreboard, slot: int, pairs: BrokerPairs
+        self,
+        orders: OrderGiver,
+        scoreboard: Scoreboard,
+        metrics: Area,
+        slot: int,
+        pairs: BrokerPairs,
     ) -> None:
         self.slot = slot
         self.pairs = pairs
+        self.metrics = metrics
         self.locks = Locks(scoreboard.descriptor)
         self._orders = orders
         self._scoreboard = scoreboard

@@ -8,11 +8,13 @@ from typing import Any
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.settings import Setting
-from mpchat.config.types import OptionsModel
 from mpchat.config.yaml_file import Document
+from mpchat.console.options import ConsolePlan
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
-from mpchat.server.options import MonitorListenerOptions, ServerOptions
+from mpchat.metrics.declaring import declarations_of
+from mpchat.metrics.directory import Entry, entry_of
+from mpchat.server.options import ServerOptions
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -23,15 +25,6 @@ class ComponentPlan:
     name: str
     cls: type[Component]
     options: Any
-
-
-@dataclass(frozen=True)
-class ConsolePlan:
-    """The console of a service whose config has a section for it."""
-
-    listener: MonitorListenerOptions
-    handlers: dict[str, OptionsModel]
-    """Options of the console's handlers that are configured, by section"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,8 @@ class Service:
     dynamic_files: tuple[str, ...]
     drain_defaults: dict[str, int]
     """Defaults of MPCHAT_DRAIN's fields from the static config"""
+    drain_origin: str
+    """What operators are told of where these come from"""
     known_variables: frozenset[str]
     warnings: tuple[str, ...]
     settings: tuple[Setting, ...] = field(compare=False)
@@ -63,6 +58,15 @@ class Service:
     def rooms(self) -> ComponentPlan | None:
         """Return the component whose rooms a broker orders, None if the service needs no broker."""
         return next((plan for plan in self.components if plan.cls.needs_broker), None)
+
+    def metrics(self) -> tuple[Entry, ...]:
+        """Return the metrics that the components declare, each once."""
+        declared = (
+            declaration
+            for plan in self.components
+            for declaration in declarations_of(plan.cls).values()
+        )
+        return tuple(entry_of(declaration.given) for declaration in dict.fromkeys(declared))
 
     def path_to_show(self) -> str:
         """Return the path for the ready line: that of a WebSocket handler, if any."""

@@ -44,9 +44,10 @@ from mpchat.linux import system
 from mpchat.linux.allocator import Allocator
 from mpchat.linux.descriptors import Spare, grow_descriptor_table
 from mpchat.linux.memfd import read_memfd
-from mpchat.logs.levels import forced_levels
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import WorkerLogs, set_up_worker
+from mpchat.metrics.area import Area
+from mpchat.metrics.memory import Memory
 from mpchat.scoreboard.counters import Counters
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
@@ -110,19 +111,22 @@ def run_worker(
     allocator.keep_freed_memory()
     spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
+    memory = Memory(descriptors.metrics)
+    metrics = Area(memory.declared, memory.area(request.slot, request.row))
     fds.close(descriptors.generation)
-    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault]
+    own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
-    counters = Counters()
+    counters = Counters(histograms=scoreboard.histograms(request.slot, request.row))
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
-    logs.levels.order_all(request.log_levels)
+    logs.levels.order_all(request.log_levels, request.log_locations)
     loop = uvloop.new_event_loop()
     try:
         worker = _Worker(
             request,
             channel,
             scoreboard,
+            metrics,
             snapshot,
             counters,
             service,
@@ -131,7 +135,7 @@ def run_worker(
             allocator,
             loop,
         )
-        prepare_forks(lambda: worker.held(sockets, own), sockets)
+        prepare_forks(lambda: worker.held(sockets, own), sockets, metrics.leave)
         if take_signals is None:
             loop.add_signal_handler(signal.SIGTERM, worker.retire)
         else:
@@ -149,6 +153,7 @@ class _Worker:
         request: ForkWorker,
         channel: Channel,
         scoreboard: Scoreboard,
+        metrics: Area,
         snapshot: Snapshot,
         counters: Counters,
         service: Service,
@@ -159,6 +164,7 @@ class _Worker:
     ) -> None:
         self.channel = channel
         self.slot = request.slot
+        self.metrics = metrics
         self.snapshot = snapshot
         self.counters = counters
         self.service = service
@@ -222,7 +228,7 @@ class _Worker:
         components = Components(
             service.components,
             lambda: self.snapshot,
-            Host(self.orders, self.board.scoreboard, self.slot, self.pairs),
+            Host(self.orders, self.board.scoreboard, self.metrics, self.slot, self.pairs),
         )
         built = components.build()
         handlers = [item for item in built if isinstance(item, HandlerBase)]
@@ -260,7 +266,7 @@ class _Worker:
         await self._drain(server, end)
         await components.stop()
         watch.stop()
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         turn.publish_now()
 
     async def _drain(self, server: Server, end: End) -> None:
@@ -324,20 +330,24 @@ class _Worker:
                 self.pairs.arrived(message, descriptors)
             case messages.Report() if descriptors:
                 self._report(message, descriptors[0])
+            case messages.ReportRequests() if descriptors:
+                self._report_requests(message, descriptors[0])
             case messages.OrderDone():
                 self.orders.done(message)
             case messages.ReopenLogs():
                 self.logs.reopen(partial(report_reopened, descriptors))
             case messages.LogLevel():
                 self.logs.levels.order(message.logger, message.level)
+            case messages.DebugLog():
+                self.logs.levels.locate(message.location, message.state)
             case messages.Retire():
                 self.retire()
             case messages.Stop():
                 if message.now:
                     self.in_a_hurry.set()
                 self._finish(End.NOW if message.now else End.STOP)
-            case messages.Report():
-                pass  # No free descriptor for the report: the monitor names this worker as silent.
+            case messages.Report() | messages.ReportRequests():
+                pass  # No free descriptor for the report: who asks names this worker as silent.
             case _:
                 raise ValueError(f"the supervisor sent {type(message).__name__}")
 
@@ -350,9 +360,19 @@ class _Worker:
         """List connections, and close them if that is asked for."""
         server = self.server
         found = server.connections_of(message.user, message.tag) if server is not None else []
-        self._spawn(send_report(descriptor, server.describe(found) if server is not None else []))
+        rows = server.describe(found, message.by, message.limit) if server is not None else []
+        self._spawn(send_report(descriptor, rows))
         if message.code is not None:
             self._spawn(close_connections(found, message.code, message.reason))
+
+    def _report_requests(self, message: messages.ReportRequests, descriptor: int) -> None:
+        server = self.server
+        rows = (
+            server.describe_requests(opened=message.open, with_body=message.body)
+            if server is not None
+            else ()
+        )
+        self._spawn(send_report(descriptor, rows))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
@@ -382,15 +402,7 @@ class _Worker:
             self.components.config_updated()
 
     def _follow_config(self) -> None:
-        wanted = self.snapshot[LOG_DYNAMIC_DEBUG]
-        self.logs.levels.force(
-            forced_levels(
-                wanted.force_enabled,
-                wanted.force_disabled,
-                wanted.force_enabled_level,
-                wanted.force_disabled_level,
-            )
-        )
+        self.logs.levels.force(self.snapshot[LOG_DYNAMIC_DEBUG].levels())
         if self.server is not None:
             self.server.config_changed()
         self.logs.origin.generation = self.snapshot.generation
@@ -407,14 +419,27 @@ class _Worker:
         if not self.end.done():
             self.end.set_result(end)
 
+    def _count_lines(self) -> None:
+        counters, writer = self.counters, self.logs.writer
+        counters.log_lines_dropped = writer.lost
+        (
+            counters.log_lines_trace,
+            counters.log_lines_debug,
+            counters.log_lines_info,
+            counters.log_lines_warning,
+            counters.log_lines_error,
+            counters.log_lines_critical,
+        ) = writer.lines_by_level()
+
     def _beat(self, due: float) -> None:
         now = self.loop.time()
         self.beats += 1
         self.lags.append(now - due)
+        self.counters.histograms.lag.observe(max(0, int((now - due) * 1_000_000)))
         self.row.set("heartbeat", self.beats)
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))
-        self.counters.log_lines_dropped = self.logs.writer.lost
+        self._count_lines()
         self.row.publish(self.counters)
         if self.beats % _BEATS_PER_CHECK == 0:
             self.allocator.return_unused()

@@ -21,8 +21,9 @@ from typing import Any, Self
 
 import yaml
 
+from mpchat.scoreboard.broker import BROKER_STATES
 from mpchat.scoreboard.counters import TOTALS
-from mpchat.scoreboard.scoreboard import BROKER_STATES, ROWS, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 from mpchat.testsuite.service import Service, wait_until
 from tests.chaos import clients, members
 from tests.chaos.clients import HANDSHAKE

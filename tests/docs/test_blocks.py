@@ -34,7 +34,9 @@ RUN_BY = {
     "docs/authentication.md": ("docs/test_authentication.py", {"python", "yaml", "json"}),
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
+    "docs/console.md": ("docs/test_console.py", {"console", "yaml", "json"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
+    "docs/monitoring.md": ("prometheus/checks.py", {"yaml"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
 }
 """For each page the test that runs its blocks, and their languages."""
@@ -75,6 +77,7 @@ LISTED = {
     "pip install '.[test]'": "the tutorial's test types it",
     "pip install 'mpchat[reload]'": "tests/functional/test_terminal.py serves so",
     "pip install 'mpchat[nats]'": "tests/functional/test_shared_rooms.py has it",
+    "pip install 'mpchat[monitor]'": "tests/functional/test_console.py has it",
     "mpchat log-level my_service.rooms": "tests/functional/test_control.py gives these orders",
     "PYTHONASYNCIODEBUG=1": "needs somebody who makes mistakes",
     "mpchat serve --no-fork": "tests/functional/test_terminal.py serves so",

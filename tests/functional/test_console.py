@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def test_it_serves_beside_the_workers_and_status_says_where(
     console = control.status()["console"]
     assert console["pid"] == console_pid(supervisor)
     assert console["pss_bytes"] > 0
-    assert ask(port) == (200, "", ask(port)[2])
+    status, text, headers = ask(port)
+    assert (status, text, headers["Server"]) == (200, "", "mpchat")
     assert ask(port, "GET")[0] == 405
     assert ask(port, "GET", "/nowhere")[0] == 404
     shown = mpchat("status", "--socket", str(control.path), cwd=service_tmpdir).stdout
@@ -163,9 +165,6 @@ def test_with_a_token_nobody_is_answered_without(serve: Serve, control: Control)
         assert TOKEN not in service.stderr()
 
 
-@pytest.mark.covers(
-    "MonitorListenerOptions.unix-socket-permissions",
-)
 def test_it_may_listen_on_a_unix_socket_of_its_user(
     serve: Serve, control: Control, service_tmpdir: Path
 ) -> None:
@@ -187,3 +186,64 @@ def test_an_address_in_use_ends_the_start(serve: Serve, control: Control) -> Non
             serve(taken),
         ):
             pass
+
+
+@pytest.mark.covers("ServerOptions.listener-monitor", "MonitorListenerOptions.backlog")
+def test_so_many_may_wait_for_it(serve: Serve, control: Control) -> None:
+    with serve({"server.listener-monitor.backlog": 3}) as service:
+        port = port_of(control)
+        service.freeze(console_pid(service))
+        clients = []
+        try:
+            # Linux queues one more than it was told; whoever comes then waits in vain.
+            with pytest.raises(TimeoutError):
+                for _ in range(10):
+                    clients.append(socket.create_connection(("127.0.0.1", port), 1))
+        finally:
+            service.thaw(console_pid(service))
+            for client in clients:
+                client.close()
+        assert len(clients) == 4
+
+
+@pytest.mark.covers("ConsoleHandlerOptions.path", "ConsoleHandlerOptions.method")
+def test_a_handler_answers_on_its_path_by_its_methods(serve: Serve, control: Control) -> None:
+    with serve({"handler-on-log-rotate": {"path": "/{any}/rotate", "method": "POST"}}):
+        port = port_of(control)
+        assert ask(port, "POST", "/now/rotate")[0] == 200
+        status, _, headers = ask(port, "GET", "/now/rotate")
+        assert (status, headers["Allow"]) == (405, "POST")
+        assert ask(port)[0] == 404
+
+
+@pytest.mark.covers("ConsoleHandlerOptions.load-enabled")
+def test_a_handler_may_be_switched_off(serve: Serve, control: Control) -> None:
+    with serve({"handler-on-log-rotate.load-enabled": False}):
+        assert ask(port_of(control))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        pytest.param(
+            {"server.listener-monitor.task_processor": "other"},
+            "listener-monitor.task_processor: expected one of",
+            marks=pytest.mark.covers("MonitorListenerOptions.task_processor"),
+        ),
+        pytest.param(
+            {"handler-on-log-rotate.task_processor": "other"},
+            "handler-on-log-rotate.task_processor: expected one of",
+            marks=pytest.mark.covers("ConsoleHandlerOptions.task_processor"),
+        ),
+        pytest.param(
+            {"handler-on-log-rotate.monitor-handler": False},
+            "mpchat serves this handler where listener-monitor listens",
+            marks=pytest.mark.covers("ConsoleHandlerOptions.monitor-handler"),
+        ),
+    ],
+)
+def test_a_mistake_in_its_sections_ends_the_start(
+    serve: Serve, changed: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ServiceFailed, match=told), serve(changed):
+        pass

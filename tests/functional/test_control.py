@@ -83,6 +83,48 @@ async def test_status_counts_what_a_client_counted(
 
 
 @pytest.mark.shared_service
+async def test_connections_of_a_worker_and_those_with_most(
+    supervisor: Service, websocket_client: WebsocketClient, control: Control
+) -> None:
+    async with contextlib.AsyncExitStack() as clients:
+        for number in range(6):
+            chat = await clients.enter_async_context(websocket_client.get("chat"))
+            for _ in range(number):
+                await chat.send("hello")
+                await chat.recv()
+        asked = control.ask("connections", by="messages_sent", limit=3)
+        assert [row["messages_sent"] for row in asked["connections"]] == [5, 4, 3]
+        assert asked["silent"] == []
+        rest = {row["id"] for row in control.connections()}
+        assert len(rest) == 6
+        for worker in control.workers():
+            asked = control.ask("connections", pid=worker["pid"])
+            assert asked["silent"] == []
+            rest -= {row["id"] for row in asked["connections"]}
+        assert rest == set()
+    assert control.ask("connections", pid=1) == {"connections": [], "silent": [1]}
+
+
+@pytest.mark.shared_service
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"pid": "1"}, "takes the pid of a worker"),
+        ({"pid": True}, "takes the pid of a worker"),
+        ({"by": "path"}, "are sorted by age_seconds, messages_received"),
+        ({"by": []}, "are sorted by age_seconds, messages_received"),
+        ({"limit": 0}, "takes a limit, a number from 1"),
+        ({"limit": 1.5}, "takes a limit, a number from 1"),
+    ],
+)
+def test_connections_are_asked_for_properly(
+    supervisor: Service, control: Control, arguments: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ControlError, match=expected):
+        control.ask("connections", **arguments)
+
+
+@pytest.mark.shared_service
 async def test_a_query_is_not_shown(websocket_client: WebsocketClient, verb: Verb) -> None:
     async with websocket_client.get("chat?token=secret"):
         result = await asyncio.to_thread(verb, "connections", "--json")

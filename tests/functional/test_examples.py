@@ -191,19 +191,20 @@ async def test_chat(websocket_client: WebsocketClient, service_client: ServiceCl
     assert (await service_client.post("/rooms/a", "from a page")).status == 405
 
 
-def test_an_authors_test(tmp_path: Path) -> None:
-    for path in EXAMPLES.glob("*clock.*"):
+@pytest.mark.parametrize(("example", "tests"), [("clock", 3), ("orders", 1)])
+def test_an_authors_test(tmp_path: Path, example: str, tests: int) -> None:
+    for path in EXAMPLES.glob(f"*{example}.*"):
         shutil.copy(path, tmp_path)
     (tmp_path / "pytest.ini").write_text(PYTEST_INI)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "test_clock.py"],
+        [sys.executable, "-m", "pytest", "-q", f"test_{example}.py"],
         cwd=tmp_path,
         env={**os.environ, "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "3 passed" in result.stdout, result.stdout + result.stderr
+    assert f"{tests} passed" in result.stdout, result.stdout + result.stderr
     assert result.returncode == 0
 
 

@@ -212,6 +212,7 @@ async def test_a_debugger_holds_nothing_else(
         config_fallback_path.write_text('{"MPCHAT_LIMITS": {"max_connections": 7}}')
         assert control.ask("reload") == {"generation": 2}
         assert control.ask("kick", user="nobody") == {"connections": [], "silent": []}
+        assert control.ask("connections", pid=1) == {"connections": [], "silent": [1]}
         service.process.send_signal(signal.SIGUSR2)
         service.wait_for(
             r"restart needs a supervisor, and this service runs without one \(--no-fork\)\n"

@@ -9,6 +9,7 @@ from typing import Any
 
 from mpchat.ipc.messages import Report
 from mpchat.ipc.pairing import BrokerPairs
+from mpchat.metrics.area import Area
 from mpchat.scoreboard.locks import Locks
 from mpchat.scoreboard.scoreboard import Scoreboard
 
@@ -28,6 +29,7 @@ class FakeHost:
         scoreboard = Scoreboard.create()
         self.locks = Locks(scoreboard.descriptor)
         self.used_tickets = scoreboard.used_tickets()
+        self.metrics = Area((), [])
 
     async def reload(self) -> int:
         return 2
@@ -46,5 +48,5 @@ def under_construction(name: str, snapshot: Any = None, host: Any = None) -> Any
         name_under_construction=name,
         background_under_construction=None,
         snapshot=snapshot,
-        host=host or SimpleNamespace(locks=None, wall_clock=time.time),
+        host=host or SimpleNamespace(locks=None, wall_clock=time.time, metrics=Area((), [])),
     )

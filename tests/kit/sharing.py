@@ -59,9 +59,16 @@ class SharedService(Service):
     def _is_older(self, line: str) -> bool:
         return line.startswith(_TIMED) and line.removeprefix(_TIMED) < self.begun
 
+    def _has_its_console(self) -> bool:
+        console = self._control().status()["console"]
+        return console is None or console["state"] == "ready"
+
+    def _control(self) -> Control:
+        return Control(self.stderr_path.parent / "control.sock")
+
     def _has_no_clients(self) -> bool:
         try:
-            return Control(self.stderr_path.parent / "control.sock").totals()["sockets"] == 0
+            return self._control().totals()["sockets"] == 0
         except ControlError:
             # A monitor that a test has had replaced is there before it answers.
             return False
@@ -72,6 +79,8 @@ class SharedService(Service):
 
     def wait_ready(self) -> None:
         super().wait_ready()
+        # A service is ready without its console.
+        wait_until(self._has_its_console, "a ready console")
         self.children_at_start = len(self.children())
 
 

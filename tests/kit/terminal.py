@@ -19,14 +19,17 @@ class OnTerminal:
     """The command; use it as a context manager, which ends it.
 
     Attributes:
+        master: The terminal's other end.
         shown: Everything that it has written.
     """
 
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._master, slave = pty.openpty()
-        inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        self.master, slave = pty.openpty()
+        # They would tell of another terminal than this one.
+        theirs = {"NO_COLOR", "COLUMNS", "LINES"}
+        inherited = {name: value for name, value in os.environ.items() if name not in theirs}
         # Both replace themselves by the command, so that the pid is the command's. A background job of a
         # shell, which the tests may be, ignores Ctrl-C; a command on a terminal does not.
         self.process = subprocess.Popen(
@@ -43,7 +46,7 @@ class OnTerminal:
 
     def type(self, text: str) -> None:
         """Press keys."""
-        os.write(self._master, text.encode())
+        os.write(self.master, text.encode())
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait for a part of what it writes; what came before that is not looked at again.
@@ -77,18 +80,22 @@ class OnTerminal:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(DEADLINE)
-            except subprocess.TimeoutExpired:
+                # It may have more to say than fits into the terminal.
+                self.wait()
+            except (TimeoutError, subprocess.TimeoutExpired):
                 self.process.kill()
                 self.process.wait()
-        os.close(self._master)
+        os.close(self.master)
 
     def _read(self) -> bool:
         """Read what is there, after a moment; return False once the last process has closed it."""
-        if select.select([self._master], [], [], 0.1)[0]:
+        if select.select([self.master], [], [], 0.1)[0]:
             try:
-                read = os.read(self._master, 65_536)
+                read = os.read(self.master, 65_536)
             except OSError:
                 return False
-            self.shown += read.decode(errors="replace").replace("\r\n", "\n")
+            self._take(read)
         return True
+
+    def _take(self, read: bytes) -> None:
+        self.shown += read.decode(errors="replace").replace("\r\n", "\n")

@@ -40,7 +40,7 @@ from mpchat.jetstream.connection import size_of
 from mpchat.jetstream.errors import Unavailable
 from mpchat.jetstream.messages import Stored
 from mpchat.jetstream.subjects import token_of
-from mpchat.scoreboard.scoreboard import ENGINES
+from mpchat.scoreboard.broker import ENGINES
 
 _LOOKS: Final = 8
 """Attempts to find when a message was stored, before nobody knows"""
@@ -97,8 +97,11 @@ class NatsBroker:
         self._largest = _largest_of(joined)
         self._is_scheduled = False
         self._lost_at: float | None = None
+        self._lost_seconds = 0.0
+        """Without the stream so far, as far as ``status`` has looked"""
+        self._reconnects = 0
         self._traffic = Traffic()
-        self._turned_at = clock()
+        self._turned_at = self._looked_at = clock()
         self._feeds = Feeds(
             joined.api,
             joined.connection,
@@ -303,6 +306,7 @@ class NatsBroker:
     def came_back(self) -> None:
         """The connection to the stream is there again."""
         self._lost_at = None
+        self._reconnects += 1
         self._spawn(self._feeds.came_back())
         self._hosts.came_back()
 
@@ -347,11 +351,17 @@ class NatsBroker:
         self._turned_at = now
 
     def status(self) -> dict[str, int]:
-        """Return numbers for operators, as the scoreboard names them."""
+        """Return numbers for operators, as the scoreboard names them; counters of this broker alone."""
         lost_at = self.unavailable_since
+        now = self._clock()
+        if lost_at is not None:
+            self._lost_seconds += now - max(lost_at, self._looked_at)
+        self._looked_at = now
+        feeds = self._feeds
         return {
             "rooms": len(self._feeds.found),
             "members": self.members.total - self._hosts.total,
+            "messages": self.published,
             "history_used": 0,
             "history_size": 0,
             "behind": sum(pair.behind is not None for pair in self.pairs.values()),
@@ -359,6 +369,13 @@ class NatsBroker:
             "refused": self.refused,
             "delivered": self.delivered,
             "lost": self.lost,
+            "dropped": self.dropped,
+            "reconnects": self._reconnects,
+            "filled": feeds.filled,
+            "replayed": feeds.replayed,
+            "foreign": feeds.foreign,
+            "retries": self._outbox.retries,
+            "stream_lost_ms": int(self._lost_seconds * 1000),
             "engine": ENGINES.index("nats"),
             "stream_lost_at": 0 if lost_at is None else int(lost_at * 1000),
         }

@@ -76,6 +76,7 @@ class Outbox:
 
     Attributes:
         waiting: How many have no answer.
+        retries: How often one was sent again.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Outbox:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         clock: Callable[[], float],
     ) -> None:
-        self.waiting = 0
+        self.waiting = self.retries = 0
         self._api = api
         self._desk = desk
         self._spawn = spawn
@@ -123,6 +124,7 @@ class Outbox:
                 )
             except Unavailable:
                 # It may be stored: it is sent again with the same id.
+                self.retries += 1
                 await asyncio.sleep(min(pause, max(0.0, publish.deadline - self._clock())))
                 pause = min(2 * pause, _LAST_PAUSE)
             except Refused as error:

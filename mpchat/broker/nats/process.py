@@ -23,7 +23,7 @@ from mpchat.jetstream.errors import ConfigFault, JetStreamError, Unavailable
 from mpchat.jetstream.options import JetStreamOptions
 from mpchat.logs.options import LoggingOptions
 from mpchat.rooms.options import RoomsOptions
-from mpchat.scoreboard.scoreboard import ENGINES
+from mpchat.scoreboard.broker import ENGINES
 
 _LIMIT = 5.0
 """Seconds to connect, before a start goes on without the stream, or fails"""

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import LogRotateOptions
-from mpchat.ipc.control import ControlError
 from mpchat.ipc.reopening import reopen_logs
 
 
@@ -21,11 +20,12 @@ class LogRotate:
         self._orders = known.orders
 
     async def handle(self, _request: web.Request) -> web.Response:
-        """Reopen, and say what went wrong."""
-        try:
-            found = await reopen_logs(self._orders)
-        except ControlError as error:
-            return web.Response(status=500, text=f"{error}\n")
+        """Reopen, and say what went wrong.
+
+        Raises:
+            ControlError: The supervisor cannot open its own.
+        """
+        found = await reopen_logs(self._orders)
         silent = [f"{name} has not answered" for name in found.silent]
         lines = [*found.trouble, *silent]
         text = "".join(f"{line}\n" for line in lines)

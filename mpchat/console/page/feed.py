@@ -1,8 +1,8 @@
 """The live page's WebSocket: a picture of the service, then what is new, once a second.
 
-Rules. A page says nothing: whatever it sends ends its connection. All pages get the same texts, each made
-once. A browser that does not take them is cut off; the page comes back with a new picture. Memory and
-rooms cost more than a look at the scoreboard: they are asked for only while somebody looks.
+Rules. A page says nothing: whatever it sends ends its connection. All pages get the same texts, each
+made once. A browser that does not take them is cut off; the page comes back with a new picture. Memory
+and rooms cost more than a look at the scoreboard: they are asked for only while somebody looks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from mpchat.ipc.channel import ChannelClosed
 from mpchat.ipc.control import ControlError
 from mpchat.ipc.messages import Event, ReportRooms
 from mpchat.ipc.reports import BY_MESSAGES, gather_reports
-from mpchat.scoreboard.status import SAMPLE_SECONDS, pss_bytes
+from mpchat.linux.accounting import pss_bytes
+from mpchat.scoreboard.status import SAMPLE_SECONDS
 
 MAX_VIEWERS = 64
 _UNSENT = 10

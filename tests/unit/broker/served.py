@@ -17,7 +17,7 @@ from mpchat.rooms.options import RoomsOptions
 if __name__ == "__main__":
     channel, scoreboard, fault, history = map(int, sys.argv[1:5])
     run_broker(
-        ForkBroker(number=1, log_levels={}),
+        ForkBroker(number=1, log_levels={}, log_locations={}),
         Channel(socket.socket(fileno=channel)),
         BrokerDescriptors(channel, scoreboard, fault, history),
         LoggingOptions(loggers={"default": LoggerOptions(file_path=sys.argv[5])}),

@@ -59,6 +59,9 @@ properties:
     listener-monitor:
         properties:
             port: {type: integer}
+            glow:
+                properties:
+                    colour: {type: string}
 """
 
 LOGGING = """
@@ -129,7 +132,7 @@ def test_names_are_added(tmp_path: Path, suffix: str) -> None:
         "handler-ping": ["odd"],
         "logging": ["loggers.*.glitter"],
         "older-component": [],
-        "server": ["listener-monitor", "listener.connection.http9", "listener.ports.*.fancy"],
+        "server": ["listener-monitor.glow", "listener.connection.http9", "listener.ports.*.fancy"],
         "tests-control": ["odd"],
         "widget": [],
     }

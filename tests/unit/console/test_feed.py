@@ -14,14 +14,16 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from mpchat.console.knowledge import ConfigInForce, Events, Failure, Knowledge
+from mpchat.console.knowledge import Knowledge
 from mpchat.console.page.feed import MAX_VIEWERS, Feed, Pace
+from mpchat.dynamic_config.in_force import ConfigInForce, Failure
 from mpchat.ipc.control import ControlError
 from mpchat.ipc.messages import Event, OrderDone
 from mpchat.ipc.reports import packets
 from mpchat.logs.setup import DirectLogs
+from mpchat.scoreboard.broker import BROKER_STATES
 from mpchat.scoreboard.counters import Counters
-from mpchat.scoreboard.scoreboard import BROKER_STATES, WORKER_STATES, Scoreboard
+from mpchat.scoreboard.scoreboard import WORKER_STATES, Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
 from tests.kit.waiting import eventually
 
@@ -61,8 +63,8 @@ class Console:
         self.row = self.board.row(0, 0)
         self.row.set("pid", os.getpid())
         self.orders = Orders()
-        status = Status(self.board, "ws://here", "main", 1, 15.0, ConsolePlace())
-        self.known = Knowledge(status, self.board, self.orders, DirectLogs([]), "main", Events())
+        status = Status("1", self.board, "ws://here", "main", 1, 15.0, ConsolePlace())
+        self.known = Knowledge(status, self.board, self.orders, DirectLogs([]), "main")
         self.now = 1000.0
         self.flow = 0.0
         self.feed = Feed(self.known, Pace(0.01, 0.01, 0.01), self.clock, lambda: 1.5e9 + self.now)
@@ -72,7 +74,7 @@ class Console:
         return self.now
 
     def pass_second(self, received: int = 0) -> None:
-        self.counters.messages_received += received
+        self.counters.traffic_of("handler").messages_received += received
         self.row.publish(self.counters)
         self.now += 1.0
         self.feed.tick()

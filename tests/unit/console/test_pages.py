@@ -11,7 +11,7 @@ import pytest
 from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from mpchat.console.guard import COOKIE, LOGIN, Guard
+from mpchat.console.guard import COOKIE, LOGIN, Guard, add_headers
 from mpchat.console.page import pages
 from mpchat.console.page.pages import Login, Page, policy_of
 
@@ -26,6 +26,7 @@ async def guarded(token: str | None) -> AsyncIterator[TestClient[web.Request, we
     login = Page("login.html")
     guard = Guard(token, (), unix=False, ask=lambda: login.response(401))
     app = web.Application(middlewares=[guard.middleware()])
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/", Page("index.html").handle)
     app.router.add_post(LOGIN, Login(guard, login, delay=0).handle)
     async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import mpchat
-from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TABLE, TOTALS, TRAFFIC, Counters, Metric
 from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.status import ConsolePlace, Status
 
 PAGE = Path(__file__).parents[3] / "docs/control-socket.md"
 COUNTING = ("rooms", "server", "websocket", "worker")
@@ -32,7 +32,8 @@ def changed_counters() -> set[str]:
             targets += node.targets
     return {
         target.attr
-        for target in targets
+        for whole in targets
+        for target in (whole.elts if isinstance(whole, ast.Tuple) else [whole])
         if isinstance(target, ast.Attribute) and ast.unparse(target.value).endswith("counters")
     }
 
@@ -74,14 +75,14 @@ def test_status_shows_each_under_its_own_name() -> None:
     counters = Counters()
     counted = {name: number for number, name in enumerate((*TOTALS, *GAUGES), start=1)}
     for name, number in counted.items():
-        setattr(counters, name, number)
+        setattr(counters.traffic_of("chat") if name in TRAFFIC else counters, name, number)
     row = board.row(0, 0)
     row.publish(counters)
     limited = {name: number for number, name in enumerate(LIMITS, start=100)}
     for name, number in limited.items():
         for _ in range(number):
             row.count_limit(name)
-    shown = Status(board, "ws://localhost", "main", 1, 15.0, ConsolePlace()).collect()
+    shown = Status("1", board, "ws://localhost", "main", 1, 15.0, ConsolePlace()).collect()
     row.release()
     board.close()
     assert shown["totals"] == counted

@@ -33,7 +33,8 @@ def admission(handler: Any, listener: ListenerOptions | None = None, **limits: i
 def test_a_second_that_has_turned_meanwhile_is_not_the_one_that_counts() -> None:
     """Whoever stood still between its look at the clock and its look at the others counts anew."""
     handler: Any = SimpleNamespace(
-        name="h", options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=1)
+        name="h",
+        options=SimpleNamespace(path="/", max_requests_in_flight=None, max_requests_per_second=1),
     )
     board = Scoreboard.create()
     board.set_service("slots", 2)
@@ -68,7 +69,9 @@ def test_an_option_says_how_long_the_prefix_of_a_network_is() -> None:
 def test_an_ipv6_network_is_one_client() -> None:
     handler: Any = SimpleNamespace(
         name="h",
-        options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=None),
+        options=SimpleNamespace(
+            path="/", max_requests_in_flight=None, max_requests_per_second=None
+        ),
     )
     admits = admission(handler, max_connections_per_address=2)
     assert admits.admit(handler, at("2001:db8::1")) is None
@@ -82,7 +85,9 @@ def test_an_ipv6_network_is_one_client() -> None:
 def test_each_mapped_ipv4_address_is_a_client_of_its_own() -> None:
     handler: Any = SimpleNamespace(
         name="h",
-        options=SimpleNamespace(max_requests_in_flight=None, max_requests_per_second=None),
+        options=SimpleNamespace(
+            path="/", max_requests_in_flight=None, max_requests_per_second=None
+        ),
     )
     admits = admission(handler, max_connections_per_address=1)
     assert admits.admit(handler, at("::ffff:192.0.2.1")) is None

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from mpchat.scoreboard.counters import Counters
+from mpchat.server.inspection import InFlight
 from mpchat.server.registry import Registry
 
 
@@ -16,6 +18,7 @@ class Client:
     def end_if_idle(self, fresh_seconds: float) -> None:
         raise AssertionError
 
+    in_flight: InFlight | None = None
     stop_reading = abort = lambda _self: None
 
 
@@ -24,7 +27,7 @@ class Board:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
-        self.counters = SimpleNamespace(sockets=0, waiting=0)
+        self.counters = Counters()
         self.turn = SimpleNamespace(touch=lambda: None)
         self.clock = lambda: 12.5
         self.thresholds = SimpleNamespace(max_arriving=2)

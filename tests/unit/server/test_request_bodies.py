@@ -252,8 +252,8 @@ async def test_what_has_no_answer_by_the_deadline_is_cut_off(worker: Worker) -> 
         async with connect(address) as client:
             client.send(sized(3) + b"abc")
             await until(lambda: handler.asked == 1)
-            assert board.handler_connections(2, 1) == 1
+            assert board.handler_connections(3, 1) == 1
             await server.drain.retire(1012, 0.0, 0.05)
             assert await client.reader.read() == b""
-        await until(lambda: board.handler_connections(2, 1) == 0)
+        await until(lambda: board.handler_connections(3, 1) == 0)
         assert server.services.bodies.held == 0

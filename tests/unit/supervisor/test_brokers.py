@@ -13,7 +13,8 @@ import pytest
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
-from mpchat.scoreboard.scoreboard import BROKER_STATES, Scoreboard
+from mpchat.scoreboard.broker import BROKER_STATES
+from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.family import Family

@@ -14,8 +14,10 @@ import pytest
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel
 from mpchat.linux.memfd import sealed_memfd
-from mpchat.scoreboard.scoreboard import CONSOLE_STATES, Scoreboard
-from mpchat.supervisor.announcing import Failure
+from mpchat.metrics.memory import Memory
+from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import CONSOLE_STATES
+from mpchat.supervisor.announcing import Announcer, Failure
 from mpchat.supervisor.child import Child, Role
 from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Generation
@@ -60,12 +62,27 @@ class Rig:
         plan = SimpleNamespace(hang_timeout=2.0)
         current = SimpleNamespace(plan=plan, generation=generation)
         self.editions = SimpleNamespace(current=current, edition=1, generation=1)
-        self.announcer = SimpleNamespace(failures={})
+        unused: Any = None
+        editions: Any = self.editions
+        self.announcer = Announcer(log, unused, self.board, editions, unused)
         self.sockets = SimpleNamespace(console=object())
         self.family = Family(log, Faults(log), lambda *_given: None)
-        given: list[Any] = [self.forks, self.editions, self.sockets, self.announcer]
+        forks: Any = self.forks
+        sockets: Any = self.sockets
+        self.counting: list[Memory] = [Memory.create(())]
+        memories: Any = SimpleNamespace(counting=lambda _current: tuple(self.counting))
         self.consoles = Consoles(
-            TIMING, log, self.board, self.family, *given, 0.0, lambda: 1000.0
+            TIMING,
+            log,
+            self.board,
+            self.family,
+            forks,
+            editions,
+            sockets,
+            self.announcer,
+            memories,
+            0.0,
+            lambda: 1000.0,
         )
         log.listener = self.consoles.note
         self.log = log
@@ -104,6 +121,8 @@ class Rig:
             child.release()
         for end in self.forks.ends.values():
             end.close()
+        for memory in self.counting:
+            memory.close()
         os.close(self.memfd)
         self.board.close()
 
@@ -128,7 +147,7 @@ def test_it_starts_at_once_and_is_told_what_happened_before(rig: Rig) -> None:
     assert rig.state() == "ready"
     said, *rest = rig.told(console)
     events = texts([said, *rest])
-    assert sorted(events) == ["something before", f"the console is ready, pid {console.pid}"]
+    assert events == ["something before", f"the console is ready, pid {console.pid}"]
     rig.log.warning("something after")
     assert texts(rig.told(console)) == ["something after"]
 
@@ -149,6 +168,29 @@ def test_it_is_told_of_each_generation_and_each_failure_once(rig: Rig) -> None:
     rig.editions.generation = 2
     rig.consoles.tick(1.4)
     assert len(rig.told(console)) == 1
+
+
+def test_it_has_the_memories_of_metrics_before_it_is_forked_and_each_new_set(rig: Rig) -> None:
+    rig.consoles.tick(1.0)
+    console = rig.is_forked()
+    assert rig.told(console) == [messages.MetricsMemories()]
+    rig.consoles.tick(1.1)
+    assert rig.told(console) == []
+    rig.counting.insert(0, Memory.create(()))
+    assert rig.consoles.due() == 0.0
+    rig.consoles.tick(1.2)
+    received = messages.receive(rig.forks.ends[console.number])
+    assert received is not None
+    message, descriptors = received
+    assert message == messages.MetricsMemories()
+    files = [os.fstat(descriptor).st_ino for descriptor in descriptors]
+    assert files == [os.fstat(memory.descriptor).st_ino for memory in rig.counting]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    # The restart has failed: the old edition's goes first again.
+    rig.counting.reverse()
+    rig.consoles.tick(1.3)
+    assert rig.told(console) == [messages.MetricsMemories()]
 
 
 def test_what_the_system_refuses_to_tell_is_told_later(

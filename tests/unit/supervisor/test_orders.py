@@ -11,30 +11,7 @@ import pytest
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
-from mpchat.supervisor.orders import MAX_LOGGERS, Orders
-
-
-def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
-    answers: list[messages.OrderDone] = []
-    child: Any = SimpleNamespace(send=answers.append)
-    log: Any = SimpleNamespace(info=lambda text: None, order=lambda level: None)
-    family: Any = ()
-    editions: Any = SimpleNamespace(generation=1)
-    unused: Any = None
-    levels: dict[str, str] = {}
-    orders = Orders(log, family, editions, levels, unused, unused, unused, unused)
-
-    def ask(logger: str, level: str | None) -> str:
-        arguments = {"logger": logger, "level": level, "number": 10 if level else None}
-        orders.take(child, messages.Order(1, "log-level", arguments), [], 0.0)
-        return answers[-1].error
-
-    for number in range(MAX_LOGGERS):
-        assert ask(f"logger.{number}", "debug") == ""
-    assert ask("one.more", "debug").startswith("1000 loggers have another level by order already")
-    assert ask("logger.7", "error") == ask("logger.8", None) == ask("one.more", "debug") == ""
-    assert levels["logger.7"] == "error"
-    assert len(levels) == MAX_LOGGERS
+from mpchat.supervisor.orders import Orders
 
 
 @pytest.mark.parametrize(
@@ -43,7 +20,7 @@ def test_the_loggers_that_may_have_another_level_have_a_limit() -> None:
 def test_an_order_that_workers_could_not_read_is_nobodys(arguments: dict[str, Any]) -> None:
     unused: Any = None
     family: Any = SimpleNamespace(workers={1: unused})
-    orders = Orders(unused, family, unused, {}, unused, unused, unused, unused)
+    orders = Orders(unused, family, unused, unused, unused, unused, unused, unused)
     with pytest.raises(MalformedMessage):
         orders.take(unused, messages.Order(1, "connections", arguments), [0], 0.0)
 
@@ -57,7 +34,7 @@ def test_what_the_system_does_not_tell_is_answered_with_the_reason() -> None:
     editions: Any = SimpleNamespace(generation=1)
     sockets: Any = SimpleNamespace(listeners=SimpleNamespace(describe=describe))
     unused: Any = None
-    orders = Orders(unused, unused, editions, {}, unused, unused, unused, sockets)
+    orders = Orders(unused, unused, editions, unused, unused, unused, unused, sockets)
     orders.take(child, messages.Order(1, "listeners"), [], 0.0)
     (done,) = answers
     assert done.error == "the queues of the listening sockets: No buffer space available"
@@ -78,7 +55,7 @@ def test_log_files_are_opened_again_by_every_process_or_the_reason_is_told() -> 
 
     family: Any = SimpleNamespace(reopen_logs=reopen_logs)
     unused: Any = None
-    orders = Orders(unused, family, editions, {}, unused, unused, unused, unused)
+    orders = Orders(unused, family, editions, unused, unused, unused, unused, unused)
     descriptor = os.dup(0)
     orders.take(child, messages.Order(1, "reopen"), [descriptor], 0.0)
     assert told == [(descriptor,)]
@@ -88,3 +65,29 @@ def test_log_files_are_opened_again_by_every_process_or_the_reason_is_told() -> 
     # The descriptor was lost on its way.
     orders.take(child, messages.Order(2, "reopen"), [], 0.0)
     assert answers[-1].error == "the supervisor has no descriptor left for that"
+
+
+def test_the_dynamic_config_is_told_before_the_answer_or_the_reason_is() -> None:
+    told: list[tuple[messages.Message, tuple[int, ...]]] = []
+    refusals = [OSError(errno.EMFILE, "Too many open files")]
+
+    def send(message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
+        if descriptors and refusals:
+            raise refusals.pop()
+        told.append((message, descriptors))
+
+    child: Any = SimpleNamespace(send=send)
+    message = messages.DynamicConfig(3, 1.5, {})
+    announcer: Any = SimpleNamespace(in_force=lambda: message)
+    generation = SimpleNamespace(memfd=9)
+    editions: Any = SimpleNamespace(generation=3, current=SimpleNamespace(generation=generation))
+    unused: Any = None
+    orders = Orders(unused, unused, editions, announcer, unused, unused, unused, unused)
+    for number in (1, 2):
+        orders.take(child, messages.Order(number, "dynamic-config"), [], 0.0)
+    reason = "the dynamic config cannot be told: Too many open files"
+    assert told == [
+        (messages.OrderDone(1, 3, reason), ()),
+        (message, (9,)),
+        (messages.OrderDone(2, 3), ()),
+    ]

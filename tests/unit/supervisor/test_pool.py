@@ -18,7 +18,7 @@ def test_the_status_has_new_workers_before_the_answer_that_they_are_ready() -> N
     editions.current.plan.workers = 1
     family: Any = SimpleNamespace(workers={})
     forks: Any = MagicMock(request_worker=lambda *_: MagicMock(pid=1, ready=False))
-    pool = Pool(editions, anything, Timing(), anything, board, family, forks)
+    pool = Pool(editions, anything, Timing(), anything, board, family, forks, anything)
     shown: list[list[int]] = []
     pool.start(0.0)
     pool.scale(2, 0.0, lambda _text: shown.append([board.slot(n, "state_0") for n in range(2)]))

@@ -88,9 +88,7 @@ def test_without_a_listener_there_is_no_console(tmp_path: Path) -> None:
         ("port: 2", "port: 2, hosts: ['A:1']", "expected a host name in lower case, without a por"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(
-    tmp_path: Path, old: str, new: str, told: str
-) -> None:
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert old in CONFIG
     assert told in mistakes(CONFIG.replace(old, new, 1), tmp_path)
 

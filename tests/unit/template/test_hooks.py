@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mpchat import metrics
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.components.http_handler import HttpHandlerBase
@@ -16,8 +17,14 @@ from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.handlers.lists import default_component_list
+from mpchat.metrics.directory import MAX_VALUES
 from mpchat.rooms.handler import RoomHandler
-from mpchat.template.hooks import find_misspellings, find_mistakes, find_taken_names
+from mpchat.template.hooks import (
+    find_misspellings,
+    find_mistakes,
+    find_mistakes_in_metrics,
+    find_taken_names,
+)
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -260,3 +267,72 @@ def test_hooks_of_rooms_are_looked_at_as_all_others() -> None:
     assert mistake.text == expected
     (warning,) = find_misspellings(Doorman)
     assert warning.endswith("nothing calls Doorman.member_infos; did you mean 'member_info'?")
+
+
+class Counts(Component):
+    orders = metrics.counter("orders", "Orders taken", labels={"kind": ("buy", "sell")})
+    waited = metrics.histogram("wait.seconds", "Waited", bounds=(0.1, 1))
+
+
+class CountsToo(Counts):
+    open = metrics.gauge("open", "Open orders")
+
+
+class SharesOne(Component):
+    orders = Counts.orders
+
+
+class CountsAgain(Component):
+    taken = metrics.counter("orders", "Orders taken")
+
+
+class Miscounts(Component):
+    orders = metrics.counter("orders taken", "", labels={"kind": ()})
+
+
+class CountsALot(Component):
+    some = metrics.gauge("some", "Some", labels={"a": [str(n) for n in range(1000)]})
+    more = metrics.histogram(
+        "more", "More", labels={"a": [str(n) for n in range(40)]}, bounds=range(100)
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "texts"),
+    [
+        ([Counts, CountsToo, SharesOne], []),
+        ([Counts, CountsAgain], ["CountsAgain.taken: another metric has the name orders"]),
+        (
+            [Miscounts],
+            [
+                "Miscounts.orders: expected a name of letters, digits, '_', '.' and '-' that begins "
+                "with a letter, got 'orders taken'",
+                "Miscounts.orders: help: expected its meaning in one line, got ''",
+                "Miscounts.orders: labels: kind: expected a tuple of values, got ()",
+            ],
+        ),
+        (
+            [Counts, CountsALot],
+            ["CountsALot.more: bounds: expected 1 to 100 numbers, got range(0, 100)"],
+        ),
+    ],
+)
+def test_what_a_class_declares_as_metrics_is_looked_at(
+    classes: list[type[Component]], texts: list[str]
+) -> None:
+    problems = [*find_mistakes_in_metrics(classes)]
+    assert [f"{problem.path}: {problem.text}" for problem in problems] == texts
+    assert all(problem.file == __file__ and problem.line for problem in problems)
+
+
+def test_a_service_has_a_limited_number_of_values_of_metrics() -> None:
+    class TooMuch(CountsALot):
+        more = metrics.histogram("more", "More", labels={"a": [*"abcdefgh"]}, bounds=[*range(100)])
+        most = metrics.histogram(
+            "most", "Most", labels={"a": [*"abcdefghijklmnopqrstuvwxyz"]}, bounds=[*range(90)]
+        )
+
+    (problem,) = find_mistakes_in_metrics([Counts, TooMuch])
+    assert problem.path == "TooMuch.most"
+    text = f"a service may have {MAX_VALUES} values of metrics, and with these it has 4214"
+    assert problem.text.startswith(text)

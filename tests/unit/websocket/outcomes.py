@@ -74,11 +74,11 @@ class Scan:
         budget: int = 64,
         in_bulk: Thresholds | None = None,
     ) -> None:
-        counters = Counters()
+        traffic = Counters().traffic_of("test")
         agreement = None
         if stream.takeover is not None:
             agreement = Agreement(BITS, BITS, stream.takeover, stream.takeover)
-        parser = parser_class(stream.limit, counters, Budget(in_bulk or Thresholds()), agreement)
+        parser = parser_class(stream.limit, traffic, Budget(in_bulk or Thresholds()), agreement)
         parser.has_buffers = in_bulk is not None
         messages: list[Message] = []
         data = stream.data
@@ -95,7 +95,7 @@ class Scan:
                     assert len(messages) - before <= budget
         ending = parser.closed or parser.failure
         assert parser.is_over == (ending is not None)
-        assert parser.received == counters.messages_received == len(messages)
+        assert parser.received == traffic.messages_received == len(messages)
         self.parser = parser
         self.messages = messages
         self.output = parser.take_control()[0] + (ending.frame if ending is not None else b"")

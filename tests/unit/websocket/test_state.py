@@ -92,7 +92,9 @@ class Run:
         self.parser = self._made()
 
     def _made(self) -> Parser:
-        return Parser(LIMIT, Counters(), Budget(self._thresholds), self._agreement)
+        return Parser(
+            LIMIT, Counters().traffic_of("test"), Budget(self._thresholds), self._agreement
+        )
 
     def feed(self, data: bytes | memoryview, most: int = 64) -> bool:
         more = self.parser.feed(data, self.messages, most)

@@ -1,0 +1,1 @@
+"""``mpchat top``: a service watched in a terminal, with keys."""

@@ -17,7 +17,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.browser.chat import chromium
 from tests.browser.console import LivePage, WatchedChat
@@ -64,22 +65,20 @@ class Crowd:
         while True:
             try:
                 async with connect(url) as socket:
-                    talking = asyncio.create_task(self._talk(socket.send))
-                    try:
-                        async for _ in socket:
-                            pass
-                    finally:
-                        talking.cancel()
-            except OSError:
+                    await asyncio.gather(self._listen(socket), self._talk(socket))
+            except (OSError, ConnectionClosed):
                 pass  # Its worker has just been killed.
             await asyncio.sleep(self._random.random() * 3)
 
-    async def _talk(self, send: object) -> None:
-        assert callable(send)
+    async def _listen(self, socket: ClientConnection) -> None:
+        while True:
+            await socket.recv()
+
+    async def _talk(self, socket: ClientConnection) -> None:
         while True:
             pace = 1.5 + math.sin(time.monotonic() / 30)
             await asyncio.sleep(self._random.expovariate(1 / (8 * pace)))
-            await send("All quiet here." * self._random.randint(1, 4))
+            await socket.send("All quiet here." * self._random.randint(1, 4))
 
 
 def main(folder: Path) -> None:

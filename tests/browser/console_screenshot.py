@@ -29,7 +29,7 @@ WORKERS = 4
 EVENTFUL = (60, 200)
 """Seconds after which a worker is killed, and the dynamic config is reloaded."""
 SECONDS = 300
-SIZE = {"width": 1200, "height": 1010}
+SIZE = {"width": 1100, "height": 740}
 NAMES = {"light": "console.png", "dark": "console-dark.png"}
 
 

@@ -131,7 +131,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("rooms.nats", JetStreamOptions),
     ("room-handler, and every handler derived from RoomHandler", RoomHandler.Options),
     ("handler-rooms", RoomsHandler.Options),
-    (", ".join(console.SECTIONS) + ": the handlers of the console", console.ConsoleHandlerOptions),
+    ("handler-server-monitor", console.ServerMonitorOptions),
+    (
+        ", ".join(name for name in console.SECTIONS if name != "handler-server-monitor"),
+        console.ConsoleHandlerOptions,
+    ),
 )
 
 # Variables without a model; the others have their model's docstring.

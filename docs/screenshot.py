@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mpchat.cli.top.asking import CONNECTIONS
 from mpchat.cli.top.choices import Choices
 from mpchat.cli.top.drawing import Size
 from mpchat.cli.top.history import History
-from mpchat.cli.top.tables import Details
+from mpchat.cli.top.tables import MOST_CONNECTIONS, Details
 from mpchat.cli.top.view import KEYS, Shown, draw
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 
@@ -33,7 +32,7 @@ workers that ended and began, drains, reloads.
 """
 _REST = f"""\
 A service that does not answer is shown as such until it is back. Connections are those with most of
-what they are sorted by, at most {CONNECTIONS}; the worker is asked only while they are shown.
+what they are sorted by, at most {MOST_CONNECTIONS}; the worker is asked only while they are shown.
 `NO_COLOR` turns colours off. A dumb terminal gets one table after the other, a pipe or a file a single
 one.
 """

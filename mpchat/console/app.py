@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -82,7 +83,10 @@ def resources(path: str) -> list[str]:
     bare = path.rstrip("/")
     parent, _, last = bare.rpartition("/")
     found = [bare, f"{bare}/", *([parent] if last.startswith("{") else [])]
-    return [_PARAMETER.sub(r"{\1:[^/]*}", one) for one in found if one]
+    # aiohttp compares plain paths decoded, and others as they are.
+    return [
+        _PARAMETER.sub(r"{\1:[^/]*}", one) if "{" in one else unquote(one) for one in found if one
+    ]
 
 
 @web.middleware

@@ -77,6 +77,7 @@ LISTED = {
     "pip install '.[test]'": "the tutorial's test types it",
     "pip install 'mpchat[reload]'": "tests/functional/test_terminal.py serves so",
     "pip install 'mpchat[nats]'": "tests/functional/test_shared_rooms.py has it",
+    "pip install 'mpchat[monitor]'": "tests/functional/test_console.py has it",
     "mpchat log-level my_service.rooms": "tests/functional/test_control.py gives these orders",
     "PYTHONASYNCIODEBUG=1": "needs somebody who makes mistakes",
     "mpchat serve --no-fork": "tests/functional/test_terminal.py serves so",

@@ -39,6 +39,7 @@ components_manager:
     components:
         server:
             listener: {port: 1}
+            listener-monitor: {port: 2}
         logging:
             loggers:
                 default: {file_path: "@stderr"}
@@ -53,6 +54,8 @@ components_manager:
         rooms: {engine: nats, nats: {servers: ["nats://127.0.0.1:4222"]}}
         room-handler: {path: "/room/{room}"}
         handler-rooms: {path: "/room/{room}"}
+        handler-server-monitor: {path: /monitor}
+        handler-metrics: {path: /metrics}
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
 

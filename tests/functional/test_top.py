@@ -23,7 +23,7 @@ from tests.kit.control import Control
 from tests.kit.screen import OnScreen
 from tests.kit.verbs import Mpchat
 
-KEYS = "q quit$"
+KEYS = r"^q quit  \? help"
 UP, DOWN, RIGHT, ESC = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b"
 
 pytestmark = pytest.mark.shared_service
@@ -62,8 +62,9 @@ async def test_what_clients_do_is_seen(top: OnScreen, websocket_client: Websocke
 
         async def talk() -> None:
             while True:
-                await member.send("hello")
-                await chat.send("hello")
+                for one in (member, chat):
+                    await one.send("hello")
+                    await one.recv()
                 await asyncio.sleep(0.05)
 
         talking = asyncio.create_task(talk())
@@ -120,7 +121,7 @@ def test_a_killed_worker_and_its_successor_are_seen(
 ) -> None:
     victim = control.workers()[1]
     os.kill(victim["pid"], signal.SIGKILL)
-    top.wait_until_shows(rf"^\d\d:\d\d:\d\d  {victim['name']}: .*pid {victim['pid']} has ended")
+    top.wait_until_shows(rf"^\d\d:\d\d:\d\d  slot 1: .*pid {victim['pid']} has ended")
     top.wait_until_shows(rf"^ +1 +(?!{victim['pid']})\d+ +ready ")
 
 
@@ -159,12 +160,12 @@ def test_a_frozen_worker_is_seen_and_holds_up_nothing(
 def test_another_size_is_followed(top: OnScreen) -> None:
     assert "RESTARTS" not in "\n".join(top.lines)
     top.resize(140, 40)
-    top.wait_until_shows(r"RESTARTS +GEN(?s:.*)q quit\Z")
-    assert top.lines[39].startswith("↑↓")
+    top.wait_until_shows(r"RESTARTS +GEN(?s:.*)^q quit .*\Z")
+    assert top.lines[39].startswith("q quit")
     top.resize(60, 12)
-    top.wait_until_shows(r"\A(?!(?s:.*)RESTARTS)(?s:.*)WORKER(?s:.*)connections  p pause")
+    top.wait_until_shows(r"\A(?!(?s:.*)RESTARTS)(?s:.*)WORKER(?s:.*)^q quit")
     assert len(top.lines) == 12
-    assert top.lines[11].startswith("↑↓")
+    assert top.lines[11].startswith("q quit")
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,16 @@ def test_the_terminal_is_as_it_was(
     assert "Traceback" not in top.shown
 
 
+def test_a_signal_that_was_ignored_stays_ignored(command: list[str], service_tmpdir: Path) -> None:
+    with OnScreen(["env", "--ignore-signal=HUP", *command], service_tmpdir) as top:
+        top.wait_until_shows(KEYS)
+        top.process.send_signal(signal.SIGHUP)
+        top.type(DOWN)
+        top.wait_until_shows("^> +1 ")
+        top.type("q")
+        assert top.wait() == 0
+
+
 def test_it_can_be_stopped_and_continued(command: list[str], service_tmpdir: Path) -> None:
     shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
     with OnScreen(shell, service_tmpdir, {"PS1": "$ "}) as top:
@@ -204,12 +215,27 @@ def test_it_can_be_stopped_and_continued(command: list[str], service_tmpdir: Pat
         top.type("\x1a")
         top.wait_for(r"\x1b\[\?1049l(?s:.*)Stopped")
         assert top.modes() == before
+        # In the background it may not have the terminal, and waits.
+        top.type("bg\n")
+        top.wait_for(r"top .*&")
+        top.type("\n")
+        top.wait_for("Stopped")
+        assert top.modes() == before
         top.type("fg\n")
         top.wait_for(r"\x1b\[\?1049h(?s:.*)q quit")
         top.type("q")
         top.wait_for(r"\x1b\[\?1049l")
         top.type("echo status-$?\n")
         top.wait_for("status-0")
+        assert top.modes() == before
+        # What is stopped can be ended.
+        top.type(f"{shlex.join(command)}\n")
+        top.wait_for(r"\x1b\[\?1049h(?s:.*)q quit")
+        top.type("\x1a")
+        top.wait_for("Stopped")
+        top.type("pid=$(jobs -p); kill %1\n")
+        top.type("while kill -0 $pid; do sleep 0.01; done; echo status-$?\n")
+        top.wait_for("No such process(?s:.*)status-0")
         assert top.modes() == before
         top.type("exit\n")
         assert top.wait() == 0

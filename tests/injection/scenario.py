@@ -1,8 +1,8 @@
 """The life of a service that one failing call happens in, and what has to hold whatever fails.
 
-A service with rooms is started, reloaded, scaled, loses a worker, its broker and its template, is
-restarted and stopped. While a step fails, it is given again: the next one has to succeed. At the end the
-service has left with a documented code, and nothing of it is left behind.
+A service with rooms and a console is started, reloaded, scaled, loses a worker, its broker, its console
+and its template, is restarted and stopped. While a step fails, it is given again: the next one has to
+succeed. At the end the service has left with a documented code, and nothing of it is left behind.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ class Life:
             self._scale,
             self._crash,
             self._lose_broker,
+            self._lose_console,
             self._lose_template,
             self._restart,
         ):
@@ -167,15 +168,20 @@ class Life:
 
     def _lose_broker(self) -> None:
         victim = self._kill_one("broker")
-        wait_until(lambda: self._has_broker(victim), "new broker", STEP_SECONDS, _INTERVAL)
+        wait_until(lambda: self._has("broker", victim), "new broker", STEP_SECONDS, _INTERVAL)
         self._give("rooms")
 
-    def _has_broker(self, victim: int) -> bool:
+    def _lose_console(self) -> None:
+        victim = self._kill_one("console")
+        wait_until(lambda: self._has("console", victim), "new console", STEP_SECONDS, _INTERVAL)
+
+    def _has(self, what: str, victim: int) -> bool:
+        """Whether there is a broker or a console that serves, and another one than before."""
         try:
-            broker = ask(self.control, {"verb": "status"}, _PATIENCE)["broker"]
+            found = ask(self.control, {"verb": "status"}, _PATIENCE)[what]
         except ControlError:
             return False
-        return bool(broker["state"] == "ready" and broker["pid"] != victim)
+        return bool(found["state"] == "ready" and found["pid"] != victim)
 
     def _lose_template(self) -> None:
         victim = self._kill_one("template")
@@ -191,8 +197,12 @@ class Life:
         return any(pid != victim for pid in self.service.pids("template"))
 
     def _restart(self) -> None:
+        victim = wait_until(
+            lambda: self.service.pids("console"), "console", STEP_SECONDS, _INTERVAL
+        )
         self._give("restart", slot=None)
         self._settle(2)
+        wait_until(lambda: self._has("console", victim[0]), "new console", STEP_SECONDS, _INTERVAL)
 
     def _give(self, verb: str, **arguments: Any) -> None:
         """Give an order; one that fails is told and, given again, succeeds."""
@@ -303,6 +313,7 @@ def _config(control: str) -> dict[str, Any]:
                 "server": {
                     "control-socket": control,
                     "listener": {"port": 0, "task_processor": "main"},
+                    "listener-monitor": {"unix-socket": "console.sock"},
                 },
                 "logging": {
                     "fs-task-processor": "fs",

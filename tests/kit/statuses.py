@@ -76,6 +76,7 @@ def status(*workers: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "faults": 0,
         "hang_timeout_seconds": 15.0,
         "broker": None,
+        "console": None,
         "workers": list(workers),
         "totals": {**dict.fromkeys((*TOTALS, *GAUGES), 0), **totals},
         "limits": dict.fromkeys(LIMITS, 0) | limits,

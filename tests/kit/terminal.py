@@ -27,7 +27,9 @@ class OnTerminal:
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.master, slave = pty.openpty()
-        inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        # They would tell of another terminal than this one.
+        theirs = {"NO_COLOR", "COLUMNS", "LINES"}
+        inherited = {name: value for name, value in os.environ.items() if name not in theirs}
         # Both replace themselves by the command, so that the pid is the command's. A background job of a
         # shell, which the tests may be, ignores Ctrl-C; a command on a terminal does not.
         self.process = subprocess.Popen(
@@ -78,8 +80,9 @@ class OnTerminal:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(DEADLINE)
-            except subprocess.TimeoutExpired:
+                # It may have more to say than fits into the terminal.
+                self.wait()
+            except (TimeoutError, subprocess.TimeoutExpired):
                 self.process.kill()
                 self.process.wait()
         os.close(self.master)

@@ -71,7 +71,8 @@ def test_what_is_installed_is_one_release_of_everything_needed() -> None:
     text = (ROOT / "deploy" / "requirements.txt").read_text()
     pins = dict(re.findall(r"(?m)^([a-z0-9-]+)==([^ ;]+)", text))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["nats"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["nats"], *extras["monitor"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
     blocks = re.split(r"(?m)^(?=[a-z0-9-]+==)", text)[1:]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mpchat.cli.top.history import Seen
 from mpchat.cli.top.rows import Connection
-from mpchat.cli.top.tables import Details
+from mpchat.cli.top.tables import MOST_CONNECTIONS, Details
 from mpchat.ipc.control import ControlError, ask
 from mpchat.ipc.reports import BY_MESSAGES
 
@@ -22,8 +22,6 @@ EVERY = 1.0
 PATIENCE = 10.0
 """Seconds after which a question is asked again."""
 _ROOMS = 10
-CONNECTIONS = 200
-"""Connections that are asked for at most: a worker may have very many."""
 
 
 def in_background(question: Callable[[], T], wake: Callable[[], None]) -> Future[T]:
@@ -63,7 +61,7 @@ def ask_details(path: str, seen: Seen, slot: int | None, by: str) -> Details:
     if worker is not None:
         pid = worker.pid
         try:
-            answer = _ask(path, verb="connections", pid=pid, by=by, limit=CONNECTIONS)
+            answer = _ask(path, verb="connections", pid=pid, by=by, limit=MOST_CONNECTIONS)
             connections = [Connection.of(row) for row in answer["connections"]]
             if answer["silent"]:
                 no_connections = f"pid {pid} has not answered: busy, stuck, or just ended"

@@ -20,7 +20,8 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
         yield f"{count(more, 'fault')} of the supervisor: see its log"
     slots = _slots(before), _slots(after)
     for slot in sorted({*slots[0], *slots[1]}):
-        yield from _of_slot(slots[0].get(slot, []), slots[1].get(slot, []))
+        if sentence := _of_slot(slots[0].get(slot, []), slots[1].get(slot, [])):
+            yield f"slot {slot}: {sentence}"
     if before["broker"] is not None and after["broker"] is not None:
         yield from _of_broker(before["broker"], after["broker"])
 
@@ -32,10 +33,11 @@ def _slots(answer: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _of_slot(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Iterator[str]:
-    name = (after or before)[0]["name"]
-    old = {worker["pid"]: worker["state"] for worker in before if "pid" in worker}
-    new = {worker["pid"]: worker["state"] for worker in after if "pid" in worker}
+def _of_slot(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    """Return what has changed, empty if nothing has."""
+    # A worker that is not forked yet has the pid 0.
+    old = {worker["pid"]: worker["state"] for worker in before if worker.get("pid")}
+    new = {worker["pid"]: worker["state"] for worker in after if worker.get("pid")}
     parts = [f"pid {pid} has ended" for pid in old if pid not in new]
     parts += [f"pid {pid} is {state}" for pid, state in new.items() if old.get(pid) != state]
     without = [worker["state"] for worker in after if "pid" not in worker]
@@ -43,9 +45,8 @@ def _of_slot(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Itera
         parts.append("scaled away" if without == ["away"] else "no worker")
     helper = after[0]["helper"] if after else None
     if helper is not None and (not before or helper != before[0]["helper"]):
-        parts.append(f"{helper} accepts its clients")
-    if parts:
-        yield f"{name}: {', '.join(parts)}"
+        parts.append(f"slot {helper.rpartition('/')[2]} accepts its clients")
+    return ", ".join(parts)
 
 
 def _of_broker(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

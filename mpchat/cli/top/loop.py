@@ -97,13 +97,14 @@ class _Top:
         self._keys = Keys()
         self._choices = Choices()
         self._shown = self._drawn = first
-        """As it is, and as it was when it was stopped"""
+        """As it is, and what is drawn of that: as it was at a pause"""
         self._answered_at, self._answered_wall = now()
         self._refusal = ""
         """Why there was no answer the last time"""
         self._read_at = 0.0
         self._has_blocks = has_blocks(sys.stdout)
         self._status: _Regularly[dict[str, Any]] = _Regularly(signals.wake)
+        self._status.due = self._answered_at + EVERY
         self._details: _Regularly[Details] = _Regularly(signals.wake)
 
     def run(self) -> int | None:

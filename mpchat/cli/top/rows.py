@@ -82,7 +82,8 @@ def worker_rows(answer: dict[str, Any]) -> Iterator[Row]:
         yield Row(
             slot=worker["slot"],
             name=worker["name"],
-            pid=worker.get("pid"),
+            # 0: the template has not forked it yet.
+            pid=worker.get("pid") or None,
             state=shown,
             health=health,
             age=worker.get("age_seconds"),

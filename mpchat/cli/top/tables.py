@@ -18,7 +18,10 @@ from mpchat.cli.top.rows import Connection, Health, Row
 
 LEAST_SPARKLINE = 8
 """Characters of a sparkline that shows something."""
+MOST_CONNECTIONS = 200
+"""Connections that are shown: a worker may have very many."""
 _MOST_SPARKLINE = 60
+_MOST_ROOM = 40
 _ROOMS = 5
 _CHANGES = 4
 _SLOW_MS = 100.0
@@ -63,9 +66,10 @@ def overview(seen: Seen, details: Details, choices: Choices, within: Size) -> li
     if height < len(rows):
         above.append(f"workers {first + 1} to {first + height} of {len(rows)}", style="dim")
     left = max(0, room - height)
-    # An empty line and a title alone say nothing.
-    changes = changes[:left] if left >= 2 else []
-    rooms = rooms[: left - len(changes)] if left - len(changes) >= 2 else []
+    of_rooms = min(len(rooms), left - min(len(changes), left // 2))
+    # Titles without a row say nothing.
+    rooms = rooms[: 2 if of_rooms == 3 else of_rooms]
+    changes = changes[: left - len(rooms)]
     return [above, *table.lines(first, height), *rooms, *changes]
 
 
@@ -156,7 +160,7 @@ def _rooms(seen: Seen, details: Details, width: int) -> list[Text]:
     lines = [Text(), *packed(about, width)]
     if rows:
         longest = max(cell_len(name) for name, _members, _rate in rows)
-        own = max(4, min(longest, width - 20))
+        own = max(4, min(longest, _MOST_ROOM, width - 20))
         lines.append(Text(f"{'ROOM'.ljust(own)}  MEMBERS    IN/s", style="bold"))
         lines += [
             Text(f"{set_cell_size(cropped(name, own), own)}  {members:>7}  {rate:>6}")
@@ -186,7 +190,7 @@ def connections(
         Text(f"{worker.name} pid {worker.pid}", style="bold"),
         Text(count(opened, "connection")),
     ]
-    if 0 < len(rows) < opened:
+    if len(rows) >= MOST_CONNECTIONS:
         about.append(Text(f"the {len(rows)} with most {choices.connections.title}"))
     if details.no_connections:
         about.append(Text(details.no_connections, style="yellow"))

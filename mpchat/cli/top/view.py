@@ -19,8 +19,10 @@ from mpchat.cli.top.history import Limit, Seen
 from mpchat.cli.top.tables import LEAST_SPARKLINE, Details, connections, overview
 from mpchat.scoreboard.heartbeat import SILENT_SECONDS
 
-_WATCHING = "↑↓ worker  ←→ sort  r reverse  Enter connections  p pause  ? help  q quit"
-_SCROLLING = "↑↓ scroll  ←→ sort  r reverse  Esc back  p pause  ? help  q quit"
+_MOST_SPARKLINE = 60
+_WATCHING = "q quit, ? help, Enter connections, ↑↓ worker, ←→ sort, r reverse, p pause"
+_SCROLLING = "q quit, ? help, Esc back, ↑↓ scroll, ←→ sort, r reverse, p pause"
+"""The keys, the most important ones first: a narrow terminal shows those"""
 KEYS = (
     ("up, down", "another worker; among connections: scroll"),
     ("left, right", "sort by another column"),
@@ -53,6 +55,7 @@ def draw(shown: Shown, choices: Choices, within: Size) -> list[Text]:
     lines = _head(shown, choices, within)
     left = within
     if within.height is not None:
+        lines = lines[: max(1, within.height // 3)]
         left = replace(within, height=within.height - len(lines) - 1)
     if choices.opened is None:
         lines += overview(shown.seen, shown.details, choices, left)
@@ -67,9 +70,10 @@ def _filled(lines: list[Text], keys: str, within: Size) -> list[Text]:
         return lines
     if not within.has_blocks:
         keys = keys.replace("↑↓", "up/down").replace("←→", "left/right")
+    footer = packed((Text(key, style="dim") for key in keys.split(", ")), within.width)[0]
     lines = lines[: max(0, within.height - 1)]
     lines += [Text() for _ in range(within.height - 1 - len(lines))]
-    return [*lines, Text(keys, style="dim")]
+    return [*lines, footer]
 
 
 def _head(shown: Shown, choices: Choices, within: Size) -> list[Text]:
@@ -80,7 +84,7 @@ def _head(shown: Shown, choices: Choices, within: Size) -> list[Text]:
     lines += packed(_service(seen, choices), within.width)
     lines += packed(_events(seen), within.width)
     lines += packed(_traffic(seen), within.width)
-    room = within.width - lines[-1].cell_len - 2
+    room = min(_MOST_SPARKLINE, within.width - lines[-1].cell_len - 2)
     if room >= LEAST_SPARKLINE:
         most = max((value for _at, value in seen.total), default=0.0)
         lines[-1].append("  ").append(within.sparkline(seen.total, seen.at, room, most), "cyan")

@@ -43,6 +43,7 @@ STATUS: dict[str, Any] = {
     "faults": 0,
     "hang_timeout_seconds": 15.0,
     "broker": None,
+    "console": None,
     "workers": [
         WORKER,
         WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},
@@ -81,6 +82,36 @@ def broker_line(**changes: object) -> str:
     lines = list(status_lines(STATUS | {"broker": BROKER | changes}))
     (line,) = [line for line in lines if "broker" in line]
     return line
+
+
+CONSOLE: dict[str, Any] = {
+    "state": "ready",
+    "address": "http://127.0.0.1:8081/",
+    "missing": None,
+    "pid": 9,
+    "restarts": 1,
+    "silent_seconds": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "console pid 9: http://127.0.0.1:8081/, 1 restart"),
+        (
+            {"silent_seconds": 7.0},
+            "console pid 9,silent:7.0s: http://127.0.0.1:8081/, 1 restart",
+        ),
+        ({"state": "down"}, "no console: it is being replaced (1 restart)"),
+        ({"state": "missing", "missing": "without aiohttp"}, "no console: without aiohttp"),
+    ],
+)
+def test_status_shows_the_console_where_there_is_to_be_one(
+    changes: dict[str, Any], shown: str
+) -> None:
+    assert not any("console" in line for line in status_lines(STATUS))
+    lines = list(status_lines(STATUS | {"console": CONSOLE | changes}))
+    assert [line for line in lines if "console" in line] == [shown]
 
 
 def test_status_shows_the_broker_where_there_are_rooms() -> None:

@@ -70,15 +70,15 @@ def test_nothing_has_changed() -> None:
     [
         (
             status(worker(0, pid=7), worker(1), broker=broker()),
-            "main-task-processor/0: pid 100 has ended, pid 7 is ready",
+            "slot 0: pid 100 has ended, pid 7 is ready",
         ),
         (
             status(worker(0), without_worker(1, "down"), broker=broker()),
-            "main-task-processor/1: pid 101 has ended, no worker",
+            "slot 1: pid 101 has ended, no worker",
         ),
         (
             status(worker(0), without_worker(1, "away"), broker=broker()),
-            "main-task-processor/1: pid 101 has ended, scaled away",
+            "slot 1: pid 101 has ended, scaled away",
         ),
         (
             status(
@@ -87,15 +87,15 @@ def test_nothing_has_changed() -> None:
                 worker(1),
                 broker=broker(),
             ),
-            "main-task-processor/0: pid 100 is retiring, pid 7 is starting",
+            "slot 0: pid 100 is retiring, pid 7 is starting",
         ),
         (
             status(worker(0), worker(1), worker(2), broker=broker()),
-            "main-task-processor/2: pid 102 is ready",
+            "slot 2: pid 102 is ready",
         ),
         (
             status(worker(0), worker(1, helper="main-task-processor/0"), broker=broker()),
-            "main-task-processor/1: main-task-processor/0 accepts its clients",
+            "slot 1: slot 0 accepts its clients",
         ),
         (PLAIN | {"generation": 2}, "dynamic config generation 1 -> 2"),
         (PLAIN | {"faults": 2}, "2 faults of the supervisor: see its log"),
@@ -113,6 +113,12 @@ def test_nothing_has_changed() -> None:
 )
 def test_a_change_is_a_sentence(after: dict[str, Any], expected: str) -> None:
     assert [*changes(PLAIN, after)] == [expected]
+
+
+def test_a_worker_that_is_not_forked_yet_has_no_pid() -> None:
+    waiting = status(worker(0, pid=0, state="starting"))
+    assert [*changes(waiting, status(worker(0)))] == ["slot 0: pid 100 is ready"]
+    assert rows(*waiting["workers"])[0].pid is None
 
 
 def test_what_comes_back_is_said() -> None:

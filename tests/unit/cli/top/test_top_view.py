@@ -71,8 +71,8 @@ def test_a_screen_tells_of_the_service_and_each_worker() -> None:
     assert rows[1].split()[:6] == ["1", "101", "silent", "3.0s", "5", "60.0"]
     assert rows[2].split()[:4] == ["2", "-", "down", "-"]
     assert rows[3] == "  1 slot scaled away"
-    assert any("main-task-processor/2: no worker" in line for line in lines)
-    assert lines[-1].startswith("↑↓ worker")
+    assert any("slot 2: no worker" in line for line in lines)
+    assert lines[-1].startswith("q quit  ? help  Enter connections")
 
 
 def test_eighty_columns_show_what_an_operator_looks_for() -> None:
@@ -127,7 +127,7 @@ def test_a_service_that_does_not_answer_is_said_first() -> None:
 
 CONNECTIONS = [
     Connection.of(connection(f"a-{number}", messages_received=number, user="ada"))
-    for number in range(50)
+    for number in range(200)
 ]
 
 
@@ -135,15 +135,15 @@ def test_the_connections_of_a_worker() -> None:
     seen = seen_of(status(worker(0, connections=10_000), worker(1)))
     shown = Shown(seen, Details(slot=0, connections=CONNECTIONS))
     lines = screen(shown, opened())
-    assert "main-task-processor/0 pid 100  10000 connections  the 50 with most IN" in lines
+    assert "main-task-processor/0 pid 100  10000 connections  the 200 with most IN" in lines
     at = next(number for number, line in enumerate(lines) if line.startswith("ID"))
     titles = lines[at].split()
     assert titles[:7] == ["ID", "PEER", "USER", "PATH", "AGE", "IN▼", "OUT"]
     assert titles[-2:] == ["QUEUED", "UNSENT"]
-    assert lines[at + 1].split()[:6] == ["a-49", "192.0.2.1:4000", "ada", "/chat", "5.0s", "49"]
+    assert lines[at + 1].split()[:6] == ["a-199", "192.0.2.1:4000", "ada", "/chat", "5.0s", "199"]
     assert lines[-2] != ""
-    assert lines[-1].startswith("↑↓ scroll")
-    assert screen(shown, opened(scrolled=48))[at + 1].startswith("a-1 ")
+    assert lines[-1].startswith("q quit  ? help  Esc back")
+    assert screen(shown, opened(scrolled=198))[at + 1].startswith("a-1 ")
     # Those of a worker that was open before are not shown as this one's.
     other = screen(Shown(seen, Details(slot=1, connections=CONNECTIONS)), opened())
     assert not any(line.startswith("a-") for line in other)
@@ -156,6 +156,17 @@ def test_the_connections_of_a_worker() -> None:
 def test_a_worker_that_is_gone_has_no_connections() -> None:
     seen = seen_of(status(without_worker(0, "down"), worker(1)))
     assert "slot 0 has no worker" in screen(seen, opened())
+
+
+def test_a_small_terminal_has_rows_and_the_way_out() -> None:
+    workers = [worker(slot) for slot in range(20)]
+    seen = seen_of(status(*workers, broker=broker(), limits={"expires": 1}))
+    for size in (Size(60, 12), Size(40, 10)):
+        lines = screen(Shown(seen, Details(ROOMS)), size=size)
+        assert any(line.startswith("> ") for line in lines)
+        assert lines[-1].startswith("q quit  ? help")
+        # What does not fit into the width is left out, not cut.
+        assert lines[-1].split()[-1] in {"sort", "worker", "connections"}
 
 
 @pytest.mark.parametrize("slot", [None, 0])

@@ -174,7 +174,7 @@ site: $(VENV)/.docs
 
 # Takes today's releases of the dependencies into what deployments install.
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile pyproject.toml --extra nats --extra monitor --upgrade --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra nats --extra monitor --extra top --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file deploy/requirements.txt
 
 # All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.

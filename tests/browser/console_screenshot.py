@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -23,14 +24,19 @@ from websockets.exceptions import ConnectionClosed
 from tests.browser.chat import chromium
 from tests.browser.console import LivePage, WatchedChat
 
+if TYPE_CHECKING:
+    from playwright.sync_api import ViewportSize
+
+Scheme: TypeAlias = Literal["light", "dark"]
+
 ROOMS = ("lobby", "help", "releases", "kitchen", "on-call", "music")
 PEOPLE = 160
 WORKERS = 4
 EVENTFUL = (60, 200)
 """Seconds after which a worker is killed, and the dynamic config is reloaded."""
 SECONDS = 300
-SIZE = {"width": 1100, "height": 740}
-NAMES = {"light": "console.png", "dark": "console-dark.png"}
+SIZE: ViewportSize = {"width": 1100, "height": 740}
+NAMES: dict[Scheme, str] = {"light": "console.png", "dark": "console-dark.png"}
 
 
 class Crowd:

@@ -35,7 +35,7 @@ WORKERS = 4
 EVENTFUL = (60, 200)
 """Seconds after which a worker is killed, and the dynamic config is reloaded."""
 SECONDS = 300
-SIZE: ViewportSize = {"width": 1100, "height": 740}
+SIZE: ViewportSize = {"width": 1100, "height": 690}
 NAMES: dict[Scheme, str] = {"light": "console.png", "dark": "console-dark.png"}
 
 

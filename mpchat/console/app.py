@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
-from mpchat.console.guard import LOGIN, Guard, add_headers
+from mpchat.console.guard import Guard, add_headers
 from mpchat.console.handlers.dynamic_config import DynamicConfigHandler
 from mpchat.console.handlers.dynamic_debug_log import DynamicDebugLog
 from mpchat.console.handlers.inspect_requests import InspectRequests
@@ -22,7 +22,7 @@ from mpchat.console.handlers.log_rotate import LogRotate
 from mpchat.console.handlers.metrics import Metrics
 from mpchat.console.handlers.server_monitor import ServerMonitor
 from mpchat.console.knowledge import Knowledge
-from mpchat.console.options import ConsolePlan
+from mpchat.console.options import LIVE, LOGIN, PAGE, ConsolePlan
 from mpchat.console.page.feed import Feed
 from mpchat.console.page.pages import Login, Page
 from mpchat.ipc.control import ControlError
@@ -64,29 +64,32 @@ def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
     )
     app = web.Application(middlewares=[guard.middleware(), _in_words])
     app.on_response_prepare.append(add_headers)
-    app.router.add_get("/", Page("index.html").handle)
-    app.router.add_get("/live", feed.handle, allow_head=False)
+    app.router.add_get(PAGE, Page("index.html").handle)
+    app.router.add_get(LIVE, feed.handle, allow_head=False)
     app.on_shutdown.append(feed.close)
     if token is not None:
         app.router.add_post(LOGIN, Login(guard, login).handle)
-    for name, options in plan.handlers.items():
-        handler = HANDLERS[name](options, known)
-        methods = options.allowed_methods()
-        for method in [*methods, *(["HEAD"] if "GET" in methods else [])]:
-            for path in resources(options.path):
-                app.router.add_route(method, path, handler.handle)
+    handlers = {name: HANDLERS[name](options, known) for name, options in plan.handlers.items()}
+    # A path that is somebody's own comes before one that only leaves a parameter out.
+    for paths_of in (resources, parents):
+        for name, options in plan.handlers.items():
+            methods = options.allowed_methods()
+            for method in [*methods, *(["HEAD"] if "GET" in methods else [])]:
+                for path in paths_of(options.path):
+                    app.router.add_route(method, path, handlers[name].handle)
     return app
 
 
 def resources(path: str) -> list[str]:
-    """Return the paths of aiohttp that a path of the config stands for."""
-    bare = path.rstrip("/")
-    parent, _, last = bare.rpartition("/")
-    found = [bare, f"{bare}/", *([parent] if last.startswith("{") else [])]
-    # aiohttp compares plain paths decoded, and others as they are.
-    return [
-        _PARAMETER.sub(r"{\1:[^/]*}", one) if "{" in one else unquote(one) for one in found if one
-    ]
+    """Return the paths of aiohttp, which are decoded, that a path of the config stands for."""
+    bare = URL(path, encoded=True).path_safe.rstrip("/")
+    return [_PARAMETER.sub(r"{\1:[^/]*}", one) for one in (bare, f"{bare}/") if one]
+
+
+def parents(path: str) -> list[str]:
+    """Return the path without a parameter at its end, and without the slash before it."""
+    parent, _, last = path.rstrip("/").rpartition("/")
+    return resources(parent)[:1] if parent and last.startswith("{") else []
 
 
 @web.middleware

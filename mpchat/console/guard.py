@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from mpchat.console.options import LOGIN
+
 COOKIE = "mpchat-console"
-LOGIN = "/login"
-"""Where the page sends the token that somebody has typed"""
 _FETCHES = {"same-origin", "none"}
 
 
@@ -77,7 +77,7 @@ class Guard:
         return None
 
     def _refusal_by_token(self, request: web.Request) -> web.Response | None:
-        if self._token is None or request.path == LOGIN:
+        if self._token is None or (request.method, request.path) == ("POST", LOGIN):
             return None
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_same(given.strip(), self._token):

@@ -18,6 +18,8 @@ from mpchat.components.handler_base import HandlerPath, methods_of
 from mpchat.config.types import OptionsModel
 from mpchat.server.options import MonitorListenerOptions
 
+PAGE, LIVE, LOGIN = "/", "/live", "/login"
+"""Paths of the page: its file, its WebSocket, and where it sends the token that somebody has typed"""
 LIBRARIES = ("aiohttp", "prometheus_client")
 """What the extra installs"""
 INSTALL = "pip install 'mpchat[monitor]'"
@@ -30,6 +32,13 @@ def _check_side(value: bool) -> bool:
     return value
 
 
+def _check_own(path: str) -> str:
+    if (path.rstrip("/") or PAGE) in {PAGE, LIVE, LOGIN}:
+        text = f"expected another path than those of the live page: {PAGE}, {LIVE}, {LOGIN}"
+        raise PydanticCustomError("path", text)
+    return path
+
+
 class ConsoleHandlerOptions(OptionsModel):
     """The options that all of the console's handlers have."""
 
@@ -38,7 +47,7 @@ class ConsoleHandlerOptions(OptionsModel):
     ] = True
     methods: ClassVar[tuple[str, ...]]
     """Those that the handler has"""
-    path: HandlerPath
+    path: Annotated[HandlerPath, AfterValidator(_check_own)]
     method: Annotated[
         str | None,
         Field(description="Allowed methods, comma separated; by default all that the handler has"),

@@ -373,7 +373,7 @@ class _Loader:
             options = self._section(name, model, self.names.handler)
             if options is None or not options.load_enabled:
                 continue
-            first = places.setdefault(options.path, name)
+            first = places.setdefault(options.path.rstrip("/"), name)
             if first != name:
                 self._problem(self._path(name, "path"), f"{first} already has {options.path}")
             found[name] = options

@@ -442,6 +442,9 @@ def test_without_a_service_a_config_is_shown_as_a_start_would_use_it(
     assert shown.stdout.startswith(
         f"# what a start with {config} would use: no service listens at "
     )
+    dynamic = mpchat("config", "show", "--dynamic", "-c", config)
+    assert dynamic.stdout.startswith(f"# what a start with {config} would use: no service ")
+    assert re.search(r"\nMPCHAT_DRAIN: \{.*\} +# default\n", dynamic.stdout)
     # That output is a config, too.
     again = tmp_path / "again.yaml"
     again.write_text(shown.stdout)

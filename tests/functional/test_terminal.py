@@ -209,8 +209,17 @@ async def test_a_debugger_holds_nothing_else(
             service.wait_for(r"41\n\(Pdb\) ")
             service.type("c\n")
             assert await chat.recv() == "42"
+        config_fallback_path.write_text('{"MPCHAT_LIMITS": 7}')
+        with pytest.raises(ControlError, match="MPCHAT_LIMITS: expected a mapping"):
+            control.ask("reload")
+        mistake = control.ask("dynamic-config")["reload_error"]["text"]
+        assert mistake.startswith(f"{config_fallback_path}:1:")
         config_fallback_path.write_text('{"MPCHAT_LIMITS": {"max_connections": 7}}')
         assert control.ask("reload") == {"generation": 2}
+        in_force = control.ask("dynamic-config")
+        assert (in_force["generation"], in_force["reload_error"]) == (2, None)
+        assert in_force["variables"]["MPCHAT_LIMITS"]["value"] == {"max_connections": 7}
+        assert in_force["variables"]["MPCHAT_DRAIN"]["origin"] == "--dev or --no-fork"
         assert control.ask("kick", user="nobody") == {"connections": [], "silent": []}
         assert control.ask("connections", pid=1) == {"connections": [], "silent": [1]}
         service.process.send_signal(signal.SIGUSR2)

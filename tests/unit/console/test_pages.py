@@ -11,7 +11,8 @@ import pytest
 from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from mpchat.console.guard import COOKIE, LOGIN, Guard, add_headers
+from mpchat.console.guard import COOKIE, Guard, add_headers
+from mpchat.console.options import LOGIN
 from mpchat.console.page import pages
 from mpchat.console.page.pages import Login, Page, policy_of
 
@@ -69,6 +70,12 @@ async def test_a_login_without_a_token_is_a_wrong_one(data: dict[str, str] | byt
     async with guarded(TOKEN) as client:
         answer = await client.post(LOGIN, data=data, allow_redirects=False)
         assert answer.status == 401
+
+
+async def test_only_a_login_needs_no_token() -> None:
+    async with guarded(TOKEN) as client:
+        for method, path in (("GET", LOGIN), ("PUT", LOGIN), ("POST", f"{LOGIN}/"), ("POST", "/")):
+            assert (await client.request(method, path)).status == 401
 
 
 async def test_programs_get_a_text() -> None:

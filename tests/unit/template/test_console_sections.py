@@ -83,6 +83,18 @@ def test_without_a_listener_there_is_no_console(tmp_path: Path) -> None:
         ("method: POST", "task_processor: other", "expected one of main, monitor, got other"),
         ("method: POST", "monitor-handler: false", "mpchat serves this handler where listener-mon"),
         ("path: /rotate", "path: rotate", "expected a path that begins with /"),
+        ("path: /rotate", "path: /", "expected another path than those of the live page: /, /live"),
+        ("path: /rotate", "path: /login/", "expected another path than those of the live page"),
+        (
+            "handler-on-log-rotate: {path: /rotate",
+            "handler-dynamic-config: {path: /rotate/}\n        handler-on-log-rotate: {path: /rotate",
+            "handler-dynamic-config.path: handler-on-log-rotate already has /rotate/",
+        ),
+        (
+            "handler-on-log-rotate: {path: /rotate",
+            "handler-log-level: {path: /level}\n        handler-on-log-rotate: {path: /rotate",
+            "handler-log-level.path: expected a path with {level}",
+        ),
         ("path: /rotate, ", "", "handler-on-log-rotate.path: required, but missing"),
         ("port: 2", "port: 2, token: short", "token: expected a secret of at least 16"),
         ("port: 2", "port: 2, hosts: ['A:1']", "expected a host name in lower case, without a por"),

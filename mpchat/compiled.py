@@ -24,6 +24,7 @@ MODULES = (
     "mpchat.rooms.publishing",
     "mpchat.rooms.stream",
     "mpchat.rooms.subscription",
+    "mpchat.scoreboard.histogram",
     "mpchat.scoreboard.traffic",
     "mpchat.websocket.batch",
     "mpchat.websocket.broadcast",

@@ -8,8 +8,9 @@ one that is kept in milliseconds is published in seconds.
 from __future__ import annotations
 
 from mpchat.metrics.definition import Definition
-from mpchat.scoreboard import broker
+from mpchat.scoreboard import broker, histograms
 from mpchat.scoreboard.counters import COUNTED, Metric
+from mpchat.scoreboard.histograms import MICROSECONDS, Distributed
 
 WORKER_LABEL = "worker"
 MILLISECONDS = "milliseconds"
@@ -172,6 +173,17 @@ WS_OPEN = _gauge(
     *_WS,
 )
 
+# Distributions
+
+
+def _of_distribution(one: Distributed) -> Definition:
+    unit = "seconds" if one.unit == MICROSECONDS else one.unit
+    return Definition(f"mpchat.{one.name}-{unit}", "histogram", unit, one.help)
+
+
+DISTRIBUTIONS = {one.name: _of_distribution(one) for one in histograms.TABLE}
+"""By the name in the scoreboard"""
+
 # The pool
 
 THREADS = _gauge(
@@ -282,6 +294,7 @@ CATALOGUE = (
     BYTES_RECEIVED,
     WS_OPENED,
     WS_OPEN,
+    *DISTRIBUTIONS.values(),
     THREADS,
     WORKERS,
     LAG,

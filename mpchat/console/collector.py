@@ -17,16 +17,19 @@ from mpchat.console import catalogue as c
 from mpchat.console.processes import memory_families, process_families
 from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
-from mpchat.metrics.families import Family
+from mpchat.metrics.families import Distribution, Family
 from mpchat.scoreboard.broker import BROKER_STATES, NUMBERS
 from mpchat.scoreboard.counters import COUNTED, LIMITS
 from mpchat.scoreboard.handlers import CODES, INDEX, NOBODY, Served
+from mpchat.scoreboard.histograms import MICROSECONDS, places
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
 
 T = TypeVar("T")
 
 _VERSION = "2"
 """Of userver's label ``version`` of handlers"""
+_MICROSECONDS = 1_000_000
+"""Of a second"""
 _READY = WORKER_STATES.index("ready")
 _FIRST_CODE = INDEX[CODES[0]]
 
@@ -71,6 +74,7 @@ class Collector:
             *self._service(now),
             *self._clients(slots),
             *self._handlers(slots),
+            *self._distributions(slots),
             *self._workers(slots, now),
             *self._logs(slots),
             *process_families(self._processes(slots)),
@@ -135,6 +139,16 @@ class Collector:
             return directory.all()
         finally:
             directory.release()
+
+    def _distributions(self, slots: int) -> Iterator[Family]:
+        items = self._board.distributed(slots)
+        for one, start in places():
+            scale = _MICROSECONDS if one.unit == MICROSECONDS else 1
+            *counts, total = items[start : start + len(one.bounds) + 2]
+            bounds = tuple(bound / scale for bound in one.bounds)
+            yield c.DISTRIBUTIONS[one.name].family(
+                (((), Distribution(bounds, tuple(counts), total / scale)),)
+            )
 
     def _workers(self, slots: int, now: float) -> Iterator[Family]:
         board = self._board

@@ -14,7 +14,7 @@ from typing import get_args
 from mpchat.ipc import answering, asking, records, rooms
 from mpchat.ipc.messages import Message
 from mpchat.metrics import memory
-from mpchat.scoreboard import broker, handlers, scoreboard, service
+from mpchat.scoreboard import broker, handlers, histograms, scoreboard, service
 
 
 def _layout() -> int:
@@ -28,6 +28,7 @@ def _layout() -> int:
         scoreboard.SLOT_NAMES,
         broker.NAMES,
         handlers.NAMES,
+        [(one.name, one.bounds) for one in histograms.TABLE],
         scoreboard.NAMES,
     )
     states = (scoreboard.WORKER_STATES, broker.BROKER_STATES, service.CONSOLE_STATES)

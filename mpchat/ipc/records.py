@@ -53,7 +53,7 @@ OVERHEAD = HEADER.size + CRC.size
 UNKNOWN = 1 << 63
 """Bit of ``prev``"""
 
-OFFSET, AT = 8, 24
+OFFSET, AT, STAMP = 8, 24, 32
 """Where these numbers are"""
 _NAME = HEADER.size
 

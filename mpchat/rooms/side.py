@@ -44,8 +44,14 @@ class Side:
         self.clock: Callable[[], float] = shared.clock
         self.link = Link(loop, hall, options.worker_backlog)
         self.publishing = Publishing(loop, self.link, options.publish_timeout, self.count_limit)
+        self._delivery = shared.counters.histograms.delivery
+        hall.on_delivered = self._delivered
         self.registry = Registry(self.link, hall, self.publishing, self.count_limit)
         self.link.begin(self.registry)
+
+    def _delivered(self, stamp: int) -> None:
+        """Note how long a message took from its record, whose milliseconds are of the same clock."""
+        self._delivery.observe(max(0, int(self.clock() * 1000) - stamp) * 1000)
 
     def close(self) -> None:
         """The worker ends."""

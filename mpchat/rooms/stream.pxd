@@ -5,7 +5,7 @@ from mpchat.rooms.publishing cimport Publishing
 from mpchat.rooms.subscription cimport Sent, Subscription, message_of
 
 cdef int _ACK, _FIRST_OTHER_KIND, _MESSAGE
-cdef Py_ssize_t _ACK_BYTES, _ACK_COUNTER, _ACK_OFFSET, _ACK_TIME, _AT, _HEADER_BYTES, _OFFSET
+cdef Py_ssize_t _ACK_BYTES, _ACK_COUNTER, _ACK_OFFSET, _ACK_TIME, _AT, _HEADER_BYTES, _OFFSET, _STAMP
 cdef object _LIVE
 
 cdef class Stream:

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from mpchat.ipc.answering import ACK_BYTES, ACK_COUNTER, ACK_OFFSET, ACK_TIME
 from mpchat.ipc.framing import MalformedFrame
 from mpchat.ipc.numbers import u64_at
-from mpchat.ipc.records import AT, FIRST_OTHER_KIND, HEADER, MESSAGE, OFFSET
+from mpchat.ipc.records import AT, FIRST_OTHER_KIND, HEADER, MESSAGE, OFFSET, STAMP
 from mpchat.ipc.rooms import ACK
 from mpchat.rooms.publishing import Publishing
 from mpchat.rooms.subscription import LIVE, Sent, Subscription, message_of
 
 # What every message needs, as compiled code takes it.
 _ACK, _MESSAGE, _FIRST_OTHER_KIND = ACK, MESSAGE, FIRST_OTHER_KIND
-_AT, _OFFSET, _HEADER_BYTES = AT, OFFSET, HEADER.size
+_AT, _OFFSET, _STAMP, _HEADER_BYTES = AT, OFFSET, STAMP, HEADER.size
 _ACK_BYTES, _ACK_COUNTER, _ACK_OFFSET, _ACK_TIME = ACK_BYTES, ACK_COUNTER, ACK_OFFSET, ACK_TIME
 _LIVE = LIVE
 
@@ -74,7 +74,7 @@ class Stream:
         if offset <= room.offset:
             return
         if record[4] == _MESSAGE:
-            room.send(Sent(message_of(record, self.epoch)))
+            room.send(Sent(message_of(record, self.epoch), u64_at(record, _STAMP)))
         else:
             self._close(room)
         # Behind what may fail: it was not seen otherwise.

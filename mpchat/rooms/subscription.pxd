@@ -16,6 +16,7 @@ cdef class Subscription(Audience):
 cdef class Sent:
     cdef readonly Message message
     cdef readonly Py_ssize_t size
+    cdef readonly long long stamp
 
     cpdef frame(self, form)
 

@@ -87,12 +87,13 @@ class Subscription(Audience):
 
 
 class Sent:
-    """A message on its way to members."""
+    """A message on its way to members; ``stamp`` is its record's, 0 if it does not count."""
 
-    __slots__ = ("message", "size")
+    __slots__ = ("message", "size", "stamp")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, stamp: int = 0) -> None:
         self.message = message
+        self.stamp = stamp
         self.size = len(message.payload)
 
     def frame(self, form: object) -> Frame | None:
@@ -104,11 +105,12 @@ class Sent:
 class Hint:
     """A word about presence on its way to members."""
 
-    __slots__ = ("_change", "_info", "size")
+    __slots__ = ("_change", "_info", "size", "stamp")
 
     def __init__(self, change: Change, info: bytes) -> None:
         self._change = change
         self._info = info
+        self.stamp = 0
         self.size = _HINT_BYTES + len(info)
 
     def frame(self, form: object) -> Frame | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
+from mpchat.scoreboard.histograms import Histograms
 from mpchat.scoreboard.traffic import Traffic
 
 Kind: TypeAlias = Literal["counter", "gauge"]
@@ -45,6 +46,7 @@ class Counters:
     """The numbers of one worker process: plain integers, changed only by the thread of its loop.
 
     Attributes:
+        histograms: What is distributed; by default nobody reads it.
         traffic: Messages and bytes of each handler, by name.
     """
 
@@ -70,13 +72,14 @@ class Counters:
     connections: int = _gauge("connections", "Open WebSocket connections")
     parsing: int = _gauge("requests", "Requests of which a part has come")
     answering: int = _gauge("requests", "Requests and handshakes that a handler is answering")
+    histograms: Histograms = field(default_factory=Histograms.apart)
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
     def traffic_of(self, handler: str) -> Traffic:
         """Return where the messages of a handler are counted."""
         found = self.traffic.get(handler)
         if found is None:
-            found = self.traffic[handler] = Traffic()
+            found = self.traffic[handler] = Traffic(self.histograms.size)
         return found
 
     @property

@@ -14,13 +14,15 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
-from mpchat.scoreboard import broker, handlers, service
+from mpchat.scoreboard import broker, handlers, histograms, service
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS, TRAFFIC, Counters
 from mpchat.scoreboard.handlers import PLACES, Directory
 from mpchat.scoreboard.hashed import ITEMS, HashedCounts
+from mpchat.scoreboard.histograms import Histograms
 from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
@@ -65,6 +67,8 @@ NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
 _WIDTH = 96
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _RARE = tuple(name for name in TOTALS if name not in TRAFFIC)
+_RARE_OF, _GAUGES_OF = attrgetter(*_RARE), attrgetter(*GAUGES)
+_GAUGES = tuple(_INDEX[name] for name in GAUGES)
 _IN_SECOND = _INDEX["messages_in_second"]
 _OTHER_CODE = handlers.INDEX[handlers.OTHER]
 _TRAFFIC_AT = handlers.INDEX[TRAFFIC[0]]
@@ -78,7 +82,8 @@ _TICKETS = _USERS + SLOTS * ROWS * ITEMS
 _DIRECTORY = _TICKETS + TICKET_ITEMS
 _COUNTS = _DIRECTORY + handlers.DIRECTORY_ITEMS
 _COUNTS_WIDTH = PLACES * handlers.WIDTH
-_BROKER = _COUNTS + SLOTS * ROWS * _COUNTS_WIDTH
+_HISTOGRAMS = _COUNTS + SLOTS * ROWS * _COUNTS_WIDTH
+_BROKER = _HISTOGRAMS + SLOTS * ROWS * histograms.WIDTH
 _BROKER_INDEX = {name: _BROKER + index for index, name in enumerate(broker.NAMES)}
 _BROKER_STAYS = frozenset((*broker.SUPERVISORS, *broker.COUNTERS))
 _SIZE = 8 * (_BROKER + len(broker.NAMES))
@@ -189,6 +194,20 @@ class Scoreboard:
             wall_clock,
         )
 
+    def histograms(self, slot: int, row: int) -> Histograms:
+        """Return what one row has distributed; only its owner may write."""
+        start = _HISTOGRAMS + (slot * ROWS + row) * histograms.WIDTH
+        return Histograms(self._items[start : start + histograms.WIDTH])
+
+    def distributed(self, slots: int) -> list[int]:
+        """Return the items of all histograms, in the order of their table, summed over all rows."""
+        sums = [0] * histograms.WIDTH
+        for row in range(slots * ROWS):
+            start = _HISTOGRAMS + row * histograms.WIDTH
+            counts = self._items[start : start + histograms.WIDTH].tolist()
+            sums = [before + more for before, more in zip(sums, counts, strict=True)]
+        return sums
+
     def directory(self) -> Directory:
         """Return the names of the service's handlers."""
         items = self._items[_DIRECTORY : _DIRECTORY + handlers.DIRECTORY_ITEMS]
@@ -284,8 +303,8 @@ class Row:
         self._connections = connections
         self._handshakes = handshakes
         self._counts = counts
-        self._of_handlers: list[tuple[str, int, tuple[int, ...]]] = []
-        """Name, place in the counts, and totals of traffic so far"""
+        self._of_handlers: dict[str, tuple[int, list[int]]] = {}
+        """By name: the place in the counts, and the totals of traffic so far"""
         self._wall_clock = wall_clock
         self._rare = self._continued(_RARE)
         self._traffic = self._continued(TRAFFIC)
@@ -331,41 +350,53 @@ class Row:
 
     def continue_traffic(self, numbers: Mapping[str, int]) -> None:
         """Publish the traffic of handlers, by their names and numbers, from now on."""
-        self._of_handlers = []
         for name, number in numbers.items():
             start = number * handlers.WIDTH + _TRAFFIC_AT
-            before = tuple(self._counts[start : start + len(TRAFFIC)])
-            self._of_handlers.append((name, start, before))
+            before = self._counts[start : start + len(TRAFFIC)].tolist()
+            self._of_handlers[name] = start, before
 
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of those of earlier workers."""
         items = self._items
-        for index, name, before in self._rare:
-            items[index] = before + getattr(counters, name)
-        for name in GAUGES:
-            items[_INDEX[name]] = getattr(counters, name)
+        for (index, before), number in zip(self._rare, _RARE_OF(counters), strict=True):
+            items[index] = before + number
+        for index, number in zip(_GAUGES, _GAUGES_OF(counters), strict=True):
+            items[index] = number
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
         """Store only the totals that change with every message."""
         items, counts = self._items, self._counts
-        for index, name, before in self._traffic:
-            items[index] = before + getattr(counters, name)
-        for handler, start, so_far in self._of_handlers:
-            traffic = counters.traffic.get(handler)
-            if traffic is not None:
-                for index, name in enumerate(TRAFFIC):
-                    counts[start + index] = so_far[index] + getattr(traffic, name)
-        received = counters.messages_received
+        received = sent = bytes_received = bytes_sent = 0
+        for handler, traffic in counters.traffic.items():
+            numbers = (
+                traffic.messages_received,
+                traffic.messages_sent,
+                traffic.bytes_received,
+                traffic.bytes_sent,
+            )
+            received += numbers[0]
+            sent += numbers[1]
+            bytes_received += numbers[2]
+            bytes_sent += numbers[3]
+            if (place := self._of_handlers.get(handler)) is not None:
+                for index, (so_far, number) in enumerate(
+                    zip(place[1], numbers, strict=True), place[0]
+                ):
+                    counts[index] = so_far + number
+        for (index, before), number in zip(
+            self._traffic, (received, sent, bytes_received, bytes_sent), strict=True
+        ):
+            items[index] = before + number
         second = int(self._wall_clock())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received
         items[_IN_SECOND] = pack(second, received - self._before_second)
 
-    def _continued(self, names: Iterable[str]) -> list[tuple[int, str, int]]:
-        """Return index, name and value so far of these totals."""
-        return [(_INDEX[name], name, self._items[_INDEX[name]]) for name in names]
+    def _continued(self, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Return index and value so far of these totals."""
+        return [(_INDEX[name], self._items[_INDEX[name]]) for name in names]
 
 
 def _start(slot: int, row: int) -> int:

@@ -62,6 +62,10 @@ class Requester(Waiting, HasBody, Protocol):
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
 
+    @property
+    def began(self) -> float:
+        """When the request's first byte came, in seconds of the workers' clock."""
+
     def respond(self, data: bytes, *, close: bool) -> None:
         """Send an answer, and close the connection if it is the last one."""
 
@@ -338,6 +342,8 @@ class Exchange:
         start(protocol, handler, rest)
         # After the first step of the handler's task: when the client gets the 101, handle has begun.
         services.loop.call_soon(protocol.write_handshake)
+        seconds = services.shared.clock() - requester.began
+        services.shared.counters.histograms.handshake.observe(int(seconds * 1_000_000))
         if has_ended:
             protocol.eof_received()
         if registry.ending is not None:

@@ -63,6 +63,7 @@ class HttpProtocol(asyncio.Protocol):
     """One client socket before, or without, an upgrade.
 
     Attributes:
+        began: When the first byte of the request came that is arriving, or is answered.
         admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
         client: The peer, known from FRESH on.
         descriptor: Of the socket, which its transport will close.
@@ -79,6 +80,7 @@ class HttpProtocol(asyncio.Protocol):
         self._registry = registry
         self._accepted_from = address
         self.descriptor = descriptor
+        self.began = 0.0
         self._intake = Intake(services.head_limits)
         self._task: asyncio.Task[None] | None = None
         self.in_flight: InFlight | None = None
@@ -138,6 +140,8 @@ class HttpProtocol(asyncio.Protocol):
             if is_spent:
                 self._wait_in_line()
             return
+        if not self._intake:
+            self.began = self._services.shared.clock()
         self._intake.feed(data)
         if self._task is not None:
             if self._intake.is_full:

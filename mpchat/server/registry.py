@@ -119,6 +119,7 @@ class Registry:
         if self._users and (user := self._users.pop(protocol, None)) is not None:
             self._admission.release_user(protocol.handler, user)
         seconds = self._shared.clock() - protocol.since
+        self._shared.counters.histograms.life.observe(int(seconds * 1_000_000))
         code, connection = protocol.close_code, protocol.context.id
         self._access.closed(protocol.handler, code, seconds, connection)
 

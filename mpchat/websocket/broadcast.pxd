@@ -22,7 +22,7 @@ cdef class Hall:
     cdef list _touched
     cdef public long long held, most, share
     cdef public bint is_awaited
-    cdef public object on_less
+    cdef public object on_delivered, on_less
     cdef public Turn turn
 
     cpdef touch(self, Audience audience)
@@ -46,7 +46,7 @@ cdef class Delivery:
     cdef dict _batches
     cdef list _items
     cdef Parting _parting
-    cdef long long _floor, _size
+    cdef long long _floor, _size, _stamp
     cdef public Recipient cursor
     cdef public bint is_touched, is_waiting
     cdef public list pending

@@ -28,6 +28,10 @@ class Item(Protocol):
     def size(self) -> int:
         """Bytes that it holds."""
 
+    @property
+    def stamp(self) -> int:
+        """When it came to the service, for ``on_delivered``; 0: nobody asks."""
+
     def frame(self, form: object) -> Frame | None:
         """Return the message for recipients with this form, None if they get none."""
 
@@ -83,10 +87,20 @@ class Hall:
         share: Work of a turn that one audience is given.
         held: Bytes that wait for their delivery.
         is_awaited: Somebody waits until they are fewer.
+        on_delivered: Called when all have what belongs together, with the time of its first item.
         on_less: Called then, whenever they have become fewer.
     """
 
-    __slots__ = ("_touched", "held", "is_awaited", "most", "on_less", "share", "turn")
+    __slots__ = (
+        "_touched",
+        "held",
+        "is_awaited",
+        "most",
+        "on_delivered",
+        "on_less",
+        "share",
+        "turn",
+    )
 
     def __init__(self, turn: Turn, most: int) -> None:
         self.turn = turn
@@ -95,6 +109,7 @@ class Hall:
         self.held = 0
         self.is_awaited = False
         self.on_less: Callable[[], None] = _nothing
+        self.on_delivered: Callable[[int], None] = _note_nothing
         self._touched: list[Audience] = []
 
     def touch(self, audience: Audience) -> None:
@@ -208,6 +223,7 @@ class Delivery:
         "_items",
         "_parting",
         "_size",
+        "_stamp",
         "cursor",
         "is_touched",
         "is_waiting",
@@ -223,6 +239,7 @@ class Delivery:
         self._floor = 0
         """What has to be left of the turn"""
         self._size = 0
+        self._stamp = 0
         self._parting: Parting | None = None
         self._batches: dict[int, Batch | None] = {}
 
@@ -242,6 +259,9 @@ class Delivery:
         hall = self._audience.hall
         self._floor = max(0, hall.turn.left - hall.share)
         while self._write_batch():
+            if self._stamp:
+                hall.on_delivered(self._stamp)
+                self._stamp = 0
             if self._size:
                 hall.held -= self._size
                 self._size = 0
@@ -275,6 +295,8 @@ class Delivery:
         del pending[:taken]
         self._size = size
         self.cursor = audience.first
+        if self._items and self.cursor is not None:
+            self._stamp = self._items[0].stamp
         return bool(self._items) or self._parting is not None
 
     def _write_batch(self) -> bool:
@@ -325,3 +347,7 @@ class Delivery:
 
 def _nothing() -> None:
     """Nobody waits."""
+
+
+def _note_nothing(stamp: int) -> None:
+    """Nobody asks how long it took."""

@@ -46,6 +46,10 @@ class Incoming:
         in_hand: How many messages the handler has taken and not answered, if it takes several before it
             answers; 0: it answers one before it takes the next.
         callback: Goes on with the task that waits, in ``context``; None while no task does.
+        ahead: How often the handler will ask for a message before it has answered the one that is timed;
+            0: none is.
+        arrived: When the timed one was read, in seconds of the monotonic clock.
+        lined_up: When the connection came into the line with what it had read; 0: it is in none.
         attention: A ``recv`` that is about to wait has to ask the protocol first: for messages that are
             not parsed yet, or for the end.
         is_paused: Too much has arrived; nothing is read until the handler asks for more.
@@ -59,12 +63,15 @@ class Incoming:
         "_loop",
         "_polled",
         "_thresholds",
+        "ahead",
+        "arrived",
         "attention",
         "callback",
         "context",
         "in_hand",
         "is_paused",
         "kept",
+        "lined_up",
         "messages",
         "more",
         "stepped",
@@ -81,6 +88,8 @@ class Incoming:
         self.more = False
         self.kept: bytes | memoryview = b""
         self.in_hand = 0
+        self.ahead = 0
+        self.arrived = self.lined_up = 0.0
         self.callback: Callable[[Incoming], object] | None = None
         self.attention = False
         self.is_paused = False
@@ -113,6 +122,12 @@ class Incoming:
         self._behind = self._behind + size if waiting else 0
         thresholds = self._thresholds
         return waiting >= thresholds.max_frames or self._behind >= thresholds.max_behind
+
+    def time_last(self, now: float) -> None:
+        """Time the handler's answer to the last message, which was read now or before it lined up."""
+        # A handler that waits has asked for the first of them already.
+        self.ahead = len(self.messages) + (self.callback is None)
+        self.arrived = self.lined_up or now
 
     @property
     def has_unparsed(self) -> bool:

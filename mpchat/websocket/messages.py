@@ -42,6 +42,11 @@ class Messages:
             ConcurrencyError: Another ``recv`` is waiting.
         """
         messages = self._messages
+        incoming = self._incoming
+        if incoming.ahead:
+            incoming.ahead -= 1
+            if not incoming.ahead:
+                self._protocol.turn.answered(incoming)
         if messages:
             self._taken += 1
             if self._taken >= self._max_taken:
@@ -49,7 +54,6 @@ class Messages:
                 await asyncio.sleep(0)
         else:
             self._taken = 0
-        incoming = self._incoming
         while not messages:
             if incoming.attention or incoming.callback is not None:
                 self._protocol.look()

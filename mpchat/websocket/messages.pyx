@@ -149,6 +149,10 @@ cdef PySendResult receive(PyObject *me, PyObject *value, PyObject **result) exce
         raise RuntimeError("cannot reuse already awaited coroutine")
     self.state = OVER
     if before == NEW:
+        if incoming.ahead:
+            incoming.ahead -= 1
+            if not incoming.ahead:
+                chat._protocol.turn.answered(incoming)
         if not chat._messages:
             chat._taken = 0
         else:

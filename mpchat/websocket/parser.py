@@ -237,6 +237,7 @@ class Parser:
                         return False
                     received += 1
                     received_bytes += length
+                    self._counters.sizes.observe(length)
                 position = stop
             if position < end:
                 self._keep(data, position)
@@ -275,6 +276,7 @@ class Parser:
             return False
         if self._add(first, data, start, length, messages):
             self._count(1, length)
+            self._counters.sizes.observe(length)
         return True
 
     def _add(
@@ -409,6 +411,7 @@ class Parser:
         """Count and hand over a message; return whether enough wait to be taken."""
         messages.append(message)
         self._count(1, size)
+        self._counters.sizes.observe(size)
         thresholds = self._thresholds
         is_large = len(message) >= thresholds.large_payload
         return is_large and sum(map(len, messages)) >= thresholds.max_uncommon

@@ -17,7 +17,9 @@ cdef class WebSocketProtocol(TimedLife):
     cdef public object client, head, subprotocol
     cdef public Turn turn
 
-    @cython.locals(incoming=Incoming, messages=list, parser=Parser, size=Py_ssize_t, turn=Turn)
+    @cython.locals(
+        before=cython.longlong, incoming=Incoming, messages=list, parser=Parser, size=Py_ssize_t, turn=Turn
+    )
     cpdef data_received(self, data)
     @cython.locals(incoming=Incoming, is_full=bint, is_large=bint)
     cpdef _limit_reading(self, Py_ssize_t size)
@@ -25,7 +27,7 @@ cdef class WebSocketProtocol(TimedLife):
     cpdef _wait_in_line(self)
     @cython.locals(incoming=Incoming)
     cpdef pull(self)
-    @cython.locals(incoming=Incoming, parser=Parser, turn=Turn)
+    @cython.locals(before=cython.longlong, incoming=Incoming, parser=Parser, turn=Turn)
     cpdef _parse_more(self)
     cpdef _set_reading(self)
     @cython.locals(incoming=Incoming)

@@ -125,12 +125,16 @@ class WebSocketProtocol(TimedLife):
             self._begin_keepalive()
         parser, incoming = self.parser, self.incoming
         messages = incoming.messages
+        before = parser.received
         incoming.more = parser.feed(data, messages, turn.max_frames)
         if parser.has_control:
             self._on_control()
         if self._limits is not None:
             self._judge_messages(self._limits)
         if messages:
+            turn.untimed -= parser.received - before
+            if turn.untimed <= 0:
+                turn.time_one(incoming)
             if (callback := incoming.callback) is not None:
                 incoming.resume(callback)
         elif parser.is_within_message:
@@ -202,6 +206,8 @@ class WebSocketProtocol(TimedLife):
         """Line up for ``serve``, and do not read until then."""
         if not self._in_line:
             self._in_line = True
+            if not self.incoming.lined_up:
+                self.incoming.lined_up = self.turn.now()
             self._set_reading()
             unparsed = len(self.incoming.kept) + self.parser.unparsed
             self.turn.line_up(self.turn.open_line, self, unparsed)
@@ -230,6 +236,8 @@ class WebSocketProtocol(TimedLife):
                 incoming.resume(callback)
             elif callback is not None:
                 self.caught_up()
+        if not self._in_line:
+            incoming.lined_up = 0.0
         # What a lingering one sends is dropped, and its end of file is awaited.
         if self.turn.is_full and self.phase < LINGERING:
             self._wait_in_line()
@@ -255,7 +263,11 @@ class WebSocketProtocol(TimedLife):
 
     def _parse_more(self) -> None:
         incoming, parser, turn = self.incoming, self.parser, self.turn
+        before = parser.received
         incoming.more = parser.feed(b"", incoming.messages, turn.max_frames)
+        turn.untimed -= parser.received - before
+        if turn.untimed <= 0 and incoming.messages:
+            turn.time_one(incoming)
         if parser.has_control:
             self._on_control()
         if self._limits is not None:
@@ -418,7 +430,12 @@ class WebSocketProtocol(TimedLife):
 
     def handler_ended(self, code: int) -> None:
         """``handle`` is over: close, unless that has begun."""
-        self.incoming.drop()
+        incoming = self.incoming
+        if incoming.ahead and not incoming.messages:
+            # It has taken the timed message, and this is the end of its answer.
+            self.turn.answered(incoming)
+        incoming.ahead = 0
+        incoming.drop()
         self.close(code, "")
         if self.phase is LOST and not self._in_line:
             self._on_end(self)

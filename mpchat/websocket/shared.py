@@ -31,6 +31,10 @@ class Shared:
     wall_clock: Callable[[], float] = time.time
     """Seconds since 1970"""
 
+    def __post_init__(self) -> None:
+        """Let the turn have what the hot path needs of this."""
+        self.turn.time_answers(self.clock, self.counters.histograms.handling)
+
     @cached_property
     def scratch(self) -> memoryview:
         """Where large frames begin that are read into a buffer of ours, of whichever connection."""

@@ -38,6 +38,9 @@ class Thresholds:
     publish_seconds: float = 0.01
     """Largest age of the published counters of messages."""
 
+    timed_every: int = 16
+    """Messages of a worker, of which the answer to one is timed."""
+
     # Timers, see wheel
 
     tick_seconds: float = 0.05

@@ -25,7 +25,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from mpchat.scoreboard.histogram import Histogram
+from mpchat.scoreboard.histograms import Histograms
 from mpchat.websocket.budget import Budget
+from mpchat.websocket.incoming import Incoming
 from mpchat.websocket.thresholds import Thresholds
 
 
@@ -55,6 +58,8 @@ class Turn(Budget):
     """The present turn, shared by all connections of a worker.
 
     Attributes:
+        untimed: Messages that will come before the handler's answer to one is timed.
+        now, answers: The clock by which, and where the time is counted in microseconds.
         will_publish: The counters of messages will be published soon. The hot path looks here before it
             calls ``publish_soon``.
         max_frames: Frames to parse for one connection at a time.
@@ -74,14 +79,18 @@ class Turn(Budget):
         "_members",
         "_publish",
         "_publish_traffic",
+        "_timed_every",
         "_touched",
+        "answers",
         "is_full",
         "kept",
         "max_frames",
         "new_line",
+        "now",
         "on_full",
         "open_line",
         "promised",
+        "untimed",
         "will_publish",
     )
 
@@ -105,6 +114,9 @@ class Turn(Budget):
         self.max_frames = thresholds.max_frames
         self.kept = 0
         self.promised = 0
+        self.untimed = self._timed_every = thresholds.timed_every
+        self.now: Callable[[], float] = time.monotonic
+        self.answers = Histograms.apart().handling
         self._line = 1
         self.is_full = False
         self.on_full: Callable[[], None] = lambda: None
@@ -138,6 +150,20 @@ class Turn(Budget):
         if self.kept > self.thresholds.max_kept_bytes and not self.is_full:
             self.is_full = True
             self.on_full()
+
+    def time_answers(self, now: Callable[[], float], answers: Histogram) -> None:
+        """Time answers by this clock, and count them there."""
+        self.now, self.answers = now, answers
+
+    def time_one(self, incoming: Incoming) -> None:
+        """Time the answer to the last message of a connection, unless one before it is timed."""
+        if not incoming.ahead:
+            self.untimed = self._timed_every
+            incoming.time_last(self.now())
+
+    def answered(self, incoming: Incoming) -> None:
+        """The answer that was timed is complete."""
+        self.answers.observe(int((self.now() - incoming.arrived) * 1_000_000))
 
     @property
     def is_crowded(self) -> bool:

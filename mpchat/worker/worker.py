@@ -116,7 +116,7 @@ def run_worker(
     fds.close(descriptors.generation)
     own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
-    counters = Counters()
+    counters = Counters(histograms=scoreboard.histograms(request.slot, request.row))
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
     logs.levels.order_all(request.log_levels, request.log_locations)
@@ -435,6 +435,7 @@ class _Worker:
         now = self.loop.time()
         self.beats += 1
         self.lags.append(now - due)
+        self.counters.histograms.lag.observe(max(0, int((now - due) * 1_000_000)))
         self.row.set("heartbeat", self.beats)
         self.row.set("beat_at", int(time.monotonic() * 1000))
         self.row.set("lag_us", int(max(self.lags) * 1_000_000))

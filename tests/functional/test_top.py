@@ -195,6 +195,16 @@ def test_the_terminal_is_as_it_was(
     assert "Traceback" not in top.shown
 
 
+def test_a_signal_that_was_ignored_stays_ignored(command: list[str], service_tmpdir: Path) -> None:
+    with OnScreen(["env", "--ignore-signal=HUP", *command], service_tmpdir) as top:
+        top.wait_until_shows(KEYS)
+        top.process.send_signal(signal.SIGHUP)
+        top.type(DOWN)
+        top.wait_until_shows("^> +1 ")
+        top.type("q")
+        assert top.wait() == 0
+
+
 def test_it_can_be_stopped_and_continued(command: list[str], service_tmpdir: Path) -> None:
     shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
     with OnScreen(shell, service_tmpdir, {"PS1": "$ "}) as top:

@@ -97,7 +97,7 @@ class _Top:
         self._keys = Keys()
         self._choices = Choices()
         self._shown = self._drawn = first
-        """As it is, and as it was when it was stopped"""
+        """As it is, and what is drawn of that: as it was at a pause"""
         self._answered_at, self._answered_wall = now()
         self._refusal = ""
         """Why there was no answer the last time"""

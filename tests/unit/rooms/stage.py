@@ -26,6 +26,7 @@ from mpchat.rooms.publishing import Publishing
 from mpchat.rooms.registry import Registry
 from mpchat.rooms.room import Room
 from mpchat.rooms.side import Side
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.batch import Batch
 from mpchat.websocket.broadcast import Hall
 from mpchat.websocket.frames import TEXT
@@ -240,7 +241,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         turn = Turn(loop, lambda: None, lambda: None, Thresholds())
         shared = SimpleNamespace(
-            loop=loop, turn=turn, count_limit=lambda name: None, clock=lambda: 0.0
+            loop=loop,
+            turn=turn,
+            counters=Counters(),
+            count_limit=lambda name: None,
+            clock=lambda: 0.0,
         )
         self.hall = Hall(turn, 1 << 30)
         options = RoomsOptions.model_validate({})

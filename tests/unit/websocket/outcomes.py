@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.server import ServerProtocol
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.deflate import Agreement
@@ -74,7 +74,7 @@ class Scan:
         budget: int = 64,
         in_bulk: Thresholds | None = None,
     ) -> None:
-        traffic = Traffic()
+        traffic = Counters().traffic_of("test")
         agreement = None
         if stream.takeover is not None:
             agreement = Agreement(BITS, BITS, stream.takeover, stream.takeover)

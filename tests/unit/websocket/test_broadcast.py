@@ -32,6 +32,7 @@ class Word:
     def __init__(self, text: str) -> None:
         self.payload = text.encode()
         self.size = len(self.payload)
+        self.stamp = 0
         self.made = 0
 
     def frame(self, form: object) -> Frame | None:

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.bulk import BulkReader
 from mpchat.websocket.connection import WebSocketConnection
@@ -98,7 +98,7 @@ async def test_an_announcement_does_not_cost_what_it_announces(worker: Worker) -
 def test_a_frame_that_begins_in_small_reads_gets_its_buffer_later() -> None:
     data = frame(FINAL | BINARY, bytes(1 << 20))
     thresholds = Thresholds()
-    parser = Parser(1 << 20, Traffic(), Budget(thresholds))
+    parser = Parser(1 << 20, Counters().traffic_of("test"), Budget(thresholds))
     parser.has_buffers = True
     messages: list[str | bytes] = []
     step = len(data) // thresholds.buffered_part // 3

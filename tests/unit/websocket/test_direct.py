@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.direct import write
 from mpchat.websocket.frames import BINARY
 from mpchat.websocket.outgoing import Outgoing, make_outgoing
@@ -55,7 +55,7 @@ def outlet() -> Outlet:
 
 
 def made(outlet: Outlet, descriptor: int) -> Outgoing:
-    return make_outgoing(outlet, descriptor, Traffic(), Thresholds(), 0, None)
+    return make_outgoing(outlet, descriptor, Counters().traffic_of("test"), Thresholds(), 0, None)
 
 
 def send(outgoing: Outgoing, payload: bytes = b"x") -> None:

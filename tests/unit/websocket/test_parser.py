@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.budget import FRAME, Budget
 from mpchat.websocket.deflate import Agreement
@@ -29,7 +29,7 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 def scan(
     stream: bytes, cuts: list[int] | None = None, limit: int = 1000, budget: int = 3
 ) -> tuple[Parser, list[Message]]:
-    parser = Parser(limit, Traffic(), Budget(Thresholds()))
+    parser = Parser(limit, Counters().traffic_of("test"), Budget(Thresholds()))
     messages: list[Message] = []
     borders = sorted({0, len(stream), *(cut for cut in cuts or [] if cut < len(stream))})
     for start, stop in itertools.pairwise(borders):
@@ -146,7 +146,7 @@ def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
     good = "päivää ✓".encode()
     for bad in (b"\xff", b"\xc3\x28", b"\xf4\x90"):
         stream = frames.frame(0x81, good + bad + b"more")
-        parser = Parser(1000, Traffic(), Budget(Thresholds()))
+        parser = Parser(1000, Counters().traffic_of("test"), Budget(Thresholds()))
         over = []
         for place in range(len(stream) - 1):
             parser.feed(stream[place : place + 1], [], 1)
@@ -159,7 +159,7 @@ def test_text_that_trickles_is_refused_at_its_first_wrong_byte() -> None:
 def test_a_frame_that_trickles_takes_little_more_than_what_has_come() -> None:
     size = 200_000
     stream = frame(Opcode.BINARY, bytes(size))
-    parser = Parser(size, Traffic(), Budget(Thresholds()))
+    parser = Parser(size, Counters().traffic_of("test"), Budget(Thresholds()))
     messages: list[Message] = []
     tracemalloc.start()
     try:
@@ -182,7 +182,7 @@ def test_close_is_answered_with_its_own_code() -> None:
 
 
 def test_the_budget_bounds_what_is_parsed() -> None:
-    parser = Parser(1000, Traffic(), Budget(Thresholds()))
+    parser = Parser(1000, Counters().traffic_of("test"), Budget(Thresholds()))
     messages: list[Message] = []
     assert parser.feed(frame(Opcode.TEXT, b"a") * 100, messages, 10)
     assert len(messages) == 10
@@ -201,7 +201,7 @@ def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
     limit, count = 60_000, 100
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
     budget = Budget(Thresholds())
-    parser = Parser(limit, Traffic(), budget, agreement)
+    parser = Parser(limit, Counters().traffic_of("test"), budget, agreement)
     messages: list[Message] = []
     bombs = frames.frame(COMPRESSED, deflated(bytes(limit))) * count
     assert len(bombs) < 10_000
@@ -224,7 +224,7 @@ def test_bombs_wait_in_the_backlog_until_their_messages_are_taken() -> None:
 def test_what_nobody_wants_any_more_is_not_inflated() -> None:
     agreement = Agreement(12, 12, client_takeover=True, server_takeover=True)
     budget = Budget(Thresholds())
-    parser = Parser(1_000, Traffic(), budget, agreement)
+    parser = Parser(1_000, Counters().traffic_of("test"), budget, agreement)
     first = frames.frame(0x41, deflated("päivää".encode())[:5])
     parser.drop(frames.frame(COMPRESSED, b"no data") + first, 10)
     assert not parser.is_over

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.websocket.assembly import Message
 from mpchat.websocket.budget import Budget
 from mpchat.websocket.connection import WebSocketConnection
@@ -92,7 +92,9 @@ class Run:
         self.parser = self._made()
 
     def _made(self) -> Parser:
-        return Parser(LIMIT, Traffic(), Budget(self._thresholds), self._agreement)
+        return Parser(
+            LIMIT, Counters().traffic_of("test"), Budget(self._thresholds), self._agreement
+        )
 
     def feed(self, data: bytes | memoryview, most: int = 64) -> bool:
         more = self.parser.feed(data, self.messages, most)

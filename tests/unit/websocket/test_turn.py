@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 
-from mpchat.scoreboard.traffic import Traffic
+from mpchat.scoreboard.counters import Counters
 from mpchat.server.accepted import Accepted
 from mpchat.server.accepting import Acceptor
 from mpchat.websocket.budget import FRAME, INFLATED_BYTE, Budget
@@ -276,7 +276,7 @@ async def test_bombs_below_the_limit_are_inflated_within_the_budget(
 
 def test_a_large_message_is_inflated_in_several_turns() -> None:
     size, budget = 4 * MIB, Budget(THRESHOLDS, lambda: 0.0)
-    parser = Parser(size, Traffic(), budget, BITS)
+    parser = Parser(size, Counters().traffic_of("test"), budget, BITS)
     messages: list[str | bytes] = []
     whole = bytes(range(256)) * (size // 256)
     data = frame(FINAL | COMPRESSED | BINARY, compressed(whole)) + SMALL

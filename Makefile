@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-quick instructions clean
+.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -127,9 +127,16 @@ prometheus: $(VENV)/.test
 cluster-test: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/cluster/checks.py
 
-# The example chat as people see it, while its service is treated badly: a minute and a half, with Debian's chromium.
+# The example chat as people see it, and its console, while the service is treated badly: a minute and a half, with
+# Debian's chromium.
 browser-test: $(VENV)/.browser
-	$(BIN)/python -m pytest -x -v --durations=5 tests/browser/room_checks.py tests/browser/checks.py
+	$(BIN)/python -m pytest -x -v --durations=5 tests/browser/room_checks.py tests/browser/checks.py \
+		tests/browser/console_checks.py
+
+# The pictures of docs: six minutes, with Debian's chromium.
+pictures: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.screenshot docs/chat.png
+	$(BIN)/python -m tests.browser.console_screenshot docs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -167,7 +174,7 @@ site: $(VENV)/.docs
 
 # Takes today's releases of the dependencies into what deployments install.
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile pyproject.toml --extra nats --extra monitor --upgrade --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra nats --extra monitor --extra top --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file deploy/requirements.txt
 
 # All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.

@@ -252,8 +252,9 @@ declares it, and its objects count, in every worker. From [orders.py](examples/o
 
 A label has a fixed list of values; any other is a `ValueError` where it is counted. Mistakes in
 declarations are mistakes of the config: `mpchat check` names them. A service may have {values:,} values:
-one for each combination of labels' values, and in a histogram one for each bucket and the sum. Count
-in any thread of a worker, but not in a process that was forked from it, where that is a `RuntimeError`.
+one for each combination of labels' values, and in a histogram one for each bucket and the sum. Any
+thread of a worker may count: the event loop adds it up. In a process that was forked from a worker, it is
+a `RuntimeError`.
 
 The console adds up all workers. Counters and histograms never fall: they outlive workers, and restarts
 with new code. What new code does not declare any more stays until the service ends, and so does what was

@@ -1,20 +1,20 @@
 """One worker's values of its authors' metrics.
 
-Rules. One process writes an area, from any of its threads: a lock makes each change a whole one. It is
-reentrant, since a finalizer may count as well. A process that was forked from the worker would be a
-second writer, so to count there is an error.
+Rules. One thread writes an area, that of the worker's event loop; what other threads count is handed over
+to it, in order. So nothing is locked, and nothing is lost. A process that was forked from the worker
+would be a second writer, so to count there is an error.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from threading import get_ident
+from typing import NoReturn, Protocol
 
 from mpchat.metrics.directory import Entry
 from mpchat.metrics.families import Distribution
 
-_FORKED = "a process that was forked from a worker has no metrics: count in the worker itself"
+_NOBODY = -1
 
 
 class Values(Protocol):
@@ -25,16 +25,17 @@ class Values(Protocol):
 
 
 class Area:
-    """The values of one worker.
+    """The values of one worker, in the directory's order; make it in the thread that writes them.
 
-    Attributes:
-        lock: Hold it while you change ``values``.
-        values: Those of all metrics, in the directory's order.
+    ``hand_over`` has that thread call a function with arguments, soon (``call_soon_threadsafe``).
     """
 
-    def __init__(self, entries: Iterable[Entry], values: Values) -> None:
-        self.lock = threading.RLock()
-        self.values = values
+    def __init__(
+        self, entries: Iterable[Entry], values: Values, hand_over: Callable[..., object]
+    ) -> None:
+        self._values = values
+        self._writer = get_ident()
+        self._hand_over = hand_over
         self._places: dict[str, tuple[Entry, int]] = {}
         start = 0
         for entry in entries:
@@ -58,24 +59,34 @@ class Area:
         """
         entry, start = self.find(name)
         start += place_of(entry, labels)
-        values = [self.values[place] for place in range(start, start + entry.width)]
+        values = [self._values[place] for place in range(start, start + entry.width)]
         if entry.kind != "histogram":
             return values[0]
         return Distribution(entry.bounds, tuple(int(count) for count in values[:-1]), values[-1])
 
+    def add(self, place: int, amount: float) -> None:
+        """Add to a value."""
+        if get_ident() == self._writer:
+            self._values[place] += amount
+        else:
+            self._hand_over(self.add, place, amount)
+
+    def put(self, place: int, value: float) -> None:
+        """Set a value."""
+        if get_ident() == self._writer:
+            self._values[place] = value
+        else:
+            self._hand_over(self.put, place, value)
+
     def leave(self) -> None:
-        """Count nothing any more: this process was forked from the worker."""
-        self.lock, self.values = threading.RLock(), _Left()
+        """Let nothing be counted any more: this process was forked from the worker."""
+        self._writer, self._hand_over = _NOBODY, _refuse
 
 
-class _Left:
-    """The values of a process that may not write them."""
-
-    def __getitem__(self, place: int, /) -> float:
-        raise RuntimeError(_FORKED)
-
-    def __setitem__(self, place: int, value: float, /) -> None:
-        raise RuntimeError(_FORKED)
+def _refuse(*_given: object) -> NoReturn:
+    raise RuntimeError(
+        "a process that was forked from a worker has no metrics: count in the worker itself"
+    )
 
 
 def place_of(entry: Entry, labels: Mapping[str, str]) -> int:
@@ -84,7 +95,7 @@ def place_of(entry: Entry, labels: Mapping[str, str]) -> int:
     Raises:
         ValueError: The metric has other labels, or a label has no such value.
     """
-    names = [label for label, _values in entry.labels]
+    names = entry.label_names
     if labels.keys() != set(names):
         expected, given = (", ".join(found) or "none" for found in (names, labels))
         raise ValueError(f"{entry.name}: expected the labels {expected}, got {given}")

@@ -75,7 +75,12 @@ class Entry:
     @property
     def shape(self) -> Shape:
         """What metrics of one name have to have in common so that they can be added up."""
-        return (self.kind, frozenset(label for label, _values in self.labels), self.bounds)
+        return (self.kind, frozenset(self.label_names), self.bounds)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels in order."""
+        return tuple(label for label, _values in self.labels)
 
     @property
     def identity(self) -> Identity:
@@ -85,7 +90,7 @@ class Entry:
     @cached_property
     def combinations(self) -> tuple[Labels, ...]:
         """Labels with values, in the order in which their values stand in a memory."""
-        names = [label for label, _values in self.labels]
+        names = self.label_names
         found = itertools.product(*(values for _label, values in self.labels))
         return tuple(tuple(zip(names, values, strict=True)) for values in found)
 

@@ -14,14 +14,15 @@ from mpchat.metrics.area import Area, place_of
 class Metric:
     """Base of the three kinds: the values of one metric in one worker."""
 
-    __slots__ = ("_area", "_entry", "_places")
+    __slots__ = ("_area", "_entry", "_first", "_places")
 
     def __init__(self, area: Area, name: str) -> None:
         self._area = area
-        self._entry, start = area.find(name)
+        self._entry, self._first = area.find(name)
         width = self._entry.width
         self._places = {
-            labels: start + number * width for number, labels in enumerate(self._entry.combinations)
+            labels: self._first + number * width
+            for number, labels in enumerate(self._entry.combinations)
         }
 
     def _place(self, labels: dict[str, str]) -> int:
@@ -29,7 +30,7 @@ class Metric:
             return self._places[tuple(labels.items())]
         except (KeyError, TypeError):
             # In another order, or wrong.
-            return self._places[self._entry.combinations[0]] + place_of(self._entry, labels)
+            return self._first + place_of(self._entry, labels)
 
     def _refuse(self, value: object) -> ValueError:
         return ValueError(f"{self._entry.name}: cannot count {value!r}")
@@ -53,9 +54,7 @@ class Counter(Metric):
         """
         if not 0 <= amount < inf:
             raise self._refuse(amount)
-        place, area = self._place(labels), self._area
-        with area.lock:
-            area.values[place] += amount
+        self._area.add(self._place(labels), amount)
 
 
 class Gauge(Metric):
@@ -74,9 +73,7 @@ class Gauge(Metric):
         """
         if not -inf < value < inf:
             raise self._refuse(value)
-        place, area = self._place(labels), self._area
-        with area.lock:
-            area.values[place] = value
+        self._area.put(self._place(labels), value)
 
     def inc(self, amount: float = 1, /, **labels: str) -> None:
         """Add to this worker's value.
@@ -86,9 +83,7 @@ class Gauge(Metric):
         """
         if not -inf < amount < inf:
             raise self._refuse(amount)
-        place, area = self._place(labels), self._area
-        with area.lock:
-            area.values[place] += amount
+        self._area.add(self._place(labels), amount)
 
     def dec(self, amount: float = 1, /, **labels: str) -> None:
         """Subtract from this worker's value.
@@ -117,8 +112,6 @@ class Histogram(Metric):
         """
         if not -inf < value < inf:
             raise self._refuse(value)
-        place, area = self._place(labels), self._area
-        bounds = self._entry.bounds
-        with area.lock:
-            area.values[place + bisect_left(bounds, value)] += 1
-            area.values[place + len(bounds) + 1] += value
+        place, bounds = self._place(labels), self._entry.bounds
+        self._area.add(place + bisect_left(bounds, value), 1)
+        self._area.add(place + len(bounds) + 1, value)

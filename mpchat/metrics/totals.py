@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 from mpchat.metrics.directory import Entry, Identity, Shape
@@ -36,17 +37,15 @@ class Carried:
 def carry(declared: Sequence[Entry], memories: Iterable[Memory], slots: int) -> Carried:
     """Return the totals of memories, newest first, for a memory of the ``declared`` metrics."""
     shapes = {entry.name: entry.shape for entry in declared}
-    found: dict[Identity, tuple[Entry, Columns]] = {}
+    found: dict[Identity, tuple[Entry, list[Columns]]] = {}
     for entry, columns in columns_of(memories, slots, shapes):
         if entry.kind != "gauge":
-            _entry, known = found.get(entry.identity, (entry, [()] * entry.size))
-            joined = [(*a, *b) for a, b in zip(known, columns, strict=True)]
-            found[entry.identity] = (entry, joined)
+            found.setdefault(entry.identity, (entry, []))[1].append(columns)
     ours = {entry.identity for entry in declared}
     carried = Carried([], [])
     room = MAX_CARRIED
-    for entry, columns in found.values():
-        values = [_rounded_up(column) for column in columns]
+    for entry, parts in found.values():
+        values = [_rounded_up([*chain(*columns)]) for columns in zip(*parts, strict=True)]
         size = 0 if entry.identity in ours else entry.size
         if not any(values):
             continue
@@ -79,26 +78,25 @@ def families_of(memories: Sequence[Memory], slots: int) -> list[Family]:
     """
     ours = {entry.identity for memory in memories[:1] for entry in memory.declared}
     first: dict[str, Entry] = {}
-    found: dict[str, dict[Labels, Columns]] = {}
+    found: dict[str, dict[Labels, list[Columns]]] = {}
     for entry, columns in columns_of(memories, slots):
         if entry.kind == "gauge" and entry.identity not in ours and not any(map(any, columns)):
             # No worker has it any more.
             continue
-        names = [label for label, _values in first.setdefault(entry.name, entry).labels]
+        names = first.setdefault(entry.name, entry).label_names
+        # Editions may have the same labels in another order.
+        order = [entry.label_names.index(label) for label in names]
         series = found.setdefault(entry.name, {})
         for number, labels in enumerate(entry.combinations):
             own = columns[number * entry.width : (number + 1) * entry.width]
-            # Editions may have the same labels in another order.
-            ordered = tuple(sorted(labels, key=lambda label: names.index(label[0])))
-            before = series.get(ordered, [()] * entry.width)
-            series[ordered] = [(*a, *b) for a, b in zip(before, own, strict=True)]
+            series.setdefault(tuple(labels[place] for place in order), []).append(own)
     return [_family(first[name], series) for name, series in found.items()]
 
 
-def _family(entry: Entry, series: dict[Labels, Columns]) -> Family:
+def _family(entry: Entry, series: dict[Labels, list[Columns]]) -> Family:
     samples = []
-    for labels, columns in series.items():
-        sums = [add_up(column) for column in columns]
+    for labels, parts in series.items():
+        sums = [add_up([*chain(*columns)]) for columns in zip(*parts, strict=True)]
         value: float | Distribution = sums[0]
         if entry.kind == "histogram":
             counts = tuple(int(count) for count in sums[:-1])

@@ -93,7 +93,7 @@ class Worker:
         self._scoreboard.set_service("slots", 1)
         entries = service.metrics()
         values = array.array("d", bytes(8 * sum(entry.size for entry in entries)))
-        self._metrics = Area(entries, values)
+        self._metrics = Area(entries, values, self._loop.call_soon_threadsafe)
         self._host = _Host(self)
         self._components = Components(service.components, self._get_snapshot, self._host)
         rooms = service.rooms()

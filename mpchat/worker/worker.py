@@ -112,7 +112,6 @@ def run_worker(
     spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
     memory = Memory(descriptors.metrics)
-    metrics = Area(memory.declared, memory.area(request.slot, request.row))
     fds.close(descriptors.generation)
     own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
@@ -121,6 +120,8 @@ def run_worker(
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
     logs.levels.order_all(request.log_levels, request.log_locations)
     loop = uvloop.new_event_loop()
+    values = memory.area(request.slot, request.row)
+    metrics = Area(memory.declared, values, loop.call_soon_threadsafe)
     try:
         worker = _Worker(
             request,

@@ -29,7 +29,7 @@ class FakeHost:
         scoreboard = Scoreboard.create()
         self.locks = Locks(scoreboard.descriptor)
         self.used_tickets = scoreboard.used_tickets()
-        self.metrics = Area((), [])
+        self.metrics = no_metrics()
 
     async def reload(self) -> int:
         return 2
@@ -42,11 +42,16 @@ class FakeHost:
         return [{"user": report.user}]
 
 
+def no_metrics() -> Area:
+    """Return the values of a worker whose components declare no metrics."""
+    return Area((), [], print)
+
+
 def under_construction(name: str, snapshot: Any = None, host: Any = None) -> Any:
     """Return what a component's constructor is given, for one that is made without the others."""
     return SimpleNamespace(
         name_under_construction=name,
         background_under_construction=None,
         snapshot=snapshot,
-        host=host or SimpleNamespace(locks=None, wall_clock=time.time, metrics=Area((), [])),
+        host=host or SimpleNamespace(locks=None, wall_clock=time.time, metrics=no_metrics()),
     )

@@ -72,7 +72,7 @@ def test_what_is_installed_is_one_release_of_everything_needed() -> None:
     pins = dict(re.findall(r"(?m)^([a-z0-9-]+)==([^ ;]+)", text))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["nats"], *extras["monitor"]]
+    wanted = [*project["dependencies"], *extras["nats"], *extras["monitor"], *extras["top"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
     blocks = re.split(r"(?m)^(?=[a-z0-9-]+==)", text)[1:]

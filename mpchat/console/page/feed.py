@@ -1,8 +1,8 @@
 """The live page's WebSocket: a picture of the service, then what is new, once a second.
 
 Rules. A page says nothing: whatever it sends ends its connection. All pages get the same texts, each
-made once. A browser that does not take them is cut off; the page comes back with a new picture. What
-costs more than a look at the scoreboard, memory and rooms, is asked only while somebody looks.
+made once. A browser that does not take them is cut off; the page comes back with a new picture. Memory
+and rooms cost more than a look at the scoreboard: they are asked for only while somebody looks.
 """
 
 from __future__ import annotations

@@ -16,11 +16,17 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from websockets.asyncio.client import connect
 
 from tests.browser.chat import chromium
 from tests.browser.console import LivePage, WatchedChat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ViewportSize
+
+Scheme: TypeAlias = Literal["light", "dark"]
 
 ROOMS = ("lobby", "help", "releases", "kitchen", "on-call", "music")
 PEOPLE = 160
@@ -28,8 +34,8 @@ WORKERS = 4
 EVENTFUL = (60, 200)
 """Seconds after which a worker is killed, and the dynamic config is reloaded."""
 SECONDS = 300
-SIZE = {"width": 1200, "height": 1010}
-NAMES = {"light": "console.png", "dark": "console-dark.png"}
+SIZE: ViewportSize = {"width": 1200, "height": 1010}
+NAMES: dict[Scheme, str] = {"light": "console.png", "dark": "console-dark.png"}
 
 
 class Crowd:

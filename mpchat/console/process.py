@@ -26,6 +26,7 @@ from mpchat.dynamic_config.in_force import ConfigInForce, take
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import LOG_DYNAMIC_DEBUG
+from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ConsoleDescriptors, ForkConsole
@@ -127,11 +128,8 @@ class Console:
         match message:
             case messages.DynamicConfig() if descriptors:
                 self._follow_config(take(message, descriptors[0]))
-            case messages.MetricsMemories() if descriptors:
-                known.authors.replace(descriptors)
             case messages.MetricsMemories():
-                log.error("no descriptor is left for new metrics: the console begins anew")
-                self._finish()
+                self._replace_memories(descriptors)
             case messages.Event():
                 known.events.add(message)
             case messages.OrderDone():
@@ -152,6 +150,17 @@ class Console:
         # So that this process knows the levels that loggers have in workers.
         snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))
         self._known.logs.levels.force(snapshot[LOG_DYNAMIC_DEBUG].levels())
+
+    def _replace_memories(self, descriptors: list[int]) -> None:
+        """Read other memories of metrics, or end: the next console gets all of them once more."""
+        why = "" if descriptors else "no descriptor is left"
+        try:
+            self._known.authors.replace(descriptors)
+        except OSError as error:
+            why = describe_os_error(error)
+        if why:
+            log.error("new memories of metrics cannot be read: %s", why)
+            self._finish()
 
     def _finish(self) -> None:
         asyncio.get_running_loop().remove_reader(self._channel.fileno())

@@ -37,7 +37,7 @@ class Declaration(Generic[M]):
             return self
         # An attribute of the object goes before this one, once there is one.
         raise AttributeError(
-            f"{owner.__name__} has no metrics yet: call the base's constructor before you use one"
+            f"{owner.__name__} has no metrics: it is no component, or the base's constructor has not run"
         )
 
     def bind(self, area: Area) -> M:

@@ -19,6 +19,7 @@ NAMES = (
     "console_heartbeat",  # beats of its loop
     "console_beat_at",  # time of the last beat
     "activity",  # see ACTIVITIES
+    "fork_us",  # what the last fork took the template, microseconds
     "parse_failed",  # 1 if the dynamic config that was read last had mistakes
     # Counters:
     "faults",  # steps of its own loop that failed and were tried again

@@ -151,6 +151,7 @@ class Restarting:
             except StartError as error:
                 reason = str(error)
         if reason:
+            self._histories.keep_only(old.history)
             fds.close_all(descriptors)
             self._on(Event.FAILED, now, reason)
             return

@@ -319,7 +319,11 @@ class Service:
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
                 self._on_failure(child, message, now)
-            case messages.Forked() | messages.Pong():
+            case messages.Forked():
+                seconds = max(0.0, now - child.answers.idle_since())
+                self._scoreboard.set_service("fork_us", int(seconds * 1_000_000))
+                child.answers.answered(now)
+            case messages.Pong():
                 child.answers.answered(now)
             case messages.ForkFailed():
                 child.answers.answered(now)

@@ -103,6 +103,19 @@ WRONG = {
         ["app.py:10:1: Chat: has no", "is 'handel' a misspelling"],
     ),
     "no context": (", context", "", 78, ["app.py:13:1: Chat.handle:", "(self, chat)"]),
+    "metric": (
+        "class Chat(WebsocketHandlerBase):",
+        """from mpchat import metrics
+
+
+class Chat(WebsocketHandlerBase):
+    orders = metrics.counter("orders taken", "Orders", labels={"kind": "buy"})""",
+        78,
+        [
+            "app.py:13:1: Chat.orders: expected a name of letters",
+            "app.py:13:1: Chat.orders: labels: kind: expected a tuple of values, got 'buy'",
+        ],
+    ),
     "other section": ("my-chat", "chat", 78, ["my-chat: unknown component; did you mean 'chat'?"]),
 }
 

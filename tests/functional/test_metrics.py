@@ -218,6 +218,11 @@ async def test_totals_stay_whatever_new_code_declares(
     text = "the metric orders is of another kind now, or has other labels or bounds: it begins anew"
     assert text in supervisor.stderr()
     assert len(memories(supervisor)) <= 2
+    shown = orders.shown()
+    (console,) = supervisor.pids("console")
+    os.kill(console, signal.SIGKILL)
+    await eventually(lambda: supervisor.pids("console") not in ([console], []), "a new console")
+    assert orders.shown() == shown
 
 
 async def test_a_restart_that_fails_loses_nothing(

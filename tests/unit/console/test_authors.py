@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mpchat.console.authors import AuthorsMetrics
+from mpchat.console.process import Console
+from mpchat.ipc import messages
+from mpchat.ipc.channel import Channel
+from mpchat.linux import system
 from mpchat.metrics.directory import Entry
 from mpchat.metrics.families import Family, Sample
 from mpchat.metrics.memory import Memory
@@ -38,3 +45,33 @@ def test_it_reads_what_it_is_given_and_nothing_else() -> None:
         memory.close()
     board.close()
     assert descriptors_open() == before
+
+
+@pytest.mark.parametrize("refused", ["the descriptor", "the mapping"])
+async def test_a_console_that_cannot_have_new_memories_ends(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    board, memory = Scoreboard.create(), Memory.create((ORDERS,))
+    near, far = Channel.pair()
+    anything: Any = SimpleNamespace()
+    known: Any = SimpleNamespace(authors=AuthorsMetrics(board))
+    console = Console(Channel(far), anything, known, 1.0)
+    messages.send(near, messages.MetricsMemories(), [memory.descriptor])
+    console._read()
+    assert [family.name for family in known.authors.collect()] == ["orders"]
+    assert not console._end.is_set()
+    if refused == "the descriptor":
+        messages.send(near, messages.MetricsMemories())
+    else:
+        messages.send(near, messages.MetricsMemories(), [memory.descriptor])
+        monkeypatch.setattr(system, "mmap", refuse)
+    console._read()
+    assert console._end.is_set()
+    known.authors.replace([])
+    near.close()
+    far.close()
+    memory.close()
+    board.close()

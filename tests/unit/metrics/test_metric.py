@@ -71,7 +71,7 @@ def test_a_declaration_that_is_hidden_is_not_had() -> None:
 
 
 def test_before_the_base_constructor_there_is_no_metric() -> None:
-    with pytest.raises(AttributeError, match="Shop has no metrics yet: call the base's constr"):
+    with pytest.raises(AttributeError, match="Shop has no metrics: it is no component, or"):
         Shop().open.inc()
 
 

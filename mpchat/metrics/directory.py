@@ -176,7 +176,7 @@ def find_mistakes(given: Mapping[str, Any]) -> Iterator[str]:
     yield from _mistakes_in_labels(given["labels"])
     if kind == "histogram":
         yield from _mistakes_in_bounds(bounds)
-    elif bounds:
+    elif not isinstance(bounds, tuple | list) or bounds:
         yield f"bounds: expected none of a {kind}"
 
 

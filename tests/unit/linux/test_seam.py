@@ -111,6 +111,7 @@ OTHERS = {
     "broker.send",
     "template.send",
     "monitor.send",
+    "console.send",
     "old.send",
     "helper.send",
     "self._children[action.worker].send",

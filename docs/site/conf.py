@@ -7,6 +7,8 @@ site and on a forge. docs/README.md lists them; the site's navigation is made fr
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pygments.lexers.special import TextLexer
@@ -35,6 +37,8 @@ html_copy_source = False
 html_show_sphinx = False
 
 _PART = re.compile(r"^## (?P<title>.+)\n(?P<lines>(?:[^#\n].*\n|\n)*)", re.M)
+_PICTURE = re.compile(r'\bsrc(?:set)?="([\w./-]+\.png)"')
+_WITH_PICTURES = ("README.md", "docs/console.md")
 _PAGE = re.compile(r"^- \[[^\]]+\]\((?P<path>[\w./-]+)\.md\)", re.M)
 
 
@@ -49,7 +53,18 @@ def _with_toctree(part: re.Match[str]) -> str:
     return f"{part[0]}\n```{{toctree}}\n:hidden:\n:caption: {part['title']}\n\n{pages}\n```\n\n"
 
 
+def _copy_pictures(app: Sphinx, error: Exception | None) -> None:
+    """Copy the pictures that have a form for each theme: Sphinx does not look into such HTML."""
+    if error is None:
+        for page in _WITH_PICTURES:
+            folder = Path(app.srcdir, page).parent
+            for name in _PICTURE.findall(Path(app.srcdir, page).read_text()):
+                target = Path(app.outdir, folder.relative_to(app.srcdir), name)
+                shutil.copy(folder / name, target)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("build-finished", _copy_pictures)
     app.connect("source-read", _add_navigation)
     app.add_lexer("haproxy", TextLexer)  # Pygments has none

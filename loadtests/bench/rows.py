@@ -108,11 +108,14 @@ class Row:
     def suits(self, server: Server) -> bool:
         """Tell whether that server takes part.
 
-        The one that answers in capitals wants text. Memory, and parts of what a room costs, are measured
+        The one that answers in capitals wants text, and the one that times no answer small messages,
+        where that would show. Memory, and parts of what a room costs, are measured
         in one form of mpchat; some of these parts the others do not have.
         """
         of_one_form = self.memory or self.kind in {"delivery", "spread", "beside"}
         if (server.upper and not self.text) or (server.interpreted and of_one_form):
+            return False
+        if server.untimed and (self.kind != "message" or self.size > 32 or self.text):
             return False
         if self.kind in {"delivery", "beside"} and not (server.mpchat or server.raw):
             return False

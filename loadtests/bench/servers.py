@@ -44,6 +44,7 @@ class Server:
         redis: Whether its rooms need Redis.
         upper: Whether it answers in capitals.
         interpreted: Whether it is mpchat without its compiled modules.
+        untimed: Whether it is mpchat without the time of answers.
         on_node: Whether it runs on Node.js.
         quick: Whether ``make bench-quick`` has it.
     """
@@ -63,6 +64,7 @@ class Server:
     redis: bool = False
     upper: bool = False
     interpreted: bool = False
+    untimed: bool = False
     on_node: bool = False
     quick: bool = False
 
@@ -73,7 +75,8 @@ class Server:
 
     def environment(self, setting: Setting) -> dict[str, str]:
         """Return what its environment has beyond that of the benchmark."""
-        path = {"PYTHONPATH": str(PEERS)} if self.upper or setting == "joining" else {}
+        is_ours = self.upper or self.untimed or setting == "joining"
+        path = {"PYTHONPATH": str(PEERS)} if is_ours else {}
         return path | ({"MPCHAT_COMPILED": "0"} if self.interpreted else {})
 
     def has(self, setting: Setting) -> bool:
@@ -155,6 +158,9 @@ INTERPRETED = Server(
     rooms=MPCHAT,
     interpreted=True,
 )
+UNTIMED = Server(
+    "mpchat, untimed", f"{MPCHAT} --app mpchat_untimed:components", "mpchat", untimed=True
+)
 ECHO = Server("mpchat's echo", MPCHAT, "mpchat", plain=None, spread=MPCHAT, echo=True)
 UPPER = Server("mpchat, upper", f"{MPCHAT} --app mpchat_upper:components", "mpchat", upper=True)
 NODE = Server(
@@ -189,6 +195,7 @@ SERVERS = (
     BASE,
     OURS,
     INTERPRETED,
+    UNTIMED,
     ECHO,
     UPPER,
     Server(

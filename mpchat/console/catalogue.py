@@ -7,6 +7,7 @@ one that is kept in milliseconds is published in seconds.
 
 from __future__ import annotations
 
+from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
 from mpchat.scoreboard import broker, histograms
 from mpchat.scoreboard.counters import COUNTED, Metric
@@ -100,6 +101,13 @@ ACTIVE = _gauge(
     "server.requests.active", "requests", "Requests and handshakes that a handler is answering"
 )
 
+PROXY_HEADERS = _counter(
+    "mpchat.proxy-headers",
+    "sockets",
+    "PROXY headers of clients' sockets: taken, or refused and the socket closed",
+    "result",
+)
+
 # Handlers: userver's labels are http_handler, http_path and version, which is 2
 
 _HTTP = ("http_handler", "http_path", "version")
@@ -184,8 +192,16 @@ def _of_distribution(one: Distributed) -> Definition:
 DISTRIBUTIONS = {one.name: _of_distribution(one) for one in histograms.TABLE}
 """By the name in the scoreboard"""
 
+TEMPLATE_FORK = _gauge(
+    "mpchat.template.fork-seconds", "seconds", "What the last fork of a process took the template"
+)
+
 # The pool
 
+TOGETHER = frozenset(
+    ("left", "proxied", "parsing", "answering", *(f"log_lines_{level}" for level in COUNTED_LEVELS))
+)
+"""Numbers of rows that are shown of all workers together, by other metrics"""
 THREADS = _gauge(
     "engine.task-processors.worker-threads",
     "workers",
@@ -208,7 +224,11 @@ WORKER_SILENCE = _gauge(
 WORKER_AGE = _gauge(
     "mpchat.worker.age-seconds", "seconds", "Since the worker was started", WORKER_LABEL
 )
-OF_WORKER = {metric.name: _of(metric, "mpchat.worker.", WORKER_LABEL) for metric in COUNTED}
+OF_WORKER = {
+    metric.name: _of(metric, "mpchat.worker.", WORKER_LABEL)
+    for metric in COUNTED
+    if metric.name not in TOGETHER
+}
 """By the name in the scoreboard"""
 
 # Logs and processes
@@ -272,12 +292,14 @@ CATALOGUE = (
     RESTARTS,
     CHILD_RESTARTS,
     LIMITS,
+    TEMPLATE_FORK,
     CONNECTIONS,
     OPENED,
     CLOSED,
     REQUESTS,
     PARSING,
     ACTIVE,
+    PROXY_HEADERS,
     RPS,
     CODES,
     IN_FLIGHT,

@@ -19,7 +19,7 @@ from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
 from mpchat.metrics.families import Distribution, Family
 from mpchat.scoreboard.broker import BROKER_STATES, NUMBERS
-from mpchat.scoreboard.counters import COUNTED, LIMITS
+from mpchat.scoreboard.counters import LIMITS
 from mpchat.scoreboard.handlers import CODES, INDEX, NOBODY, Served
 from mpchat.scoreboard.histograms import MICROSECONDS, places
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
@@ -91,6 +91,7 @@ class Collector:
         yield c.GENERATION.single(read("generation"))
         yield c.PARSE_ERRORS.single(read("parse_errors"))
         yield c.PARSED.single(1 - read("parse_failed"))
+        yield c.TEMPLATE_FORK.single(read("fork_us") / _MICROSECONDS)
         for definition, counter, results in (
             (c.RELOADS, "reloads", ("applied", "unconfirmed", "failed")),
             (c.RESTARTS, "restarts", ("done", "failed")),
@@ -107,6 +108,12 @@ class Collector:
         yield c.REQUESTS.single(total("requests") + total("handshakes"))
         yield c.PARSING.single(total("parsing"))
         yield c.ACTIVE.single(total("answering"))
+        yield c.PROXY_HEADERS.family(
+            (
+                (("taken",), total("proxied")),
+                (("refused",), total("listener.proxy-protocol")),
+            )
+        )
         yield c.LIMITS.family(((name,), total(name)) for name in LIMITS)
 
     def _handlers(self, slots: int) -> Iterator[Family]:
@@ -169,9 +176,9 @@ class Collector:
         since = [board.slot(slot, f"since_{row}") for slot, row in rows]
         ages = _by_slot([_since(begun, now) for begun in since])
         yield c.WORKER_AGE.family((name, max(both)) for name, both in zip(names, ages, strict=True))
-        for metric in COUNTED:
-            values = _by_slot(board.column(metric.name, slots))
-            yield c.OF_WORKER[metric.name].family(
+        for name_of_number, definition in c.OF_WORKER.items():
+            values = _by_slot(board.column(name_of_number, slots))
+            yield definition.family(
                 (name, sum(both)) for name, both in zip(names, values, strict=True)
             )
 

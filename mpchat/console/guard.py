@@ -21,7 +21,6 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mpchat.console.options import LOGIN
 
-COOKIE = "mpchat-console"
 _FETCHES = {"same-origin", "none"}
 
 
@@ -45,6 +44,8 @@ class Guard:
         self._hosts = {"localhost", *hosts}
         self._unix = unix
         self._digest = _digest(token) if token is not None else ""
+        # Browsers send a cookie to all ports of a host: consoles side by side need names of their own.
+        self._cookie = f"mpchat-console-{self._digest[:8]}"
 
     def middleware(self) -> Middleware:
         """Return aiohttp's form of this guard."""
@@ -82,7 +83,7 @@ class Guard:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_same(given.strip(), self._token):
             return None
-        if is_same(request.cookies.get(COOKIE, ""), self._digest):
+        if is_same(request.cookies.get(self._cookie, ""), self._digest):
             return None
         if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
             response = self._ask()
@@ -97,13 +98,15 @@ class Guard:
         if self._token is None or not is_same(given, self._token):
             return None
         response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(COOKIE, self._digest, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(self._cookie, self._digest, httponly=True, samesite="Strict", path="/")
         return response
 
 
 def is_same(one: str, other: str) -> bool:
     """Compare two secrets in a time that tells nothing about them."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    # What is no UTF-8 in a header comes as surrogates.
+    pair = (text.encode("utf-8", "surrogatepass") for text in (one, other))
+    return hmac.compare_digest(*pair)
 
 
 def _digest(token: str) -> str:

@@ -275,7 +275,6 @@ class Api:
             found["seq"],
             milliseconds_of(found["time"]),
             base64.b64decode(found.get("data", "")),
-            _published_id(base64.b64decode(found.get("hdrs", ""))),
         )
 
     async def _direct(self, body: Mapping[str, Any], timeout: float) -> list[Message]:
@@ -374,12 +373,3 @@ def _refusal(
             f"{found}: another stream has this subject; delete it, or name ours anew"
         )
     return Refused(str(found), found.err_code, found.code, found.description)
-
-
-def _published_id(headers: bytes) -> str:
-    found = ""
-    for line in headers.decode("utf-8", "replace").split("\r\n"):
-        name, _, value = line.partition(":")
-        if name.strip() == "Nats-Msg-Id":
-            found = value.strip()
-    return found

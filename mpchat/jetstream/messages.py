@@ -49,14 +49,12 @@ class Stored:
         token: The room's.
         seq: The sequence in the stream.
         at_ms: When it was stored, in milliseconds since 1970.
-        published_id: The id that it was published with; "" without one.
     """
 
     token: str
     seq: int
     at_ms: int
     data: bytes
-    published_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,6 @@ def live_of(message: Message) -> Live:
             int(headers["Nats-Sequence"]),
             milliseconds_of(headers["Nats-Time-Stamp"]),
             message.data,
-            headers.get("Nats-Msg-Id", ""),
             int(headers["Nats-Last-Sequence"]),
         )
     except (KeyError, ValueError) as error:
@@ -105,7 +102,6 @@ def stored_of(token: str, message: Message) -> Stored:
             int(headers["Nats-Sequence"]),
             milliseconds_of(headers["Nats-Time-Stamp"]),
             message.data,
-            headers.get("Nats-Msg-Id", ""),
         )
     except (KeyError, ValueError) as error:
         text = f"an answer about {token} lacks the stream's headers: who may publish to inboxes?"

@@ -1,6 +1,9 @@
+cimport cython
+
 cdef enum:
     MOST = 32
 
+@cython.final
 cdef class Histogram:
     cdef Py_buffer _view
     cdef long long _bounds[MOST]

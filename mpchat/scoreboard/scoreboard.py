@@ -201,12 +201,7 @@ class Scoreboard:
 
     def distributed(self, slots: int) -> list[int]:
         """Return the items of all histograms, in the order of their table, summed over all rows."""
-        sums = [0] * histograms.WIDTH
-        for row in range(slots * ROWS):
-            start = _HISTOGRAMS + row * histograms.WIDTH
-            counts = self._items[start : start + histograms.WIDTH].tolist()
-            sums = [before + more for before, more in zip(sums, counts, strict=True)]
-        return sums
+        return self._sums(_HISTOGRAMS, histograms.WIDTH, histograms.WIDTH, slots)
 
     def directory(self) -> Directory:
         """Return the names of the service's handlers."""
@@ -215,14 +210,8 @@ class Scoreboard:
 
     def handler_counts(self, handler: int, slots: int) -> list[int]:
         """Return what was counted of a handler over the first ``slots`` slots, in the order of NAMES."""
-        sums = [0] * len(handlers.NAMES)
         first = _COUNTS + handler * handlers.WIDTH
-        for row in range(slots * ROWS):
-            start = first + row * _COUNTS_WIDTH
-            counts = self._items[start : start + len(sums)].tolist()
-            if any(counts):
-                sums = [before + more for before, more in zip(sums, counts, strict=True)]
-        return sums
+        return self._sums(first, len(handlers.NAMES), _COUNTS_WIDTH, slots)
 
     def read(self, slot: int, row: int, name: str) -> int:
         """Return one value of one row."""
@@ -277,6 +266,13 @@ class Scoreboard:
         if self._items[start + _INDEX["counts_users"]]:
             self._items[start + _INDEX["counts_users"]] = 0
             self._zero(_USERS + (slot * ROWS + row) * ITEMS, ITEMS)
+
+    def _sums(self, first: int, count: int, width: int, slots: int) -> list[int]:
+        """Return the sum over rows of each of some items; a row has so many items of their kind."""
+        past = slots * ROWS * width
+        return [
+            sum(self._items[start : start + past : width]) for start in range(first, first + count)
+        ]
 
     def _zero(self, start: int, count: int) -> None:
         self._items[start : start + count] = memoryview(bytes(8 * count)).cast("Q")

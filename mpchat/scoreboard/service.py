@@ -18,6 +18,8 @@ NAMES = (
     "console_pid",
     "console_heartbeat",  # beats of its loop
     "console_beat_at",  # time of the last beat
+    "activity",  # see ACTIVITIES
+    "fork_us",  # what the last fork took the template, microseconds
     "parse_failed",  # 1 if the dynamic config that was read last had mistakes
     # Counters:
     "faults",  # steps of its own loop that failed and were tried again
@@ -31,5 +33,7 @@ NAMES = (
     "restarts_failed",
     "parse_errors",  # dynamic configs that were read and had mistakes
 )
+ACTIVITIES = (None, "reload", "restart", "stop")
+"""What the supervisor is doing with the whole service, by number"""
 CONSOLE_STATES = ("none", "down", "starting", "ready")
 """Meaning of the console's state, by number; ``none``: no listener is configured for it."""

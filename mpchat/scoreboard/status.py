@@ -15,7 +15,7 @@ from mpchat.linux.accounting import cpu_seconds, pss_bytes
 from mpchat.scoreboard.broker import BROKER_STATES, ENGINES
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
-from mpchat.scoreboard.service import CONSOLE_STATES
+from mpchat.scoreboard.service import ACTIVITIES, CONSOLE_STATES
 
 SAMPLE_SECONDS = 1.0
 """Seconds between two readings of each process's CPU time, for its share."""
@@ -86,6 +86,7 @@ class Status:
             "uptime_seconds": _since(board.service("started"), now),
             "silent_seconds": _since(board.service("beat_at"), now),
             "generation": board.service("generation"),
+            "activity": ACTIVITIES[board.service("activity")],
             "faults": board.service("faults"),
             "hang_timeout_seconds": self._hang_timeout,
             "broker": self._broker(now, memory),

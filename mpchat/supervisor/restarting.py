@@ -99,6 +99,11 @@ class Restarting:
         """The second template's answer, until it is promoted"""
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether a restart has begun and not ended."""
+        return self._restart.phase is not Phase.IDLE
+
+    @property
     def due(self) -> float | None:
         """When ``tick`` has something to do, if nothing happens before."""
         return self._restart.due

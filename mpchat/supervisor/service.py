@@ -19,6 +19,7 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux.processes import has_terminal
 from mpchat.linux.socket_file import remove_dead
 from mpchat.scoreboard.scoreboard import Scoreboard
+from mpchat.scoreboard.service import ACTIVITIES
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.board import show_others
 from mpchat.supervisor.brokers import Brokers
@@ -219,6 +220,7 @@ class Service:
     def _look(self, now: float) -> None:
         board = self._scoreboard
         board.set_service("generation", self._editions.generation)
+        board.set_service("activity", ACTIVITIES.index(self._activity()))
         board.set_service("template_restarts", self._templates.restarts)
         board.set_service("monitor_restarts", self._monitors.restarts)
         show_others(board, self._family)
@@ -226,6 +228,13 @@ class Service:
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._announcer.tick(now, is_reloading=self._reloading.is_under_way)
+
+    def _activity(self) -> str | None:
+        if self._stopping:
+            return "stop"
+        if self._restarting.is_under_way:
+            return "restart"
+        return "reload" if self._reloading.is_under_way else None
 
     def _announce_once(self, now: float) -> None:
         """Say that all is up, monitor and broker included, unless these are in trouble of their own."""
@@ -310,7 +319,11 @@ class Service:
                 self._on_plan(child, message, descriptors, now)
             case messages.Failure():
                 self._on_failure(child, message, now)
-            case messages.Forked() | messages.Pong():
+            case messages.Forked():
+                seconds = max(0.0, now - child.answers.idle_since())
+                self._scoreboard.set_service("fork_us", int(seconds * 1_000_000))
+                child.answers.answered(now)
+            case messages.Pong():
                 child.answers.answered(now)
             case messages.ForkFailed():
                 child.answers.answered(now)

@@ -20,6 +20,7 @@ cdef class Turn(Budget):
     cpdef join(self, member)
     cpdef publish_soon(self)
     cpdef time_one(self, Incoming incoming)
+    @cython.locals(now=double)
     cpdef answered(self, Incoming incoming)
     cdef _schedule(self)
     cdef _flush(self)

@@ -163,7 +163,8 @@ class Turn(Budget):
 
     def answered(self, incoming: Incoming) -> None:
         """The answer that was timed is complete."""
-        self.answers.observe(int((self.now() - incoming.arrived) * 1_000_000))
+        now = self.now()
+        self.answers.observe(int((now - incoming.arrived) * 1_000_000))
 
     @property
     def is_crowded(self) -> bool:

@@ -255,8 +255,8 @@ def test_a_page_of_another_origin_learns_nothing(
         del asked[:]
         assert not page.evaluate(f"(console) => {attempt}", chat.console), name
         assert [urlsplit(url).netloc for url in asked] == [urlsplit(chat.console).netloc], name
-    # The browser does not tell of every answer that it has kept from the page.
-    assert set(seen) == {403}
+    # The browser does not tell of an answer that it has kept from the page.
+    assert set(seen) <= {403}
     page.close()
 
 

@@ -18,7 +18,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.browser.chat import chromium
 from tests.browser.console import LivePage, WatchedChat
@@ -34,7 +35,7 @@ WORKERS = 4
 EVENTFUL = (60, 200)
 """Seconds after which a worker is killed, and the dynamic config is reloaded."""
 SECONDS = 300
-SIZE: ViewportSize = {"width": 1200, "height": 1010}
+SIZE: ViewportSize = {"width": 1100, "height": 690}
 NAMES: dict[Scheme, str] = {"light": "console.png", "dark": "console-dark.png"}
 
 
@@ -70,22 +71,20 @@ class Crowd:
         while True:
             try:
                 async with connect(url) as socket:
-                    talking = asyncio.create_task(self._talk(socket.send))
-                    try:
-                        async for _ in socket:
-                            pass
-                    finally:
-                        talking.cancel()
-            except OSError:
+                    await asyncio.gather(self._listen(socket), self._talk(socket))
+            except (OSError, ConnectionClosed):
                 pass  # Its worker has just been killed.
             await asyncio.sleep(self._random.random() * 3)
 
-    async def _talk(self, send: object) -> None:
-        assert callable(send)
+    async def _listen(self, socket: ClientConnection) -> None:
+        while True:
+            await socket.recv()
+
+    async def _talk(self, socket: ClientConnection) -> None:
         while True:
             pace = 1.5 + math.sin(time.monotonic() / 30)
             await asyncio.sleep(self._random.expovariate(1 / (8 * pace)))
-            await send("All quiet here." * self._random.randint(1, 4))
+            await socket.send("All quiet here." * self._random.randint(1, 4))
 
 
 def main(folder: Path) -> None:

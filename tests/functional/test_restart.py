@@ -338,13 +338,17 @@ def newest(service: Service, title: str) -> int:
     return by_age(service.pids(title))[-1]
 
 
-def test_a_reload_waits_for_the_end_of_a_restart(supervisor: Service, gated: End) -> None:
+def test_a_reload_waits_for_the_end_of_a_restart(
+    supervisor: Service, gated: End, control: Control
+) -> None:
     supervisor.send_signal(signal.SIGHUP)
     supervisor.send_signal(signal.SIGHUP)
+    assert control.status()["activity"] == "restart"
     open_gate(supervisor)
     assert gated() is None
     wait_until(lambda: "generation 3 is applied in 4 workers" in supervisor.stderr(), "reload")
     assert "generation 2 is applied" not in supervisor.stderr()
+    wait_until(lambda: control.status()["activity"] is None, "rest")
 
 
 @pytest.mark.shared_service

@@ -73,6 +73,7 @@ def status(*workers: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "uptime_seconds": 61.5,
         "silent_seconds": 0.2,
         "generation": 1,
+        "activity": None,
         "faults": 0,
         "hang_timeout_seconds": 15.0,
         "broker": None,

@@ -37,17 +37,35 @@ def test_each_says_what_it_is(definition: object) -> None:
 def test_every_number_of_a_row_is_a_metric_of_its_worker() -> None:
     with filled(2) as slots:
         expected = {}
-        for number, metric in enumerate(COUNTED, start=1):
+        for number, name in enumerate(OF_WORKER, start=1):
             worker = slots.workers[1]
-            place = (
-                worker.counters.traffic_of("chat") if metric.name in TRAFFIC else worker.counters
-            )
-            setattr(place, metric.name, number)
-            expected[OF_WORKER[metric.name].name] = number
+            place = worker.counters.traffic_of("chat") if name in TRAFFIC else worker.counters
+            setattr(place, name, number)
+            expected[OF_WORKER[name].name] = number
         slots.workers[1].publish()
         found = slots.values()
         assert {name: found[name][f"{POOL}/1",] for name in expected} == expected
         assert all(found[name][f"{POOL}/0",] == 0 for name in expected)
+
+
+def test_every_other_number_of_a_row_is_in_a_metric_of_all_workers() -> None:
+    where: dict[str, tuple[str, tuple[str, ...]]] = {
+        "left": ("server.connections.closed", ()),
+        "proxied": ("mpchat.proxy-headers", ("taken",)),
+        "parsing": ("server.requests.parsing", ()),
+        "answering": ("server.requests.active", ()),
+    }
+    for level in ("trace", "debug", "info", "warning", "error", "critical"):
+        where[f"log_lines_{level}"] = "logger.by_level", (level,)
+    assert {*where, *OF_WORKER} == {metric.name for metric in COUNTED}
+    with filled(2) as slots:
+        for worker in slots.workers:
+            for number, name in enumerate(where, start=1):
+                setattr(worker.counters, name, number)
+            worker.publish()
+        found = slots.values()
+        for number, (name, labels) in enumerate(where.values(), start=1):
+            assert found[name][labels] == 2 * number
 
 
 def test_every_limit_is_one_under_the_name_of_its_option() -> None:
@@ -220,7 +238,9 @@ def test_the_gauges_of_a_dead_worker_end_and_what_it_had_open_is_closed() -> Non
         worker.publish()
         slots.board.zero_gauges(0, 0)
         found = slots.values()
-        assert all(found[OF_WORKER[name].name][f"{POOL}/0",] == 0 for name in GAUGES)
+        gauges = [name for name in GAUGES if name in OF_WORKER]
+        assert all(found[OF_WORKER[name].name][f"{POOL}/0",] == 0 for name in gauges)
+        assert found["server.requests.active"][()] == found["server.requests.parsing"][()] == 0
         assert found["server.connections.opened"][()] == found["server.connections.closed"][()] == 9
         assert found["mpchat.worker.closed"][f"{POOL}/0",] == 9
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from mpchat.console.handlers.inspect_requests import SILENT, InspectRequests
 from mpchat.console.options import InspectRequestsOptions
@@ -42,16 +42,29 @@ class Workers:
         self._tasks.add(asyncio.create_task(work))
         return OrderDone(1, 1)
 
+    async def end(self) -> None:
+        """Wait until all have reported, or know that nobody reads it."""
+        async with asyncio.timeout(60):
+            await asyncio.gather(*self._tasks)
+
 
 @asynccontextmanager
-async def served(workers: Workers, pids: set[int]) -> AsyncIterator[Callable[..., Any]]:
+async def serving(
+    workers: Workers, pids: set[int], patience: float = 60
+) -> AsyncIterator[BaseTestServer]:
     known: Any = SimpleNamespace(
         orders=workers, status=SimpleNamespace(ready_pids=lambda: set(pids))
     )
     app = web.Application()
     options = InspectRequestsOptions(path="/i")
-    app.router.add_get("/i", InspectRequests(options, known).handle)
-    async with TestServer(app) as server, ClientSession() as session:
+    app.router.add_get("/i", InspectRequests(options, known, patience).handle)
+    async with TestServer(app) as server:
+        yield server
+
+
+@asynccontextmanager
+async def served(workers: Workers, pids: set[int]) -> AsyncIterator[Callable[..., Any]]:
+    async with serving(workers, pids) as server, ClientSession() as session:
 
         async def ask(query: str = "") -> tuple[str, str | None]:
             async with session.get(server.make_url(f"/i{query}")) as response:
@@ -93,3 +106,34 @@ async def test_a_list_that_ends_in_the_middle_is_logged(caplog: pytest.LogCaptur
     assert [row["n"] for row in json.loads(text)] == [0, 1]
     assert silent is None
     assert caplog.messages == [f"worker pid {os.getpid()} did not tell all of its connections"]
+
+
+LARGE = [{"n": number, "x": "x" * 100_000} for number in range(200)]
+"""More than the kernel keeps for a client that does not read"""
+
+
+async def begin_to_read(server: BaseTestServer) -> asyncio.StreamWriter:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /i HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert await reader.readexactly(15) == b"HTTP/1.1 200 OK"
+    return writer
+
+
+async def test_a_client_that_leaves_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Workers({False: [], True: LARGE})
+    async with serving(workers, {os.getpid()}) as server:
+        writer = await begin_to_read(server)
+        writer.transport.abort()
+        # Their report is over as well: nobody reads it.
+        await workers.end()
+    assert caplog.messages == []
+
+
+async def test_a_client_that_does_not_read_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Workers({False: [], True: LARGE})
+    async with serving(workers, {os.getpid()}, patience=0.01) as server:
+        writer = await begin_to_read(server)
+        # A reader takes a little, and stops.
+        await workers.end()
+        writer.transport.abort()
+    assert caplog.messages == ["a client that does not read the list of requests is cut off"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from mpchat.console.guard import COOKIE, Guard, add_headers
+from mpchat.console.guard import Guard, add_headers
 from mpchat.console.options import LOGIN
 from mpchat.console.page import pages
 from mpchat.console.page.pages import Login, Page, policy_of
@@ -52,16 +53,18 @@ async def test_somebody_logs_in() -> None:
         wrong = await client.post(LOGIN, data={"token": TOKEN + "x"}, allow_redirects=False)
         assert wrong.status == 401
         assert "That is not this console's token." in await wrong.text()
-        assert COOKIE not in wrong.cookies
+        assert not wrong.cookies
         right = await client.post(LOGIN, data={"token": TOKEN}, allow_redirects=False)
         assert (right.status, right.headers["Location"]) == (303, "/")
-        cookie = right.cookies[COOKIE]
+        (cookie,) = right.cookies.values()
         assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
         assert TOKEN not in cookie.value
-        page = await client.get("/", headers={**HTML, "Cookie": f"{COOKIE}={cookie.value}"})
+        page = await client.get("/", headers={**HTML, "Cookie": f"{cookie.key}={cookie.value}"})
         assert page.status == 200
         assert "Busiest" in await page.text()
-        stale = await client.get("/", headers={**HTML, "Cookie": f"{COOKIE}=0{cookie.value[1:]}x"})
+        stale = await client.get(
+            "/", headers={**HTML, "Cookie": f"{cookie.key}=0{cookie.value[1:]}x"}
+        )
         assert stale.status == 401
 
 
@@ -76,6 +79,30 @@ async def test_only_a_login_needs_no_token() -> None:
     async with guarded(TOKEN) as client:
         for method, path in (("GET", LOGIN), ("PUT", LOGIN), ("POST", f"{LOGIN}/"), ("POST", "/")):
             assert (await client.request(method, path)).status == 401
+
+
+async def test_consoles_on_one_host_keep_their_logins_apart() -> None:
+    names = []
+    for token in (TOKEN, "the secret of another service"):
+        async with guarded(token) as client:
+            answer = await client.post(LOGIN, data={"token": token}, allow_redirects=False)
+            names += [cookie.key for cookie in answer.cookies.values()]
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+async def test_bytes_that_are_no_text_are_no_token(name: str) -> None:
+    async with guarded(TOKEN) as client:
+        login = await client.post(LOGIN, data={"token": TOKEN}, allow_redirects=False)
+        (cookie,) = login.cookies
+        value = {"Authorization": b"Bearer \xff", "Cookie": b"%s=\xff" % cookie.encode()}[name]
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n%s: %s\r\n\r\n" % (name.encode(), value)
+        )
+        assert b" 401 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_programs_get_a_text() -> None:

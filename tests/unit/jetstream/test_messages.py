@@ -8,7 +8,6 @@ from mpchat.jetstream.errors import Malformed
 from mpchat.jetstream.messages import Live, Message, live_of, milliseconds_of, stored_of
 
 HEADERS = {
-    "Nats-Msg-Id": "k1",
     "Nats-Stream": "ROOMS",
     "Nats-Subject": "rooms.YQ",
     "Nats-Sequence": "4",
@@ -45,7 +44,7 @@ def test_what_is_no_time(text: str) -> None:
 
 def test_a_live_message() -> None:
     found = live_of(Message("live.rooms.YQ", b"hello", HEADERS))
-    assert found == Live("YQ", 4, AT, b"hello", "k1", 2)
+    assert found == Live("YQ", 4, AT, b"hello", 2)
 
 
 @pytest.mark.parametrize("name", ["Nats-Sequence", "Nats-Time-Stamp", "Nats-Last-Sequence"])

@@ -13,7 +13,18 @@ from bench.page import in_short, page, with_paragraph
 from bench.plot import PANELS, plot
 from bench.results import Document, Results, Run, dumped, merged
 from bench.rows import EACH_READY, ROWS
-from bench.servers import BASE, CHANNELS, ECHO, INTERPRETED, NODE, OURS, SERVERS, SOCKETIO, UPPER
+from bench.servers import (
+    BASE,
+    CHANNELS,
+    ECHO,
+    INTERPRETED,
+    NODE,
+    OURS,
+    SERVERS,
+    SOCKETIO,
+    UNTIMED,
+    UPPER,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROW = "32 B, 64 connections"
@@ -357,8 +368,8 @@ def test_who_takes_part_in_which_row() -> None:
         return {server.name for server in SERVERS if found.suits(server)}
 
     in_rooms_only = {ECHO.name, CHANNELS.name, SOCKETIO.name}
-    everyone = {server.name for server in SERVERS} - in_rooms_only
-    assert names(ROW) == everyone - {UPPER.name}
+    everyone = {server.name for server in SERVERS} - in_rooms_only - {UNTIMED.name}
+    assert names(ROW) == everyone - {UPPER.name} | {UNTIMED.name}
     assert names(TEXT) == everyone
     assert names(IDLE) == everyone - {UPPER.name, INTERPRETED.name}
     without = {UPPER.name, CALLBACKS.name, "gunicorn", "granian"}

@@ -73,7 +73,7 @@ class Stream:
             return Ack(known, True)
         prev = next(iter(self._sequences(token)[-1:]), 0)
         self.last_seq += 1
-        stored = Stored(token, self.last_seq, self.wall, data, name)
+        stored = Stored(token, self.last_seq, self.wall, data)
         self._messages[stored.seq] = stored
         self._rooms.setdefault(token, []).append(stored.seq)
         if name:
@@ -95,7 +95,7 @@ class Stream:
             stored = self._messages.pop(seq, None)
             if stored is not None:
                 self._rooms[stored.token].remove(seq)
-                self._ids.pop(stored.published_id, None)
+        self._ids = {name: seq for name, seq in self._ids.items() if seq <= to}
         self.last_seq = to
 
     def all(self, token: str) -> list[Stored]:
@@ -230,7 +230,6 @@ class Line:
         seconds, thousandths = divmod(stored.at_ms, 1000)
         moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=thousandths * 1000)
         headers = {
-            "Nats-Msg-Id": stored.published_id,
             "Nats-Sequence": str(stored.seq),
             "Nats-Time-Stamp": moment.isoformat().replace("+00:00", "Z"),
             "Nats-Last-Sequence": str(prev),

@@ -9,7 +9,7 @@ from mpchat.jetstream.messages import Live, Stored
 
 
 def live(seq: int, prev: int, data: bytes = b"") -> Live:
-    return Live("YQ", seq, 7, data, "", prev)
+    return Live("YQ", seq, 7, data, prev)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_a_position_is_the_newest_message_or_what_was_seen() -> None:
     feed = Feed(b"a", "YQ")
     feed.seen = 9
     assert feed.position == (9, 0)
-    feed.stands_at(Stored("YQ", 12, 77, b"", ""), closed=False)
+    feed.stands_at(Stored("YQ", 12, 77, b""), closed=False)
     assert feed.position == (12, 77)
     assert feed.seen == 12
     feed.seen = 20
     assert feed.position == (12, 77)
-    feed.stands_at(Stored("YQ", 21, 78, b"", ""), closed=True)
+    feed.stands_at(Stored("YQ", 21, 78, b""), closed=True)
     assert feed.position == (21, 0), "a closed room has no newest message"

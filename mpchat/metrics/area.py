@@ -25,17 +25,20 @@ class Values(Protocol):
 
 
 class Area:
-    """The values of one worker, in the directory's order; make it in the thread that writes them.
+    """The values of one worker; make it in the thread that writes them.
 
-    ``hand_over`` has that thread call a function with arguments, soon (``call_soon_threadsafe``).
+    Attributes:
+        values: In the directory's order; only the writer may change them.
+        writer: That thread.
+        hand_over: Has it call a function with arguments, soon (``call_soon_threadsafe``).
     """
 
     def __init__(
         self, entries: Iterable[Entry], values: Values, hand_over: Callable[..., object]
     ) -> None:
-        self._values = values
-        self._writer = get_ident()
-        self._hand_over = hand_over
+        self.values = values
+        self.writer = get_ident()
+        self.hand_over = hand_over
         self._places: dict[str, tuple[Entry, int]] = {}
         start = 0
         for entry in entries:
@@ -59,28 +62,14 @@ class Area:
         """
         entry, start = self.find(name)
         start += place_of(entry, labels)
-        values = [self._values[place] for place in range(start, start + entry.width)]
+        values = [self.values[place] for place in range(start, start + entry.width)]
         if entry.kind != "histogram":
             return values[0]
         return Distribution(entry.bounds, tuple(int(count) for count in values[:-1]), values[-1])
 
-    def add(self, place: int, amount: float) -> None:
-        """Add to a value."""
-        if get_ident() == self._writer:
-            self._values[place] += amount
-        else:
-            self._hand_over(self.add, place, amount)
-
-    def put(self, place: int, value: float) -> None:
-        """Set a value."""
-        if get_ident() == self._writer:
-            self._values[place] = value
-        else:
-            self._hand_over(self.put, place, value)
-
     def leave(self) -> None:
         """Let nothing be counted any more: this process was forked from the worker."""
-        self._writer, self._hand_over = _NOBODY, _refuse
+        self.writer, self.hand_over = _NOBODY, _refuse
 
 
 def _refuse(*_given: object) -> NoReturn:

@@ -266,7 +266,7 @@ def test_words_are_those_of_the_current_edition(made: list[Memory]) -> None:
 def test_an_area_reads_what_it_has_written(made: list[Memory]) -> None:
     memory = Memory.create(ALL)
     made.append(memory)
-    area = Area(memory.declared, memory.area(0, 0), print)
-    area.put(1, 3)
-    assert area.read("orders", {"kind": "sell"}) == 3
-    del area
+    with memory.area(0, 0) as values:
+        area = Area(memory.declared, values, lambda *_given: None)
+        area.values[1] = 3
+        assert area.read("orders", {"kind": "sell"}) == 3

@@ -138,6 +138,14 @@ async def test_every_thread_counts() -> None:
     assert area.read("open", {}) == 7
 
 
+def test_what_is_not_declared_cannot_be_read() -> None:
+    _one, area = shop()
+    with pytest.raises(KeyError):
+        area.read("nothing", {})
+    with pytest.raises(ValueError, match="orders: expected the labels kind, by, got none"):
+        area.read("orders", {})
+
+
 def test_a_process_that_was_forked_from_the_worker_may_not_count() -> None:
     one, area = shop()
     area.leave()

@@ -15,6 +15,7 @@ from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.userver import load_userver_names
 from mpchat.config.validation import models_in
+from mpchat.console.options import SECTIONS as CONSOLE_SECTIONS
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.template.loading import SECTIONS
 
@@ -30,6 +31,8 @@ def config_schema(components: ComponentList) -> dict[str, Any]:
         name: _schema(model, names.components.get(name, frozenset()), definitions)
         for name, model in SECTIONS.items()
     }
+    for name, model in CONSOLE_SECTIONS.items():
+        sections[name] = _schema(model, names.handler, definitions)
     for name, cls in components.items():
         known = names.components.get(name, frozenset())
         if issubclass(cls, HandlerBase):

@@ -63,6 +63,7 @@ LISTED = {
     "mpchat serve -c static_config.yaml": "every functional test does it",
     "python my_service.py -c": "tests/functional/test_examples.py does it with other services",
     "python echo.py": "tests/functional/test_examples.py does it",
+    "server:\n    listener-monitor:": "docs/console.md begins with it, and tests/docs/test_console.py",
     "$ curl -i http://localhost:8080/ping": "tests/functional/test_http.py asks for it",
     "mpchat status -c": "tests/functional/test_control.py gives these orders",
     '$ echo \'{"verb": "reload"}\'': "tests/functional/test_control.py sends it",

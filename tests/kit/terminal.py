@@ -31,9 +31,10 @@ class OnTerminal:
         theirs = {"NO_COLOR", "COLUMNS", "LINES"}
         inherited = {name: value for name, value in os.environ.items() if name not in theirs}
         # Both replace themselves by the command, so that the pid is the command's. A background job of a
-        # shell, which the tests may be, ignores Ctrl-C; a command on a terminal does not.
+        # shell, which the tests may be, ignores Ctrl-C, and below nohup a hang-up; a command on a
+        # terminal does not.
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
+            ["setsid", "--ctty", "env", "--default-signal=INT,QUIT,HUP", *command],
             cwd=folder,
             stdin=slave,
             stdout=slave,

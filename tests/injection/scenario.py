@@ -313,7 +313,7 @@ def _config(control: str) -> dict[str, Any]:
                 "server": {
                     "control-socket": control,
                     "listener": {"port": 0, "task_processor": "main"},
-                    "listener-monitor": {"unix-socket": "console.sock"},
+                    "listener-monitor": {"port": 0},
                 },
                 "logging": {
                     "fs-task-processor": "fs",

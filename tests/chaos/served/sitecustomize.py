@@ -41,7 +41,7 @@ words = worker.last_words()
 _NO_HANG = """
 import dataclasses
 loaded = dataclasses.replace(loaded, plan=dataclasses.replace(loaded.plan, hang_timeout=1e9))
-self._editions += 1
+self._editions = self.next_edition
 """
 
 # Past uvloop, which writes at the end of its turn.
@@ -119,7 +119,7 @@ for source in sources:
     ),
     # A worker may stand still for ever.
     "hang_detection": (
-        ("supervisor.editions", "Editions.promote", "self._editions += 1", _NO_HANG),
+        ("supervisor.editions", "Editions.promote", "self._editions = self.next_edition", _NO_HANG),
     ),
     # Nobody accepts for a slot whose worker does not.
     "adoption": (("supervisor.adoption", "Adoption.assign", "wanted = set(needy)", "return []"),),

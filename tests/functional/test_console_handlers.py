@@ -314,11 +314,13 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
 ) -> None:
     await asyncio.to_thread(dynamic_config.set, MPCHAT_LIMITS={"max_connections": 9}, THEIRS=[1])
 
-    async def shown() -> Any:
-        return (await console.get(CONFIG)).json()
+    def shown() -> Any:
+        return json.loads(ask(console.port, "GET", CONFIG)[1])
 
-    found = await shown()
-    assert found["generation"] == control.status()["generation"]
+    # The console is told right after whoever has asked for the reload.
+    generation = control.status()["generation"]
+    await eventually(lambda: shown()["generation"] == generation, "the new generation")
+    found = shown()
     assert datetime.fromisoformat(found["since"]).tzinfo is not None
     assert (found["reload_error"], found["restart_error"]) == (None, None)
     limits, theirs = found["variables"]["MPCHAT_LIMITS"], found["variables"]["THEIRS"]
@@ -337,7 +339,8 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
     config_fallback_path.write_text('{"USERVER_LOG_REQUEST": 1}')
     with pytest.raises(ControlError):
         await asyncio.to_thread(control.ask, "reload")
-    failed = await shown()
+    await eventually(lambda: shown()["reload_error"] is not None, "the mistake")
+    failed = shown()
     mistake = f"{config_fallback_path}:1:25: USERVER_LOG_REQUEST: expected true or false, got 1"
     assert failed["reload_error"]["text"] == mistake
     assert failed["variables"] == found["variables"]
@@ -347,7 +350,7 @@ async def test_the_dynamic_config_is_shown_with_its_origins(
     assert re.search(r"\nMPCHAT_LIMITS: \{\"max_connections\": 9\} +# /.*:\d+:\d+\n", text)
     config_fallback_path.write_text(good)
     await asyncio.to_thread(control.ask, "reload")
-    assert (await shown())["reload_error"] is None
+    await eventually(lambda: shown()["reload_error"] is None, "the end of the error")
 
 
 async def test_metrics_are_shown_for_prometheus(

@@ -22,7 +22,7 @@ from mpchat.console.app import build
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsolePlan
 from mpchat.console.page.feed import Feed
-from mpchat.dynamic_config.in_force import ConfigInForce, take
+from mpchat.dynamic_config.in_force import take
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.dynamic_config.variables import LOG_DYNAMIC_DEBUG
@@ -126,8 +126,8 @@ class Console:
     def _on_message(self, message: messages.Message, descriptors: list[int]) -> None:
         known = self._known
         match message:
-            case messages.DynamicConfig() if descriptors:
-                self._follow_config(take(message, descriptors[0]))
+            case messages.DynamicConfig():
+                self._follow_config(message, descriptors)
             case messages.MetricsMemories():
                 self._replace_memories(descriptors)
             case messages.Event():
@@ -145,22 +145,34 @@ class Console:
             case _:
                 fds.close_all(descriptors)
 
-    def _follow_config(self, config: ConfigInForce) -> None:
+    def _follow_config(self, message: messages.DynamicConfig, descriptors: list[int]) -> None:
+        if not descriptors:
+            self._give_up("the dynamic config", "no descriptor is left")
+            return
+        try:
+            config = take(message, descriptors[0])
+        except OSError as error:
+            self._give_up("the dynamic config", describe_os_error(error))
+            return
         self._known.config = config
         # So that this process knows the levels that loggers have in workers.
         snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))
         self._known.logs.levels.force(snapshot[LOG_DYNAMIC_DEBUG].levels())
 
     def _replace_memories(self, descriptors: list[int]) -> None:
-        """Read other memories of metrics, or end: the next console gets all of them once more."""
+        """Read other memories of metrics."""
         why = "" if descriptors else "no descriptor is left"
         try:
             self._known.authors.replace(descriptors)
         except OSError as error:
             why = describe_os_error(error)
         if why:
-            log.error("new memories of metrics cannot be read: %s", why)
-            self._finish()
+            self._give_up("new memories of metrics", why)
+
+    def _give_up(self, what: str, why: str) -> None:
+        """End: the supervisor takes what it has sent for read, and tells the next console all anew."""
+        log.error("%s cannot be read: %s", what, why)
+        self._finish()
 
     def _finish(self) -> None:
         asyncio.get_running_loop().remove_reader(self._channel.fileno())

@@ -54,7 +54,7 @@ class Knowledge:
     Attributes:
         config: None until the supervisor has told it, right after the console's start.
         keys: The dynamic variables that the service declares.
-        collector: Reads the metrics.
+        collector, authors: Read the metrics, the service's and its authors'.
     """
 
     status: Status

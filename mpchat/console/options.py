@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from mpchat.components.handler_base import HandlerPath, methods_of
 from mpchat.config.types import OptionsModel
-from mpchat.server.options import MonitorListenerOptions
+from mpchat.server.options import ConsolePool, MonitorListenerOptions
 
 PAGE, LIVE, LOGIN = "/", "/live", "/login"
 """Paths of the page: its file, its WebSocket, and where it sends the token that somebody has typed"""
@@ -52,13 +52,7 @@ class ConsoleHandlerOptions(OptionsModel):
         str | None,
         Field(description="Allowed methods, comma separated; by default all that the handler has"),
     ] = None
-    task_processor: Annotated[
-        str | None,
-        Field(
-            description="userver's pool for it, which has to be one of task_processors. The console is "
-            "one process whatever its size"
-        ),
-    ] = None
+    task_processor: ConsolePool = None
     monitor_handler: Annotated[
         Annotated[bool, AfterValidator(_check_side)],
         Field(

@@ -135,7 +135,7 @@ def parse_each(given: object) -> tuple[Entry, ...]:
         ValueError: One is not.
     """
     if not isinstance(given, list):
-        raise ValueError(f"expected a list of metrics, got {_shown(given)}")  # noqa: TRY004
+        raise ValueError(f"expected a list of metrics, got {_shown(given)}")  # noqa: TRY004 - a value, not a call, is wrong
     return tuple(entry_of(item) for item in given)
 
 

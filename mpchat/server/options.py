@@ -82,6 +82,15 @@ def _check_token(token: SecretStr) -> SecretStr:
 HostName: TypeAlias = Annotated[str, AfterValidator(_check_host)]
 
 
+ConsolePool: TypeAlias = Annotated[
+    str | None,
+    Field(
+        description="userver's pool for it, which has to be one of task_processors. The console is "
+        "one process whatever its size"
+    ),
+]
+
+
 class PortOptions(OptionsModel):
     """A place to listen: an entry of the listener's ``ports``."""
 
@@ -266,13 +275,7 @@ class MonitorListenerOptions(PortOptions):
             description="Mode of the Unix socket; by default '600', so that it is this user's alone",
         ),
     ] = None
-    task_processor: Annotated[
-        str | None,
-        Field(
-            description="userver's pool for it, which has to be one of task_processors. The console is "
-            "one process whatever its size"
-        ),
-    ] = None
+    task_processor: ConsolePool = None
     backlog: Annotated[
         int, Field(ge=1, le=MAX_INT, description="Connections that may wait to be accepted")
     ] = 1024

@@ -279,7 +279,7 @@ def _run_console(
     heartbeat: float,
 ) -> None:
     """Run the console, which imports its libraries itself: no other process needs their memory."""
-    from mpchat.console.process import run_console  # noqa: PLC0415
+    from mpchat.console.process import run_console  # noqa: PLC0415 - see above
 
     assert service.console is not None
     run_console(

@@ -119,10 +119,16 @@ def name(run: Run) -> str:
     return f"{run['cpu']}, {run['python'].partition(',')[0]}"
 
 
+def _dates(run: Run) -> str:
+    """Return when a run was measured, to which rows of earlier ones may have been kept."""
+    date, oldest = run["date"], run.get("oldest", run["date"])
+    return date if oldest == date else f"{date} (rows that were kept: from {oldest} on)"
+
+
 def _section(run: Run) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
     told = [
-        f"Measured on {run['date']}, on {run['cpu']}, {run['kernel']}, with {run['python']}."
+        f"Measured on {_dates(run)}, on {run['cpu']}, {run['kernel']}, with {run['python']}."
         f" mpchat is {run['mpchat']}. {versions}."
     ]
     told += [f"Not measured: {what} ({why})." for what, why in run["missing"].items()]

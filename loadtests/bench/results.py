@@ -67,7 +67,8 @@ def _together(old: Run, new: Run) -> Run:
     kept = [sample for sample in old["samples"] if sample["row"] not in measured]
     both = {name: {**old[name], **new[name]} for name in ("loads", "upper_us", "servers")}
     both["versions"] = {**old["versions"], **new["versions"]}
-    return {**new, **both, "samples": kept + new["samples"]}
+    dates = {"oldest": old.get("oldest", old["date"])} if kept else {}
+    return {**new, **both, **dates, "samples": kept + new["samples"]}
 
 
 class Results:

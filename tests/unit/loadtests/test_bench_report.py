@@ -230,7 +230,12 @@ def test_rows_are_added_to_those_of_the_same_machine() -> None:
     (both,) = merged({"runs": [old]}, new, add=True)["runs"]
     assert both["samples"] == [*rounds(IDLE, OURS.name, 5), *rounds(ROW, OURS.name, 2)]
     assert both["upper_us"] == {TEXT: 2.0}
-    assert both["date"] == "2031-01-01"
+    assert (both["date"], both["oldest"]) == ("2031-01-01", "2030-01-02")
+    (thrice,) = merged({"runs": [both]}, run(*rounds(ROW, OURS.name, 3)), add=True)["runs"]
+    assert thrice["oldest"] == "2030-01-02"
+    assert "Measured on 2031-01-01 (rows that were kept: from 2030-01-02 on)" in page(
+        {"runs": [both]}
+    )
 
 
 def test_each_sample_is_a_line_of_json() -> None:

@@ -191,20 +191,26 @@ class Family:
             monitor.send(messages.Unwatch(child.pid))
 
     def end(self, limit: float) -> None:
-        """Kill all but the monitor, which gets ``limit`` seconds to leave by itself; reap everyone."""
-        monitor = self.of(Role.MONITOR)
-        if monitor is not None:
-            self._faults.attempt("stop the monitor", lambda: monitor.send(messages.Stop()))
+        """Kill all but those who have something left to do, and reap everyone.
+
+        The monitor takes away its socket, and the broker hears the last of what workers have told it:
+        they get ``limit`` seconds to leave by themselves.
+        """
+        leaving = [child for child in self if child.role in {Role.MONITOR, Role.BROKER}]
         for child in self:
-            if child is not monitor:
+            if child in leaving:
+                stop = partial(child.send, messages.Stop())
+                self._faults.attempt(f"stop {child.name}", stop)
+            else:
                 self._kill(child)
         deadline = time.monotonic() + limit
         while any(child.lives for child in self):
             now = time.monotonic()
             if now >= deadline + limit:
                 return
-            if now >= deadline and monitor is not None:
-                self._kill(monitor)
+            if now >= deadline:
+                for child in leaving:
+                    self._kill(child)
             self._faults.attempt("wait for children to end", self._wait_for_ends)
             self._faults.attempt("take exit statuses", lambda: self.reap(time.monotonic()))
         self._faults.attempt("take exit statuses", lambda: self.reap(time.monotonic()))

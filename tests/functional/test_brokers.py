@@ -369,3 +369,13 @@ def test_the_broker_outlives_the_workers_of_a_stop(supervisor: Service, events: 
     wait_heard(events, 1, {1, 2})
     assert supervisor.stop() == 0
     assert {one["incarnation"] for one in events.all("worker gone")} == {1, 2}
+
+
+def test_a_broker_that_does_not_stop_is_killed_at_the_end(
+    supervisor: Service, events: Events
+) -> None:
+    wait_heard(events, 1, {1, 2})
+    events.switch("ignores-stop")
+    pid = broker_pid(supervisor)
+    assert supervisor.stop() == 0
+    assert not alive(pid)

@@ -12,9 +12,11 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientError,
     ClientResponse,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     DummyCookieJar,
     TCPConnector,
@@ -135,7 +137,12 @@ def _target(response: ClientResponse) -> URL:
 
 def _describe(error: ClientError | OSError) -> str:
     """Return what the network has refused."""
-    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+    if isinstance(error, ClientConnectorCertificateError):
+        cause = error.certificate_error
+        reason = getattr(cause, "verify_message", "") or str(cause)
+        return f"its certificate is not trusted: {reason}"
+    # An error of TLS has a number of OpenSSL's, which is none of the system's.
+    if isinstance(error, OSError) and not isinstance(error, ClientSSLError) and error.strerror:
         return f"it cannot be reached: {describe_os_error(error)}"
     # What aiohttp finds wrong with an answer is in its text, on several lines.
     text = " ".join(str(error).split())[:_MAX_SHOWN]

@@ -65,9 +65,7 @@ class Updater:
         self._held: Held | None = None
 
     async def run(self) -> None:
-        """Update until the task is cancelled; at once return if updates are not enabled."""
-        if not self._plan.updater.updates_enabled:
-            return
+        """Update until the task is cancelled."""
         while True:
             succeeded = await self._update()
             await self._sleep(self._schedule.wait(failed=not succeeded))

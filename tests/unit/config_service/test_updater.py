@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -183,13 +182,6 @@ async def test_what_is_not_to_be_stored_is_cached(rig: Rig, tmp_path: Path) -> N
     await rig.run(answer("1", A=1), cache=cache, store_enabled=False)
     assert rig.told == ["confirmed"]
     assert json.loads(cache.read_text()) == {"A": 1, "B": 0}
-
-
-@pytest.mark.covers("UpdaterOptions.updates-enabled")
-async def test_nothing_is_fetched_without_updates(rig: Rig) -> None:
-    rig.begin(updates_enabled=False)
-    await asyncio.wait_for(rig.updater.run(), 5)
-    assert (rig.asked, rig.told) == ([], [])
 
 
 async def test_the_cache_file_has_everything_in_force(rig: Rig, tmp_path: Path) -> None:

@@ -75,9 +75,10 @@ def run_console(
     )
     orders = Orders(channel)
     known = Knowledge(status, board, orders, logs, pool, tuple(keys))
-    listening = system.socket(fileno=descriptors.listening)
+    listening = descriptors.listening
+    sock = system.socket(fileno=listening) if listening is not None else None
     console = Console(channel, orders, known, heartbeat)
-    uvloop.run(console.serve(plan, listening))
+    uvloop.run(console.serve(plan, sock))
 
 
 class Console:
@@ -93,28 +94,48 @@ class Console:
         self._beats = 0
         self._end = asyncio.Event()
 
-    async def serve(self, plan: ConsolePlan, listening: socket.socket) -> None:
-        """Serve until the supervisor says so, or is gone."""
+    async def serve(self, plan: ConsolePlan, listening: socket.socket | None) -> None:
+        """Serve until the supervisor says so, or is gone; without a socket, nobody can ask."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._read)
         # The supervisor has sent the memories of metrics before it asked for this process.
         self._read()
         self._beat()
+        async with contextlib.AsyncExitStack() as cleanup:
+            if plan.listener is not None and listening is not None:
+                await self._listen(plan.listener, plan.handlers, listening, cleanup)
+            messages.send(self._channel, messages.Ready())
+            if plan.config_service is not None:
+                self._run(self._follow(plan.config_service), cleanup)
+            await self._end.wait()
+
+    async def _listen(
+        self,
+        listener: MonitorListenerOptions,
+        handlers: Mapping[str, ConsoleHandlerOptions],
+        listening: socket.socket,
+        cleanup: contextlib.AsyncExitStack,
+    ) -> None:
+        """Begin to answer requests."""
         feed = Feed(self._known)
-        feeding = asyncio.create_task(feed.run())
-        # It only ends by a mistake, and so does the console: the next one feeds pages again.
-        feeding.add_done_callback(lambda _: self._end.set())
-        runner = web.AppRunner(
-            build(plan, self._known, feed), access_log=None, shutdown_timeout=_CLOSE_SECONDS
-        )
+        self._run(feed.run(), cleanup)
+        app = build(listener, handlers, self._known, feed)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
-        await web.SockSite(runner, listening, backlog=plan.listener.backlog).start()
-        messages.send(self._channel, messages.Ready())
-        await self._end.wait()
-        await runner.cleanup()
-        feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feeding
+        cleanup.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listening, backlog=listener.backlog).start()
+
+    async def _follow(self, plan: ConfigServicePlan) -> None:
+        """Ask the config service as its options say, as long as this process lives."""
+        async with ask_by_http(plan) as ask:
+            sink = RemoteConfig(self._orders, plan.client.url)
+            await Updater(plan, ask, sink, UpdateNumbers(self._known.board)).run()
+
+    def _run(self, work: Coroutine[Any, Any, None], cleanup: contextlib.AsyncExitStack) -> None:
+        """Run what only ends by a mistake, and then the console ends, too: the next one begins anew."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._end.set())
+        cleanup.push_async_callback(_cancel, task)
 
     def _read(self) -> None:
         try:
@@ -193,3 +214,10 @@ class Console:
             self._channel.flush()
         except ChannelClosed:
             self._finish()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; a mistake that has ended it is raised."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

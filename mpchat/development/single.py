@@ -53,7 +53,7 @@ from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
-from mpchat.template.loading import load_dynamic
+from mpchat.template.dynamic import load_dynamic
 from mpchat.template.template import plan_of
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker

@@ -14,7 +14,8 @@ from mpchat.dynamic_config.snapshot import from_bytes, to_bytes
 from mpchat.handlers.lists import default_component_list
 from mpchat.ipc.messages import DynamicConfig
 from mpchat.linux.memfd import sealed_memfd
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.dynamic import load_dynamic
+from mpchat.template.loading import Sources, load_service
 
 CONFIG = """\
 components_manager:

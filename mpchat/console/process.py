@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import uvloop
@@ -20,7 +20,7 @@ from aiohttp import web
 from mpchat import __version__
 from mpchat.console.app import build
 from mpchat.console.knowledge import Knowledge
-from mpchat.console.options import ConsolePlan
+from mpchat.console.options import ConsoleHandlerOptions, ConsolePlan
 from mpchat.console.page.feed import Feed
 from mpchat.dynamic_config.in_force import take
 from mpchat.dynamic_config.keys import Key
@@ -39,6 +39,7 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
+from mpchat.server.options import MonitorListenerOptions
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
@@ -105,8 +106,6 @@ class Console:
             if plan.listener is not None and listening is not None:
                 await self._listen(plan.listener, plan.handlers, listening, cleanup)
             messages.send(self._channel, messages.Ready())
-            if plan.config_service is not None:
-                self._run(self._follow(plan.config_service), cleanup)
             await self._end.wait()
 
     async def _listen(
@@ -124,12 +123,6 @@ class Console:
         await runner.setup()
         cleanup.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listening, backlog=listener.backlog).start()
-
-    async def _follow(self, plan: ConfigServicePlan) -> None:
-        """Ask the config service as its options say, as long as this process lives."""
-        async with ask_by_http(plan) as ask:
-            sink = RemoteConfig(self._orders, plan.client.url)
-            await Updater(plan, ask, sink, UpdateNumbers(self._known.board)).run()
 
     def _run(self, work: Coroutine[Any, Any, None], cleanup: contextlib.AsyncExitStack) -> None:
         """Run what only ends by a mistake, and then the console ends, too: the next one begins anew."""

@@ -71,8 +71,8 @@ def load(
 ) -> Loaded:
     """Merge the layers and validate every declared variable.
 
-    ``known``: names that nobody here declares, but that need no warning. ``remote``: the layer of a config
-    service, above all others, in which no name needs to be known.
+    ``known``: names that nobody here declares, but that need no warning. ``remote``: the layer of a
+    config service, above all others, in which no name needs to be known.
 
     Raises:
         ConfigError: All mistakes.

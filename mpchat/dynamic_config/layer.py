@@ -1,8 +1,8 @@
 """The layer of a config service: what it has said, and the file that keeps that for the next start.
 
-Rules. What is said comes from a process that talks to the network, and the file may be anybody's: both are
-checked before their values are. Their unknown variables are kept without a word, since a config service
-has variables of many services and versions.
+Rules. What is said comes from a process that talks to the network, and the file may be anybody's: the
+form of both is checked before their values are. Their unknown variables are kept without a word, since a
+config service has variables of many services and versions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_said(content: bytes) -> Document:
     try:
         match json.loads(content):
             case {"source": str(source), "values": dict(values)}:
-                return Document(f"config service {source}", values, {})
+                return Document(f"config service {source}", values, {(): (0, 0)})
     except (ValueError, RecursionError) as error:
         text = f"the console passes on what is not JSON: {error}"
         raise ConfigError([Problem("config service", 0, 0, "", text)]) from error

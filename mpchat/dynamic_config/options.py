@@ -33,8 +33,8 @@ class DynamicConfigOptions(OptionsModel):
         str | None,
         Field(
             alias="fs-cache-path",
-            description="The JSON file that keeps what is in force with the values of the config service, "
-            "for a start without it; by default, or if empty, there is none",
+            description="The JSON file that keeps what is in force with the config service's values, for "
+            "a start without it; by default, or if empty, there is none",
         ),
     ] = None
     load_enabled: Annotated[

@@ -443,8 +443,8 @@ class Order:
     the order has gone to every process; ``dynamic-config`` when DynamicConfig has been sent;
     ``config-service`` (descriptor: a memfd, see dynamic_config/layer) when what the config service says
     is in force, or is not; ``config-service-failed`` (argument: text) and ``config-service-confirmed``
-    at once; ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
-    for all) when new workers have replaced the old ones.
+    at once; ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot,
+    or None for all) when new workers have replaced the old ones.
     """
 
     number: int

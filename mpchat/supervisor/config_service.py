@@ -8,7 +8,6 @@ so that a mistake in it fails nobody else's. The workers of a new service wait f
 from __future__ import annotations
 
 from mpchat.errors import ExitCode
-from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
 from mpchat.linux.memfd import check_sealed_memfd

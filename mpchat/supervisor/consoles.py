@@ -1,4 +1,4 @@
-"""The console of a service that has a listener for it or follows a config service: one at a time, followed by the next.
+"""The console of a service that needs one, for operators or for its config service; one at a time.
 
 Rules. Nothing else depends on it: a console that ends, is stuck, or does not read what it is told is
 replaced with backoff, and that is all. Its listening socket belongs to the supervisor, so whoever comes

@@ -1,7 +1,8 @@
 """The sections that the console process works for: its handlers, and the client of a config service.
 
 Rules. They are userver's, so a service may have them where the console's libraries are not installed: it
-starts without what they are for, and says so. Only an option that userver does not have is a mistake then.
+starts without what they are for, and says so. Only an option that userver does not have is a mistake
+then.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ Listener = TypeVar("Listener", ListenerOptions, MonitorListenerOptions)
 class ConsoleSections:
     """Makes the console's plan of its sections.
 
-    ``section`` validates one, with more names of userver's that have no effect; ``problem`` notes a mistake.
+    ``section`` validates one, with more names of userver's that have no effect; ``problem`` notes a
+    mistake.
 
     Attributes:
         missing: Why nobody can ask the console although the config has a listener for it; or empty.
@@ -80,8 +82,8 @@ class ConsoleSections:
     ) -> ConsolePlan | None:
         """Return the console's plan, None if the service has no console.
 
-        ``variables`` are those that are declared, ``layers`` and ``files`` have the values below the config
-        service's.
+        ``variables`` are those that are declared, ``layers`` and ``files`` have the values below those of
+        the config service.
         """
         handlers = self._handlers()
         listener = self._listener(server, handlers)
@@ -109,7 +111,7 @@ class ConsoleSections:
     def _listener(
         self, server: ServerOptions | None, handlers: dict[str, ConsoleHandlerOptions]
     ) -> MonitorListenerOptions | None:
-        """Return where the console listens; ``missing`` says why it does not although it has a section."""
+        """Return where the console listens, if it does; ``missing`` says what it lacks for that."""
         listener = server.listener_monitor if server is not None else None
         if listener is None:
             for name in handlers if server is not None else ():
@@ -132,9 +134,7 @@ class ConsoleSections:
         for name in own:
             self._problem(_path(*name.split(".")), f"there is no console {lacks}")
         if not own:
-            self.missing = (
-                f"server.listener-monitor is left out, since there is no console {lacks}"
-            )
+            self.missing = f"server.listener-monitor is left out, since there is no console {lacks}"
             self.warnings.append(self.missing)
         return None
 
@@ -160,7 +160,9 @@ class ConsoleSections:
             return None
         if client is None:
             if CLIENT not in sections or sections[CLIENT] is not None:
-                self._problem(_path(UPDATER), f"expected a section {CLIENT}, which says whom to ask")
+                self._problem(
+                    _path(UPDATER), f"expected a section {CLIENT}, which says whom to ask"
+                )
             return None
         if dynamic is not None and not dynamic.updates_enabled:
             self._problem(

@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.connections import Connections
@@ -32,7 +32,7 @@ from mpchat.errors import ConfigError, Problem
 from mpchat.loglines.readable import is_terminal
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
-from mpchat.server.options import ListenerOptions, MonitorListenerOptions, ServerOptions
+from mpchat.server.options import ServerOptions
 from mpchat.template import hooks
 from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
 from mpchat.template.dynamic import load_dynamic

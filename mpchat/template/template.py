@@ -40,8 +40,8 @@ from mpchat.monitor.monitor import run_monitor
 from mpchat.rooms.options import RoomsOptions
 from mpchat.server.options import ListenerOptions, MonitorListenerOptions
 from mpchat.supervisor.timing import Timing
-from mpchat.template.forking import fork_child
 from mpchat.template.dynamic import has_values, load_dynamic
+from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker

@@ -58,6 +58,11 @@ class Announcer:
         self._stopping = False
         self.failures: dict[str, Failure] = {}
 
+    def waiting(self, what: str) -> None:
+        """Say what the start waits for, and ask the service manager for the time that it takes."""
+        self._log.info(f"the workers wait for {what}")
+        self._manager.waiting(f"waiting for {what}")
+
     def up(self, address: str, now: float) -> None:
         """Say that all is up."""
         self.done = True

@@ -197,7 +197,7 @@ class Service:
             )
         self._config_service.begin(now)
         if self._config_service.awaited:
-            self._log.info("the workers wait for the first answer of the config service")
+            self._announcer.waiting("the first answer of the config service")
         else:
             self._pool.start(now)
         self._has_begun = not self._config_service.awaited

@@ -75,5 +75,6 @@ def test_what_the_supervisor_tells_is_described() -> None:
         "since": "1970-01-01T00:00:00.250+00:00",
         "reload_error": {"at": "2025-11-28T23:59:59.500+00:00", "text": "a\nb"},
         "restart_error": None,
+        "update_error": None,
         "variables": {"A": {"value": [1], "origin": "a:1:2", "declared": False}},
     }

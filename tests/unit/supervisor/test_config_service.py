@@ -99,7 +99,9 @@ def test_without_any_values_it_does_not_start(capfd: pytest.CaptureFixture[str])
     rig.layer.failed("connection refused")
     assert rig.layer.awaited
     assert rig.layer.exit_code == ExitCode.UNAVAILABLE
-    assert "mpchat: connection refused\nmpchat: there is no dynamic config" in capfd.readouterr().err
+    assert (
+        "mpchat: connection refused\nmpchat: there is no dynamic config" in capfd.readouterr().err
+    )
     rig.board.close()
 
 

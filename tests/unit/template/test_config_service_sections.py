@@ -99,8 +99,16 @@ def test_a_client_alone_has_no_effect_and_that_is_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("updates-enabled: true, ", "", "updates-enabled: expected true, since there is a dynamic-c"),
-        ("dynamic-config-client:", "handler-ping:", "updater: expected a section dynamic-config-cl"),
+        (
+            "updates-enabled: true, ",
+            "",
+            "updates-enabled: expected true, since there is a dynamic-c",
+        ),
+        (
+            "dynamic-config-client:",
+            "handler-ping:",
+            "updater: expected a section dynamic-config-cl",
+        ),
         ("config-settings: false", "config-settings: true", "be false: USERVER_CACHES cannot"),
         (
             "service-name: chat",

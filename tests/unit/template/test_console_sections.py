@@ -55,6 +55,7 @@ def test_it_has_the_handlers_that_have_a_section(tmp_path: Path) -> None:
     service = load(CONFIG, tmp_path)
     assert service.console is not None
     listener = service.console.listener
+    assert listener is not None
     assert (listener.address, listener.port) == ("127.0.0.1", 2)
     assert list(service.console.handlers) == ["handler-on-log-rotate"]
     (warning,) = (one for one in service.warnings if "without effect" in one)

@@ -33,7 +33,7 @@ def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        valid = valid and parts.port != 0 and url.isprintable() and " " not in url
+        valid = valid and parts.port != 0 and all("!" <= char <= "~" for char in url)
     except ValueError:
         valid = False
     if not valid:

@@ -97,6 +97,7 @@ def test_the_path_is_appended_as_it_stands() -> None:
         "http://h:0/",
         "http://a b/",
         "http://h/\n",
+        "http://bücher/",
     ],
 )
 def test_a_url_is_one(url: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import time
 from collections.abc import Coroutine, Mapping, Sequence
@@ -18,10 +19,15 @@ import uvloop
 from aiohttp import web
 
 from mpchat import __version__
+from mpchat.config_service.client import Client
+from mpchat.config_service.numbers import Numbers
+from mpchat.config_service.options import ConfigServicePlan
+from mpchat.config_service.updater import Updater
 from mpchat.console.app import build
 from mpchat.console.knowledge import Knowledge
 from mpchat.console.options import ConsoleHandlerOptions, ConsolePlan
 from mpchat.console.page.feed import Feed
+from mpchat.console.remote import RemoteConfig
 from mpchat.dynamic_config.in_force import take
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
@@ -105,6 +111,8 @@ class Console:
         async with contextlib.AsyncExitStack() as cleanup:
             if plan.listener is not None and listening is not None:
                 await self._listen(plan.listener, plan.handlers, listening, cleanup)
+            if plan.config_service is not None:
+                self._run(self._updater(plan.config_service).run(), cleanup)
             messages.send(self._channel, messages.Ready())
             await self._end.wait()
 
@@ -123,6 +131,18 @@ class Console:
         await runner.setup()
         cleanup.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listening, backlog=listener.backlog).start()
+
+    def _updater(self, plan: ConfigServicePlan) -> Updater:
+        """Return what follows the config service."""
+        return Updater(
+            plan,
+            Client(plan.client, asyncio.sleep, random.randrange).fetch,
+            RemoteConfig(self._known, plan.client.config_url),
+            Numbers(self._known.board),
+            time.monotonic,
+            asyncio.sleep,
+            random.uniform,
+        )
 
     def _run(self, work: Coroutine[Any, Any, None], cleanup: contextlib.AsyncExitStack) -> None:
         """Run what only ends by a mistake, and then the console ends, too: the next one begins anew."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mpchat.console.knowledge import Knowledge
 from mpchat.dynamic_config import layer
+from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
 from mpchat.errors import describe_os_error
 from mpchat.ipc.control import ControlError
-from mpchat.ipc.orders import OrderGiver
 from mpchat.linux import descriptors as fds
 from mpchat.linux.memfd import sealed_memfd
 
@@ -20,8 +21,9 @@ from mpchat.linux.memfd import sealed_memfd
 class RemoteConfig:
     """The supervisor, as the updater sees it; ``source`` is the address of the config service."""
 
-    def __init__(self, orders: OrderGiver, source: str) -> None:
-        self._orders = orders
+    def __init__(self, known: Knowledge, source: str) -> None:
+        self._known = known
+        self._orders = known.orders
         self._source = source
 
     async def apply(self, values: Mapping[str, Any]) -> str:
@@ -47,3 +49,11 @@ class RemoteConfig:
     async def confirmed(self) -> None:
         """Say that the config service answers, and wants nothing changed."""
         await self._orders.give("config-service-confirmed")
+
+    async def in_force(self) -> Mapping[str, Any]:
+        """Return all variables that are in force now, with their defaults."""
+        # The supervisor tells of a new config a little later than that it is in force.
+        await self._orders.give("dynamic-config")
+        config = self._known.config
+        assert config is not None, "the answer comes behind the config"
+        return Snapshot(config.generation, from_bytes(config.content), self._known.keys).as_json()

@@ -1,7 +1,7 @@
 """The dynamic config in force, as operators see it: each variable's value, and where that comes from.
 
-Rules. All of it belongs to one generation. What nothing sets has the default of the code. A reload, restart
-or update that failed is remembered until the next one of its kind succeeds.
+Rules. All of it belongs to one generation. What nothing sets has the default of the code. A reload, a
+restart or an update that failed is remembered until the next one of its kind succeeds.
 """
 
 from __future__ import annotations

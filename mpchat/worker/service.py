@@ -54,7 +54,7 @@ class Service:
     console: ConsolePlan | None = None
     """None: there is no console"""
     console_missing: str = ""
-    """Why there is no console although the config has a section for it"""
+    """Why sections of the console are left out"""
 
     @property
     def config_service(self) -> ConfigServicePlan | None:

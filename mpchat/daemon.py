@@ -195,7 +195,8 @@ def load_dynamic_config(
 ) -> dict[str, Any]:
     """Return the dynamic config as a start would use it, for operators; raises as check_service."""
     from mpchat.dynamic_config.in_force import describe  # noqa: PLC0415 - heavy
-    from mpchat.template.loading import Sources, load_dynamic, load_service  # noqa: PLC0415 - heavy
+    from mpchat.template.dynamic import load_dynamic  # noqa: PLC0415 - heavy
+    from mpchat.template.loading import Sources, load_service  # noqa: PLC0415 - heavy
 
     with _loading():
         service = load_service(files, components(), Sources())

@@ -18,6 +18,12 @@ from mpchat.config.yaml_file import dotted
 
 _COMMENT_COLUMN = 56
 _INDENT = " " * 4
+_MAY_FAIL = {
+    "reload": "reload",
+    "restart": "restart",
+    "update": "update from the config service",
+}
+"""What an answer of the verb ``dynamic-config`` has an error of, and what it is called"""
 _Tree: TypeAlias = "dict[str | int, _Tree | Setting]"
 
 
@@ -31,8 +37,8 @@ def dynamic_lines(answer: dict[str, Any]) -> Iterator[str]:
     """Return the variables of a dynamic config, with the origin of each, below what is known of it."""
     if "generation" in answer:
         yield f"# generation {answer['generation']}, since {answer['since']}"
-        for what in ("reload", "restart"):
-            if (failure := answer[f"{what}_error"]) is not None:
+        for name, what in _MAY_FAIL.items():
+            if (failure := answer[f"{name}_error"]) is not None:
                 yield f"# the last {what} failed, at {failure['at']}:"
                 yield from (f"#     {line}" for line in failure["text"].splitlines())
     for name, variable in answer["variables"].items():

@@ -7,6 +7,7 @@ Rules. Paths are those of the config, as userver reads them: a slash at the end 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -22,10 +23,11 @@ from mpchat.console.handlers.log_rotate import LogRotate
 from mpchat.console.handlers.metrics import Metrics
 from mpchat.console.handlers.server_monitor import ServerMonitor
 from mpchat.console.knowledge import Knowledge
-from mpchat.console.options import LIVE, LOGIN, PAGE, ConsolePlan
+from mpchat.console.options import LIVE, LOGIN, PAGE, ConsoleHandlerOptions
 from mpchat.console.page.feed import Feed
 from mpchat.console.page.pages import Login, Page
 from mpchat.ipc.control import ControlError
+from mpchat.server.options import MonitorListenerOptions
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -51,9 +53,13 @@ HANDLERS: dict[str, type[ConsoleHandler]] = {
 """By section; the options are in ``options.SECTIONS``"""
 
 
-def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
-    """Return aiohttp's application."""
-    listener = plan.listener
+def build(
+    listener: MonitorListenerOptions,
+    sections: Mapping[str, ConsoleHandlerOptions],
+    known: Knowledge,
+    feed: Feed,
+) -> web.Application:
+    """Return aiohttp's application; ``sections`` has the options of the handlers that are on."""
     token = listener.token.get_secret_value() if listener.token is not None else None
     login = Page("login.html")
     guard = Guard(
@@ -69,10 +75,10 @@ def build(plan: ConsolePlan, known: Knowledge, feed: Feed) -> web.Application:
     app.on_shutdown.append(feed.close)
     if token is not None:
         app.router.add_post(LOGIN, Login(guard, login).handle)
-    handlers = {name: HANDLERS[name](options, known) for name, options in plan.handlers.items()}
+    handlers = {name: HANDLERS[name](options, known) for name, options in sections.items()}
     # A path that is somebody's own comes before one that only leaves a parameter out.
     for paths_of in (resources, parents):
-        for name, options in plan.handlers.items():
+        for name, options in sections.items():
             methods = options.allowed_methods()
             for method in [*methods, *(["HEAD"] if "GET" in methods else [])]:
                 for path in paths_of(options.path):

@@ -7,6 +7,7 @@ one that is kept in milliseconds is published in seconds.
 
 from __future__ import annotations
 
+from mpchat.console import updates
 from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
 from mpchat.scoreboard import broker, histograms
@@ -49,12 +50,14 @@ GENERATION = _gauge(
     "mpchat.dynamic-config.generation", "generations", "Number of the newest dynamic config"
 )
 PARSE_ERRORS = _counter(
-    "dynamic-config.parse-errors", "configs", "Dynamic configs that were read and had mistakes"
+    "dynamic-config.parse-errors",
+    "configs",
+    "Dynamic configs that were read or fetched and had mistakes",
 )
 PARSED = _gauge(
     "dynamic-config.was-last-parse-successful",
     "configs",
-    "Whether the dynamic config that was read last had no mistakes: 1 or 0",
+    "Whether the dynamic config that was read or fetched last had no mistakes: 1 or 0",
 )
 RELOADS = _counter(
     "mpchat.reloads",
@@ -288,6 +291,7 @@ CATALOGUE = (
     GENERATION,
     PARSE_ERRORS,
     PARSED,
+    *updates.DEFINITIONS,
     RELOADS,
     RESTARTS,
     CHILD_RESTARTS,

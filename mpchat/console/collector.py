@@ -15,6 +15,7 @@ from typing import TypeVar
 from mpchat import __version__
 from mpchat.console import catalogue as c
 from mpchat.console.processes import memory_families, process_families
+from mpchat.console.updates import update_families
 from mpchat.logs.writer import COUNTED_LEVELS
 from mpchat.metrics.definition import Definition
 from mpchat.metrics.families import Distribution, Family
@@ -72,6 +73,7 @@ class Collector:
         slots = self._board.service("slots")
         return [
             *self._service(now),
+            *update_families(self._board, now),
             *self._clients(slots),
             *self._handlers(slots),
             *self._distributions(slots),

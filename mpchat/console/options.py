@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from mpchat.components.handler_base import HandlerPath, methods_of
 from mpchat.config.types import OptionsModel
+from mpchat.config_service.options import ConfigServicePlan
 from mpchat.server.options import ConsolePool, MonitorListenerOptions
 
 PAGE, LIVE, LOGIN = "/", "/live", "/login"
@@ -152,9 +153,12 @@ OURS = frozenset({"handler-metrics", "handler-dynamic-config"})
 class ConsolePlan:
     """The console of a service whose config has a section for it."""
 
-    listener: MonitorListenerOptions
+    listener: MonitorListenerOptions | None
+    """None: nobody can ask it"""
     handlers: Mapping[str, ConsoleHandlerOptions]
     """By section, those that are on"""
+    config_service: ConfigServicePlan | None
+    """The config service that it asks for the dynamic config"""
 
 
 def missing_libraries() -> tuple[str, ...]:

@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import uvloop
 from aiohttp import web
 
 from mpchat import __version__
+from mpchat.config_service.client import Client
+from mpchat.config_service.numbers import Numbers
+from mpchat.config_service.options import ConfigServicePlan
+from mpchat.config_service.updater import Updater
 from mpchat.console.app import build
 from mpchat.console.knowledge import Knowledge
-from mpchat.console.options import ConsolePlan
+from mpchat.console.options import ConsoleHandlerOptions, ConsolePlan
 from mpchat.console.page.feed import Feed
+from mpchat.console.remote import RemoteConfig
 from mpchat.dynamic_config.in_force import take
 from mpchat.dynamic_config.keys import Key
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
@@ -39,6 +45,7 @@ from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
+from mpchat.server.options import MonitorListenerOptions
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
@@ -75,9 +82,10 @@ def run_console(
     )
     orders = Orders(channel)
     known = Knowledge(status, board, orders, logs, pool, tuple(keys))
-    listening = system.socket(fileno=descriptors.listening)
+    listening = descriptors.listening
+    sock = system.socket(fileno=listening) if listening is not None else None
     console = Console(channel, orders, known, heartbeat)
-    uvloop.run(console.serve(plan, listening))
+    uvloop.run(console.serve(plan, sock))
 
 
 class Console:
@@ -93,28 +101,54 @@ class Console:
         self._beats = 0
         self._end = asyncio.Event()
 
-    async def serve(self, plan: ConsolePlan, listening: socket.socket) -> None:
-        """Serve until the supervisor says so, or is gone."""
+    async def serve(self, plan: ConsolePlan, listening: socket.socket | None) -> None:
+        """Serve until the supervisor says so, or is gone; without a socket, nobody can ask."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._read)
         # The supervisor has sent the memories of metrics before it asked for this process.
         self._read()
         self._beat()
+        async with contextlib.AsyncExitStack() as cleanup:
+            if plan.listener is not None and listening is not None:
+                await self._listen(plan.listener, plan.handlers, listening, cleanup)
+            if plan.config_service is not None:
+                self._run(self._updater(plan.config_service).run(), cleanup)
+            messages.send(self._channel, messages.Ready())
+            await self._end.wait()
+
+    async def _listen(
+        self,
+        listener: MonitorListenerOptions,
+        handlers: Mapping[str, ConsoleHandlerOptions],
+        listening: socket.socket,
+        cleanup: contextlib.AsyncExitStack,
+    ) -> None:
+        """Begin to answer requests."""
         feed = Feed(self._known)
-        feeding = asyncio.create_task(feed.run())
-        # It only ends by a mistake, and so does the console: the next one feeds pages again.
-        feeding.add_done_callback(lambda _: self._end.set())
-        runner = web.AppRunner(
-            build(plan, self._known, feed), access_log=None, shutdown_timeout=_CLOSE_SECONDS
-        )
+        self._run(feed.run(), cleanup)
+        app = build(listener, handlers, self._known, feed)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
-        await web.SockSite(runner, listening, backlog=plan.listener.backlog).start()
-        messages.send(self._channel, messages.Ready())
-        await self._end.wait()
-        await runner.cleanup()
-        feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feeding
+        cleanup.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listening, backlog=listener.backlog).start()
+
+    def _updater(self, plan: ConfigServicePlan) -> Updater:
+        """Return what follows the config service."""
+        return Updater(
+            plan,
+            Client(plan.client, asyncio.sleep, random.randrange).fetch,
+            RemoteConfig(self._known, plan.client.config_url),
+            Numbers(self._known.board),
+            time.monotonic,
+            asyncio.sleep,
+            random.uniform,
+        )
+
+    def _run(self, work: Coroutine[Any, Any, None], cleanup: contextlib.AsyncExitStack) -> None:
+        """Run what only ends by a mistake, and then the console ends, too: the next one begins anew."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._end.set())
+        cleanup.push_async_callback(_cancel, task)
 
     def _read(self) -> None:
         try:
@@ -193,3 +227,10 @@ class Console:
             self._channel.flush()
         except ChannelClosed:
             self._finish()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; a mistake that has ended it is raised."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

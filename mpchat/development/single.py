@@ -53,7 +53,7 @@ from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
-from mpchat.template.loading import load_dynamic
+from mpchat.template.dynamic import load_dynamic
 from mpchat.template.template import plan_of
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
@@ -76,7 +76,10 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         StartError: The service cannot run here, or its code fails at the start.
     """
     loaded = load_dynamic(service)
-    plan = replace(plan_of(service, 0.0, [*service.warnings, *loaded.warnings]), workers=1)
+    warnings = [*service.warnings, *loaded.warnings]
+    if service.config_service is not None:
+        warnings.append("the config service is not asked in a single process")
+    plan = replace(plan_of(service, 0.0, warnings), workers=1)
     with contextlib.ExitStack() as cleanup:
         sockets = Sockets(plan)
         cleanup.callback(sockets.close)

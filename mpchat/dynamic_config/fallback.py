@@ -63,10 +63,16 @@ def read_file(path: str) -> str:
         raise _unusable(path, f"not UTF-8 at byte {error.start}") from error
 
 
-def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[str]) -> Loaded:
+def load(
+    layers: Iterable[Document],
+    keys: Iterable[Key[Any]],
+    known: frozenset[str],
+    remote: Document | None = None,
+) -> Loaded:
     """Merge the layers and validate every declared variable.
 
-    ``known``: names that nobody here declares, but that need no warning.
+    ``known``: names that nobody here declares, but that need no warning. ``remote``: the layer of a
+    config service, above all others, in which no name needs to be known.
 
     Raises:
         ConfigError: All mistakes.
@@ -76,7 +82,7 @@ def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[
     origins: dict[str, str] = {}
     problems: list[Problem] = []
     unknown: set[str] = set()
-    for layer in layers:
+    for layer in (*layers, *([] if remote is None else [remote])):
         problems += layer.problems
         for name, value in layer.value.items():
             values[name] = value
@@ -84,6 +90,8 @@ def load(layers: Iterable[Document], keys: Iterable[Key[Any]], known: frozenset[
             key = declared.get(name)
             if key is not None:
                 problems += _mistakes(key, value, layer)
+            elif layer is remote:
+                continue
             elif name.startswith(_OUR_PREFIX):
                 ours = ", ".join(sorted(n for n in declared if n.startswith(_OUR_PREFIX)))
                 problems.append(problem(layer, (name,), f"unknown variable; known are {ours}"))

@@ -1,7 +1,7 @@
 """The dynamic config in force, as operators see it: each variable's value, and where that comes from.
 
-Rules. All of it belongs to one generation. What no file sets has the default of the code. A failed reload
-or restart is remembered until the next one of its kind succeeds.
+Rules. All of it belongs to one generation. What nothing sets has the default of the code. A reload, a
+restart or an update that failed is remembered until the next one of its kind succeeds.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mpchat.linux import descriptors as fds
 from mpchat.linux.memfd import read_memfd
 
 DEFAULT = "default"
-"""The origin of what no file sets"""
+"""The origin of what nothing sets"""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last reload or restart failed."""
+    """Why the last reload, restart or update from the config service failed."""
 
     text: str
     """One reason per line"""
@@ -42,6 +42,7 @@ class ConfigInForce:
     """As a generation's memfd has it"""
     reload_failure: Failure | None = None
     restart_failure: Failure | None = None
+    update_failure: Failure | None = None
 
     def describe(self, keys: Iterable[Key[Any]]) -> dict[str, Any]:
         """Return all of it as JSON; ``keys`` are the variables that the service declares."""
@@ -51,6 +52,7 @@ class ConfigInForce:
             "since": _iso(self.since),
             "reload_error": _describe_failure(self.reload_failure),
             "restart_error": _describe_failure(self.restart_failure),
+            "update_error": _describe_failure(self.update_failure),
             "variables": describe(values, origins, keys),
         }
 
@@ -77,7 +79,7 @@ def take(message: DynamicConfig, descriptor: int) -> ConfigInForce:
         content = read_memfd(descriptor)
     finally:
         fds.close(descriptor)
-    failures = [_failure(message.failures.get(what)) for what in ("reload", "restart")]
+    failures = [_failure(message.failures.get(what)) for what in ("reload", "restart", "update")]
     return ConfigInForce(message.number, message.since, content, *failures)
 
 

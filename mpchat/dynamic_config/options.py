@@ -21,6 +21,22 @@ class DynamicConfigOptions(OptionsModel):
             alias="defaults-path", description="A JSON file of such values, read again on SIGHUP"
         ),
     ] = None
+    updates_enabled: Annotated[
+        bool,
+        Field(
+            alias="updates-enabled",
+            description="Whether values may come from a config service: true with "
+            "dynamic-config-client-updater",
+        ),
+    ] = False
+    fs_cache_path: Annotated[
+        str | None,
+        Field(
+            alias="fs-cache-path",
+            description="The JSON file that keeps what is in force with the config service's values, for "
+            "a start without it; by default, or if empty, there is none",
+        ),
+    ] = None
     load_enabled: Annotated[
         bool, Field(alias="load-enabled", description="False: the section is ignored")
     ] = True

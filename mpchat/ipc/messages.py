@@ -39,6 +39,8 @@ class Start:
 
     layout: int
     """See layout.LAYOUT"""
+    follows: bool = False
+    """Whether the descriptor is what the config service has said, for a template that a restart loads"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Plan:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """Those that the components declare, as directory.parse takes them"""
     console: dict[str, Any] | None = None
-    """Where the console listens, with the keys of ``listener``; None: there is no console"""
+    """Where the console listens, with the keys of ``listener``; None: it does not listen"""
+    config_service: dict[str, Any] | None = None
+    """``first_limit``, seconds that the first answer of the config service may take, and ``has_values``,
+    whether the service can start without one; None: it follows no config service"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -176,7 +181,8 @@ class ConsoleDescriptors(NamedTuple):
     scoreboard: int
     fault: int
     """A memfd for what the console writes when it crashes"""
-    listening: int
+    listening: int | None = None
+    """Not sent to a console that does not listen"""
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ class ForkConsole:
     address: str
     """The address for clients"""
     console_address: str
-    """Where it listens itself"""
+    """Where it listens itself; empty if it does not"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
     log_locations: dict[str, int]
@@ -203,8 +209,8 @@ class DynamicConfig:
     since: float
     """When it was loaded, seconds since 1970"""
     failures: dict[str, Any]
-    """Why the last reload and the last restart failed, if they did: ``text`` and ``at``, seconds since
-    1970, by ``reload`` and ``restart``"""
+    """Why the last reload, the last restart and the last update from the config service failed, if they
+    did: ``text`` and ``at``, seconds since 1970, by ``reload``, ``restart`` and ``update``"""
 
 
 @dataclass(frozen=True)
@@ -249,7 +255,12 @@ class Pong:
 
 @dataclass(frozen=True)
 class ReloadRequest:
-    """Read the dynamic config again and answer Snapshot or ReloadFailed."""
+    """Read the dynamic config again and answer Snapshot or ReloadFailed.
+
+    Descriptor, if ``follows``: a memfd with what the config service has said.
+    """
+
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -430,8 +441,10 @@ class Order:
     ``rooms`` (arguments: those of ReportRooms; descriptor: the socket that the broker reports on),
     ``log-level`` (arguments: those of LogLevel) and ``debug-log`` (arguments: those of DebugLog) when
     the order has gone to every process; ``dynamic-config`` when DynamicConfig has been sent;
-    ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot, or None
-    for all) when new workers have replaced the old ones.
+    ``config-service`` (descriptor: a memfd, see dynamic_config/layer) when what the config service says
+    is in force, or is not; ``config-service-failed`` (argument: text) and ``config-service-confirmed``
+    at once; ``scale`` (argument: count) when ``count`` workers are ready; ``restart`` (argument: slot,
+    or None for all) when new workers have replaced the old ones.
     """
 
     number: int

@@ -56,8 +56,18 @@ def read_sealed_memfd(descriptor: int, limit: int) -> bytes:
     """Return the content of a file that another process has passed on.
 
     Raises:
+        ValueError, OSError: As ``check_sealed_memfd``.
+    """
+    check_sealed_memfd(descriptor, limit)
+    return read_memfd(descriptor)
+
+
+def check_sealed_memfd(descriptor: int, limit: int) -> None:
+    """Check that a file that another process has passed on can be read, and stays as it is.
+
+    Raises:
         ValueError: The descriptor is not a memfd, not sealed, or has more than ``limit`` bytes.
-        OSError: The system cannot read it.
+        OSError: The system cannot tell.
     """
     try:
         seals = system.fcntl(descriptor, fcntl.F_GET_SEALS)
@@ -67,4 +77,3 @@ def read_sealed_memfd(descriptor: int, limit: int) -> bytes:
         raise ValueError("the memfd is not sealed")
     if (size := system.fstat(descriptor).st_size) > limit:
         raise ValueError(f"the memfd has {size} bytes; {limit} are allowed")
-    return read_memfd(descriptor)

@@ -1,11 +1,24 @@
 """Numbers of the service and of its console, in the order of their items.
 
-Rules. The supervisor writes them, but for the console's beats. Times are milliseconds of the system's
-monotonic clock.
+Rules. The supervisor writes them, but for the console's beats and what it counts of the config service.
+Times are milliseconds of the system's monotonic clock.
 """
 
 from __future__ import annotations
 
+UPDATES = ("full", "incremental")
+"""The kinds of updates from the config service"""
+OF_UPDATES = (
+    "attempts",
+    "no_changes",
+    "failures",
+    "read",  # variables in answers
+    "refused",  # answers with a variable that does not parse
+    "begun_at",  # when the last one began
+    "succeeded_at",  # when the last one that succeeded began
+    "took_ms",  # how long the last one took
+)
+"""What the console stores of each kind, continuing the counts of earlier consoles"""
 NAMES = (
     "slots",  # slots of the pool
     "generation",  # the newest generation of the dynamic config
@@ -21,7 +34,10 @@ NAMES = (
     "activity",  # see ACTIVITIES
     "fork_us",  # what the last fork took the template, microseconds
     "parse_failed",  # 1 if the dynamic config that was read last had mistakes
-    # Counters:
+    # The config service, as the console sees it:
+    "documents",  # variables that it has from there
+    *(f"{kind}_{name}" for kind in UPDATES for name in OF_UPDATES),
+    # The supervisor's counters:
     "faults",  # steps of its own loop that failed and were tried again
     "template_restarts",  # templates started after one had ended by itself
     "monitor_restarts",  # monitors, likewise

@@ -15,6 +15,9 @@ from mpchat.supervisor.log import Log
 from mpchat.supervisor.pool import Pool
 from mpchat.supervisor.systemd import ServiceManager
 
+_LONG = {"update": "update from the config service"}
+"""What may fail, where its name alone is no help"""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -33,7 +36,7 @@ class Announcer:
 
     Attributes:
         done: Whether the service has been up.
-        failures: Why the last reload and the last restart failed, if they did.
+        failures: Why the last reload, restart and update failed, if they did.
     """
 
     def __init__(
@@ -54,6 +57,11 @@ class Announcer:
         self._wall_clock = wall_clock
         self._stopping = False
         self.failures: dict[str, Failure] = {}
+
+    def waiting(self, what: str) -> None:
+        """Say what the start waits for, and ask the service manager for the time that it takes."""
+        self._log.info(f"the workers wait for {what}")
+        self._manager.waiting(f"waiting for {what}")
 
     def up(self, address: str, now: float) -> None:
         """Say that all is up."""
@@ -78,7 +86,8 @@ class Announcer:
 
     def reloading(self) -> None:
         """Say that a reload begins."""
-        self._manager.reloading()
+        if self.done:
+            self._manager.reloading()
 
     def parsed(self, *, has_mistakes: bool) -> None:
         """Show whether the dynamic config that was read last can be used."""
@@ -97,7 +106,12 @@ class Announcer:
         self._scoreboard.set_service("generation", self._editions.generation)
         if not self._stopping:
             self._note("reload", failure)
-            self._manager.ready(self._status())
+            if self.done:
+                self._manager.ready(self._status())
+
+    def updated(self, failure: str | None) -> None:
+        """Say with the next status why the last update from the config service failed, if it did."""
+        self._note("update", failure)
 
     def restarted(self, failure: str) -> None:
         """Say with the next status why a restart failed, if it did."""
@@ -120,7 +134,8 @@ class Announcer:
         clients = self._scoreboard.total("connections", len(policy.pool))
         counts = f"{policy.ready_count()} workers ready, {clients} connections"
         failures = "".join(
-            f"; the last {what} failed: {why.first_line()}" for what, why in self.failures.items()
+            f"; the last {_LONG.get(what, what)} failed: {why.first_line()}"
+            for what, why in self.failures.items()
         )
         return f"{counts}, dynamic config generation {self._editions.generation}{failures}"
 

@@ -1,4 +1,4 @@
-"""The console of a service whose config has a listener for it: one at a time, followed by the next.
+"""The console of a service that needs one, for operators or for its config service; one at a time.
 
 Rules. Nothing else depends on it: a console that ends, is stuck, or does not read what it is told is
 replaced with backoff, and that is all. Its listening socket belongs to the supervisor, so whoever comes
@@ -80,7 +80,7 @@ class Consoles:
         """Return when ``tick`` has something to do."""
         console = self._console()
         if console is None:
-            return self._succession.start_at if self._sockets.console is not None else None
+            return self._succession.start_at if self._is_wanted() else None
         if not console.open:
             return None
         due = self._vigil.due(console, self._succession.since)
@@ -90,7 +90,7 @@ class Consoles:
         """Start a console if it is time, or see how the present one is and what it has to know."""
         console = self._console()
         if console is None:
-            if self._sockets.console is not None and self._succession.is_due(now):
+            if self._is_wanted() and self._succession.is_due(now):
                 self._start(now)
         elif console.open:
             hang_timeout = self._editions.current.plan.hang_timeout
@@ -147,6 +147,10 @@ class Consoles:
     def _console(self) -> Child | None:
         return self._family.of(Role.CONSOLE)
 
+    def _is_wanted(self) -> bool:
+        follows = self._editions.current.plan.config_service is not None
+        return self._sockets.console is not None or follows
+
     def _beat(self) -> Beat:
         read = self._scoreboard.service
         return Beat(read("console_heartbeat"), read("console_beat_at") / 1000)
@@ -196,7 +200,7 @@ class Consoles:
     def _show(self) -> None:
         """Store what status shows of the console."""
         console, board = self._console(), self._scoreboard
-        state = "none" if self._sockets.console is None else "down"
+        state = "down" if self._is_wanted() else "none"
         if console is not None:
             state = "ready" if console.ready and console.open else "starting"
         board.set_service("console_state", CONSOLE_STATES.index(state))

@@ -136,7 +136,7 @@ class Forks:
         return child
 
     def request_console(self, sockets: Sockets) -> Child:
-        """Return a console that will be forked; the service has a listener for it.
+        """Return a console that will be forked.
 
         Raises:
             OSError: As for a worker.
@@ -187,10 +187,8 @@ class Forks:
             template.send(request, (*given, *kept))
         elif isinstance(fork, _Console):
             listeners = fork.sockets.console
-            assert listeners is not None
-            template.send(
-                self._console_request(fork.sockets), (*given, listeners.sockets[0].fileno())
-            )
+            listening = () if listeners is None else (listeners.sockets[0].fileno(),)
+            template.send(self._console_request(fork.sockets), (*given, *listening))
         else:
             inherited = () if fork.control is None else (fork.control,)
             template.send(self._monitor_request(fork.sockets), (*given, *inherited))

@@ -15,6 +15,7 @@ from mpchat.ipc.channel import MalformedMessage
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child, Role
+from mpchat.supervisor.config_service import ConfigService
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.family import Family
 from mpchat.supervisor.log_orders import LogOrders
@@ -40,6 +41,7 @@ class Orders:
         reloading: Reloading,
         restarting: Restarting,
         sockets: Sockets,
+        config_service: ConfigService,
     ) -> None:
         self._log_orders = log_orders
         self._family = family
@@ -49,6 +51,7 @@ class Orders:
         self._reloading = reloading
         self._restarting = restarting
         self._sockets = sockets
+        self._config_service = config_service
 
     def take(self, child: Child, order: messages.Order, descriptors: list[int], now: float) -> None:
         """Begin to carry out an order; the descriptors are ours to close."""
@@ -73,7 +76,16 @@ class Orders:
                 answer(*self._family.reopen_logs(tuple(descriptors)))
             case "rooms", selection if descriptors:
                 answer(self._report_rooms(messages.parse("ReportRooms", selection), descriptors[0]))
-            case "connections" | "requests" | "reopen" | "rooms", _:
+            case "config-service", _ if child.role is Role.CONSOLE and descriptors:
+                if refusal := self._config_service.offer(descriptors[0], answer):
+                    answer(refusal)
+            case "config-service-failed", {"text": str(text)} if child.role is Role.CONSOLE:
+                self._config_service.failed(text)
+                answer("")
+            case "config-service-confirmed", _ if child.role is Role.CONSOLE:
+                self._config_service.confirmed()
+                answer("")
+            case "connections" | "requests" | "reopen" | "rooms" | "config-service", _:
                 answer("the supervisor has no descriptor left for that")
             case "log-level", selection:
                 level = messages.parse("LogLevel", selection)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.child import Child
+from mpchat.supervisor.config_service import ConfigService
 from mpchat.supervisor.editions import Editions
 from mpchat.supervisor.log import Log
 from mpchat.supervisor.reload import (
@@ -43,6 +45,7 @@ class Reloading:
         workers: Mapping[int, Child],
         templates: Templates,
         announcer: Announcer,
+        config_service: ConfigService,
     ) -> None:
         self._reload = Reload(timing)
         self._timing = timing
@@ -51,6 +54,7 @@ class Reloading:
         self._workers = workers
         self._templates = templates
         self._announcer = announcer
+        self._config_service = config_service
         self._loaded: tuple[int, float] | None = None
         """A memfd and its limit for drains that no action has taken yet"""
 
@@ -135,11 +139,16 @@ class Reloading:
         times = [w.offer_at for w in self._workers.values() if self._is_owed(w)]
         if self._reload.due is not None:
             times.append(self._reload.due)
+        if self._may_try():
+            times.append(0.0)
         return min(times, default=None)
 
     def tick(self, now: float) -> None:
-        """Offer what was refused once more, and end what takes too long."""
+        """Offer what was refused once more, end what takes too long, try what the config service says."""
         self._offer_to_all(now)
+        if self._may_try():
+            self._config_service.begin_trial()
+            self.ask(now, self._config_service.end_trial)
         if self._reload.due is not None and self._reload.due <= now:
             number = self._editions.generation
             reasons = [
@@ -147,6 +156,10 @@ class Reloading:
                 for worker in self._silent()
             ]
             self._on(Event.OVERDUE, now, "\n".join(reasons))
+
+    def _may_try(self) -> bool:
+        """Whether to begin a reload for what the config service says: never together with another."""
+        return self._config_service.has_offer and self._reload.phase is Phase.IDLE
 
     # Actions
 
@@ -159,13 +172,18 @@ class Reloading:
             case Begin():
                 self._announcer.reloading()
             case AskTemplate():
-                self._templates.ask_to_reload(now)
+                try:
+                    self._templates.ask_to_reload(self._config_service.to_load(), now)
+                except OSError as error:
+                    text = f"the template cannot be asked: {describe_os_error(error)}"
+                    self._on(Event.FAILED, now, text)
             case ReplaceTemplate():
                 self._templates.replace(action.reason, now)
             case Install():
                 assert self._loaded is not None
                 self._editions.renew_generation(*self._loaded)
                 self._loaded = None
+                self._config_service.installed()
                 self._offer_to_all(now)
                 self.settle(now)
             case Discard():

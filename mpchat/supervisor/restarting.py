@@ -17,6 +17,7 @@ from mpchat.linux import descriptors as fds
 from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child
+from mpchat.supervisor.config_service import ConfigService
 from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded, refusal
 from mpchat.supervisor.history import Histories
@@ -77,6 +78,7 @@ class Restarting:
         sockets: Sockets,
         pool: Pool,
         announcer: Announcer,
+        config_service: ConfigService,
     ) -> None:
         self._restart = Restart(timing)
         self._home = home
@@ -93,6 +95,7 @@ class Restarting:
         self._sockets = sockets
         self._pool = pool
         self._announcer = announcer
+        self._config_service = config_service
         self._folder = ""
         """The folder that the second template loads"""
         self._loaded: Loaded | None = None
@@ -236,7 +239,7 @@ class Restarting:
         self._log.info("restarting: a new template loads code and static config")
         try:
             self._folder = os.path.realpath(self._home)
-            self._templates.start_next(self._folder)
+            self._templates.start_next(self._folder, self._config_service.to_load())
         except OSError as error:
             reason = f"a new template cannot be started: {error.strerror}"
             return self._decide(Event.REFUSED, now, reason)

@@ -24,6 +24,7 @@ from mpchat.supervisor.announcing import Announcer
 from mpchat.supervisor.board import show_others
 from mpchat.supervisor.brokers import Brokers
 from mpchat.supervisor.child import Child, Role, describe_status
+from mpchat.supervisor.config_service import ConfigService
 from mpchat.supervisor.consoles import Consoles
 from mpchat.supervisor.editions import Editions, Loaded
 from mpchat.supervisor.family import Family
@@ -85,6 +86,8 @@ class Service:
         self._orphans = orphans
         self._next_look = 0.0
         self._stopping = self._stopping_now = False
+        self._has_begun = False
+        """Whether the first workers have been asked for"""
         self._histories = Histories()
         self._memories = Memories(log, scoreboard, family.workers)
         self._sockets = Sockets(plan)
@@ -131,8 +134,15 @@ class Service:
             now,
         )
         log.listener = self._consoles.note
+        self._config_service = ConfigService(timing, log, editions, self._announcer)
         self._reloading = Reloading(
-            timing, log, editions, family.workers, self._templates, self._announcer
+            timing,
+            log,
+            editions,
+            family.workers,
+            self._templates,
+            self._announcer,
+            self._config_service,
         )
         self._restarting = Restarting(
             home,
@@ -149,6 +159,7 @@ class Service:
             self._sockets,
             self._pool,
             self._announcer,
+            self._config_service,
         )
         self._orders = Orders(
             log_orders,
@@ -159,11 +170,13 @@ class Service:
             self._reloading,
             self._restarting,
             self._sockets,
+            self._config_service,
         )
         self.steps = (
             Step("look after the template", self._templates.due, self._tick_template),
             Step("start the monitor", self._monitors.due, self._monitors.tick),
             Step("go on with the reload", self._reloading.next_due, self._reloading.tick),
+            Step("await the config service", self._config_service.due, self._tick_config_service),
             Step("look after the workers", self._pool.next_due, self._tick_pool),
             Step("go on with the restart", lambda: self._restarting.due, self._tick_restart),
             Step("look after the broker", self._brokers.due, self._brokers.tick),
@@ -175,14 +188,19 @@ class Service:
         )
 
     def start(self, now: float) -> None:
-        """Ask for the first workers."""
+        """Ask for the first workers, or await what the config service says for them."""
         for warning in self._editions.current.plan.warnings:
             self._log.warning(warning)
         if os.geteuid() == 0:
             self._log.warning(
                 "the service runs as root: give it a user of its own (docs/systemd.md)"
             )
-        self._pool.start(now)
+        self._config_service.begin(now)
+        if self._config_service.awaited:
+            self._announcer.waiting("the first answer of the config service")
+        else:
+            self._pool.start(now)
+        self._has_begun = not self._config_service.awaited
 
     def close(self, faults: Faults) -> None:
         """Leave no socket and no socket file behind."""
@@ -192,6 +210,7 @@ class Service:
         self._monitors.close()
         self._histories.keep_only(None)
         self._memories.close()
+        self._config_service.close()
         # The monitor has removed it, unless it had to be killed.
         control = self._sockets.control_socket(self._editions.current.plan)
         faults.attempt("remove the control socket's file", partial(remove_dead, control))
@@ -201,6 +220,14 @@ class Service:
     def _tick_template(self, now: float) -> None:
         if lost := self._templates.tick(now):
             self._reloading.template_ended(lost, now)
+
+    def _tick_config_service(self, now: float) -> None:
+        self._config_service.tick(now)
+        if self._config_service.exit_code is not None:
+            self.exit_code = self._config_service.exit_code
+        elif not (self._has_begun or self._config_service.awaited or self._stopping):
+            self._has_begun = True
+            self._pool.start(now)
 
     def _tick_pool(self, now: float) -> None:
         if self._pool.policy.ready_count() == 0:
@@ -418,6 +445,7 @@ class Service:
             case Role.CONSOLE:
                 if not self._stopping:
                     self._consoles.ended(child, how, now)
+                    self._config_service.console_ended(how)
             case Role.WORKER:
                 self._orphans.due = now
                 self._pairs.ended(child)

@@ -28,7 +28,7 @@ _AGAIN = {
 }
 _EXTEND_SECONDS = 1.0
 _EXTEND_USEC = 5_000_000
-"""Microseconds of additional time that are asked for in each _EXTEND_SECONDS of a drain."""
+"""Microseconds of additional time that are asked for in each _EXTEND_SECONDS of a wait or a drain."""
 
 
 class ServiceManager:
@@ -42,14 +42,21 @@ class ServiceManager:
         self._status = ""
         self._status_at = 0.0
         self._extend_at = 0.0
-        self._stopping = False
+        self._takes_time = False
+        """Whether more time is asked for"""
         self._unsent: list[str] = []
         """Changes of state that the manager has not taken yet, the newest of each kind"""
         if self._address[:1] not in {"/", "@"}:
             self._address = ""
 
+    def waiting(self, status: str) -> None:
+        """The start waits for something, which has a time limit of its own."""
+        self._takes_time = True
+        self._send_surely(f"STATUS={status}")
+
     def ready(self, status: str) -> None:
         """The service is up, or a reload has ended."""
+        self._takes_time = False
         self._status = status
         self._send_surely(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
@@ -61,7 +68,7 @@ class ServiceManager:
 
     def stopping(self) -> None:
         """The service has begun to stop, and may take as long as its drain does."""
-        self._stopping = True
+        self._takes_time = True
         self._send_surely("STOPPING=1\nSTATUS=stopping")
 
     def tick(self, now: float, status: str, *, healthy: bool) -> None:
@@ -71,7 +78,7 @@ class ServiceManager:
         if self._feed_every and healthy and now >= self._feed_at:
             self._feed_at = now + self._feed_every
             self._send("WATCHDOG=1")
-        if self._stopping and now >= self._extend_at:
+        if self._takes_time and now >= self._extend_at:
             self._extend_at = now + _EXTEND_SECONDS
             self._send(f"EXTEND_TIMEOUT_USEC={_EXTEND_USEC}")
         if status and status != self._status and now >= self._status_at:

@@ -87,23 +87,31 @@ class Templates:
         """Start the next one soon: without it there is no worker, and without a worker no service."""
         self._succession.hurry(self._succession.since + self._timing.rescue_interval)
 
-    def ask_to_reload(self, now: float) -> None:
-        """Ask the template to read the dynamic config, if there is one to ask."""
+    def ask_to_reload(self, layer: tuple[int, ...], now: float) -> None:
+        """Ask the template to read the dynamic config, if there is one to ask.
+
+        ``layer``: the memfd of what the config service has said, if it has said anything.
+
+        Raises:
+            OSError: The system refuses what it takes to pass the memfd on.
+        """
         template = self._family.of(Role.TEMPLATE)
         if template is not None and template.ready and template.open:
+            template.send(messages.ReloadRequest(follows=bool(layer)), layer)
             template.answers.ask(self._timing.reload_limit, now)
-            template.send(messages.ReloadRequest())
 
     # The one that a restart loads
 
-    def start_next(self, folder: str) -> None:
-        """Start a second template, which loads what is in this folder now.
+    def start_next(self, folder: str, layer: tuple[int, ...]) -> None:
+        """Start a second template, which loads what is in this folder now; ``layer``: see above.
 
         Raises:
             OSError: The system refuses it.
         """
-        start = messages.Start(LAYOUT)
-        template = exec_template(self._command, os.environ, start, listens=True, folder=folder)
+        start = messages.Start(LAYOUT, follows=bool(layer))
+        template = exec_template(
+            self._command, os.environ, start, layer, listens=True, folder=folder
+        )
         template.role = Role.NEXT_TEMPLATE
         self._family.add(template)
 

@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
 from mpchat.components.connections import Connections
@@ -25,20 +25,19 @@ from mpchat.config.userver import UserverNames, load_userver_names
 from mpchat.config.validation import validate
 from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document, problem, read_yaml
-from mpchat.console import options as console_options
-from mpchat.dynamic_config import fallback, json_file
+from mpchat.dynamic_config import fallback
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
-from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
+from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ConfigError, Problem
 from mpchat.loglines.readable import is_terminal
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
-from mpchat.server.options import ListenerOptions, MonitorListenerOptions, ServerOptions
+from mpchat.server.options import ServerOptions
 from mpchat.template import hooks
+from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
+from mpchat.template.dynamic import load_dynamic
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
-
-Listener = TypeVar("Listener", ListenerOptions, MonitorListenerOptions)
 
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
@@ -87,39 +86,6 @@ class Sources:
     def from_bytes(cls, content: bytes) -> Sources:
         """Return the sources of ``to_bytes``."""
         return cls(json.loads(content))
-
-
-def load_dynamic(service: Service) -> fallback.Loaded:
-    """Read and validate the dynamic config files as they are now, and have components check theirs.
-
-    Raises:
-        ConfigError: All mistakes of all files.
-    """
-    layers = list(service.dynamic_layers)
-    problems: list[Problem] = []
-    for path in service.dynamic_files:
-        try:
-            layers.append(json_file.read_json(fallback.read_file(path), path))
-        except ConfigError as error:
-            problems += error.problems
-    for plan in service.components:
-        try:
-            plan.cls.check_files(plan.options)
-        except ConfigError as error:
-            problems += error.problems
-        except (OSError, ValueError) as error:
-            problems.append(Problem(plan.name, 0, 0, "", str(error)))
-    try:
-        loaded = fallback.load(layers, service.keys, service.known_variables)
-    except ConfigError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    if service.drain_defaults:
-        loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
-        known = loaded.origins.get(DRAIN.name)
-        loaded.origins[DRAIN.name] = " and ".join(filter(None, (known, service.drain_origin)))
-    return loaded
 
 
 def load_service(files: ConfigFiles, components: ComponentList, sources: Sources) -> Service:
@@ -206,10 +172,16 @@ class _Loader:
             raise self._error()
         frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
         plans = self._component_plans()
-        handlers = self._console_handlers()
-        self._unknown_sections()
+        keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
+        layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
         server = frame["server"]
-        console, missing = self._console(server, handlers)
+        of_console = ConsoleSections(
+            self.static, self.names, self.components, self.folder, self._section, self._problem
+        )
+        console = of_console.plan(
+            server, frame["dynamic-config"], [key.name for key in keys], layers, files
+        )
+        self._unknown_sections()
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
@@ -223,11 +195,7 @@ class _Loader:
             self._problem(("components_manager", "components"), text)
         if self.problems or server is None:
             raise self._error()
-        keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
-        layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
-        warnings = []
-        if missing:
-            warnings.append(f"{self.static.document.file}: {missing}")
+        warnings = [f"{self.static.document.file}: {text}" for text in of_console.warnings]
         if self.ignored:
             names = ", ".join(sorted(set(self.ignored)))
             warnings.append(
@@ -263,7 +231,7 @@ class _Loader:
             known_variables=self.names.variables,
             warnings=tuple(warnings),
             console=console,
-            console_missing=missing,
+            console_missing=of_console.missing,
         )
 
     def server(self) -> ServerOptions:
@@ -290,18 +258,12 @@ class _Loader:
         return os.path.join(self.folder, path)
 
     def _with_socket_paths(self, server: ServerOptions) -> ServerOptions:
-        listener = self._with_path(server.listener.in_place())
+        listener = with_path(server.listener.in_place(), self.folder)
         server = server.model_copy(update={"listener": listener})
         if server.control_socket is not None:
             control = self._beside(server.control_socket)
             server = server.model_copy(update={"control_socket": control})
         return server
-
-    def _with_path(self, listener: Listener) -> Listener:
-        if listener.unix_socket is None:
-            return listener
-        path = self._beside(listener.unix_socket)
-        return listener.model_copy(update={"unix_socket": path})
 
     def _with_logs(self, logging: LoggingOptions) -> LoggingOptions:
         loggers = {name: self._with_log(options) for name, options in logging.loggers.items()}
@@ -363,59 +325,8 @@ class _Loader:
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
 
-    def _console_handlers(self) -> dict[str, console_options.ConsoleHandlerOptions]:
-        """Return the options of the console's handlers that are on, by section."""
-        found = {}
-        places: dict[str, str] = {}
-        for name, model in console_options.SECTIONS.items():
-            if name not in self.static.sections or name in self.components.names():
-                continue
-            options = self._section(name, model, self.names.handler)
-            if options is None or not options.load_enabled:
-                continue
-            first = places.setdefault(options.path.rstrip("/"), name)
-            if first != name:
-                self._problem(self._path(name, "path"), f"{first} already has {options.path}")
-            found[name] = options
-        return found
-
-    def _console(
-        self,
-        server: ServerOptions | None,
-        handlers: dict[str, console_options.ConsoleHandlerOptions],
-    ) -> tuple[console_options.ConsolePlan | None, str]:
-        """Return the console's plan, or None, and why there is none although it has a section."""
-        listener = server.listener_monitor if server is not None else None
-        if listener is None:
-            for name in handlers if server is not None else ():
-                text = "expected server.listener-monitor, where this handler is served"
-                self._problem(self._path(name), text)
-            return None, ""
-        named = {
-            self._path("server", "listener-monitor", "task_processor"): listener.task_processor,
-            **{
-                self._path(name, "task_processor"): o.task_processor for name, o in handlers.items()
-            },
-        }
-        for path, processor in named.items():
-            if processor is not None and processor not in self.static.task_processors:
-                self._unknown_processor(path, processor)
-        libraries = console_options.missing_libraries()
-        if not libraries:
-            return console_options.ConsolePlan(
-                self._with_path(listener.in_place()), dict(handlers)
-            ), ""
-        lacks = f"without {' and '.join(libraries)}: {console_options.INSTALL}"
-        own = console_options.own_options(listener, handlers)
-        for name in own:
-            path = self._path(*name.split("."))
-            self._problem(path, f"there is no console {lacks}")
-        if own:
-            return None, ""
-        return None, f"server.listener-monitor is left out, since there is no console {lacks}"
-
     def _unknown_sections(self) -> None:
-        ours = {*SECTIONS, *console_options.SECTIONS, *self.components.names()}
+        ours = {*SECTIONS, *CONSOLE_SECTIONS, *self.components.names()}
         for name in self.static.sections:
             if name in ours:
                 continue

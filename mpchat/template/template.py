@@ -40,13 +40,16 @@ from mpchat.monitor.monitor import run_monitor
 from mpchat.rooms.options import RoomsOptions
 from mpchat.server.options import ListenerOptions, MonitorListenerOptions
 from mpchat.supervisor.timing import Timing
+from mpchat.template.dynamic import has_values, load_dynamic
 from mpchat.template.forking import fork_child
-from mpchat.template.loading import Sources, load_dynamic
+from mpchat.template.loading import Sources
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
 log = logging.getLogger("mpchat.template")
 
+_RETRY_SECONDS = 1.0
+"""More than the longest wait before another attempt to ask the config service"""
 _COLLECT = (700, 10, 50)
 """Thresholds of the garbage collector: Python's own, except that of full collections. With 10,000
 connections a full collection takes a tenth of a second, and would run while they connect. Here it runs
@@ -89,17 +92,19 @@ class _Template:
             # The supervisor still runs the code with which the service was started.
             text = "mpchat itself has changed: restart the whole service"
             self._fail(ExitCode.SOFTWARE, text)
-        sources = Sources.from_bytes(read_memfd(descriptors[0])) if descriptors else Sources()
+        replaces = bool(descriptors) and not start.follows
+        sources = Sources.from_bytes(read_memfd(descriptors[0])) if replaces else Sources()
         try:
             service = load(sources)
             self.logs = set_up_direct(service.logging, Origin("template"))
-            if not descriptors:
+            if not replaces:
                 self.logs.open()
             answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
             limit = 0.0
             warnings = list(service.warnings)
-            if not descriptors:
-                memfd, limit, more = _load_dynamic(service)
+            if not replaces:
+                said = read_memfd(descriptors[0]) if start.follows else None
+                memfd, limit, more = _load_dynamic(service, said)
                 answers.append(memfd)
                 warnings += more
         except ConfigError as error:
@@ -133,7 +138,7 @@ class _Template:
                 ):
                     self._fork(message, descriptors)
                 case messages.ReloadRequest():
-                    self._reload()
+                    self._reload(message, descriptors)
                 case messages.Ping():
                     messages.send(self.channel, messages.Pong())
                 case messages.ReopenLogs():
@@ -246,16 +251,23 @@ class _Template:
             self.snapshot = Snapshot(generation, from_bytes(read_memfd(memfd)), service.keys)
         return self.snapshot
 
-    def _reload(self) -> None:
+    def _reload(self, request: messages.ReloadRequest, descriptors: list[int]) -> None:
         assert self.service is not None
+        if request.follows and not descriptors:
+            text = "the template has no descriptor left for what the config service has said"
+            messages.send(self.channel, messages.ReloadFailed(text))
+            return
         try:
-            memfd, limit, warnings = _load_dynamic(self.service)
+            said = read_memfd(descriptors[0]) if descriptors else None
+            memfd, limit, warnings = _load_dynamic(self.service, said)
         except ConfigError as error:
             messages.send(self.channel, messages.ReloadFailed(str(error)))
             return
         except Exception as error:  # noqa: BLE001 - an author's check may raise anything
             messages.send(self.channel, messages.ReloadFailed(describe_exception(error)))
             return
+        finally:
+            fds.close_all(descriptors)
         messages.send(self.channel, messages.Snapshot(limit, warnings), [memfd])
         fds.close(memfd)
 
@@ -316,8 +328,8 @@ def log_form(form: Form) -> None:
     log.log(level, "the hot path is %s", form)
 
 
-def _load_dynamic(service: Service) -> tuple[int, float, list[str]]:
-    loaded = load_dynamic(service)
+def _load_dynamic(service: Service, said: bytes | None) -> tuple[int, float, list[str]]:
+    loaded = load_dynamic(service, said)
     drain = Snapshot(0, loaded.values, service.keys)[DRAIN]
     limit = (drain.lameduck_ms + drain.deadline_ms) / 1000
     content = to_bytes(loaded.values, loaded.origins)
@@ -328,6 +340,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
     """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds."""
     default = service.logging.loggers["default"]
     rooms = service.rooms()
+    console = service.console
     return messages.Plan(
         pool=service.pool,
         workers=service.workers,
@@ -343,9 +356,23 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         history=_history_of(rooms.options) if rooms is not None else None,
         control_socket=service.server.control_socket,
         metrics=[entry.to_json() for entry in service.metrics()],
-        console=_place_of(service.console.listener) if service.console is not None else None,
+        console=_place_of(console.listener) if console is not None and console.listener else None,
+        config_service=_config_service_of(service),
         warnings=warnings,
     )
+
+
+def _config_service_of(service: Service) -> dict[str, Any] | None:
+    """Return what a Plan has of the config service that is followed."""
+    followed = service.config_service
+    if followed is None:
+        return None
+    client = followed.client
+    attempts = max(1, client.http_retries)
+    return {
+        "first_limit": attempts * (client.http_timeout + _RETRY_SECONDS),
+        "has_values": has_values(service),
+    }
 
 
 def _place_of(listener: ListenerOptions | MonitorListenerOptions) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.server import Server
-from mpchat.template.loading import load_dynamic
+from mpchat.template.dynamic import load_dynamic
 from mpchat.testing.clients import MemoryServiceClient, MemoryWebsocketClient
 from mpchat.testing.clock import Clock
 from mpchat.testing.logs import MemoryLogs

@@ -9,6 +9,7 @@ from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
 from mpchat.config.settings import Setting
 from mpchat.config.yaml_file import Document
+from mpchat.config_service.options import ConfigServicePlan
 from mpchat.console.options import ConsolePlan
 from mpchat.dynamic_config.keys import Key
 from mpchat.logs.options import LoggingOptions
@@ -54,6 +55,11 @@ class Service:
     """None: there is no console"""
     console_missing: str = ""
     """Why there is no console although the config has a section for it"""
+
+    @property
+    def config_service(self) -> ConfigServicePlan | None:
+        """The config service that the dynamic config follows."""
+        return self.console.config_service if self.console is not None else None
 
     def rooms(self) -> ComponentPlan | None:
         """Return the component whose rooms a broker orders, None if the service needs no broker."""

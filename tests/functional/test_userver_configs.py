@@ -13,7 +13,8 @@ import yaml
 
 from mpchat.config.files import ConfigFiles
 from mpchat.handlers.lists import default_component_list
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.dynamic import load_dynamic
+from mpchat.template.loading import Sources, load_service
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import DEADLINE, Service, wait_until
 from tests.functional.conftest import Serve

@@ -21,7 +21,8 @@ from mpchat.dynamic_config.snapshot import Snapshot
 from mpchat.dynamic_config.variables import DRAIN
 from mpchat.handlers.lists import default_component_list
 from mpchat.supervisor.timing import Timing
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.dynamic import load_dynamic
+from mpchat.template.loading import Sources, load_service
 from mpchat.worker.service import Service
 from tests.docs.pages import ROOT
 

@@ -185,6 +185,7 @@ class Feed:
                 "since": config.since,
                 "reload_failure": config.reload_failure and asdict(config.reload_failure),
                 "restart_failure": config.restart_failure and asdict(config.restart_failure),
+                "update_failure": config.update_failure and asdict(config.update_failure),
             },
         }
 

@@ -26,6 +26,7 @@ class Slots:
         self.board = Scoreboard.create()
         self.board.set_service("slots", count)
         self.board.set_service("pid", os.getpid())
+        self.board.set_service("full_attempts", 1)
         self.board.set_broker("state", BROKER_STATES.index("ready"))
         self._rows: list[Row] = []
         self.workers = [self.start(slot, 0) for slot in range(count)]

@@ -148,6 +148,7 @@ async def test_failures_of_the_config(console: Console) -> None:
         "since": 5.0,
         "reload_failure": {"text": "a.json:1:2: wrong", "at": 9.0},
         "restart_failure": None,
+        "update_failure": None,
     }
 
 

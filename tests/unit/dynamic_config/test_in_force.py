@@ -14,7 +14,8 @@ from mpchat.dynamic_config.snapshot import from_bytes, to_bytes
 from mpchat.handlers.lists import default_component_list
 from mpchat.ipc.messages import DynamicConfig
 from mpchat.linux.memfd import sealed_memfd
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.dynamic import load_dynamic
+from mpchat.template.loading import Sources, load_service
 
 CONFIG = """\
 components_manager:
@@ -74,5 +75,6 @@ def test_what_the_supervisor_tells_is_described() -> None:
         "since": "1970-01-01T00:00:00.250+00:00",
         "reload_error": {"at": "2025-11-28T23:59:59.500+00:00", "text": "a\nb"},
         "restart_error": None,
+        "update_error": None,
         "variables": {"A": {"value": [1], "origin": "a:1:2", "declared": False}},
     }

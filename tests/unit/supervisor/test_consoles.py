@@ -59,7 +59,7 @@ class Rig:
         self.board = Scoreboard.create()
         self.memfd = sealed_memfd("test", b"{}")
         generation = Generation(1, self.memfd, 5.0)
-        plan = SimpleNamespace(hang_timeout=2.0)
+        plan = SimpleNamespace(hang_timeout=2.0, config_service=None)
         current = SimpleNamespace(plan=plan, generation=generation)
         self.editions = SimpleNamespace(current=current, edition=1, generation=1)
         unused: Any = None
@@ -272,3 +272,12 @@ def test_without_a_listener_there_is_none(rig: Rig) -> None:
     rig.sockets.console = None
     rig.consoles.tick(1.0)
     assert (rig.consoles.due(), rig.forks.made, rig.state()) == (None, [], "none")
+
+
+def test_there_is_one_for_a_config_service_alone(rig: Rig) -> None:
+    rig.sockets.console = None
+    rig.editions.current.plan.config_service = {"first_limit": 1.0, "has_values": True}
+    rig.consoles.tick(1.0)
+    rig.becomes_ready()
+    rig.consoles.tick(1.1)
+    assert rig.state() == "ready"

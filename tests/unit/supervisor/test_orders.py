@@ -20,7 +20,7 @@ from mpchat.supervisor.orders import Orders
 def test_an_order_that_workers_could_not_read_is_nobodys(arguments: dict[str, Any]) -> None:
     unused: Any = None
     family: Any = SimpleNamespace(workers={1: unused})
-    orders = Orders(unused, family, unused, unused, unused, unused, unused, unused)
+    orders = Orders(unused, family, unused, unused, unused, unused, unused, unused, unused)
     with pytest.raises(MalformedMessage):
         orders.take(unused, messages.Order(1, "connections", arguments), [0], 0.0)
 
@@ -34,7 +34,7 @@ def test_what_the_system_does_not_tell_is_answered_with_the_reason() -> None:
     editions: Any = SimpleNamespace(generation=1)
     sockets: Any = SimpleNamespace(listeners=SimpleNamespace(describe=describe))
     unused: Any = None
-    orders = Orders(unused, unused, editions, unused, unused, unused, unused, sockets)
+    orders = Orders(unused, unused, editions, unused, unused, unused, unused, sockets, unused)
     orders.take(child, messages.Order(1, "listeners"), [], 0.0)
     (done,) = answers
     assert done.error == "the queues of the listening sockets: No buffer space available"
@@ -55,7 +55,7 @@ def test_log_files_are_opened_again_by_every_process_or_the_reason_is_told() -> 
 
     family: Any = SimpleNamespace(reopen_logs=reopen_logs)
     unused: Any = None
-    orders = Orders(unused, family, editions, unused, unused, unused, unused, unused)
+    orders = Orders(unused, family, editions, unused, unused, unused, unused, unused, unused)
     descriptor = os.dup(0)
     orders.take(child, messages.Order(1, "reopen"), [descriptor], 0.0)
     assert told == [(descriptor,)]
@@ -82,7 +82,7 @@ def test_the_dynamic_config_is_told_before_the_answer_or_the_reason_is() -> None
     generation = SimpleNamespace(memfd=9)
     editions: Any = SimpleNamespace(generation=3, current=SimpleNamespace(generation=generation))
     unused: Any = None
-    orders = Orders(unused, unused, editions, announcer, unused, unused, unused, unused)
+    orders = Orders(unused, unused, editions, announcer, unused, unused, unused, unused, unused)
     for number in (1, 2):
         orders.take(child, messages.Order(number, "dynamic-config"), [], 0.0)
     reason = "the dynamic config cannot be told: Too many open files"

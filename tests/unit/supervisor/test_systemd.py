@@ -85,6 +85,18 @@ def test_a_drain_asks_for_more_time(receiver: socket.socket, service: ServiceMan
     assert heard(receiver)[1:] == ["EXTEND_TIMEOUT_USEC=5000000"] * 2
 
 
+def test_a_start_that_waits_asks_for_more_time_until_it_is_over(
+    receiver: socket.socket, service: ServiceManager
+) -> None:
+    service.waiting("waiting for an answer")
+    for now in (100.0, 100.5):
+        service.tick(now, "", healthy=True)
+    service.ready("1")
+    service.tick(102.0, "", healthy=True)
+    told = [text.partition("\nMAINPID")[0] for text in heard(receiver)]
+    assert told == ["STATUS=waiting for an answer", "EXTEND_TIMEOUT_USEC=5000000", "READY=1"]
+
+
 def test_a_manager_that_is_busy_hears_the_newest_of_each_kind_later(
     receiver: socket.socket, service: ServiceManager
 ) -> None:

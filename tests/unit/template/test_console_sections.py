@@ -11,6 +11,7 @@ from mpchat.config.files import ConfigFiles
 from mpchat.console import options
 from mpchat.errors import ConfigError
 from mpchat.handlers.lists import default_component_list
+from mpchat.template import console
 from mpchat.template.loading import Sources, load_service
 from mpchat.worker.service import Service
 
@@ -47,13 +48,14 @@ def no_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(names: Iterable[str] = options.LIBRARIES) -> tuple[str, ...]:
         return tuple(name for name in names if name == "aiohttp")
 
-    monkeypatch.setattr(options, "missing_libraries", missing)
+    monkeypatch.setattr(console, "missing_libraries", missing)
 
 
 def test_it_has_the_handlers_that_have_a_section(tmp_path: Path) -> None:
     service = load(CONFIG, tmp_path)
     assert service.console is not None
     listener = service.console.listener
+    assert listener is not None
     assert (listener.address, listener.port) == ("127.0.0.1", 2)
     assert list(service.console.handlers) == ["handler-on-log-rotate"]
     (warning,) = (one for one in service.warnings if "without effect" in one)

@@ -35,6 +35,7 @@ RUN_BY = {
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/console.md": ("docs/test_console.py", {"console", "yaml", "json"}),
+    "docs/config-service.md": ("docs/test_config_service.py", {"console"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/monitoring.md": ("prometheus/checks.py", {"yaml"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),

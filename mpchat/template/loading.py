@@ -25,26 +25,33 @@ from mpchat.config.userver import UserverNames, load_userver_names
 from mpchat.config.validation import validate
 from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document, problem, read_yaml
+from mpchat.congestion.options import CongestionControlOptions
 from mpchat.console import options as console_options
 from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
 from mpchat.errors import ConfigError, Problem
+from mpchat.linux.cpus import cpu_limit, cpus
 from mpchat.loglines.readable import is_terminal
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ListenerOptions, MonitorListenerOptions, ServerOptions
+from mpchat.server.overload import CongestionPlan
 from mpchat.template import hooks
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
 
 Listener = TypeVar("Listener", ListenerOptions, MonitorListenerOptions)
 
+_CONGESTION_CONTROL = "congestion-control"
+"""The section without which workers have no such control; all others have defaults."""
+
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
     "logging": LoggingOptions,
     "dynamic-config": DynamicConfigOptions,
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
+    _CONGESTION_CONTROL: CongestionControlOptions,
 }
 """Sections that configure every process; they are not components."""
 
@@ -204,7 +211,11 @@ class _Loader:
         if not self.static.task_processors and not self.static.sections and self.problems:
             # Without the frame, everything inside it would be reported as missing.
             raise self._error()
-        frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
+        frame = {
+            name: self._section(name, model)
+            for name, model in SECTIONS.items()
+            if name != _CONGESTION_CONTROL or name in self.static.sections
+        }
         plans = self._component_plans()
         handlers = self._console_handlers()
         self._unknown_sections()
@@ -225,7 +236,10 @@ class _Loader:
             raise self._error()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
         layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
+        congestion, reason = self._congestion(frame.get(_CONGESTION_CONTROL), pool)
         warnings = []
+        if reason:
+            warnings.append(f"{self.static.document.file}: {reason}")
         if missing:
             warnings.append(f"{self.static.document.file}: {missing}")
         if self.ignored:
@@ -264,6 +278,7 @@ class _Loader:
             warnings=tuple(warnings),
             console=console,
             console_missing=missing,
+            congestion=congestion,
         )
 
     def server(self) -> ServerOptions:
@@ -413,6 +428,24 @@ class _Loader:
         if own:
             return None, ""
         return None, f"server.listener-monitor is left out, since there is no console {lacks}"
+
+    @staticmethod
+    def _congestion(
+        options: CongestionControlOptions | None, pool: str
+    ) -> tuple[CongestionPlan | None, str]:
+        """Return how workers deal with overload, or None, and why they do so only in fake-mode."""
+        if options is None or not options.load_enabled:
+            return None, ""
+        limit = cpu_limit(os.environ)
+        reason = ""
+        if options.only_rtc and limit is None:
+            reason = "nothing limits the CPUs here, and only-rtc is true"
+        elif cpus(limit) < options.min_cpu:
+            reason = f"there are fewer CPUs than min-cpu: {cpus(limit):g}"
+        plan = CongestionPlan(pool, options.status_code, options.fake_mode or bool(reason))
+        if options.fake_mode or not reason:
+            return plan, ""
+        return plan, f"congestion-control is in fake-mode, it refuses nobody: {reason}"
 
     def _unknown_sections(self) -> None:
         ours = {*SECTIONS, *console_options.SECTIONS, *self.components.names()}

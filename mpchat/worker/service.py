@@ -15,6 +15,7 @@ from mpchat.logs.options import LoggingOptions
 from mpchat.metrics.declaring import declarations_of
 from mpchat.metrics.directory import Entry, entry_of
 from mpchat.server.options import ServerOptions
+from mpchat.server.overload import CongestionPlan
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -54,6 +55,8 @@ class Service:
     """None: there is no console"""
     console_missing: str = ""
     """Why there is no console although the config has a section for it"""
+    congestion: CongestionPlan | None = None
+    """None: no worker limits what it takes"""
 
     def rooms(self) -> ComponentPlan | None:
         """Return the component whose rooms a broker orders, None if the service needs no broker."""

@@ -252,6 +252,7 @@ class Status:
             "helper": self._helper(slot),
             "generation": board.read(slot, row, "generation"),
             "compiled": bool(board.read(slot, row, "compiled")),
+            "congestion_limit": board.read(slot, row, "congestion_limit") or None,
             "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
             "silent_seconds": _since(beat_at, now),
             "cpu_seconds": cpu_seconds(pid),

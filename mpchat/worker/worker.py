@@ -250,6 +250,7 @@ class _Worker:
             self.board,
             self.stopping,
             self.balance,
+            congestion=service.congestion,
         )
         self.server = server
         server.accept_from(sockets)
@@ -265,6 +266,7 @@ class _Worker:
         self.row.set("accepting", 0)
         self.balance.close()
         await self._drain(server, end)
+        server.stop()
         await components.stop()
         watch.stop()
         self._count_lines()

@@ -24,19 +24,11 @@ from mpchat.rooms.handler import RoomHandler
 from mpchat.template.loading import SECTIONS
 
 WITHOUT_EFFECT_YET = {
-    "RpsCongestionControl": "USERVER_RPS_CCONTROL",
-    "WaitQueueOverload": "USERVER_TASK_PROCESSOR_QOS",
-    "DefaultTaskProcessor": "USERVER_TASK_PROCESSOR_QOS",
-    "DefaultService": "USERVER_TASK_PROCESSOR_QOS",
-    "TaskProcessorQos": "USERVER_TASK_PROCESSOR_QOS",
     "ProfilerDebug": "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
 }
 """Models whose values mpchat reads and does not follow, and the variables they are part of."""
 VARIABLES_WITHOUT_EFFECT_YET = {
     *WITHOUT_EFFECT_YET.values(),
-    "USERVER_RPS_CCONTROL_ENABLED",
-    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC",
-    "USERVER_RPS_CCONTROL_CUSTOM_STATUS",
 }
 _HANDLERS = "components.*"
 PLACES = {
@@ -54,6 +46,7 @@ PLACES = {
     "LoggerOptions": "components.logging.loggers.*",
     "DynamicConfigOptions": "components.dynamic-config",
     "DynamicConfigFallbacksOptions": "components.dynamic-config-fallbacks",
+    "CongestionControlOptions": "components.congestion-control",
     "Component": _HANDLERS,
     "HandlerBase": _HANDLERS,
     "AuthOptions": "components.*.auth",
@@ -73,6 +66,11 @@ PLACES = {
     "Keepalive": "MPCHAT_KEEPALIVE",
     "GracefulShutdownHeaders": "GRACEFUL_SHUTDOWN_HEADERS",
     "Drain": "MPCHAT_DRAIN",
+    "RpsCongestionControl": "USERVER_RPS_CCONTROL",
+    "CustomStatus": "USERVER_RPS_CCONTROL_CUSTOM_STATUS",
+    "TaskProcessorQos": "USERVER_TASK_PROCESSOR_QOS",
+    "TaskProcessorLimits": "USERVER_TASK_PROCESSOR_QOS.default-service.*",
+    "WaitQueueOverload": "USERVER_TASK_PROCESSOR_QOS.default-service.*.wait_queue_overload",
 }
 """Where a model's options stand: in components_manager, or in the dynamic config."""
 

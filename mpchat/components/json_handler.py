@@ -31,9 +31,12 @@ class HttpHandlerJsonBase(HttpHandlerBase):
     Attributes:
         body_type: The type of the body, a pydantic model or any other type that pydantic can validate. By
             default any JSON; a request without a body then has None.
+        needs_content_type: False: the body is read whatever its Content-Type, as in userver, whose own
+            clients send none. Only for handlers that change nothing.
     """
 
     body_type: ClassVar[Any] = Any
+    needs_content_type: ClassVar[bool] = True
 
     class Options(HttpHandlerBase.Options):
         """Options of an HTTP handler, with POST for a default."""
@@ -62,7 +65,8 @@ class HttpHandlerJsonBase(HttpHandlerBase):
         try:
             if not request.body:
                 return self._adapter.validate_python(None)
-            if not _is_json(request.headers.get("Content-Type", "")):
+            is_json = _is_json(request.headers.get("Content-Type", ""))
+            if self.needs_content_type and not is_json:
                 raise HttpError(415, "expected a body with Content-Type: application/json")
             return self._adapter.validate_json(request.body)
         except ValidationError as error:

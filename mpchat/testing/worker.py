@@ -13,7 +13,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self, TypeVar
 
 from mpchat.components.component import Component, ComponentError, Components
@@ -294,12 +294,13 @@ class _MemoryConfig(DynamicConfig):
     """Changes the worker's variables; when a change returns, the worker uses it."""
 
     def __init__(self, worker: Worker) -> None:
+        super().__init__()
         self._worker = worker
 
     def _values(self) -> dict[str, Any]:
         return dict(self._worker._values)
 
-    def _apply(self, values: dict[str, Any]) -> None:
+    def _apply(self, values: dict[str, Any], disabled: Collection[str]) -> None:
         try:
             self._worker._apply(values)
         except ConfigError as error:

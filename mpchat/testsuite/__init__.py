@@ -11,10 +11,21 @@ pytest reads the module's ``pytest_plugins``.
 
 from __future__ import annotations
 
+from mpchat.testsuite.dynamic_config import USE_STATIC_DEFAULT
+from mpchat.testsuite.dynamic_fixtures import (
+    config_check,
+    config_fallback_path,
+    config_service_defaults,
+    dynamic_config,
+    dynamic_config_fallback_patch,
+    marked_config,
+    mock_configs_service,
+    pytest_configure,
+    userver_config_dynconf_cache,
+    userver_config_dynconf_url,
+)
 from mpchat.testsuite.fixtures import (
     capture_logs,
-    config_fallback_path,
-    dynamic_config,
     pytest_addoption,
     rooms,
     service_baseurl,
@@ -38,10 +49,17 @@ from mpchat.testsuite.fixtures import (
 from mpchat.testsuite.reporting import pytest_runtest_makereport
 
 __all__ = [
+    "USE_STATIC_DEFAULT",
     "capture_logs",
+    "config_check",
     "config_fallback_path",
+    "config_service_defaults",
     "dynamic_config",
+    "dynamic_config_fallback_patch",
+    "marked_config",
+    "mock_configs_service",
     "pytest_addoption",
+    "pytest_configure",
     "pytest_runtest_makereport",
     "rooms",
     "service_baseurl",
@@ -60,5 +78,7 @@ __all__ = [
     "service_start_command",
     "service_tmpdir",
     "supervisor",
+    "userver_config_dynconf_cache",
+    "userver_config_dynconf_url",
     "websocket_client",
 ]

@@ -6,7 +6,6 @@ Scope: each test has its own service, ready in half a second, so that a test may
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import yaml
 from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.dynamic_fixtures import DYNAMIC_CONFIG_HOOKS, MarkedConfig
 from mpchat.testsuite.logs import CaptureLogs
 from mpchat.testsuite.reporting import report_log_of
 from mpchat.testsuite.rooms import Memberships
@@ -106,21 +105,6 @@ def service_config_vars_path(pytestconfig: pytest.Config) -> Path | None:
 
 
 @pytest.fixture
-def config_fallback_path(
-    pytestconfig: pytest.Config, service_config_path: Path, service_tmpdir: Path
-) -> Path:
-    """A copy of the service's dynamic config, which a test may change."""
-    given = _option(pytestconfig, "--config-fallback")
-    original = Path(given) if given else service_config_path.parent / "dynamic_config_fallback.json"
-    copy = service_tmpdir / "dynamic_config_fallback.json"
-    if original.exists():
-        shutil.copy(original, copy)
-    else:
-        copy.write_text("{}")
-    return copy
-
-
-@pytest.fixture
 def service_config_vars(service_config_vars_path: Path | None) -> dict[str, Any]:
     """The values of the variables; a test may change them."""
     if service_config_vars_path is None:
@@ -135,6 +119,7 @@ def service_config_yaml(
     service_config_path: Path,
     service_config_vars: dict[str, Any],
     config_fallback_path: Path,
+    marked_config: MarkedConfig,
     service_control_socket: Path,
 ) -> Any:
     """The static config before variables are replaced; a test may change it.
@@ -170,6 +155,9 @@ def service_config_yaml(
     level = _option(pytestconfig, "--service-log-level")
     if level:
         default["level"] = level
+    if components.get("congestion-control"):
+        # As userver's plugin: a machine that is busy with tests must not refuse requests.
+        components["congestion-control"]["fake-mode"] = True
     for hook in _hooks(request):
         hook(config, service_config_vars)
     return config
@@ -182,12 +170,13 @@ def _free_port() -> int:
 
 def _hooks(request: pytest.FixtureRequest) -> list[ConfigHook]:
     holders = [*request.config.pluginmanager.get_plugins(), request.module]
+    given = [hook for holder in holders for hook in getattr(holder, HOOKS_VARIABLE, ())]
     hooks: list[ConfigHook] = []
-    for holder in holders:
-        for hook in getattr(holder, HOOKS_VARIABLE, ()):
-            found = request.getfixturevalue(hook) if isinstance(hook, str) else hook
-            if found not in hooks:
-                hooks.append(found)
+    # The plugin's own come first, so that an author's can change what they do.
+    for hook in (*DYNAMIC_CONFIG_HOOKS, *given):
+        found = request.getfixturevalue(hook) if isinstance(hook, str) else hook
+        if found not in hooks:
+            hooks.append(found)
     return hooks
 
 
@@ -290,12 +279,6 @@ def rooms(supervisor: Service, service_config: Any, service_config_path_temp: Pa
     """Waits for the members of rooms."""
     server = service_config["components_manager"]["components"]["server"]
     return Memberships(service_config_path_temp.parent / server["control-socket"])
-
-
-@pytest.fixture
-def dynamic_config(supervisor: Service, config_fallback_path: Path) -> DynamicConfig:
-    """Changes the dynamic config; when a call returns, every worker uses the change."""
-    return DynamicConfig(supervisor, config_fallback_path)
 
 
 @pytest.fixture

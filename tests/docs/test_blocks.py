@@ -35,6 +35,7 @@ RUN_BY = {
     "docs/rooms.md": ("docs/test_rooms.py", {"python"}),
     "docs/compression.md": ("functional/test_compression.py", {"python"}),
     "docs/console.md": ("docs/test_console.py", {"console", "yaml", "json"}),
+    "docs/config-service.md": ("docs/test_config_service.py", {"console"}),
     "docs/systemd.md": ("systemd/unit.py", {"sh"}),
     "docs/monitoring.md": ("prometheus/checks.py", {"yaml"}),
     "docs/proxies.md": ("proxies/checks.py", {"nginx", "caddy", "haproxy", "yaml", "json"}),
@@ -69,6 +70,7 @@ LISTED = {
     '$ echo \'{"verb": "reload"}\'': "tests/functional/test_control.py sends it",
     "[Service]\nExecStart=": "tests/systemd/checks.py does it with a service of its own",
     "[Service]\nWorkingDirectory=": "tests/functional/test_deploy.py does it without systemd",
+    '{"USERVER_TASK_PROCESSOR_PROFILER_DEBUG"': "tests/functional/test_hangs.py sets it",
     "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
     "kubectl create secret": "needs a cluster",
     # By people

@@ -13,6 +13,7 @@ import mpchat.testing
 import mpchat.testsuite
 from mpchat.testing import Clock, Worker, connect, request, serve, serve_config
 from mpchat.testsuite.clients import HttpResponse, ServiceClient, WebsocketClient
+from mpchat.testsuite.configs_service import MockConfigsService
 from mpchat.testsuite.dynamic_config import DynamicConfig
 from mpchat.testsuite.logs import CaptureLogs
 from mpchat.testsuite.rooms import Memberships
@@ -29,6 +30,7 @@ def test_every_fixture_and_method_is_named() -> None:
         ServiceClient,
         WebsocketClient,
         DynamicConfig,
+        MockConfigsService,
         CaptureLogs,
         Memberships,
         Service,
@@ -60,4 +62,4 @@ def test_its_code_runs(pytester: pytest.Pytester) -> None:
             (pytester.path / block.file).write_text(text)
         elif "/orders" not in block.text:
             (pytester.path / f"test_{number}.py").write_text(block.text)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=11)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=12)

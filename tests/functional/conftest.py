@@ -58,18 +58,6 @@ def service_config_yaml(service_config_yaml: Any, control: Control) -> Any:
     return service_config_yaml
 
 
-class RecordingConfig(DynamicConfig):
-    """Remembers what was set."""
-
-    def __init__(self, service: Service, path: Path, values_set: list[Any]) -> None:
-        super().__init__(service, path)
-        self._values_set = values_set
-
-    def set_values(self, values: dict[str, Any]) -> None:
-        super().set_values(values)
-        self._values_set.append(values)
-
-
 @pytest.fixture
 def values_set() -> list[Any]:
     """Values of dynamic variables that the test has set."""
@@ -78,9 +66,17 @@ def values_set() -> list[Any]:
 
 @pytest.fixture
 def dynamic_config(
-    supervisor: Service, config_fallback_path: Path, values_set: list[Any]
+    dynamic_config: DynamicConfig, values_set: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> DynamicConfig:
-    return RecordingConfig(supervisor, config_fallback_path, values_set)
+    """Also remembers what was set."""
+    set_values = dynamic_config.set_values
+
+    def record(values: dict[str, Any]) -> None:
+        set_values(values)
+        values_set.append(values)
+
+    monkeypatch.setattr(dynamic_config, "set_values", record)
+    return dynamic_config
 
 
 @pytest.fixture(autouse=True)

@@ -208,6 +208,21 @@ def test_an_authors_test(tmp_path: Path, example: str, tests: int) -> None:
     assert result.returncode == 0
 
 
+def test_the_config_services_own_tests(tmp_path: Path) -> None:
+    folder = tmp_path / "config_service"
+    shutil.copytree(EXAMPLES / "config_service", folder)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=folder,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "4 passed" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
+
+
 def test_each_is_small() -> None:
     files = [path for path in EXAMPLES.rglob("*") if path.suffix in {".py", ".yaml", ".json"}]
     assert len(files) >= 13

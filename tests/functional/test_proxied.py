@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import InvalidStatus
 
 from mpchat.server.proxy_header import SIGNATURE
-from mpchat.testsuite.dynamic_config import DynamicConfig
+from mpchat.testsuite.dynamic_config import FileDynamicConfig
 from mpchat.testsuite.service import Service
 from tests.functional.conftest import Serve
 from tests.kit.control import Control
@@ -134,7 +134,7 @@ async def test_every_worker_reads_the_headers_of_the_sockets_it_keeps(
 async def test_limits_per_address_count_the_clients_of_a_proxy(
     proxied: Service, config_fallback_path: Path
 ) -> None:
-    dynamic_config = DynamicConfig(proxied, config_fallback_path)
+    dynamic_config = FileDynamicConfig(proxied, config_fallback_path)
     dynamic_config.set(MPCHAT_LIMITS={"max_connections_per_address": 1})
     async with through_proxy(proxied, v2(CLIENT, 1)), through_proxy(proxied, v2("192.0.2.2", 1)):
         with pytest.raises(InvalidStatus) as refused:
@@ -222,7 +222,7 @@ async def test_each_request_of_a_connection_has_its_own_client(forwarded: Servic
 async def test_a_websocket_has_the_client_of_its_handshake(
     forwarded: Service, control: Control, config_fallback_path: Path
 ) -> None:
-    dynamic_config = DynamicConfig(forwarded, config_fallback_path)
+    dynamic_config = FileDynamicConfig(forwarded, config_fallback_path)
     dynamic_config.set(MPCHAT_LIMITS={"max_connections_per_address": 1})
     url, headers = f"ws://127.0.0.1:{forwarded.port}/who", {"X-Forwarded-For": f"9.9.9.9, {CLIENT}"}
     async with connect(url, additional_headers=headers) as chat:

@@ -41,6 +41,10 @@ class Orders(HttpHandlerJsonBase):
         return response(201, json=body.items[0])
 
 
+class Untyped(Anything):
+    needs_content_type = False
+
+
 async def ask(cls: type[HttpHandlerJsonBase], body: bytes, content_type: str = JSON) -> Response:
     components = under_construction("h")
     handler = cls(cls.Options(path="/"), components)
@@ -86,6 +90,12 @@ async def test_what_is_no_json_is_refused() -> None:
         assert (await refused(Orders, body)).status == 400
     for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "json"):
         assert (await refused(Anything, b"{}", content_type)).status == 415
+
+
+async def test_a_handler_may_take_json_that_does_not_say_so() -> None:
+    for content_type in ("", "application/x-www-form-urlencoded"):
+        assert (await ask(Untyped, b"[1]", content_type)).body == b'{"body": [1]}'
+        assert (await refused(Untyped, b"{", content_type)).status == 400
 
 
 async def test_so_many_mistakes_are_counted_only() -> None:

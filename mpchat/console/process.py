@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import time
@@ -109,6 +110,8 @@ class Console:
         )
         await runner.setup()
         await web.SockSite(runner, listening, backlog=plan.listener.backlog).start()
+        # What is loaded stays: a full collection would look at it all, for longer than a scrape takes.
+        gc.freeze()
         messages.send(self._channel, messages.Ready())
         await self._end.wait()
         await runner.cleanup()

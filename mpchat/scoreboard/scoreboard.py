@@ -180,6 +180,11 @@ class Scoreboard:
         """Return one of SLOT_NAMES."""
         return self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)]
 
+    def slot_column(self, name: str, slots: int) -> list[int]:
+        """Return one of SLOT_NAMES of each of the first ``slots`` slots."""
+        first = _SLOT_AREA + SLOT_NAMES.index(name)
+        return self._items[first : first + slots * _SLOT_WIDTH : _SLOT_WIDTH].tolist()
+
     def set_slot(self, slot: int, name: str, value: int) -> None:
         """Store one of SLOT_NAMES; only for the supervisor."""
         self._items[_SLOT_AREA + slot * _SLOT_WIDTH + SLOT_NAMES.index(name)] = value

@@ -6,11 +6,13 @@ import itertools
 import json
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
 from tests.functional.conftest import Serve, shares
@@ -355,24 +357,29 @@ def test_a_server_that_stalls_is_asked_again_and_both_is_counted(
     "UpdaterOptions.load-only-my-values",
 )
 def test_what_is_asked_follows_the_options(
-    server: ConfigServer, serve: Serve, mpchat: Any, service_tmpdir: Path, control: Control
+    serve: Serve, mpchat: Any, service_tmpdir: Path, control: Control, monkeypatch: Any
 ) -> None:
-    os.environ["CONFIG_TOKEN"] = "correct-horse"
-    changes = {
-        f"{CLIENT}.token#env": "CONFIG_TOKEN",
-        f"{CLIENT}.configs-stage": "testing",
-        f"{CLIENT}.get-configs-overrides-for-service": False,
-        f"{CLIENT}.append-path-to-url": False,
-        f"{CLIENT}.config-url": f"{server.url}/own/path",
-        f"{UPDATER}.load-only-my-values": False,
-    }
-    try:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(service_tmpdir / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(service_tmpdir / "ca.pem"))
+    monkeypatch.setenv("CONFIG_TOKEN", "correct-horse")
+    with config_server(context) as server:
+        server.set(USERVER_LOG_REQUEST=False)
+        changes = {
+            f"{CLIENT}.token#env": "CONFIG_TOKEN",
+            f"{CLIENT}.configs-stage": "testing",
+            f"{CLIENT}.get-configs-overrides-for-service": False,
+            f"{CLIENT}.append-path-to-url": False,
+            f"{CLIENT}.config-url": f"{server.url}/own/path",
+            f"{UPDATER}.load-only-my-values": False,
+        }
         with serve(changes) as service:
             shown = mpchat("config", "show", "--socket", str(control.path), cwd=service_tmpdir)
+            assert f"config-url: {server.url}" in shown.stdout
             assert "correct-horse" not in shown.stdout + service.stderr()
-    finally:
-        del os.environ["CONFIG_TOKEN"]
-    asked = server.asked[0]
+            asked = server.asked[0]
     assert (asked.path, asked.body) == ("/own/path", {"stage_name": "testing"})
     assert asked.headers["authorization"] == "Bearer correct-horse"
 

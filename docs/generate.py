@@ -39,6 +39,7 @@ from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
+from mpchat.congestion.options import CongestionControlOptions
 from mpchat.console import options as console
 from mpchat.console.catalogue import CATALOGUE
 from mpchat.daemon import daemon_main
@@ -111,6 +112,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("logging.loggers.NAME", LoggerOptions),
     ("dynamic-config", DynamicConfigOptions),
     ("dynamic-config-fallbacks", DynamicConfigFallbacksOptions),
+    ("congestion-control", CongestionControlOptions),
     (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
         WebsocketHandlerBase.Options,
@@ -143,9 +145,10 @@ VARIABLES = {
     "USERVER_LOG_REQUEST": "Whether requests and closed connections are logged",
     "USERVER_LOG_REQUEST_HEADERS": "Whether lines about requests contain the headers",
     "USERVER_LOG_REQUEST_HEADERS_WHITELIST": "Headers whose values may be logged",
-    "USERVER_RPS_CCONTROL_ENABLED": "Turns userver's congestion control on: without effect yet",
-    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC": "userver's congestion control: without effect yet",
-    "USERVER_RPS_CCONTROL_CUSTOM_STATUS": "userver's congestion control: without effect yet",
+    "USERVER_RPS_CCONTROL_ENABLED": "Turns userver's congestion control on, where the config has its "
+    "section",
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC": "The metric `congestion-control.rps.is-activated` is "
+    "1 while a limit is below so many times the load",
 }
 
 SIGNALS = (

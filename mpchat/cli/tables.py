@@ -62,6 +62,8 @@ def status_lines(
         yield from _wrapped(_broker_line(answer["broker"]), width)
     if answer["console"] is not None:
         yield from _wrapped(_console_line(answer["console"]), width)
+    if answer["config_service"] is not None:
+        yield from _wrapped(_config_service_line(answer["config_service"]), width)
     for line in _total_lines(answer, per_second=per_second):
         yield from _wrapped(line, width)
 
@@ -73,7 +75,17 @@ def _console_line(console: dict[str, Any]) -> str:
     if console["state"] != "ready":
         return f"no console: it is being replaced ({restarts})"
     silence = _silence(console["silent_seconds"])
-    return f"console pid {console['pid']}{silence}: {console['address']}, {restarts}"
+    place = "" if console["address"] is None else f"{console['address']}, "
+    return f"console pid {console['pid']}{silence}: {place}{restarts}"
+
+
+def _config_service_line(followed: dict[str, Any]) -> str:
+    seconds = followed["succeeded_seconds"]
+    last = "no answer yet" if seconds is None else f"last answer {duration(seconds)} ago"
+    what = f"config service: {last}, {count(followed['variables'], 'variable')}"
+    if followed["failing"]:
+        return f"{what}; UPDATES FAIL: mpchat config show --dynamic says why"
+    return what
 
 
 def _broker_line(broker: dict[str, Any]) -> str:

@@ -97,6 +97,13 @@ class HandlerBase(Component):
                 "requests; then 429"
             ),
         ] = None
+        throttling_enabled: Annotated[
+            bool,
+            Field(
+                description="False: requests are taken however busy the service is; see the section "
+                "congestion-control"
+            ),
+        ] = True
         auth: Annotated[
             AuthOptions | None,
             Field(description="Checkers of clients, below; by default everybody is served"),

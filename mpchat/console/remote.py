@@ -44,7 +44,8 @@ class RemoteConfig:
 
     async def failed(self, text: str) -> None:
         """Say why an update has failed before there were values to apply."""
-        await self._orders.give("config-service-failed", arguments={"text": text})
+        said = f"no update from the config service {self._source}: {text}"
+        await self._orders.give("config-service-failed", arguments={"text": said})
 
     async def confirmed(self) -> None:
         """Say that the config service answers, and wants nothing changed."""

@@ -1,12 +1,13 @@
 """The dynamic variables that the service itself reads: userver's that apply here, and ours.
 
-Rules. userver's variables have userver's defaults. A variable that is validated here has an effect or,
-for userver's overload control, will have one; userver's other variables are kept unchecked for handlers.
+Rules. userver's variables have userver's defaults. A variable that is validated here has an effect;
+userver's other variables are kept unchecked for handlers.
 """
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -19,6 +20,7 @@ from mpchat.logs.levels import LEVELS, forced_levels
 
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 _FIELD_VALUE = re.compile(r"[\t -~]*")
+_CODES = frozenset(int(status) for status in HTTPStatus)
 _OF_THE_CONNECTION = frozenset(
     {"connection", "content-length", "date", "transfer-encoding", "upgrade"}
 )
@@ -120,6 +122,12 @@ class Drain(OptionsModel):
     ] = 10_000
 
 
+def _check_status(code: int) -> int:
+    if not 300 <= code <= 599 or code not in _CODES:
+        raise PydanticCustomError("status", "expected a registered code from 300 to 599")
+    return code
+
+
 def _check_headers(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for name, values in headers.items():
         if not TOKEN.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
@@ -142,19 +150,37 @@ class GracefulShutdownHeaders(OptionsModel):
 
 
 class RpsCongestionControl(OptionsModel):
-    """userver's congestion control: without effect yet."""
+    """userver's congestion control: how the limit of new requests follows the load.
+
+    Needs the section `congestion-control`. What an object leaves out has the defaults of this table.
+    """
 
     min_limit: Annotated[
         int,
-        Field(alias="min-limit", ge=1, le=MAX_INT, description="Lowest limit, requests per second"),
+        Field(
+            alias="min-limit",
+            ge=1,
+            le=MAX_INT,
+            description="Lowest limit of the service, requests per second",
+        ),
     ] = 2
     up_rate_percent: Annotated[
         float,
-        Field(alias="up-rate-percent", gt=0, le=100, description="Step by which the limit rises"),
+        Field(
+            alias="up-rate-percent",
+            gt=0,
+            le=100,
+            description="By how much, at most, the limit rises in a quiet second",
+        ),
     ] = 2
     down_rate_percent: Annotated[
         float,
-        Field(alias="down-rate-percent", gt=0, le=100, description="Step by which the limit falls"),
+        Field(
+            alias="down-rate-percent",
+            gt=0,
+            le=100,
+            description="By how much the limit falls in a second of overload under pressure",
+        ),
     ] = 5
     overload_on_seconds: Annotated[
         int,
@@ -162,7 +188,7 @@ class RpsCongestionControl(OptionsModel):
             alias="overload-on-seconds",
             ge=1,
             le=MAX_INT,
-            description="Seconds of overload before a limit is set",
+            description="Seconds of pressure in a row after which the next one is an overload",
         ),
     ] = 10
     overload_off_seconds: Annotated[
@@ -171,13 +197,16 @@ class RpsCongestionControl(OptionsModel):
             alias="overload-off-seconds",
             ge=1,
             le=MAX_INT,
-            description="Calm seconds before the limit is lifted",
+            description="Quiet seconds in a row after which the next one ends the overload",
         ),
     ] = 3
     up_level: Annotated[
         int,
         Field(
-            alias="up-level", ge=1, le=MAX_INT, description="Calm seconds before the limit rises"
+            alias="up-level",
+            ge=1,
+            le=MAX_INT,
+            description="More signs of overload in a second than this are pressure",
         ),
     ] = 3
     down_level: Annotated[
@@ -186,20 +215,25 @@ class RpsCongestionControl(OptionsModel):
             alias="down-level",
             ge=1,
             le=MAX_INT,
-            description="Overloaded seconds before the limit falls",
+            description="The same during an overload",
         ),
     ] = 3
     load_limit_percent: Annotated[
         int,
-        Field(alias="load-limit-percent", ge=0, le=100, description="CPU that counts as overload"),
+        Field(
+            alias="load-limit-percent",
+            ge=0,
+            le=100,
+            description="Smallest share of looks that have to be signs of overload, for pressure",
+        ),
     ] = 0
     load_limit_crit_percent: Annotated[
         int,
         Field(
             alias="load-limit-crit-percent",
             ge=0,
-            le=100,
-            description="CPU that counts as heavy overload",
+            le=101,
+            description="Share of signs from which pressure is an overload at once; 101: never",
         ),
     ] = 0
     no_limit_seconds: Annotated[
@@ -208,54 +242,92 @@ class RpsCongestionControl(OptionsModel):
             alias="no-limit-seconds",
             ge=1,
             le=MAX_INT,
-            description="Calm seconds after which the limit is dropped",
+            description="Quiet seconds in a row after which the limit is dropped",
         ),
     ] = 1000
     start_limit_factor: Annotated[
         float,
         Field(
             alias="start-limit-factor",
+            ge=0,
+            le=1_000,
             description="First limit, as a fraction of the load at that time",
         ),
     ] = 0.75
 
 
+class CustomStatus(OptionsModel):
+    """The status of the first refusals of userver's congestion control."""
+
+    initial_status_code: Annotated[
+        int,
+        AfterValidator(_check_status),
+        Field(
+            alias="initial-status-code",
+            description="Status of refusals while a limit is new; then `status-code` of the section "
+            "`congestion-control`",
+        ),
+    ] = 429
+    max_time_ms: Annotated[
+        Count, Field(alias="max-time-ms", description="For how long a limit is new, milliseconds")
+    ] = 10_000
+
+
 class WaitQueueOverload(OptionsModel):
-    """Limits of waiting tasks."""
+    """Limits of what waits."""
 
-    time_limit_us: Annotated[Count, Field(description="Longest wait of a task")]
-    length_limit: Annotated[Count, Field(description="Largest number of waiting tasks")]
+    time_limit_us: Annotated[Count, Field(description="Longest wait, microseconds; 0: any")]
+    length_limit: Annotated[Count, Field(description="Largest number that may wait; 0: any")]
     action: Annotated[
-        Literal["ignore", "cancel"], Field(description="Action for tasks beyond either limit")
+        Literal["ignore", "cancel"], Field(description="What is done with requests beyond either")
     ]
-    sensor_time_limit_us: Annotated[Count, Field(description="Wait that counts as overload")] = 3000
+    sensor_time_limit_us: Annotated[
+        Count,
+        Field(
+            description="Lag of a worker's loop that is a sign of overload, microseconds; 0: none is"
+        ),
+    ] = 3000
 
 
-class DefaultTaskProcessor(OptionsModel):
-    """Limits of one task processor."""
+class TaskProcessorLimits(OptionsModel):
+    """Limits of one pool of workers."""
 
-    wait_queue_overload: Annotated[WaitQueueOverload, Field(description="Its queue")]
+    wait_queue_overload: Annotated[WaitQueueOverload, Field(description="Its line")]
 
 
-class DefaultService(OptionsModel):
-    """Limits of all task processors."""
+DEFAULT_TASK_PROCESSOR = "default-task-processor"
 
-    default_task_processor: Annotated[
-        DefaultTaskProcessor,
-        Field(alias="default-task-processor", description="Every task processor"),
-    ]
+
+def _check_default(pools: dict[str, TaskProcessorLimits]) -> dict[str, TaskProcessorLimits]:
+    if DEFAULT_TASK_PROCESSOR not in pools:
+        text = f"expected {DEFAULT_TASK_PROCESSOR}, for pools without limits of their own"
+        raise PydanticCustomError("pools", text)
+    return pools
 
 
 class TaskProcessorQos(OptionsModel):
-    """userver's limits of task queues: without effect yet."""
+    """userver's limits of task queues: of the requests that wait for a worker's next turn."""
 
     default_service: Annotated[
-        DefaultService, Field(alias="default-service", description="Every service")
+        dict[str, TaskProcessorLimits],
+        AfterValidator(_check_default),
+        Field(
+            alias="default-service",
+            description=f"By the name of a pool; `{DEFAULT_TASK_PROCESSOR}` stands for all others",
+        ),
     ]
+
+    def of(self, pool: str) -> WaitQueueOverload:
+        """Return the limits of a pool."""
+        pools = self.default_service
+        return (pools.get(pool) or pools[DEFAULT_TASK_PROCESSOR]).wait_queue_overload
 
 
 class ProfilerDebug(OptionsModel):
-    """userver's profiler of one task processor: without effect yet."""
+    """userver's profiler: names the code that holds a worker's event loop.
+
+    By task processor: the one that the workers are threads of, else ``default-task-processor``.
+    """
 
     enabled: Annotated[bool, Field(description="Whether the profiler runs")]
     execution_slice_threshold_us: Annotated[
@@ -264,12 +336,16 @@ class ProfilerDebug(OptionsModel):
             alias="execution-slice-threshold-us",
             ge=1,
             le=MAX_INT,
-            description="Time without a task switch that is logged",
+            description="Time for which a callback or a step of a coroutine may hold the event loop; "
+            "beyond it, a line names its component and its calls",
         ),
     ]
     profiler_force_stacktrace: Annotated[
         bool,
-        Field(alias="profiler-force-stacktrace", description="Whether the stack is logged, too"),
+        Field(
+            alias="profiler-force-stacktrace",
+            description="Whether the line has the stack with its source lines, too",
+        ),
     ] = False
 
 
@@ -304,9 +380,13 @@ RPS_CCONTROL = Key(
     ),
 )
 RPS_CCONTROL_ENABLED = Key("USERVER_RPS_CCONTROL_ENABLED", bool, default=False)
-RPS_CCONTROL_FACTOR = Key("USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC", int, default=5)
-RPS_CCONTROL_STATUS: Key[dict[str, Any]] = Key(
-    "USERVER_RPS_CCONTROL_CUSTOM_STATUS", dict[str, Any], default={}
+RPS_CCONTROL_FACTOR: Key[int] = Key(
+    "USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC",
+    Annotated[int, Field(ge=1, le=MAX_INT)],
+    default=5,
+)
+RPS_CCONTROL_STATUS = Key(
+    "USERVER_RPS_CCONTROL_CUSTOM_STATUS", CustomStatus, default=CustomStatus()
 )
 _QUEUE = WaitQueueOverload(time_limit_us=3000, length_limit=5000, action="ignore")
 TASK_PROCESSOR_QOS = Key(

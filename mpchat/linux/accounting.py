@@ -64,3 +64,12 @@ def disk_bytes(pid: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return int(fields[b"read_bytes"]), int(fields[b"write_bytes"])
+
+
+def run_delay() -> float | None:
+    """Return the seconds for which this thread was ready to run and waited for a CPU."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return None

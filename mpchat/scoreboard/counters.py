@@ -67,6 +67,21 @@ class Counters:
     log_lines_error: int = _total("lines", "Lines for the log of the level error")
     log_lines_critical: int = _total("lines", "Lines for the log of the level critical")
     log_lines_dropped: int = _total("lines", "Lines that the log did not take")
+    congestion_no_limit: int = _total(
+        "seconds", "Seconds that congestion control has seen: no limit, no pressure"
+    )
+    congestion_not_overloaded_no_pressure: int = _total(
+        "seconds", "Seconds without overload or pressure, with a limit that was left"
+    )
+    congestion_not_overloaded_under_pressure: int = _total(
+        "seconds", "Seconds of pressure that were no overload yet"
+    )
+    congestion_overloaded_no_pressure: int = _total(
+        "seconds", "Seconds of an overload in which the limit was enough"
+    )
+    congestion_overloaded_under_pressure: int = _total(
+        "seconds", "Seconds of an overload in which the limit was set or fell"
+    )
     sockets: int = _gauge("sockets", "Open sockets of clients")
     waiting: int = _gauge("sockets", "Open sockets that are not WebSockets, or not yet")
     connections: int = _gauge("connections", "Open WebSocket connections")
@@ -134,6 +149,16 @@ _LIMITED = (
     _limit("max_connections_per_user", "handshakes", "Handshakes answered 503"),
     _limit("max_requests_in_flight", "requests", "Handshakes answered 503, requests answered 429"),
     _limit("max_requests_per_second", "requests", "Handshakes answered 503, requests answered 429"),
+    _limit(
+        "congestion-control",
+        "requests",
+        "Handshakes and requests answered 429, or the status that is set for it",
+    ),
+    _limit(
+        "congestion-control.refusals",
+        "pauses",
+        "Pauses in accepting, since a worker refused as many as it may",
+    ),
     _limit("max_request_size", "requests", "Requests answered 413"),
     _limit(
         "request-bodies", "requests", "Requests answered 503: their worker held 16 MiB of bodies"

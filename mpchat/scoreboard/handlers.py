@@ -35,7 +35,12 @@ COUNTED = (
     Metric("bytes_sent", "counter", "bytes", "Payload bytes of the messages sent"),
     Metric("opened", "counter", "connections", "WebSocket connections opened"),
     Metric("too_many_in_flight", "counter", "requests", "Refused by max_requests_in_flight"),
-    Metric("too_many_per_second", "counter", "requests", "Refused by max_requests_per_second"),
+    Metric(
+        "too_many_per_second",
+        "counter",
+        "requests",
+        "Refused by max_requests_per_second or congestion control",
+    ),
 )
 """What is counted of a handler beside its answers"""
 OTHER = 0

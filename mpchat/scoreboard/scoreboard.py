@@ -27,7 +27,7 @@ from mpchat.scoreboard.seconds import count_in, pack
 from mpchat.scoreboard.tickets import ITEMS as TICKET_ITEMS
 from mpchat.scoreboard.tickets import UsedTickets
 
-MAGIC = 0x6D70_6368_6174_000D
+MAGIC = 0x6D70_6368_6174_000E
 """The letters mpchat and the version of this layout."""
 SLOTS = 256
 ROWS = 2
@@ -59,8 +59,28 @@ STATE_NAMES = (
     "admitted",  # WebSocket connections that are open or whose handshake was accepted
     "messages_in_second",  # see seconds
     "counts_users",  # 1 once it has counted connections of users
+    "congestion_state",  # its number, counted from 1; 0 without congestion control
+    "congestion_limit",  # requests per second that are taken; 0: any number
+    "congestion_enforced",  # 1 if limits are enforced
+    "congestion_activated",  # 1 while a limit is below so many times the load
+    "congestion_custom_status",  # 1 while refusals have the status of a new limit
+    "overloaded_at",  # time of the last second of overload under pressure
 )
 """The values of a row in addition to the counters."""
+_ZEROED = (
+    "pid",
+    "beat_at",
+    "accepting",
+    "lag_us",
+    "admitted",
+    "congestion_state",
+    "congestion_limit",
+    "congestion_enforced",
+    "congestion_activated",
+    "congestion_custom_status",
+    "overloaded_at",
+)
+"""The values of a row that end with its worker"""
 HANDLERS = 256
 """Handlers that a service may have at a time; each has its own counters."""
 NAMES = STATE_NAMES + TOTALS + GAUGES + LIMITS
@@ -259,7 +279,7 @@ class Scoreboard:
         start = _start(slot, row)
         for gauge, total in (("sockets", "left"), ("connections", "closed")):
             self._items[start + _INDEX[total]] += self._items[start + _INDEX[gauge]]
-        for name in ("pid", "beat_at", "accepting", "lag_us", "admitted", *GAUGES):
+        for name in (*_ZEROED, *GAUGES):
             self._items[start + _INDEX[name]] = 0
         self._zero(_HANDLER_AREA + (slot * ROWS + row) * _HANDLER_WIDTH, PLACES)
         self._zero(_TABLES + (slot * ROWS + row) * ITEMS, ITEMS)

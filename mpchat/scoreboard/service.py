@@ -33,6 +33,7 @@ NAMES = (
     "console_beat_at",  # time of the last beat
     "activity",  # see ACTIVITIES
     "fork_us",  # what the last fork took the template, microseconds
+    "update_failed",  # 1 if the last update from the config service has failed
     "parse_failed",  # 1 if the dynamic config that was read last had mistakes
     # The config service, as the console sees it:
     "documents",  # variables that it has from there

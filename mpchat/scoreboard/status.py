@@ -15,7 +15,7 @@ from mpchat.linux.accounting import cpu_seconds, pss_bytes
 from mpchat.scoreboard.broker import BROKER_STATES, ENGINES
 from mpchat.scoreboard.counters import GAUGES, LIMITS, TOTALS
 from mpchat.scoreboard.scoreboard import ROWS, WORKER_STATES, Scoreboard
-from mpchat.scoreboard.service import ACTIVITIES, CONSOLE_STATES
+from mpchat.scoreboard.service import ACTIVITIES, CONSOLE_STATES, UPDATES
 
 SAMPLE_SECONDS = 1.0
 """Seconds between two readings of each process's CPU time, for its share."""
@@ -91,6 +91,7 @@ class Status:
             "hang_timeout_seconds": self._hang_timeout,
             "broker": self._broker(now, memory),
             "console": self._console(now, memory),
+            "config_service": self._config_service(now),
             "workers": [w for slot in range(slots) for w in self._workers(slot, now, memory)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
             "limits": {name: board.total(name, slots) for name in LIMITS},
@@ -207,6 +208,18 @@ class Status:
             "pss_bytes": memory(pid) if pid else None,
         }
 
+    def _config_service(self, now: float) -> dict[str, Any] | None:
+        """Return how the config service is followed, None if it has never been asked."""
+        read = self._board.service
+        if not any(read(f"{kind}_attempts") for kind in UPDATES):
+            return None
+        succeeded = max(read(f"{kind}_succeeded_at") for kind in UPDATES)
+        return {
+            "failing": bool(read("update_failed")),
+            "succeeded_seconds": _since(succeeded, now),
+            "variables": read("documents"),
+        }
+
     def _workers(self, slot: int, now: float, memory: Memory) -> list[dict[str, Any]]:
         board = self._board
         totals = {name: sum(board.read(slot, row, name) for row in range(ROWS)) for name in TOTALS}
@@ -239,6 +252,7 @@ class Status:
             "helper": self._helper(slot),
             "generation": board.read(slot, row, "generation"),
             "compiled": bool(board.read(slot, row, "compiled")),
+            "congestion_limit": board.read(slot, row, "congestion_limit") or None,
             "loop_lag_ms": board.read(slot, row, "lag_us") / 1000,
             "silent_seconds": _since(beat_at, now),
             "cpu_seconds": cpu_seconds(pid),

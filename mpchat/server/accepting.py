@@ -2,7 +2,8 @@
 
 Rules. We loop around ``accept`` ourselves, since libuv resets queued clients when descriptors run out,
 and sets the backlog to 100. Each turn accepts a few clients, within the common budget. When the system
-refuses a descriptor or memory, accepting pauses, and the queue keeps its clients. An inbox is a queue of
+refuses a descriptor or memory, accepting pauses, and the queue keeps its clients; ``hold`` has the same
+effect for a worker that refuses too many. An inbox is a queue of
 sockets that siblings have accepted. If a socket arrived while no descriptor is free, the kernel would
 drop it, so a spare descriptor is kept.
 """
@@ -60,6 +61,7 @@ class Acceptor:
         self._sources: dict[socket.socket, _Take] = {}
         self._spare: Spare | None = None
         self._exhausted = False
+        self._is_held = False
 
     def add(self, sources: Iterable[socket.socket]) -> None:
         """Also take clients from these listening sockets and inboxes."""
@@ -68,7 +70,7 @@ class Acceptor:
                 self._spare = Spare()
             source.setblocking(False)
             self._sources[source] = self._take_from(source)
-            self._loop.add_reader(source.fileno(), self._on_readable, source)
+            self._watch(source)
 
     def remove(self, source: socket.socket) -> None:
         """Stop taking clients from this queue, and close our descriptor; its clients stay queued."""
@@ -94,6 +96,23 @@ class Acceptor:
             if not _is_inbox(source):
                 self.remove(source)
 
+    def hold(self, seconds: float) -> None:
+        """Take no client for so many seconds: the queues keep them, and siblings see full inboxes."""
+        if not self._is_held:
+            self._is_held = True
+            for source in self._sources:
+                self._loop.remove_reader(source.fileno())
+            self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_held = False
+        for source in self._sources:
+            self._watch(source)
+
+    def _watch(self, source: socket.socket) -> None:
+        if not self._is_held:
+            self._loop.add_reader(source.fileno(), self._on_readable, source)
+
     def _on_readable(self, source: socket.socket) -> None:
         if self._turn.left > 0:
             self._accept(source, _PER_TURN)
@@ -103,8 +122,8 @@ class Acceptor:
 
     def serve(self, source: socket.socket) -> None:
         """Accept again: the queue's place in the line has come."""
-        if source in self._sources:
-            self._loop.add_reader(source.fileno(), self._on_readable, source)
+        if source in self._sources and not self._is_held:
+            self._watch(source)
             self._accept(source, _PER_TURN)
 
     def _accept(self, source: socket.socket, most: int) -> int:
@@ -169,7 +188,7 @@ class Acceptor:
 
     def _resume(self, source: socket.socket) -> None:
         if source in self._sources:
-            self._loop.add_reader(source.fileno(), self._on_readable, source)
+            self._watch(source)
 
 
 @dataclass(frozen=True)

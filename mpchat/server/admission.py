@@ -140,6 +140,12 @@ class Admission:
         number = 0 if handler is None else self._limited[handler.name].number
         self._row.count_answer(number, status)
 
+    def throttled(self, handler: HandlerBase) -> None:
+        """Count a request of a handler that congestion control refuses."""
+        number = self._limited[handler.name].number
+        self._row.count_limit("congestion-control")
+        self._row.count_of_handler(number, "too_many_per_second")
+
     def opened(self, handler: HandlerBase) -> None:
         """Count a WebSocket connection that is open."""
         self._row.count_of_handler(self._limited[handler.name].number, "opened")

@@ -108,6 +108,7 @@ class Exchange:
         route = self._services.routes.find(self._head.method, self._head.target)
         self._check_admission()
         handler = route.handler_of(upgrade=self._head.upgrade)
+        self._throttle(handler)
         own = None if handler is None else handler.options.max_request_size
         return self._services.max_request_size if own is None else own
 
@@ -126,18 +127,22 @@ class Exchange:
     def begin(self, body: bytes) -> Work | None:
         """Answer at once, or return the work for a task that does."""
         services, head = self._services, self._head
-        context = Context(
-            next(services.ids), services.stopping, services.snapshot, self._client.address
-        )
+        connection = next(services.ids)
         # The task inherits it, since it is made from here. uvloop calls the protocol in a context of
         # this connection.
-        CONNECTION.set(context.id)
+        CONNECTION.set(connection)
         handler: HandlerBase | None = None
         try:
             route = services.routes.find(head.method, head.target)
             handler = route.handler_of(upgrade=head.upgrade)
-            context.path_params = route.params
             self._check_admission()
+            if head.body_length == 0 and not head.expects_continue:
+                # For any other, largest_body has asked before the body was read.
+                self._throttle(handler)
+            context = Context(
+                connection, services.stopping, services.snapshot, self._client.address
+            )
+            context.path_params = route.params
             if handler is None:
                 answer = response(HTTPStatus.NO_CONTENT)
                 answer.headers["Allow"] = route.allow
@@ -220,6 +225,12 @@ class Exchange:
         if not self._requester.admitted or self._registry.refusing:
             self._services.shared.counters.refused += 1
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is full or stopping")
+
+    def _throttle(self, handler: HandlerBase | None) -> None:
+        overload = self._services.overload
+        if overload is not None and handler is not None and not overload.takes(handler):
+            self._services.shared.counters.refused += 1
+            raise overload.refusal(handler)
 
     def _beyond_limit(self, reason: str, status: HTTPStatus) -> HttpError:
         """Count a refusal, and return it."""

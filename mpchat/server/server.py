@@ -29,6 +29,7 @@ from mpchat.server.drain import Drain
 from mpchat.server.forwarded import Forwarding
 from mpchat.server.inspection import InFlight, describe_request
 from mpchat.server.options import OFF, ListenerOptions, ServerOptions
+from mpchat.server.overload import CongestionPlan, Overload
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.registry import Registry
 from mpchat.server.routes import Routes
@@ -44,7 +45,7 @@ from mpchat.websocket.shared import Shared
 class Server:
     """One worker's server.
 
-    ``timeout`` limits what follows to so many seconds.
+    ``timeout`` limits what follows to so many seconds. Without ``congestion``, whatever comes is taken.
 
     Attributes:
         drain: Ends all clients in order.
@@ -63,12 +64,21 @@ class Server:
         stopping: asyncio.Event,
         balance: Balance,
         timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout,
+        congestion: CongestionPlan | None = None,
     ) -> None:
         access = AccessLog(snapshot, options.logger_access)
         admission = Admission(board, handlers, options.listener, snapshot, shared.wall_clock)
         limits = options.listener.handler_defaults
         prefix = f"{os.getpid():x}"
         self.registry = Registry(shared, admission, access)
+        self._acceptor = Acceptor(
+            loop, shared.turn, self._on_socket, lambda: shared.count_limit("descriptors")
+        )
+        self._overload = (
+            Overload(congestion, handlers, shared, admission, board, snapshot, self._acceptor.hold)
+            if congestion is not None
+            else None
+        )
         self.services = ClientServices(
             loop=loop,
             times=Times(options),
@@ -94,6 +104,7 @@ class Server:
             stopping=stopping,
             ids=(f"{prefix}-{number:x}" for number in itertools.count(1)),
             forwarding=_make_forwarding(options.listener, admission),
+            overload=self._overload,
         )
         self._arrivals = (
             Arrivals(self.services, self.registry, options.listener)
@@ -104,9 +115,6 @@ class Server:
         self._wall_clock = shared.wall_clock
         self._counters = shared.counters
         self._turn = shared.turn
-        self._acceptor = Acceptor(
-            loop, shared.turn, self._on_socket, lambda: shared.count_limit("descriptors")
-        )
         shared.turn.on_full = self.registry.stop_reading
         self._balance = balance
         self._keepalive = snapshot()[KEEPALIVE]
@@ -127,16 +135,23 @@ class Server:
         self._acceptor.leave()
 
     def config_changed(self) -> None:
-        """Let open connections follow a new dynamic config.
+        """Let open connections, and overload control, follow a new dynamic config.
 
         Another keepalive begins for all of them at once; their pings are spread over its interval.
         """
+        if self._overload is not None:
+            self._overload.config_changed()
         before, self._keepalive = self._keepalive, self.services.snapshot()[KEEPALIVE]
         if self._keepalive == before:
             return
         connections = self.registry.connections
         for number, protocol in enumerate(connections, 1):
             protocol.follow_keepalive(number / len(connections))
+
+    def stop(self) -> None:
+        """Look no more for overload: all clients have ended."""
+        if self._overload is not None:
+            self._overload.stop()
 
     def connections_of(self, user: str | None, tag: str | None) -> list[WebSocketProtocol]:
         """Return the open WebSocket connections of a user, and with a tag; None stands for any."""

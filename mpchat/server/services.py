@@ -17,6 +17,7 @@ from mpchat.server.access_log import AccessLog
 from mpchat.server.admission import Admission
 from mpchat.server.bodies import Bodies
 from mpchat.server.forwarded import Forwarding
+from mpchat.server.overload import Overload
 from mpchat.server.routes import Routes
 from mpchat.server.waits import Times
 from mpchat.websocket.shared import Shared
@@ -34,6 +35,7 @@ class ClientServices:
         stopping: Set when the worker begins to end; handlers see it as ``context.stopping``.
         ids: Names for connections, unique among the living workers.
         forwarding: Finds out whom a request is from; None where the socket says it.
+        overload: Limits the requests of a busy worker; None where the config has no section for it.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -52,6 +54,7 @@ class ClientServices:
     stopping: asyncio.Event
     ids: Iterator[str]
     forwarding: Forwarding | None
+    overload: Overload | None
 
     def stop_headers(self, *, refusing: bool) -> list[tuple[str, str]]:
         """Return the headers of every answer while the service stops (GRACEFUL_SHUTDOWN_HEADERS)."""

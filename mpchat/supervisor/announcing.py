@@ -102,15 +102,22 @@ class Announcer:
         else:
             name = "reloads_applied" if confirmed else "reloads_unconfirmed"
             self._scoreboard.count_service(name)
-        # Now, not at the end of the turn: who is told of a generation may ask for the status at once.
-        self._scoreboard.set_service("generation", self._editions.generation)
+        self.show_generation()
         if not self._stopping:
             self._note("reload", failure)
             if self.done:
                 self._manager.ready(self._status())
 
+    def show_generation(self) -> None:
+        """Show the number of the dynamic config in force.
+
+        Now, not at the end of the turn: who is told of a generation may ask for the status at once.
+        """
+        self._scoreboard.set_service("generation", self._editions.generation)
+
     def updated(self, failure: str | None) -> None:
         """Say with the next status why the last update from the config service failed, if it did."""
+        self._scoreboard.set_service("update_failed", failure is not None)
         self._note("update", failure)
 
     def restarted(self, failure: str) -> None:

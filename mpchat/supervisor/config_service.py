@@ -120,6 +120,11 @@ class ConfigService:
         """Whether a layer waits for its reload."""
         return self._offered is not None
 
+    @property
+    def is_tried(self) -> bool:
+        """Whether a layer is tried now."""
+        return self._tried is not None
+
     def begin_trial(self) -> None:
         """The next reload tries the layer that waits."""
         assert self._tried is None

@@ -170,7 +170,8 @@ class Reloading:
     def _do(self, action: Action, now: float) -> None:
         match action:
             case Begin():
-                self._announcer.reloading()
+                if not self._config_service.is_tried:
+                    self._announcer.reloading()
             case AskTemplate():
                 try:
                     self._templates.ask_to_reload(self._config_service.to_load(), now)
@@ -194,19 +195,23 @@ class Reloading:
                 self._end(action)
 
     def _end(self, end: End) -> None:
-        number = self._editions.generation
-        for line in end.reason.splitlines():
-            self._log.error(line)
+        number, failed = self._editions.generation, end.outcome is Outcome.FAILED
+        # A layer is tried again and again until it is another one: the console says once what is wrong.
+        if not (failed and self._config_service.is_tried):
+            for line in end.reason.splitlines():
+                self._log.error(line)
         match end.outcome:
             case Outcome.APPLIED:
                 ready = sum(w.ready and self._is_ours(w) for w in self._workers.values())
                 self._log.info(f"dynamic config generation {number} is applied in {ready} workers")
-            case Outcome.FAILED:
+            case Outcome.FAILED if not self._config_service.is_tried:
                 self._log.error(f"the dynamic config was not reloaded: generation {number} stays")
-        failed = end.outcome is Outcome.FAILED
-        self._announcer.reloaded(
-            end.reason if failed else None, confirmed=end.outcome is Outcome.APPLIED
-        )
+        if self._config_service.is_tried:
+            self._announcer.show_generation()
+        else:
+            self._announcer.reloaded(
+                end.reason if failed else None, confirmed=end.outcome is Outcome.APPLIED
+            )
         for asker in end.askers:
             asker(end.reason)
 

@@ -50,7 +50,7 @@ class ConsoleSections:
     mistake.
 
     Attributes:
-        missing: Why nobody can ask the console although the config has a listener for it; or empty.
+        missing: Why sections are left out, or empty.
         warnings: What the operator should know of these sections.
     """
 
@@ -177,7 +177,9 @@ class ConsoleSections:
             for name in own:
                 option = name.replace("_", "-")
                 self._problem(_path(CLIENT, option), f"no config service is asked {lacks}")
-            self.warnings.append(f"{UPDATER} is left out: no config service is asked {lacks}")
+            text = f"{UPDATER} is left out: no config service is asked {lacks}"
+            self.missing = "; ".join(filter(None, (self.missing, text)))
+            self.warnings.append(text)
             return None
         try:
             stage = client.stage(lambda path: read_file(os.path.join(self._folder, path)))

@@ -25,25 +25,32 @@ from mpchat.config.userver import UserverNames, load_userver_names
 from mpchat.config.validation import validate
 from mpchat.config.variables import Variables, substitute
 from mpchat.config.yaml_file import Document, problem, read_yaml
+from mpchat.congestion.options import CongestionControlOptions
 from mpchat.dynamic_config import fallback
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.errors import ConfigError, Problem
+from mpchat.linux.cpus import cpu_limit, cpus
 from mpchat.loglines.readable import is_terminal
 from mpchat.logs.options import LoggerOptions, LoggingOptions
 from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ServerOptions
+from mpchat.server.overload import CongestionPlan
 from mpchat.template import hooks
 from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
 from mpchat.template.dynamic import load_dynamic
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
 
+_CONGESTION_CONTROL = "congestion-control"
+"""The section without which workers have no such control; all others have defaults."""
+
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
     "logging": LoggingOptions,
     "dynamic-config": DynamicConfigOptions,
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
+    _CONGESTION_CONTROL: CongestionControlOptions,
 }
 """Sections that configure every process; they are not components."""
 
@@ -170,7 +177,11 @@ class _Loader:
         if not self.static.task_processors and not self.static.sections and self.problems:
             # Without the frame, everything inside it would be reported as missing.
             raise self._error()
-        frame = {name: self._section(name, model) for name, model in SECTIONS.items()}
+        frame = {
+            name: self._section(name, model)
+            for name, model in SECTIONS.items()
+            if name != _CONGESTION_CONTROL or name in self.static.sections
+        }
         plans = self._component_plans()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
         layers, files = self._dynamic(*(frame[name] for name in _DYNAMIC_SECTIONS))
@@ -195,7 +206,9 @@ class _Loader:
             self._problem(("components_manager", "components"), text)
         if self.problems or server is None:
             raise self._error()
-        warnings = [f"{self.static.document.file}: {text}" for text in of_console.warnings]
+        congestion, reason = self._congestion(frame.get(_CONGESTION_CONTROL), pool)
+        found = [*of_console.warnings, *([reason] if reason else [])]
+        warnings = [f"{self.static.document.file}: {text}" for text in found]
         if self.ignored:
             names = ", ".join(sorted(set(self.ignored)))
             warnings.append(
@@ -232,6 +245,7 @@ class _Loader:
             warnings=tuple(warnings),
             console=console,
             console_missing=of_console.missing,
+            congestion=congestion,
         )
 
     def server(self) -> ServerOptions:
@@ -324,6 +338,24 @@ class _Loader:
                     self._problem(self._path(name), text)
                 plans.append(ComponentPlan(name, cls, options))
         return tuple(plans)
+
+    @staticmethod
+    def _congestion(
+        options: CongestionControlOptions | None, pool: str
+    ) -> tuple[CongestionPlan | None, str]:
+        """Return how workers deal with overload, or None, and why they do so only in fake-mode."""
+        if options is None or not options.load_enabled:
+            return None, ""
+        limit = cpu_limit(os.environ)
+        reason = ""
+        if options.only_rtc and limit is None:
+            reason = "nothing limits the CPUs here, and only-rtc is true"
+        elif cpus(limit) < options.min_cpu:
+            reason = f"there are fewer CPUs than min-cpu: {cpus(limit):g}"
+        plan = CongestionPlan(pool, options.status_code, options.fake_mode or bool(reason))
+        if options.fake_mode or not reason:
+            return plan, ""
+        return plan, f"congestion-control is in fake-mode, it refuses nobody: {reason}"
 
     def _unknown_sections(self) -> None:
         ours = {*SECTIONS, *CONSOLE_SECTIONS, *self.components.names()}

@@ -15,8 +15,9 @@ from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.userver import load_userver_names
 from mpchat.config.validation import models_in
-from mpchat.console.options import SECTIONS as CONSOLE_SECTIONS
+from mpchat.console.options import ConsoleHandlerOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
+from mpchat.template.console import CONSOLE_SECTIONS
 from mpchat.template.loading import SECTIONS
 
 _VARIABLE = {"type": "string", "pattern": r"^\$."}
@@ -32,7 +33,10 @@ def config_schema(components: ComponentList) -> dict[str, Any]:
         for name, model in SECTIONS.items()
     }
     for name, model in CONSOLE_SECTIONS.items():
-        sections[name] = _schema(model, names.handler, definitions)
+        known = names.components.get(name, frozenset())
+        if issubclass(model, ConsoleHandlerOptions):
+            known |= names.handler
+        sections[name] = _schema(model, known, definitions)
     for name, cls in components.items():
         known = names.components.get(name, frozenset())
         if issubclass(cls, HandlerBase):

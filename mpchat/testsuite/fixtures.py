@@ -155,6 +155,9 @@ def service_config_yaml(
     level = _option(pytestconfig, "--service-log-level")
     if level:
         default["level"] = level
+    if components.get("congestion-control"):
+        # As userver's plugin: a machine that is busy with tests must not refuse requests.
+        components["congestion-control"]["fake-mode"] = True
     for hook in _hooks(request):
         hook(config, service_config_vars)
     return config

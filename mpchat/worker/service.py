@@ -16,6 +16,7 @@ from mpchat.logs.options import LoggingOptions
 from mpchat.metrics.declaring import declarations_of
 from mpchat.metrics.directory import Entry, entry_of
 from mpchat.server.options import ServerOptions
+from mpchat.server.overload import CongestionPlan
 from mpchat.websocket.handler import WebsocketHandlerBase
 
 
@@ -54,7 +55,9 @@ class Service:
     console: ConsolePlan | None = None
     """None: there is no console"""
     console_missing: str = ""
-    """Why there is no console although the config has a section for it"""
+    """Why sections of the console are left out"""
+    congestion: CongestionPlan | None = None
+    """None: no worker limits what it takes"""
 
     @property
     def config_service(self) -> ConfigServicePlan | None:

@@ -56,6 +56,7 @@ components_manager:
         handler-rooms: {path: "/room/{room}"}
         handler-server-monitor: {path: /monitor}
         handler-metrics: {path: /metrics}
+        congestion-control: {only-rtc: false, min-cpu: 0}
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
 

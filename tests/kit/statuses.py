@@ -78,6 +78,7 @@ def status(*workers: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "hang_timeout_seconds": 15.0,
         "broker": None,
         "console": None,
+        "config_service": None,
         "workers": list(workers),
         "totals": {**dict.fromkeys((*TOTALS, *GAUGES), 0), **totals},
         "limits": dict.fromkeys(LIMITS, 0) | limits,

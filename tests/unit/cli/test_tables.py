@@ -44,6 +44,7 @@ STATUS: dict[str, Any] = {
     "hang_timeout_seconds": 15.0,
     "broker": None,
     "console": None,
+    "config_service": None,
     "workers": [
         WORKER,
         WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},

@@ -6,15 +6,17 @@ import itertools
 import json
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from mpchat.testsuite.service import Service, ServiceFailed, wait_until
 from tests.functional.conftest import Serve, shares
-from tests.functional.test_console import console_pid
+from tests.functional.test_console import ask, console_pid, port_of
 from tests.kit.config_server import Asked, ConfigServer, Reply, answer, config_server
 from tests.kit.control import Control
 from tests.kit.ports import free_port
@@ -114,7 +116,12 @@ def of(server: ConfigServer) -> str:
 # Following
 
 
-@pytest.mark.covers("ClientOptions.service-name", "ClientOptions.config-url")
+@pytest.mark.covers(
+    "ClientOptions.service-name",
+    "ClientOptions.config-url",
+    "DynamicConfigOptions.updates-enabled",
+    "UpdaterOptions.update-interval",
+)
 def test_the_first_update_is_full_and_there_before_the_workers(
     server: ConfigServer, serve: Serve, followed: Followed
 ) -> None:
@@ -122,10 +129,12 @@ def test_the_first_update_is_full_and_there_before_the_workers(
     with serve({}) as service:
         assert followed.variable("USERVER_LOG_REQUEST") == (False, of(server))
         assert "generation 2 is applied in 0 workers" in service.stderr()
+        wait_until(lambda: len(server.asked) > 1, "another update")
     body = server.asked[0].body
     assert "updated_since" not in body
     assert body["service"] == "chat-service"
     assert {LIMITS, "USERVER_LOG_REQUEST"} <= {*body["ids"]}
+    assert "updated_since" in server.asked[-1].body
 
 
 @pytest.mark.shared_service
@@ -307,16 +316,35 @@ def test_a_server_that_dies_is_followed_again(
 
 
 @pytest.mark.covers("ClientOptions.http-timeout", "UpdaterOptions.exception-interval")
-def test_a_server_that_stalls_is_asked_again(
-    server: ConfigServer, serve: Serve, followed: Followed
+def test_a_server_that_stalls_is_asked_again_and_both_is_counted(
+    server: ConfigServer, serve: Serve, followed: Followed, control: Control
 ) -> None:
-    changes = {f"{CLIENT}.http-timeout": "100ms", f"{UPDATER}.exception-interval": "10ms"}
+    changes = {
+        f"{CLIENT}.http-timeout": "200ms",
+        f"{UPDATER}.exception-interval": "10ms",
+        "server.listener-monitor": {"port": 0},
+        "handler-server-monitor": {"path": "/monitor", "method": "GET"},
+    }
     with serve(changes):
         server.behave = lambda _asked: Reply(stalls=True)
-        followed.wait_for_failure("no answer within 0.1 s")
+        followed.wait_for_failure("no answer within 0.2 s")
         server.behave = server.follow
         server.set(MPCHAT_LIMITS={"max_connections": 81})
         followed.wait_for(LIMITS, {"max_connections": 81})
+        followed.wait_for_success()
+        _status, text, _headers = ask(port_of(control), "GET", "/monitor?format=json")
+    metrics = {
+        name: found["value"]
+        for name, values in json.loads(text).items()
+        if name.startswith("cache.")
+        for found in values
+        if found["labels"] == {"cache_name": UPDATER}
+    }
+    assert metrics["cache.full.update.attempts_count"] == 1
+    assert metrics["cache.full.update.failures_count"] == 0
+    assert metrics["cache.incremental.update.failures_count"] >= 1
+    assert metrics["cache.incremental.documents.read_count"] == 1
+    assert metrics["cache.current-documents-count"] == 1
 
 
 # Options
@@ -329,26 +357,45 @@ def test_a_server_that_stalls_is_asked_again(
     "UpdaterOptions.load-only-my-values",
 )
 def test_what_is_asked_follows_the_options(
-    server: ConfigServer, serve: Serve, mpchat: Any, service_tmpdir: Path, control: Control
+    serve: Serve, mpchat: Any, service_tmpdir: Path, control: Control, monkeypatch: Any
 ) -> None:
-    os.environ["CONFIG_TOKEN"] = "correct-horse"
-    changes = {
-        f"{CLIENT}.token#env": "CONFIG_TOKEN",
-        f"{CLIENT}.configs-stage": "testing",
-        f"{CLIENT}.get-configs-overrides-for-service": False,
-        f"{CLIENT}.append-path-to-url": False,
-        f"{CLIENT}.config-url": f"{server.url}/own/path",
-        f"{UPDATER}.load-only-my-values": False,
-    }
-    try:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(service_tmpdir / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(service_tmpdir / "ca.pem"))
+    monkeypatch.setenv("CONFIG_TOKEN", "correct-horse")
+    with config_server(context) as server:
+        server.set(USERVER_LOG_REQUEST=False)
+        changes = {
+            f"{CLIENT}.token#env": "CONFIG_TOKEN",
+            f"{CLIENT}.configs-stage": "testing",
+            f"{CLIENT}.get-configs-overrides-for-service": False,
+            f"{CLIENT}.append-path-to-url": False,
+            f"{CLIENT}.config-url": f"{server.url}/own/path",
+            f"{UPDATER}.load-only-my-values": False,
+        }
         with serve(changes) as service:
             shown = mpchat("config", "show", "--socket", str(control.path), cwd=service_tmpdir)
+            assert f"config-url: {server.url}" in shown.stdout
             assert "correct-horse" not in shown.stdout + service.stderr()
-    finally:
-        del os.environ["CONFIG_TOKEN"]
-    asked = server.asked[0]
+            asked = server.asked[0]
     assert (asked.path, asked.body) == ("/own/path", {"stage_name": "testing"})
     assert asked.headers["authorization"] == "Bearer correct-horse"
+
+
+@pytest.mark.covers("ClientOptions.load-enabled", "UpdaterOptions.load-enabled")
+def test_sections_that_are_off_ask_nobody(server: ConfigServer, serve: Serve) -> None:
+    with serve({f"{CLIENT}.load-enabled": False, f"{UPDATER}.load-enabled": False}) as service:
+        assert service.pids("console") == []
+    assert server.asked == []
+
+
+@pytest.mark.covers("UpdaterOptions.updates-enabled")
+def test_nobody_is_asked_without_updates(server: ConfigServer, serve: Serve) -> None:
+    with serve({f"{UPDATER}.updates-enabled": False}) as service:
+        assert service.pids("console") == []
+    assert server.asked == []
 
 
 # Starts
@@ -379,6 +426,7 @@ def test_a_service_starts_with_its_fallback_file(
         followed.wait_for_success()
 
 
+@pytest.mark.covers("DynamicConfigOptions.fs-cache-path")
 def test_a_service_starts_with_its_cache(
     server: ConfigServer, serve: Serve, followed: Followed, cache: Path
 ) -> None:

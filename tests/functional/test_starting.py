@@ -87,7 +87,8 @@ def test_schema_accepts_what_serves_and_names_what_does_not(mpchat: Mpchat) -> N
     components["websocket-handler"]["fragment-sise"] = 1
     components["server"]["listener"]["port"] = "many"
     components["no-such-component"] = {}
-    assert len(list(validator(schema).iter_errors(config))) == 3
+    components["dynamic-config-client-updater"] = {"update-interval": 5}
+    assert len(list(validator(schema).iter_errors(config))) == 4
 
 
 @pytest.mark.parametrize("start", [["main.py"], ["-m", "main"]])

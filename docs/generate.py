@@ -39,6 +39,7 @@ from mpchat.components.list import ComponentList
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
+from mpchat.config_service.options import ClientOptions, UpdaterOptions
 from mpchat.congestion.options import CongestionControlOptions
 from mpchat.console import options as console
 from mpchat.console.catalogue import CATALOGUE
@@ -112,6 +113,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("logging.loggers.NAME", LoggerOptions),
     ("dynamic-config", DynamicConfigOptions),
     ("dynamic-config-fallbacks", DynamicConfigFallbacksOptions),
+    ("dynamic-config-client", ClientOptions),
+    ("dynamic-config-client-updater", UpdaterOptions),
     ("congestion-control", CongestionControlOptions),
     (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",

@@ -106,7 +106,7 @@ class ClientOptions(OptionsModel):
         ),
     ] = True
     configs_stage: Annotated[
-        Annotated[str | None, BeforeValidator(_none, json_schema_input_type=str)],
+        Annotated[str | None, BeforeValidator(_none, json_schema_input_type=str | None)],
         Field(
             alias="configs-stage",
             description="The stage, such as testing, whose values are asked for",

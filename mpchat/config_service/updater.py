@@ -76,7 +76,9 @@ class Updater:
         kind = self._schedule.kind(begun)
         self._numbers.begun(kind, begun)
         try:
-            merged = self._merge(kind, await self._ask(kind))
+            answer = await self._ask(kind)
+            self._numbers.read(kind, len(answer.configs))
+            merged = await asyncio.to_thread(self._merge, kind, answer)
         except UpdateFailed as failure:
             await self._sink.failed(str(failure))
             return self._failed(kind, begun, str(failure))
@@ -95,10 +97,11 @@ class Updater:
 
     async def _ask(self, kind: Kind) -> Answer:
         since = self._held.updated_at if self._held is not None and kind == "incremental" else None
-        return parse(await self._fetch(body(self._plan, since)))
+        content = await self._fetch(body(self._plan, since))
+        # The largest answers take seconds, in which this process would look stuck.
+        return await asyncio.to_thread(parse, content)
 
     def _merge(self, kind: Kind, answer: Answer) -> Merged:
-        self._numbers.read(kind, len(answer.configs))
         known = frozenset(self._plan.ids)
         deduplicate = self._plan.updater.deduplicate_update_types
         if kind == "full" or self._held is None:

@@ -14,6 +14,7 @@ from mpchat.scoreboard import broker, histograms
 from mpchat.scoreboard.counters import COUNTED, Metric
 from mpchat.scoreboard.histograms import MICROSECONDS, Distributed
 
+PROCESS_LABEL = "process"
 WORKER_LABEL = "worker"
 MILLISECONDS = "milliseconds"
 """The unit of numbers that are published in seconds"""
@@ -73,7 +74,7 @@ CHILD_RESTARTS = _counter(
     "mpchat.process-restarts",
     "processes",
     "Processes started in place of one that had ended by itself, or of a worker in whatever way",
-    "process",
+    PROCESS_LABEL,
 )
 FAULTS = _counter(
     "mpchat.supervisor.faults",
@@ -240,28 +241,31 @@ LOG_TOTAL = _counter("logger.total", "lines", "Lines that workers had for the lo
 LOG_LEVELS = _counter("logger.by_level", "lines", "Lines that workers had for the log", "level")
 LOG_DROPPED = _counter("logger.dropped", "lines", "Lines of workers that the log did not take")
 CPU = _gauge(
-    "cpu_time_sec", "seconds", "CPU time of the processes that live, user and system", "process"
+    "cpu_time_sec", "seconds", "CPU time of the processes that live, user and system", PROCESS_LABEL
 )
 RSS = _gauge(
     "rss_kb",
     "kilobytes",
     "Resident memory, with pages that processes share counted in each",
-    "process",
+    PROCESS_LABEL,
 )
 MAJOR_FAULTS = _gauge(
-    "major_pagefaults", "pages", "Pages read from a disk for the processes that live", "process"
+    "major_pagefaults", "pages", "Pages read from a disk for the processes that live", PROCESS_LABEL
 )
 READ_BYTES = _gauge(
-    "io_read_bytes", "bytes", "Bytes read from disks by the processes that live", "process"
+    "io_read_bytes", "bytes", "Bytes read from disks by the processes that live", PROCESS_LABEL
 )
 WRITTEN_BYTES = _gauge(
-    "io_write_bytes", "bytes", "Bytes written to disks by the processes that live", "process"
+    "io_write_bytes", "bytes", "Bytes written to disks by the processes that live", PROCESS_LABEL
 )
 OPEN_FILES = _gauge(
-    "open_files", "descriptors", "Open descriptors of the processes that live", "process"
+    "open_files", "descriptors", "Open descriptors of the processes that live", PROCESS_LABEL
 )
 MAX_FILES = _gauge(
-    "mpchat.max-open-files", "descriptors", "Open descriptors that a process may have", "process"
+    "mpchat.max-open-files",
+    "descriptors",
+    "Open descriptors that a process may have",
+    PROCESS_LABEL,
 )
 MEMORY_LEFT = _gauge(
     "mpchat.memory-left-bytes",

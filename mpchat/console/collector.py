@@ -161,28 +161,26 @@ class Collector:
 
     def _workers(self, slots: int, now: float) -> Iterator[Family]:
         board = self._board
-        rows = [(slot, row) for slot in range(slots) for row in range(ROWS)]
-        states = [board.slot(slot, f"state_{row}") for slot, row in rows]
-        names = [(f"{self._pool}/{slot}",) for slot in range(slots)]
+        labels = [((c.WORKER_LABEL, f"{self._pool}/{slot}"),) for slot in range(slots)]
+        states = [state for both in self._of_rows("state", slots) for state in both]
         yield c.CHILD_RESTARTS.family(self._restarts(slots))
         yield c.THREADS.family((((self._pool,), states.count(_READY)),))
         yield c.WORKERS.family(
             ((name,), states.count(state)) for state, name in enumerate(WORKER_STATES) if state
         )
         lags = _by_slot(board.column("lag_us", slots))
-        yield c.LAG.family((name, max(both) / 1e6) for name, both in zip(names, lags, strict=True))
+        yield c.LAG.of_each(labels, (max(both) / _MICROSECONDS for both in lags))
         beats = _by_slot([_since(beat_at, now) for beat_at in board.column("beat_at", slots)])
-        yield c.WORKER_SILENCE.family(
-            (name, max(both)) for name, both in zip(names, beats, strict=True)
-        )
-        since = [board.slot(slot, f"since_{row}") for slot, row in rows]
-        ages = _by_slot([_since(begun, now) for begun in since])
-        yield c.WORKER_AGE.family((name, max(both)) for name, both in zip(names, ages, strict=True))
-        for name_of_number, definition in c.OF_WORKER.items():
-            values = _by_slot(board.column(name_of_number, slots))
-            yield definition.family(
-                (name, sum(both)) for name, both in zip(names, values, strict=True)
-            )
+        yield c.WORKER_SILENCE.of_each(labels, map(max, beats))
+        begun = self._of_rows("since", slots)
+        yield c.WORKER_AGE.of_each(labels, (max(_since(at, now) for at in both) for both in begun))
+        for name, definition in c.OF_WORKER.items():
+            yield definition.of_each(labels, map(sum, _by_slot(board.column(name, slots))))
+
+    def _of_rows(self, name: str, slots: int) -> list[tuple[int, ...]]:
+        """Return what the supervisor says of the workers in both rows of each slot."""
+        columns = (self._board.slot_column(f"{name}_{row}", slots) for row in range(ROWS))
+        return list(zip(*columns, strict=True))
 
     def _restarts(self, slots: int) -> Iterator[tuple[tuple[str], int]]:
         board = self._board
@@ -190,8 +188,8 @@ class Collector:
         yield ("monitor",), max(0, board.service("monitor_restarts"))
         yield ("console",), board.service("console_restarts")
         yield ("broker",), board.broker("restarts")
-        for slot in range(slots):
-            yield (f"{self._pool}/{slot}",), board.slot(slot, "restarts")
+        for slot, restarts in enumerate(board.slot_column("restarts", slots)):
+            yield (f"{self._pool}/{slot}",), restarts
 
     def _logs(self, slots: int) -> Iterator[Family]:
         counts = {level: self._board.total(f"log_lines_{level}", slots) for level in COUNTED_LEVELS}
@@ -209,10 +207,8 @@ class Collector:
             ("broker", board.broker("pid")),
             ("console", board.service("console_pid")),
         ]
-        for slot in range(slots):
-            found += [
-                (f"{self._pool}/{slot}", board.slot(slot, f"pid_{row}")) for row in range(ROWS)
-            ]
+        for slot, pids in enumerate(self._of_rows("pid", slots)):
+            found += [(f"{self._pool}/{slot}", pid) for pid in pids]
         return ((name, pid) for name, pid in found if pid)
 
     def _broker(self, now: float) -> Iterator[Family]:

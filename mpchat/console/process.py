@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import socket
@@ -113,6 +114,8 @@ class Console:
                 await self._listen(plan.listener, plan.handlers, listening, cleanup)
             if plan.config_service is not None:
                 self._run(self._updater(plan.config_service).run(), cleanup)
+            # What is loaded stays: a full collection would look at it all, and a scrape would wait.
+            gc.freeze()
             messages.send(self._channel, messages.Ready())
             await self._end.wait()
 

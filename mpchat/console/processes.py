@@ -10,12 +10,17 @@ from collections.abc import Iterable, Iterator
 from mpchat.console import catalogue as c
 from mpchat.linux.accounting import disk_bytes, usage
 from mpchat.linux.memory import smallest_bound
-from mpchat.metrics.definition import Definition
-from mpchat.metrics.families import Family
+from mpchat.metrics.families import Family, Labels
 
-_OF_USAGE = (c.CPU, c.RSS, c.MAJOR_FAULTS)
-_OF_DISKS = (c.READ_BYTES, c.WRITTEN_BYTES)
-_DEFINITIONS = (*_OF_USAGE, *_OF_DISKS, c.OPEN_FILES, c.MAX_FILES)
+_DEFINITIONS = (
+    c.CPU,
+    c.RSS,
+    c.MAJOR_FAULTS,
+    c.READ_BYTES,
+    c.WRITTEN_BYTES,
+    c.OPEN_FILES,
+    c.MAX_FILES,
+)
 
 
 def process_families(processes: Iterable[tuple[str, int]]) -> Iterator[Family]:
@@ -23,28 +28,25 @@ def process_families(processes: Iterable[tuple[str, int]]) -> Iterator[Family]:
 
     What cannot be read is left out: a process may have just ended.
     """
-    found: dict[Definition, defaultdict[str, float]] = {
-        definition: defaultdict(float) for definition in _DEFINITIONS
-    }
+    found: list[defaultdict[Labels, float]] = [defaultdict(float) for _ in _DEFINITIONS]
     for name, pid in processes:
         used = usage(pid)
         if used is None:
             continue
-        values: list[tuple[Definition, float]] = [
-            (c.CPU, used.cpu_seconds),
-            (c.RSS, used.rss_bytes / 1024),
-            (c.MAJOR_FAULTS, used.major_faults),
-        ]
-        if (disks := disk_bytes(pid)) is not None:
-            values += zip(_OF_DISKS, disks, strict=True)
-        if (files := _open_descriptors(pid)) is not None:
-            values.append((c.OPEN_FILES, files))
-        if (most := _most_descriptors(pid)) is not None:
-            values.append((c.MAX_FILES, most))
-        for definition, value in values:
-            found[definition][name] += value
-    for definition, by_name in found.items():
-        yield definition.family(((name,), value) for name, value in by_name.items())
+        values = (
+            used.cpu_seconds,
+            used.rss_bytes / 1024,
+            used.major_faults,
+            *(disk_bytes(pid) or (None, None)),
+            _open_descriptors(pid),
+            _most_descriptors(pid),
+        )
+        labels = ((c.PROCESS_LABEL, name),)
+        for by_name, value in zip(found, values, strict=True):
+            if value is not None:
+                by_name[labels] += value
+    for definition, by_name in zip(_DEFINITIONS, found, strict=True):
+        yield definition.of_each(by_name.keys(), by_name.values())
 
 
 def memory_families(root: str = "/") -> Iterator[Family]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mpchat.metrics.families import Distribution, Family, Kind, Sample
+from mpchat.metrics.families import Distribution, Family, Kind, Labels, Sample
 
 
 def prometheus_name(name: str) -> str:
@@ -40,6 +40,11 @@ class Definition:
         samples = tuple(
             Sample(tuple(zip(self.labels, labels, strict=True)), value) for labels, value in values
         )
+        return Family(self.name, self.kind, self.unit, self.help, samples)
+
+    def of_each(self, labels: Iterable[Labels], values: Iterable[float]) -> Family:
+        """Return the metric with a value for each of some labels, which many metrics have in common."""
+        samples = tuple(Sample(*pair) for pair in zip(labels, values, strict=True))
         return Family(self.name, self.kind, self.unit, self.help, samples)
 
     def single(self, value: float) -> Family:

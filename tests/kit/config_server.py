@@ -68,6 +68,11 @@ class ConfigServer:
         """Its address, as ``config-url`` takes it."""
         return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self.port}"
 
+    @property
+    def time(self) -> str:
+        """Its time, as the next answer will have it."""
+        return f"{len(self._log):06}"
+
     def come_back(self) -> None:
         """Listen, again at the same port."""
         server = self
@@ -138,7 +143,7 @@ class ConfigServer:
                 if v is not None and (ids is None or name in ids)
             },
             "removed": removed,
-            "updated_at": f"{len(self._log):06}",
+            "updated_at": self.time,
         }
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:

@@ -17,6 +17,7 @@ from mpchat.auth.cookie import CookieAuth
 from mpchat.auth.jwt import JwtAuth
 from mpchat.auth.ticket import TicketAuth
 from mpchat.config.types import OptionsModel
+from mpchat.config_service.options import ClientOptions, UpdaterOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS
 from mpchat.handlers.lists import default_component_list
 from mpchat.jetstream.options import JetStreamOptions
@@ -39,6 +40,8 @@ PLACES = {
     "LoggerOptions": "components.logging.loggers.*",
     "DynamicConfigOptions": "components.dynamic-config",
     "DynamicConfigFallbacksOptions": "components.dynamic-config-fallbacks",
+    "ClientOptions": "components.dynamic-config-client",
+    "UpdaterOptions": "components.dynamic-config-client-updater",
     "CongestionControlOptions": "components.congestion-control",
     "Component": _HANDLERS,
     "HandlerBase": _HANDLERS,
@@ -96,6 +99,7 @@ def options() -> dict[str, FieldInfo]:
     assert SECTIONS
     assert default_component_list()
     assert {BearerAuth, CookieAuth, JwtAuth, TicketAuth, RoomHandler, JetStreamOptions}
+    assert {ClientOptions, UpdaterOptions}
     return {
         f"{label}.{name}": field
         for model in _models(OptionsModel)

@@ -77,6 +77,21 @@ def test_the_updater_needs(name: str, problem: str) -> None:
     assert refusal_of(UpdaterOptions, section).startswith(problem)
 
 
+@pytest.mark.covers(
+    "UpdaterOptions.config-settings",
+    "UpdaterOptions.first-update-fail-ok",
+    "UpdaterOptions.updates-sink",
+)
+def test_options_that_have_one_value() -> None:
+    assert updater(config_settings=False, first_update_fail_ok=True, updates_sink="dynamic-config")
+    for option, value in (
+        ("config-settings", True),
+        ("first-update-fail-ok", False),
+        ("updates-sink", "elsewhere"),
+    ):
+        assert option in refusal_of(UpdaterOptions, {**UPDATER, option: value})
+
+
 @pytest.mark.covers("ClientOptions.append-path-to-url")
 def test_the_path_is_appended_as_it_stands() -> None:
     assert client().url == "http://127.0.0.1:8083/configs/values"

@@ -17,12 +17,12 @@ def asked(
     *,
     ids: tuple[str, ...] = ("B", "A"),
     stage: str | None = None,
-    only_mine: bool = True,
-    overrides: bool = True,
+    load_only_my_values: bool = True,
+    get_configs_overrides_for_service: bool = True,
 ) -> Any:
     plan = ConfigServicePlan(
-        client(get_configs_overrides_for_service=overrides),
-        updater(load_only_my_values=only_mine),
+        client(get_configs_overrides_for_service=get_configs_overrides_for_service),
+        updater(load_only_my_values=load_only_my_values),
         ids,
         stage,
     )
@@ -41,12 +41,11 @@ def test_an_incremental_one_repeats_the_time_as_it_came() -> None:
 
 @pytest.mark.covers("UpdaterOptions.load-only-my-values")
 def test_all_values_are_asked_for_without_names() -> None:
-    # The option is load_only_my_values=False.
-    assert asked(only_mine=False) == {"service": "chat"}
+    assert asked(load_only_my_values=False) == {"service": "chat"}
     assert asked(ids=()) == {"service": "chat"}
 
 
 @pytest.mark.covers("ClientOptions.get-configs-overrides-for-service")
 def test_a_stage_stands_in_the_place_of_the_service() -> None:
-    # The option is get_configs_overrides_for_service=False.
-    assert asked(ids=(), stage="testing", overrides=False) == {"stage_name": "testing"}
+    found = asked(ids=(), stage="testing", get_configs_overrides_for_service=False)
+    assert found == {"stage_name": "testing"}

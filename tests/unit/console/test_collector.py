@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpchat.console.catalogue import CATALOGUE, OF_BROKER, OF_WORKER
+from mpchat.console.collector import Collector
 from mpchat.console.processes import memory_families
 from mpchat.scoreboard import broker, service
 from mpchat.scoreboard.counters import COUNTED, GAUGES, LIMITS, TOTALS, TRAFFIC
 from mpchat.scoreboard.handlers import COUNTED as OF_HANDLERS
 from mpchat.scoreboard.handlers import PLACES, Served
-from tests.unit.console.rig import CHAT, PING, POOL, filled
+from tests.unit.console.rig import CHAT, PING, POOL, filled, values_of
 
 
 def test_every_metric_is_in_the_catalogue_and_the_other_way_round() -> None:
@@ -243,6 +244,31 @@ def test_the_gauges_of_a_dead_worker_end_and_what_it_had_open_is_closed() -> Non
         assert found["server.requests.active"][()] == found["server.requests.parsing"][()] == 0
         assert found["server.connections.opened"][()] == found["server.connections.closed"][()] == 9
         assert found["mpchat.worker.closed"][f"{POOL}/0",] == 9
+
+
+def test_of_two_workers_of_a_slot_the_longer_times_count_and_gauges_add_up() -> None:
+    with filled(2) as slots:
+        board = slots.board
+        second = slots.start(1, 1)
+        for row, worker, number in ((0, slots.workers[1], 1), (1, second, 2)):
+            worker.row.set("lag_us", number * 1_000)
+            worker.row.set("beat_at", 100_000 - number * 10)
+            board.set_slot(1, f"since_{row}", 100_000 - number * 1_000)
+            worker.counters.connections = number
+            worker.publish()
+        board.set_slot(1, "restarts", 5)
+        found = values_of(Collector(board, POOL, lambda: 100.0).collect())
+        first, other = (f"{POOL}/0",), (f"{POOL}/1",)
+        for name, value in (
+            ("mpchat.worker.loop-lag-seconds", 0.002),
+            ("mpchat.worker.silent-seconds", 0.02),
+            ("mpchat.worker.age-seconds", 2),
+            ("mpchat.worker.connections", 3),
+            ("mpchat.process-restarts", 5),
+        ):
+            assert found[name][first] == 0
+            assert found[name][other] == pytest.approx(value)
+        assert found["mpchat.workers"]["ready",] == 3
 
 
 def test_processes_have_their_usage_under_their_names() -> None:

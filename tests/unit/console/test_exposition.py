@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
@@ -36,6 +37,19 @@ def test_the_format_is_what_is_asked_for() -> None:
     assert exposition([], "")[1].startswith("text/plain; version=")
     assert exposition([], OPENMETRICS)[1].startswith("application/openmetrics-text")
     assert exposition([], "text/html, */*;q=0.1")[1].startswith("text/plain; version=")
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS, f"{OPENMETRICS}; escaping=allow-utf-8"])
+def test_no_name_is_left_to_be_escaped(accept: str) -> None:
+    family = Family("odd.näme-kb", "gauge", "kilobytes", "Odd", (Sample((("of", "ä"),), 7),))
+    assert 'odd_n_me_kb{of="ä"} 7.0\n' in text_of(family, accept)
+
+
+def test_names_are_escaped_as_a_client_asks() -> None:
+    family = Family("rss_kb", "gauge", "kilobytes", "Memory", (Sample((), 7),))
+    accept = f"{OPENMETRICS}; escaping=dots"
+    assert exposition([family], accept)[1].endswith("escaping=dots")
+    assert "rss__kb 7.0\n" in text_of(family, accept)
 
 
 def test_a_counter_ends_in_total_and_has_its_help_and_type() -> None:

@@ -41,6 +41,7 @@ PURE = {
     "os.getpid",
     "os.geteuid",
     "os.getuid",
+    "os.sched_getaffinity",
     "os.urandom",
     "os.sysconf",
     "os.WIFSIGNALED",

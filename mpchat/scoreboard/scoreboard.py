@@ -329,6 +329,9 @@ class Row:
         self._wall_clock = wall_clock
         self._rare = self._continued(_RARE)
         self._traffic = self._continued(TRAFFIC)
+        self._rare_shown: tuple[int | None, ...] = (None,) * len(_RARE)
+        self._traffic_shown: dict[str, tuple[int, int, int, int]] = {}
+        """By handler"""
         self._second = 0
         self._before_second = 0
         self._received = 0
@@ -375,20 +378,25 @@ class Row:
             start = number * handlers.WIDTH + _TRAFFIC_AT
             before = self._counts[start : start + len(TRAFFIC)].tolist()
             self._of_handlers[name] = start, before
+            self._traffic_shown.pop(name, None)
 
     def publish(self, counters: Counters) -> None:
         """Store all counters, totals on top of those of earlier workers."""
         items = self._items
-        for (index, before), number in zip(self._rare, _RARE_OF(counters), strict=True):
-            items[index] = before + number
+        rare = _RARE_OF(counters)
+        for (index, before), number, last in zip(self._rare, rare, self._rare_shown, strict=True):
+            # Of more than a dozen few change in a turn, and a store costs several comparisons.
+            if number != last:
+                items[index] = before + number
+        self._rare_shown = rare
         for index, number in zip(_GAUGES, _GAUGES_OF(counters), strict=True):
             items[index] = number
         self.publish_traffic(counters)
 
     def publish_traffic(self, counters: Counters) -> None:
         """Store only the totals that change with every message."""
-        items, counts = self._items, self._counts
-        received = sent = bytes_received = bytes_sent = 0
+        shown = self._traffic_shown
+        has_changed = False
         for handler, traffic in counters.traffic.items():
             numbers = (
                 traffic.messages_received,
@@ -396,24 +404,28 @@ class Row:
                 traffic.bytes_received,
                 traffic.bytes_sent,
             )
-            received += numbers[0]
-            sent += numbers[1]
-            bytes_received += numbers[2]
-            bytes_sent += numbers[3]
-            if (place := self._of_handlers.get(handler)) is not None:
-                for index, (so_far, number) in enumerate(
-                    zip(place[1], numbers, strict=True), place[0]
-                ):
-                    counts[index] = so_far + number
-        for (index, before), number in zip(
-            self._traffic, (received, sent, bytes_received, bytes_sent), strict=True
-        ):
-            items[index] = before + number
+            if shown.get(handler) != numbers:
+                shown[handler] = numbers
+                has_changed = True
+                self._store_traffic(handler, numbers)
+        received = self._received
+        items = self._items
+        if has_changed:
+            totals = [sum(column) for column in zip(*shown.values(), strict=True)]
+            for (index, before), number in zip(self._traffic, totals, strict=True):
+                items[index] = before + number
+            received = totals[0]
         second = int(self._wall_clock())
         if second != self._second:
             self._second, self._before_second = second, self._received
         self._received = received
         items[_IN_SECOND] = pack(second, received - self._before_second)
+
+    def _store_traffic(self, handler: str, numbers: tuple[int, int, int, int]) -> None:
+        if (place := self._of_handlers.get(handler)) is not None:
+            start, before = place
+            for index, (so_far, number) in enumerate(zip(before, numbers, strict=True), start):
+                self._counts[index] = so_far + number
 
     def _continued(self, names: Iterable[str]) -> list[tuple[int, int]]:
         """Return index and value so far of these totals."""

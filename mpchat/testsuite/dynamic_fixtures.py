@@ -18,6 +18,7 @@ import pytest
 from mpchat.testsuite.configs_service import MockConfigsService
 from mpchat.testsuite.control import ask_dynamic_config
 from mpchat.testsuite.dynamic_config import (
+    USE_STATIC_DEFAULT,
     DynamicConfig,
     FileDynamicConfig,
     ServedDynamicConfig,
@@ -86,6 +87,28 @@ class MarkedConfig:
     """Values of variables that have their static defaults instead"""
 
 
+def apply_markers(item: pytest.Item, values: dict[str, Any]) -> MarkedConfig:
+    """Return what the markers of a test make of values.
+
+    Those of the test itself come before those of its class and module. USE_STATIC_DEFAULT beside a value
+    keeps that for later.
+    """
+    found: dict[object, list[dict[str, Any]]] = {}
+    for node, marker in item.iter_markers_with_node("config"):
+        found.setdefault(node, []).append(dict(marker.kwargs))
+    switched_off: dict[str, Any] = {}
+    for changes in reversed(found.values()):
+        for is_default in (False, True):
+            chosen = {
+                name: value
+                for one in changes
+                for name, value in one.items()
+                if (value is USE_STATIC_DEFAULT) == is_default
+            }
+            values, switched_off = switch(values, switched_off, chosen)
+    return MarkedConfig(values, switched_off)
+
+
 @pytest.fixture
 def marked_config(
     request: pytest.FixtureRequest,
@@ -93,13 +116,10 @@ def marked_config(
     config_service_defaults: dict[str, Any],
 ) -> MarkedConfig:
     """The dynamic config at the service's start, with the values of the test's markers."""
-    values, switched_off = config_service_defaults, dict[str, Any]()
-    # The marker of the test itself comes before that of its module.
-    for marker in reversed([*request.node.iter_markers("config")]):
-        values, switched_off = switch(values, switched_off, marker.kwargs)
-    if json.loads(config_fallback_path.read_text()) != values:
-        config_fallback_path.write_text(json.dumps(values, indent=2))
-    return MarkedConfig(values, switched_off)
+    marked = apply_markers(request.node, config_service_defaults)
+    if json.loads(config_fallback_path.read_text()) != marked.values:
+        config_fallback_path.write_text(json.dumps(marked.values, indent=2))
+    return marked
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import yaml
 
 from mpchat.testsuite.clients import ServiceClient
 from mpchat.testsuite.service import Service
+from tests.kit.config_server import config_server
 from tests.kit.verbs import Mpchat
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -48,21 +49,23 @@ async def test_production_sample_checks_and_serves(mpchat: Mpchat, tmp_path: Pat
     assert checked.returncode == 0
     assert checked.stderr.count("without effect: ") == 1
     override = tmp_path / "override.yaml"
-    override.write_text(
-        f"server-port: 0\ndefault-log-path: {tmp_path}/server.log\n"
-        f"access-log-path: {tmp_path}/access.log\naccess-tskv-log-path: {tmp_path}/tskv.log\n"
-        "main_worker_threads: 2\n"
-    )
     command = [sys.executable, "-m", "mpchat", "serve", "-c", str(config)]
     command += ["--config_vars", str(variables), "--config_vars_override", str(override)]
-    service = Service(command, tmp_path)
-    try:
-        service.wait_ready()
-        assert service.ready_line.endswith("/ping, 2 workers")
-        assert (await ServiceClient(service.port).get("/ping")).status == 200
-        assert "ready: ws://localhost" in (tmp_path / "server.log").read_text()
-    finally:
-        service.close()
+    with config_server() as server:
+        override.write_text(
+            f"server-port: 0\ndefault-log-path: {tmp_path}/server.log\n"
+            f"access-log-path: {tmp_path}/access.log\naccess-tskv-log-path: {tmp_path}/tskv.log\n"
+            f"main_worker_threads: 2\nmonitor-server-port: 0\n"
+            f"config-server-url: {server.url}\nconfig-cache: {tmp_path}/cache.json\n"
+        )
+        service = Service(command, tmp_path)
+        try:
+            service.wait_ready()
+            assert service.ready_line.endswith("/ping, 2 workers")
+            assert (await ServiceClient(service.port).get("/ping")).status == 200
+            assert "ready: ws://localhost" in (tmp_path / "server.log").read_text()
+        finally:
+            service.close()
     assert service.process.returncode == 0
 
 

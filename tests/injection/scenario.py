@@ -1,8 +1,9 @@
 """The life of a service that one failing call happens in, and what has to hold whatever fails.
 
-A service with rooms and a console is started, reloaded, scaled, loses a worker, its broker, its console
-and its template, is restarted and stopped. While a step fails, it is given again: the next one has to
-succeed. At the end the service has left with a documented code, and nothing of it is left behind.
+A service with rooms, a console and a config service is started, reloaded, follows the config service, is
+scaled, loses a worker, its broker, its console and its template, is restarted and stopped. While a step
+fails, it is given again: the next one has to succeed. At the end the service has left with a documented
+code, and nothing of it is left behind.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mpchat.errors import ExitCode
 from mpchat.ipc.control import ControlError, ask
 from mpchat.testsuite.service import Service, wait_until
 from tests.injection.agent.sitecustomize import VARIABLE
+from tests.kit.config_server import config_server
 
 AGENT = Path(__file__).parent / "agent"
 STEP_SECONDS = 120.0
@@ -34,6 +36,8 @@ _INTERVAL = 0.05
 """Seconds between two looks at a service: a look costs as much as a step of it."""
 _PATIENCE = 40.0
 """Seconds for an answer. A restart takes many on a busy machine, and begins anew if it is given again."""
+_LIMITS = 1000
+"""What the config service says of connections before the start; later it says twice as much"""
 _CODES = {int(code) for code in ExitCode}
 
 
@@ -80,7 +84,10 @@ class Life:
         self.control = str(folder / "control.sock")
         (folder / "dynamic.json").write_text(json.dumps({"USERVER_LOG_REQUEST": False}))
         config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(_config(self.control)))
+        self._cleanup = contextlib.ExitStack()
+        self._config_service = self._cleanup.enter_context(config_server())
+        self._follow_next(_LIMITS)
+        config.write_text(yaml.safe_dump(_config(self.control, self._config_service.url)))
         command = [*wrapper, sys.executable, "-m", "mpchat", "serve", "-c", str(config)]
         self._before = set(folder.iterdir())
         self.service = Service(command, folder, environment)
@@ -94,6 +101,7 @@ class Life:
             self.problems.append(f"{type(error).__name__}: {error}")
         finally:
             self.service.close()
+            self._cleanup.close()
             self.problems += self._leftovers()
         return self.problems
 
@@ -111,6 +119,7 @@ class Life:
         for step in (
             self._reload,
             self._ask,
+            self._follow,
             self._scale,
             self._crash,
             self._lose_broker,
@@ -156,6 +165,27 @@ class Life:
     def _ask(self) -> None:
         self._give("listeners")
         self._give("reopen")
+
+    def _follow(self) -> None:
+        self._follow_next(2 * _LIMITS)
+        self._wait_followed()
+
+    def _follow_next(self, limit: int) -> None:
+        """Have the config service say something new."""
+        self._limits = {"max_connections": limit}
+        self._config_service.set(MPCHAT_LIMITS=self._limits)
+
+    def _wait_followed(self) -> None:
+        """What the config service has said last is in force."""
+        what = "what the config service says"
+        wait_until(self._has_followed, what, STEP_SECONDS, _INTERVAL)
+
+    def _has_followed(self) -> bool:
+        try:
+            answer = ask(self.control, {"verb": "dynamic-config"}, _PATIENCE)
+        except ControlError:
+            return False
+        return bool(answer["variables"]["MPCHAT_LIMITS"]["value"] == self._limits)
 
     def _scale(self) -> None:
         self._give("scale", count=3)
@@ -203,6 +233,7 @@ class Life:
         self._give("restart", slot=None)
         self._settle(2)
         wait_until(lambda: self._has("console", victim[0]), "new console", STEP_SECONDS, _INTERVAL)
+        self._wait_followed()
 
     def _give(self, verb: str, **arguments: Any) -> None:
         """Give an order; one that fails is told and, given again, succeeds."""
@@ -304,7 +335,7 @@ def _order(order: dict[str, Any]) -> dict[str, str]:
     return {"PYTHONPATH": path, VARIABLE: json.dumps(order)}
 
 
-def _config(control: str) -> dict[str, Any]:
+def _config(control: str, config_service: str) -> dict[str, Any]:
     return {
         "components_manager": {
             "task_processors": {"main": {"worker_threads": 2}, "fs": {"worker_threads": 1}},
@@ -320,6 +351,18 @@ def _config(control: str) -> dict[str, Any]:
                     "loggers": {"default": {"file_path": "@stderr", "level": "info"}},
                 },
                 "dynamic-config-fallbacks": {"fallback-path": "dynamic.json"},
+                "dynamic-config": {"updates-enabled": True},
+                "dynamic-config-client": {
+                    "config-url": config_service,
+                    "service-name": "life",
+                    "http-timeout": "5s",
+                    "http-retries": 1,
+                },
+                "dynamic-config-client-updater": {
+                    "config-settings": False,
+                    "first-update-fail-ok": True,
+                    "update-interval": "200ms",
+                },
                 "rooms": {"history-memory": 1024 * 1024},
                 "websocket-handler": {"path": "/chat", "task_processor": "main"},
                 "handler-ping": {"path": "/ping", "task_processor": "main"},

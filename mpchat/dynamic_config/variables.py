@@ -123,8 +123,8 @@ class Drain(OptionsModel):
 
 
 def _check_status(code: int) -> int:
-    if not 300 <= code <= 599 or code not in _CODES:
-        raise PydanticCustomError("status", "expected a registered code from 300 to 599")
+    if code not in _CODES:
+        raise PydanticCustomError("status", "expected a registered status code")
     return code
 
 
@@ -261,12 +261,14 @@ class CustomStatus(OptionsModel):
 
     initial_status_code: Annotated[
         int,
-        AfterValidator(_check_status),
         Field(
             alias="initial-status-code",
+            ge=300,
+            le=599,
             description="Status of refusals while a limit is new; then `status-code` of the section "
             "`congestion-control`",
         ),
+        AfterValidator(_check_status),
     ] = 429
     max_time_ms: Annotated[
         Count, Field(alias="max-time-ms", description="For how long a limit is new, milliseconds")

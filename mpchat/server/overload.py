@@ -1,11 +1,12 @@
-"""Overload control of one worker: what it takes in, what it refuses, and when it stops accepting.
+"""Overload control of one worker: what it takes in, what it refuses, and how fast it accepts.
 
 Rules. Only what is new is limited, handshakes and plain requests, never a client that is connected. The
 limit comes from ``congestion``, once a second, by this worker's own load. A refusal costs a third of a
-handshake, so it is made before anything else is done for its request, and refusals are rationed: a worker
-that has refused its ration stops accepting for a moment, and clients wait in the queues, as they do for
-a slow service. For the same reason a refusal closes: a client that asks again on the same connection
-would pass by the queues.
+handshake, so it is made before anything else is done for its request, and refusals are rationed: while a
+limit is in force, a worker accepts no more sockets than it may take and refuse requests. Others wait in
+the queues, as they do for a slow service, and siblings find its inbox full. They are accepted a few at a
+time, since whoever is connected waits for what comes at once. A refusal closes: a client that asks again
+on the same connection would pass by the queues.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ from mpchat.server.admission import Admission
 from mpchat.server.board import ServiceBoard
 from mpchat.websocket.shared import Shared
 
-_REFUSALS_PER_SECOND = 500.0
-"""The ration. At a third of a handshake each, they take a twentieth of a worker's time."""
-_REFUSALS_AT_ONCE = 50.0
-_SHORTEST_PAUSE = 0.002
-"""Seconds for which a worker stops accepting, at least: a pause costs as much as a tenth of a refusal."""
+_REFUSALS_PER_SECOND = 300.0
+"""The ration. At a third of a handshake each, they take a fortieth of a worker's time."""
+_REFUSALS_AT_ONCE = 30.0
+_ACCEPTED_AT_ONCE = 8.0
+_SHORTEST_PAUSE = 0.001
+"""Seconds for which a worker stops accepting, at least: the resolution of its loop's timers."""
 _RETRY_AFTER = range(1, 6)
 """Seconds for Retry-After, in turn. The limit follows within seconds; who was refused at the same moment
 comes back spread over them, not as the next wave."""
@@ -89,12 +91,18 @@ class Overload:
         self._bucket: TokenBucket | None = None
         self._limited_at = 0.0
         """When there was a limit where there had been none"""
-        self._ration = Ration(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE, shared.clock)
+        self._refusals = Ration(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE, shared.clock)
+        self._sockets = Ration(_REFUSALS_PER_SECOND, _ACCEPTED_AT_ONCE, shared.clock)
         self._retry_after = itertools.cycle(_RETRY_AFTER)
         self._host = socket.gethostname()
         self._timer: asyncio.TimerHandle | None = None
         self._show()
         self.config_changed()
+
+    def accepted(self) -> None:
+        """Count a socket that was accepted, and see to it that no more come than can be dealt with."""
+        if self._bucket is not None:
+            self._wait(self._sockets.spend())
 
     def takes(self, handler: HandlerBase) -> bool:
         """Count a new handshake or plain request, and return whether it is taken."""
@@ -108,10 +116,7 @@ class Overload:
     def refusal(self, handler: HandlerBase) -> HttpError:
         """Count a refusal, and return it."""
         self._admission.throttled(handler)
-        seconds = self._ration.spend()
-        if seconds:
-            self._shared.count_limit("congestion-control.refusals")
-            self._pause(max(seconds, _SHORTEST_PAUSE))
+        self._wait(self._refusals.spend())
         headers = {
             "Retry-After": str(next(self._retry_after)),
             "X-YaTaxi-Ratelimited-By": self._host,
@@ -169,6 +174,7 @@ class Overload:
 
     def _apply(self) -> None:
         limit = self._limit
+        self._sockets.change((limit or 0) + _REFUSALS_PER_SECOND)
         if limit is None:
             self._bucket = None
         elif self._bucket is None:
@@ -176,6 +182,11 @@ class Overload:
             self._bucket = TokenBucket(limit, self._shared.clock)
         else:
             self._bucket.change(limit)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds:
+            self._shared.count_limit("congestion-control.pauses")
+            self._pause(max(seconds, _SHORTEST_PAUSE))
 
     def _status(self) -> int:
         return (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpchat.console.catalogue import CATALOGUE, OF_BROKER, OF_WORKER
+from mpchat.console.catalogue import CATALOGUE, CC_STATES, OF_BROKER, OF_WORKER
 from mpchat.console.processes import memory_families
 from mpchat.scoreboard import broker, service
 from mpchat.scoreboard.counters import COUNTED, GAUGES, LIMITS, TOTALS, TRAFFIC
@@ -19,6 +19,8 @@ from tests.unit.console.rig import CHAT, PING, POOL, filled
 
 def test_every_metric_is_in_the_catalogue_and_the_other_way_round() -> None:
     with filled(1) as slots:
+        slots.workers[0].row.set("congestion_state", 1)
+        slots.workers[0].row.set("congestion_limit", 10)
         found = [(f.name, f.kind, f.unit, f.help) for f in slots.collector.collect()]
     assert sorted(found) == sorted((d.name, d.kind, d.unit, d.help) for d in CATALOGUE)
     assert len({name for name, *_rest in found}) == len(found)
@@ -57,8 +59,11 @@ def test_every_other_number_of_a_row_is_in_a_metric_of_all_workers() -> None:
     }
     for level in ("trace", "debug", "info", "warning", "error", "critical"):
         where[f"log_lines_{level}"] = "logger.by_level", (level,)
+    for name, definition in CC_STATES.items():
+        where[name] = definition.name, ()
     assert {*where, *OF_WORKER} == {metric.name for metric in COUNTED}
     with filled(2) as slots:
+        slots.workers[0].row.set("congestion_state", 1)
         for worker in slots.workers:
             for number, name in enumerate(where, start=1):
                 setattr(worker.counters, name, number)

@@ -276,12 +276,18 @@ class CustomStatus(OptionsModel):
 
 
 class WaitQueueOverload(OptionsModel):
-    """Limits of what waits."""
+    """Limits of what waits, of which only `sensor_time_limit_us` has an effect here."""
 
-    time_limit_us: Annotated[Count, Field(description="Longest wait, microseconds; 0: any")]
-    length_limit: Annotated[Count, Field(description="Largest number that may wait; 0: any")]
+    time_limit_us: Annotated[Count, Field(description="userver's, without effect: longest wait")]
+    length_limit: Annotated[
+        Count, Field(description="userver's, without effect: most that may wait")
+    ]
     action: Annotated[
-        Literal["ignore", "cancel"], Field(description="What is done with requests beyond either")
+        Literal["ignore", "cancel"],
+        Field(
+            description="userver's, for who waits too long: nobody is cancelled here, and `cancel` "
+            "brings a warning"
+        ),
     ]
     sensor_time_limit_us: Annotated[
         Count,
@@ -308,7 +314,7 @@ def _check_default(pools: dict[str, TaskProcessorLimits]) -> dict[str, TaskProce
 
 
 class TaskProcessorQos(OptionsModel):
-    """userver's limits of task queues: of the requests that wait for a worker's next turn."""
+    """userver's limits of task queues: here the lag of a worker's loop that is a sign of overload."""
 
     default_service: Annotated[
         dict[str, TaskProcessorLimits],

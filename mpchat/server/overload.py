@@ -51,6 +51,11 @@ comes back spread over them, not as the next wave."""
 log = logging.getLogger("mpchat.server")
 
 
+def _busy() -> float:
+    """Return the seconds that this process has run, or its loop was ready to run and had no CPU."""
+    return time.process_time() + (run_delay() or 0.0)
+
+
 class CongestionPlan(NamedTuple):
     """How a worker of this service deals with overload."""
 
@@ -63,7 +68,11 @@ class CongestionPlan(NamedTuple):
 
 
 class Overload:
-    """Overload control of one worker; ``pause`` stops accepting for so many seconds."""
+    """Overload control of one worker.
+
+    ``pause`` stops accepting for so many seconds. ``busy`` returns the seconds, so far, for which the
+    worker had something to do.
+    """
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class Overload:
         board: ServiceBoard,
         snapshot: Callable[[], Snapshot],
         pause: Callable[[float], None],
+        busy: Callable[[], float] = _busy,
     ) -> None:
         self._plan = plan
         self._shared = shared
@@ -87,7 +97,7 @@ class Overload:
         )
         self._enforces = not plan.fake_mode and len(self._exempt) < len(handlers)
         self._controller = Controller()
-        self._sensor = Sensor(shared.clock, _busy)
+        self._sensor = Sensor(shared.clock, busy)
         self._bucket: TokenBucket | None = None
         self._limited_at = 0.0
         """When there was a limit where there had been none"""
@@ -96,7 +106,6 @@ class Overload:
         self._retry_after = itertools.cycle(_RETRY_AFTER)
         self._host = socket.gethostname()
         self._timer: asyncio.TimerHandle | None = None
-        self._show()
         self.config_changed()
 
     def accepted(self) -> None:
@@ -135,7 +144,7 @@ class Overload:
             self.stop()
             self._controller = Controller()
             self._apply()
-            self._show()
+        self._show()
 
     def stop(self) -> None:
         """Look no more."""
@@ -231,8 +240,3 @@ class Overload:
         row.set("congestion_limit", self._limit or 0)
         row.set("congestion_enforced", int(self._enforces and self._timer is not None))
         row.set("congestion_custom_status", int(self._is_new))
-
-
-def _busy() -> float:
-    """Return the seconds that this process has run, or its loop was ready to run and had no CPU."""
-    return time.process_time() + (run_delay() or 0.0)

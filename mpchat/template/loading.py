@@ -30,6 +30,7 @@ from mpchat.console import options as console_options
 from mpchat.dynamic_config import fallback, json_file
 from mpchat.dynamic_config.options import DynamicConfigFallbacksOptions, DynamicConfigOptions
 from mpchat.dynamic_config.variables import BUILT_IN_KEYS, DRAIN
+from mpchat.dynamic_config.variables import TASK_PROCESSOR_QOS as QOS
 from mpchat.errors import ConfigError, Problem
 from mpchat.linux.cpus import cpu_limit, cpus
 from mpchat.loglines.readable import is_terminal
@@ -122,6 +123,14 @@ def load_dynamic(service: Service) -> fallback.Loaded:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+    if QOS.name in loaded.values:
+        pools = QOS.validate(loaded.values[QOS.name]).default_service
+        names = [name for name, one in pools.items() if one.wait_queue_overload.action == "cancel"]
+        if names:
+            loaded.warnings.append(
+                f"{loaded.origins[QOS.name]}: {QOS.name}: action 'cancel' of {', '.join(names)} has no "
+                "effect: no request is cancelled while it waits, congestion-control refuses new ones"
+            )
     if service.drain_defaults:
         loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
         known = loaded.origins.get(DRAIN.name)

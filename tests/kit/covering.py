@@ -27,6 +27,10 @@ WITHOUT_EFFECT_YET = {
     "ProfilerDebug": "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
 }
 """Models whose values mpchat reads and does not follow, and the variables they are part of."""
+WITHOUT_EFFECT = frozenset(
+    f"WaitQueueOverload.{name}" for name in ("time_limit_us", "length_limit", "action")
+)
+"""Fields of userver's that stand beside one that mpchat follows."""
 VARIABLES_WITHOUT_EFFECT_YET = {
     *WITHOUT_EFFECT_YET.values(),
 }
@@ -109,6 +113,7 @@ def options() -> dict[str, FieldInfo]:
         for label in [model.__qualname__.removesuffix(".Options")]
         if label not in WITHOUT_EFFECT_YET
         for name, field in _own_fields(model).items()
+        if f"{label}.{name}" not in WITHOUT_EFFECT
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,30 @@ def test_what_is_not_known_of_memory_is_left_out(tmp_path: Path) -> None:
     (folder / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       7 kB\n")
     (family,) = memory_families(f"{tmp_path}/")
     assert [sample.value for sample in family.samples] == [7 * 1024]
+
+
+def test_congestion_control_has_userver_s_metrics() -> None:
+    with filled(3) as slots:
+        assert not [name for name in slots.values() if "congestion" in name]
+        for worker, state in zip(slots.workers, (1, 5, 2), strict=True):
+            worker.row.set("congestion_state", state)
+        found = slots.values()
+        assert "congestion-control.rps.limit" not in found
+        assert "mpchat.worker.congestion-limit" not in found
+        for worker, limit in zip(slots.workers, (0, 30, 12), strict=True):
+            worker.row.set("congestion_limit", limit)
+        slots.workers[1].row.set("congestion_enforced", 1)
+        slots.workers[1].row.set("overloaded_at", int((time.monotonic() - 100) * 1000))
+        assert slots.value("congestion-control.rps.limit") == 42
+        assert slots.values()["mpchat.worker.congestion-limit"] == {
+            (f"{POOL}/1",): 30,
+            (f"{POOL}/2",): 12,
+        }
+        assert slots.value("congestion-control.rps.current-state") == 4
+        assert slots.value("congestion-control.rps.is-enabled") == 1
+        assert slots.value("congestion-control.rps.is-activated") == 0
+        seconds = "congestion-control.rps.time-from-last-overloaded-under-pressure-secs"
+        assert 100 <= slots.value(seconds) < 200
+        # What a worker leaves behind is no limit.
+        slots.board.zero_gauges(1, 0)
+        assert slots.value("congestion-control.rps.limit") == 12

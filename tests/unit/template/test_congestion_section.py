@@ -12,13 +12,13 @@ from mpchat.config.files import ConfigFiles
 from mpchat.errors import ConfigError
 from mpchat.handlers.lists import default_component_list
 from mpchat.server.overload import CongestionPlan
-from mpchat.template.loading import Sources, load_service
+from mpchat.template.loading import Sources, load_dynamic, load_service
 from mpchat.worker.service import Service
 
 REAL = {"only_rtc": False, "min_cpu": 0}
 
 
-def load(folder: Path, section: Any) -> Service:
+def load(folder: Path, section: Any, dynamic: Any = None) -> Service:
     config = {
         "components_manager": {
             "task_processors": {"main": {"worker_threads": 1}},
@@ -28,6 +28,7 @@ def load(folder: Path, section: Any) -> Service:
                 "logging": {"loggers": {"default": {"file_path": "@stderr"}}},
                 "websocket-handler": {"path": "/chat"},
                 "congestion-control": section,
+                "dynamic-config": {"defaults": dynamic},
             },
         }
     }
@@ -85,3 +86,15 @@ def test_a_status_is_a_registered_one(tmp_path: Path) -> None:
     for code in (200, 299, 499, 600):
         with pytest.raises(ConfigError, match="status-code"):
             plan(tmp_path, status_code=code)
+
+
+def test_who_would_have_waiting_tasks_cancelled_is_told_that_none_is(tmp_path: Path) -> None:
+    def warnings(action: str) -> list[str]:
+        limits = {"time_limit_us": 3000, "length_limit": 5000, "action": action}
+        pools = {"default-task-processor": {"wait_queue_overload": limits}}
+        dynamic = {"USERVER_TASK_PROCESSOR_QOS": {"default-service": pools}}
+        return load_dynamic(load(tmp_path, {"load-enabled": False}, dynamic)).warnings
+
+    assert warnings("ignore") == []
+    (warning,) = warnings("cancel")
+    assert "USERVER_TASK_PROCESSOR_QOS: action 'cancel' of default-task-processor" in warning

@@ -39,7 +39,7 @@ class TokenBucket:
 
 
 class Ration:
-    """What may be spent of something at a rate; whoever overspends has to wait."""
+    """What may be spent at a rate, ``most`` at once; whoever overspends has to wait."""
 
     def __init__(self, rate: float, most: float, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -48,8 +48,12 @@ class Ration:
         self._left = most
         self._filled = clock()
 
+    def change(self, rate: float) -> None:
+        """Go on at another rate."""
+        self._rate = rate
+
     def spend(self) -> float:
-        """Spend one, and return for how many seconds to spend no more: 0 while some are left."""
+        """Spend one, and return for how many seconds to spend no more: 0 unless it is too much."""
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._filled) * self._rate) - 1
         self._filled = now

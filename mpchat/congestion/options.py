@@ -14,15 +14,9 @@ _CODES = frozenset(int(status) for status in HTTPStatus)
 
 
 def _check_status(code: int) -> int:
-    if not 400 <= code <= 599 or code not in _CODES:
-        raise PydanticCustomError(
-            "status", "expected the code of an HTTP error, such as 429 or 503"
-        )
+    if code not in _CODES:
+        raise PydanticCustomError("status", "expected a registered code, such as 429 or 503")
     return code
-
-
-ErrorStatus = Annotated[int, AfterValidator(_check_status)]
-"""The code of an HTTP error that is registered"""
 
 
 class CongestionControlOptions(OptionsModel):
@@ -53,7 +47,9 @@ class CongestionControlOptions(OptionsModel):
         ),
     ] = True
     status_code: Annotated[
-        ErrorStatus, Field(alias="status-code", description="Status of the refusals")
+        int,
+        Field(alias="status-code", ge=300, le=599, description="Status of the refusals"),
+        AfterValidator(_check_status),
     ] = 429
     load_enabled: Annotated[
         bool, Field(alias="load-enabled", description="False: the section is ignored")

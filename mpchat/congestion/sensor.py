@@ -3,9 +3,9 @@
 Rules. userver counts tasks that have waited too long for a thread. A worker has one thread, and whatever
 waits, waits for its loop. So the loop is looked at a hundred times a second: a look that comes too late
 is a sign of overload, and one that the loop has slept through comes as late as the loop does. Signs count
-only in a second in which the worker had no time left: it ran, or was ready and waited for a CPU, for nine
-tenths of it. A loop that is late while the worker has time waits for something else, such as a disk, and
-fewer clients would not help it.
+only in a second in which the worker had no time left: for 95 % of it, it ran or was ready and waited for
+a CPU. A loop that is late while the worker has time waits for something else, such as a disk, and fewer
+clients would not help it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.01
 """Seconds between two looks."""
 _LOOKS = 100
 """Looks of one reading."""
-_BUSY = 0.9
+_BUSY = 0.95
 """Share of a reading's time from which a worker has none left."""
 
 

@@ -135,7 +135,7 @@ TOO_MANY = _counter(
 RATE_REACHED = _counter(
     "http.handler.rate-limit-reached",
     "requests",
-    "Requests and handshakes refused by max_requests_per_second",
+    "Requests and handshakes refused by max_requests_per_second or congestion control",
     *_HTTP,
 )
 TOTAL_RPS = _counter(
@@ -166,8 +166,60 @@ TOTAL_TOO_MANY = _counter(
 TOTAL_RATE_REACHED = _counter(
     "http.handler.total.rate-limit-reached",
     "requests",
-    "Requests and handshakes refused by max_requests_per_second",
+    "Requests and handshakes refused by max_requests_per_second or congestion control",
     "version",
+)
+
+# Congestion control
+
+CC_ENABLED = _gauge(
+    "congestion-control.rps.is-enabled", "services", "Whether limits are enforced: 1 or 0"
+)
+CC_ACTIVATED = _gauge(
+    "congestion-control.rps.is-activated",
+    "services",
+    "Whether a worker has a limit below USERVER_RPS_CCONTROL_ACTIVATED_FACTOR_METRIC times its load",
+)
+CC_LIMIT = _gauge(
+    "congestion-control.rps.limit",
+    "requests",
+    "New requests per second that the workers with a limit take together; absent while none has one",
+)
+CC_STATE = _gauge(
+    "congestion-control.rps.current-state",
+    "states",
+    "The highest state of a worker, by its place in the list of states, from 0",
+)
+CC_LAST_OVERLOAD = _gauge(
+    "congestion-control.rps.time-from-last-overloaded-under-pressure-secs",
+    "seconds",
+    "Since a worker last was in that state, or since the service was ready",
+)
+CC_CUSTOM_STATUS = _gauge(
+    "congestion-control.rps.is-custom-status-activated",
+    "services",
+    "Whether a worker refuses with the status of a new limit: 1 or 0",
+)
+CC_STATES = {
+    f"congestion_{state.replace('-', '_')}": _counter(
+        f"congestion-control.rps.states.{state}",
+        "seconds",
+        "Seconds of workers in this state",
+    )
+    for state in (
+        "no-limit",
+        "not-overloaded-no-pressure",
+        "not-overloaded-under-pressure",
+        "overloaded-no-pressure",
+        "overloaded-under-pressure",
+    )
+}
+"""By the name in the scoreboard"""
+WORKER_LIMIT = _gauge(
+    "mpchat.worker.congestion-limit",
+    "requests",
+    "New requests per second that the worker takes; absent while it has no limit",
+    WORKER_LABEL,
 )
 
 # WebSockets: userver has the component's name in the metric's, where we have a label
@@ -203,7 +255,14 @@ TEMPLATE_FORK = _gauge(
 # The pool
 
 TOGETHER = frozenset(
-    ("left", "proxied", "parsing", "answering", *(f"log_lines_{level}" for level in COUNTED_LEVELS))
+    (
+        "left",
+        "proxied",
+        "parsing",
+        "answering",
+        *(f"log_lines_{level}" for level in COUNTED_LEVELS),
+        *CC_STATES,
+    )
 )
 """Numbers of rows that are shown of all workers together, by other metrics"""
 THREADS = _gauge(
@@ -318,6 +377,14 @@ CATALOGUE = (
     TOTAL_IN_FLIGHT,
     TOTAL_TOO_MANY,
     TOTAL_RATE_REACHED,
+    CC_ENABLED,
+    CC_ACTIVATED,
+    CC_LIMIT,
+    CC_STATE,
+    CC_LAST_OVERLOAD,
+    CC_CUSTOM_STATUS,
+    *CC_STATES.values(),
+    WORKER_LIMIT,
     SENT,
     RECEIVED,
     BYTES_SENT,

@@ -76,6 +76,7 @@ class Collector:
             *update_families(self._board, now),
             *self._clients(slots),
             *self._handlers(slots),
+            *self._congestion(slots, now),
             *self._distributions(slots),
             *self._workers(slots, now),
             *self._logs(slots),
@@ -148,6 +149,30 @@ class Collector:
             return directory.all()
         finally:
             directory.release()
+
+    def _congestion(self, slots: int, now: float) -> Iterator[Family]:
+        """Return the metrics of congestion control, none in a service without it."""
+        column = self._board.column
+        # 0 stands for none; a worker that has ended has none either.
+        state = max(column("congestion_state", slots), default=0)
+        if not state:
+            return
+        limits = _by_slot(column("congestion_limit", slots))
+        limited = [
+            ((f"{self._pool}/{slot}",), sum(both)) for slot, both in enumerate(limits) if any(both)
+        ]
+        overloaded_at = max(column("overloaded_at", slots)) or self._board.service("started")
+        yield c.CC_ENABLED.single(max(column("congestion_enforced", slots)))
+        yield c.CC_ACTIVATED.single(max(column("congestion_activated", slots)))
+        if limited:
+            yield c.CC_LIMIT.single(sum(limit for _name, limit in limited))
+        yield c.CC_STATE.single(state - 1)
+        yield c.CC_LAST_OVERLOAD.single(_since(overloaded_at, now))
+        yield c.CC_CUSTOM_STATUS.single(max(column("congestion_custom_status", slots)))
+        for name, definition in c.CC_STATES.items():
+            yield definition.single(self._board.total(name, slots))
+        if limited:
+            yield c.WORKER_LIMIT.family(limited)
 
     def _distributions(self, slots: int) -> Iterator[Family]:
         items = self._board.distributed(slots)

@@ -123,8 +123,8 @@ class Drain(OptionsModel):
 
 
 def _check_status(code: int) -> int:
-    if not 300 <= code <= 599 or code not in _CODES:
-        raise PydanticCustomError("status", "expected a registered code from 300 to 599")
+    if code not in _CODES:
+        raise PydanticCustomError("status", "expected a registered status code")
     return code
 
 
@@ -261,12 +261,14 @@ class CustomStatus(OptionsModel):
 
     initial_status_code: Annotated[
         int,
-        AfterValidator(_check_status),
         Field(
             alias="initial-status-code",
+            ge=300,
+            le=599,
             description="Status of refusals while a limit is new; then `status-code` of the section "
             "`congestion-control`",
         ),
+        AfterValidator(_check_status),
     ] = 429
     max_time_ms: Annotated[
         Count, Field(alias="max-time-ms", description="For how long a limit is new, milliseconds")
@@ -274,12 +276,18 @@ class CustomStatus(OptionsModel):
 
 
 class WaitQueueOverload(OptionsModel):
-    """Limits of what waits."""
+    """Limits of what waits, of which only `sensor_time_limit_us` has an effect here."""
 
-    time_limit_us: Annotated[Count, Field(description="Longest wait, microseconds; 0: any")]
-    length_limit: Annotated[Count, Field(description="Largest number that may wait; 0: any")]
+    time_limit_us: Annotated[Count, Field(description="userver's, without effect: longest wait")]
+    length_limit: Annotated[
+        Count, Field(description="userver's, without effect: most that may wait")
+    ]
     action: Annotated[
-        Literal["ignore", "cancel"], Field(description="What is done with requests beyond either")
+        Literal["ignore", "cancel"],
+        Field(
+            description="userver's, for who waits too long: nobody is cancelled here, and `cancel` "
+            "brings a warning"
+        ),
     ]
     sensor_time_limit_us: Annotated[
         Count,
@@ -306,7 +314,7 @@ def _check_default(pools: dict[str, TaskProcessorLimits]) -> dict[str, TaskProce
 
 
 class TaskProcessorQos(OptionsModel):
-    """userver's limits of task queues: of the requests that wait for a worker's next turn."""
+    """userver's limits of task queues: here the lag of a worker's loop that is a sign of overload."""
 
     default_service: Annotated[
         dict[str, TaskProcessorLimits],

@@ -155,9 +155,9 @@ _LIMITED = (
         "Handshakes and requests answered 429, or the status that is set for it",
     ),
     _limit(
-        "congestion-control.refusals",
+        "congestion-control.pauses",
         "pauses",
-        "Pauses in accepting, since a worker refused as many as it may",
+        "Pauses in accepting, since a busy worker takes and refuses only so many",
     ),
     _limit("max_request_size", "requests", "Requests answered 413"),
     _limit(

@@ -3,7 +3,7 @@
 Rules. We loop around ``accept`` ourselves, since libuv resets queued clients when descriptors run out,
 and sets the backlog to 100. Each turn accepts a few clients, within the common budget. When the system
 refuses a descriptor or memory, accepting pauses, and the queue keeps its clients; ``hold`` has the same
-effect for a worker that refuses too many. An inbox is a queue of
+effect for a busy worker. An inbox is a queue of
 sockets that siblings have accepted. If a socket arrived while no descriptor is free, the kernel would
 drop it, so a spare descriptor is kept.
 """
@@ -149,6 +149,8 @@ class Acceptor:
                 log.warning("accepting again")
             self._turn.charge(ACCEPT)
             self._on_socket(client, address)
+            if self._is_held:
+                return count + 1
         return most
 
     def _take_from(self, source: socket.socket) -> _Take:

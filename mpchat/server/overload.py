@@ -1,11 +1,12 @@
-"""Overload control of one worker: what it takes in, what it refuses, and when it stops accepting.
+"""Overload control of one worker: what it takes in, what it refuses, and how fast it accepts.
 
 Rules. Only what is new is limited, handshakes and plain requests, never a client that is connected. The
 limit comes from ``congestion``, once a second, by this worker's own load. A refusal costs a third of a
-handshake, so it is made before anything else is done for its request, and refusals are rationed: a worker
-that has refused its ration stops accepting for a moment, and clients wait in the queues, as they do for
-a slow service. For the same reason a refusal closes: a client that asks again on the same connection
-would pass by the queues.
+handshake, so it is made before anything else is done for its request, and refusals are rationed: while a
+limit is in force, a worker accepts no more sockets than it may take and refuse requests. Others wait in
+the queues, as they do for a slow service, and siblings find its inbox full. They are accepted a few at a
+time, since whoever is connected waits for what comes at once. A refusal closes: a client that asks again
+on the same connection would pass by the queues.
 """
 
 from __future__ import annotations
@@ -37,16 +38,22 @@ from mpchat.server.admission import Admission
 from mpchat.server.board import ServiceBoard
 from mpchat.websocket.shared import Shared
 
-_REFUSALS_PER_SECOND = 500.0
-"""The ration. At a third of a handshake each, they take a twentieth of a worker's time."""
-_REFUSALS_AT_ONCE = 50.0
-_SHORTEST_PAUSE = 0.002
-"""Seconds for which a worker stops accepting, at least: a pause costs as much as a tenth of a refusal."""
+_REFUSALS_PER_SECOND = 300.0
+"""The ration. At a third of a handshake each, they take a fortieth of a worker's time."""
+_REFUSALS_AT_ONCE = 30.0
+_ACCEPTED_AT_ONCE = 8.0
+_SHORTEST_PAUSE = 0.001
+"""Seconds for which a worker stops accepting, at least: the resolution of its loop's timers."""
 _RETRY_AFTER = range(1, 6)
 """Seconds for Retry-After, in turn. The limit follows within seconds; who was refused at the same moment
 comes back spread over them, not as the next wave."""
 
 log = logging.getLogger("mpchat.server")
+
+
+def _busy() -> float:
+    """Return the seconds that this process has run, or its loop was ready to run and had no CPU."""
+    return time.process_time() + (run_delay() or 0.0)
 
 
 class CongestionPlan(NamedTuple):
@@ -61,7 +68,11 @@ class CongestionPlan(NamedTuple):
 
 
 class Overload:
-    """Overload control of one worker; ``pause`` stops accepting for so many seconds."""
+    """Overload control of one worker.
+
+    ``pause`` stops accepting for so many seconds. ``busy`` returns the seconds, so far, for which the
+    worker had something to do.
+    """
 
     def __init__(
         self,
@@ -72,6 +83,7 @@ class Overload:
         board: ServiceBoard,
         snapshot: Callable[[], Snapshot],
         pause: Callable[[float], None],
+        busy: Callable[[], float] = _busy,
     ) -> None:
         self._plan = plan
         self._shared = shared
@@ -85,16 +97,21 @@ class Overload:
         )
         self._enforces = not plan.fake_mode and len(self._exempt) < len(handlers)
         self._controller = Controller()
-        self._sensor = Sensor(shared.clock, _busy)
+        self._sensor = Sensor(shared.clock, busy)
         self._bucket: TokenBucket | None = None
         self._limited_at = 0.0
         """When there was a limit where there had been none"""
-        self._ration = Ration(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE, shared.clock)
+        self._refusals = Ration(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE, shared.clock)
+        self._sockets = Ration(_REFUSALS_PER_SECOND, _ACCEPTED_AT_ONCE, shared.clock)
         self._retry_after = itertools.cycle(_RETRY_AFTER)
         self._host = socket.gethostname()
         self._timer: asyncio.TimerHandle | None = None
-        self._show()
         self.config_changed()
+
+    def accepted(self) -> None:
+        """Count a socket that was accepted, and see to it that no more come than can be dealt with."""
+        if self._bucket is not None:
+            self._wait(self._sockets.spend())
 
     def takes(self, handler: HandlerBase) -> bool:
         """Count a new handshake or plain request, and return whether it is taken."""
@@ -108,10 +125,7 @@ class Overload:
     def refusal(self, handler: HandlerBase) -> HttpError:
         """Count a refusal, and return it."""
         self._admission.throttled(handler)
-        seconds = self._ration.spend()
-        if seconds:
-            self._shared.count_limit("congestion-control.refusals")
-            self._pause(max(seconds, _SHORTEST_PAUSE))
+        self._wait(self._refusals.spend())
         headers = {
             "Retry-After": str(next(self._retry_after)),
             "X-YaTaxi-Ratelimited-By": self._host,
@@ -130,7 +144,7 @@ class Overload:
             self.stop()
             self._controller = Controller()
             self._apply()
-            self._show()
+        self._show()
 
     def stop(self) -> None:
         """Look no more."""
@@ -169,6 +183,7 @@ class Overload:
 
     def _apply(self) -> None:
         limit = self._limit
+        self._sockets.change((limit or 0) + _REFUSALS_PER_SECOND)
         if limit is None:
             self._bucket = None
         elif self._bucket is None:
@@ -176,6 +191,11 @@ class Overload:
             self._bucket = TokenBucket(limit, self._shared.clock)
         else:
             self._bucket.change(limit)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds:
+            self._shared.count_limit("congestion-control.pauses")
+            self._pause(max(seconds, _SHORTEST_PAUSE))
 
     def _status(self) -> int:
         return (
@@ -220,8 +240,3 @@ class Overload:
         row.set("congestion_limit", self._limit or 0)
         row.set("congestion_enforced", int(self._enforces and self._timer is not None))
         row.set("congestion_custom_status", int(self._is_new))
-
-
-def _busy() -> float:
-    """Return the seconds that this process has run, or its loop was ready to run and had no CPU."""
-    return time.process_time() + (run_delay() or 0.0)

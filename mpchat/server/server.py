@@ -188,6 +188,8 @@ class Server:
                 self._counters.passed_on += 1
                 self._turn.touch()
                 return
+        if self._overload is not None:
+            self._overload.accepted()
         if self._arrivals is not None:
             arriving = ArrivingProtocol(self._arrivals, address, accepted.fileno())
             self._adopting.begin(accepted, arriving, arriving.forget)

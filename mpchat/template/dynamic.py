@@ -11,6 +11,7 @@ from mpchat.config.yaml_file import Document
 from mpchat.dynamic_config import fallback, json_file, layer
 from mpchat.dynamic_config.fallback import Loaded
 from mpchat.dynamic_config.variables import DRAIN
+from mpchat.dynamic_config.variables import TASK_PROCESSOR_QOS as QOS
 from mpchat.errors import ConfigError, Problem
 from mpchat.worker.service import Service
 
@@ -45,6 +46,14 @@ def load_dynamic(service: Service, said: bytes | None = None) -> Loaded:
     if problems:
         raise ConfigError(problems)
     loaded.warnings.extend(warnings)
+    if QOS.name in loaded.values:
+        pools = QOS.validate(loaded.values[QOS.name]).default_service
+        names = [name for name, one in pools.items() if one.wait_queue_overload.action == "cancel"]
+        if names:
+            loaded.warnings.append(
+                f"{loaded.origins[QOS.name]}: {QOS.name}: action 'cancel' of {', '.join(names)} has no "
+                "effect: no request is cancelled while it waits, congestion-control refuses new ones"
+            )
     if service.drain_defaults:
         loaded.values[DRAIN.name] = service.drain_defaults | loaded.values.get(DRAIN.name, {})
         known = loaded.origins.get(DRAIN.name)

@@ -82,7 +82,7 @@ def service_config_yaml(service_config_yaml: Any, section: dict[str, Any], worke
     manager["task_processors"]["main-task-processor"]["worker_threads"] = workers
     manager["components"] |= {
         "congestion-control": section,
-        "handler-burning": {"path": "/burning"},
+        "handler-burning": {"path": "/burning", "method": "GET,POST"},
         "handler-free": {"path": "/free", "throttling_enabled": False},
     }
     return service_config_yaml
@@ -118,6 +118,10 @@ def refusals(answers: list[HttpResponse], status: int) -> list[HttpResponse]:
     return [answer for answer in answers if answer.status == status]
 
 
+@pytest.mark.covers("HandlerBase.throttling_enabled")
+@pytest.mark.covers("USERVER_RPS_CCONTROL")
+@pytest.mark.covers("USERVER_RPS_CCONTROL_ENABLED")
+@pytest.mark.covers("USERVER_RPS_CCONTROL_CUSTOM_STATUS")
 async def test_a_storm_is_refused_and_who_is_connected_is_served(
     service_client: ServiceClient,
     websocket_client: WebsocketClient,
@@ -151,3 +155,64 @@ async def test_a_storm_is_refused_and_who_is_connected_is_served(
     )
     assert (await service_client.get("/burning")).text == "ash"
     assert control.limits()["congestion-control"] > 0
+
+
+@pytest.mark.parametrize("section", [{**SECTION, "fake-mode": True}])
+async def test_fake_mode_refuses_nobody(
+    service_client: ServiceClient,
+    dynamic_config: DynamicConfig,
+    control: Control,
+) -> None:
+    turn_on(dynamic_config)
+    async with storm(service_client) as answers:
+        await eventually(
+            lambda: control.totals()["congestion_overloaded_under_pressure"], "an overload"
+        )
+    assert {answer.status for answer in answers} == {200}
+    assert control.limits().get("congestion-control") is None
+
+
+@pytest.mark.parametrize("workers", [2])
+@pytest.mark.covers("USERVER_TASK_PROCESSOR_QOS")
+async def test_the_smallest_limit_of_the_service_is_divided_among_its_workers(
+    service_client: ServiceClient, dynamic_config: DynamicConfig, control: Control
+) -> None:
+    # All workers share one machine, so any lag counts here.
+    queue = {
+        "action": "ignore",
+        "length_limit": 0,
+        "time_limit_us": 0,
+        "sensor_time_limit_us": 1000,
+    }
+    pools = {"default-task-processor": {"wait_queue_overload": queue}}
+    dynamic_config.set(USERVER_TASK_PROCESSOR_QOS={"default-service": pools})
+    # A limit that is set stays until the other worker has one.
+    stays = {"overload-off-seconds": 1000}
+    turn_on(dynamic_config, **{"min-limit": 15, "start-limit-factor": 0.0, **stays})
+
+    def limits() -> list[int]:
+        return [worker["congestion_limit"] for worker in control.workers()]
+
+    async with storm(service_client):
+        # Half of 15 for each, rounded up.
+        await eventually(lambda: limits() == [8, 8], "a limit of both workers")
+
+
+async def test_a_body_is_refused_before_it_is_sent(
+    service_client: ServiceClient, service_port: int, dynamic_config: DynamicConfig
+) -> None:
+    turn_on(dynamic_config, **{"min-limit": 1, "start-limit-factor": 0.0})
+    head = b"POST /burning HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+
+    async def first_line() -> bytes:
+        reader, writer = await asyncio.open_connection("localhost", service_port)
+        writer.write(head)
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    async with storm(service_client) as answers:
+        await eventually(lambda: refusals(answers, 429), "a refusal")
+        async with asyncio.timeout(30):
+            while not (await first_line()).startswith(b"HTTP/1.1 429 "):
+                pass

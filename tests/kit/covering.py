@@ -24,6 +24,10 @@ from mpchat.jetstream.options import JetStreamOptions
 from mpchat.rooms.handler import RoomHandler
 from mpchat.template.loading import SECTIONS
 
+WITHOUT_EFFECT = frozenset(
+    f"WaitQueueOverload.{name}" for name in ("time_limit_us", "length_limit", "action")
+)
+"""Fields of userver's that stand beside one that mpchat follows."""
 _HANDLERS = "components.*"
 PLACES = {
     "ManagerOptions": "",
@@ -106,6 +110,7 @@ def options() -> dict[str, FieldInfo]:
         if model.__module__.startswith("mpchat.")
         for label in [model.__qualname__.removesuffix(".Options")]
         for name, field in _own_fields(model).items()
+        if f"{label}.{name}" not in WITHOUT_EFFECT
     }
 
 

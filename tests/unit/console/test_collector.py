@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpchat.console.catalogue import CATALOGUE, OF_BROKER, OF_WORKER
+from mpchat.console.catalogue import CATALOGUE, CC_STATES, OF_BROKER, OF_WORKER
 from mpchat.console.collector import Collector
 from mpchat.console.processes import memory_families
 from mpchat.scoreboard import broker, service
@@ -20,6 +21,8 @@ from tests.unit.console.rig import CHAT, PING, POOL, filled, values_of
 
 def test_every_metric_is_in_the_catalogue_and_the_other_way_round() -> None:
     with filled(1) as slots:
+        slots.workers[0].row.set("congestion_state", 1)
+        slots.workers[0].row.set("congestion_limit", 10)
         found = [(f.name, f.kind, f.unit, f.help) for f in slots.collector.collect()]
     assert sorted(found) == sorted((d.name, d.kind, d.unit, d.help) for d in CATALOGUE)
     assert len({name for name, *_rest in found}) == len(found)
@@ -58,8 +61,11 @@ def test_every_other_number_of_a_row_is_in_a_metric_of_all_workers() -> None:
     }
     for level in ("trace", "debug", "info", "warning", "error", "critical"):
         where[f"log_lines_{level}"] = "logger.by_level", (level,)
+    for name, definition in CC_STATES.items():
+        where[name] = definition.name, ()
     assert {*where, *OF_WORKER} == {metric.name for metric in COUNTED}
     with filled(2) as slots:
+        slots.workers[0].row.set("congestion_state", 1)
         for worker in slots.workers:
             for number, name in enumerate(where, start=1):
                 setattr(worker.counters, name, number)
@@ -286,3 +292,30 @@ def test_what_is_not_known_of_memory_is_left_out(tmp_path: Path) -> None:
     (folder / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       7 kB\n")
     (family,) = memory_families(f"{tmp_path}/")
     assert [sample.value for sample in family.samples] == [7 * 1024]
+
+
+def test_congestion_control_has_userver_s_metrics() -> None:
+    with filled(3) as slots:
+        assert not [name for name in slots.values() if "congestion" in name]
+        for worker, state in zip(slots.workers, (1, 5, 2), strict=True):
+            worker.row.set("congestion_state", state)
+        found = slots.values()
+        assert "congestion-control.rps.limit" not in found
+        assert "mpchat.worker.congestion-limit" not in found
+        for worker, limit in zip(slots.workers, (0, 30, 12), strict=True):
+            worker.row.set("congestion_limit", limit)
+        slots.workers[1].row.set("congestion_enforced", 1)
+        slots.workers[1].row.set("overloaded_at", int((time.monotonic() - 100) * 1000))
+        assert slots.value("congestion-control.rps.limit") == 42
+        assert slots.values()["mpchat.worker.congestion-limit"] == {
+            (f"{POOL}/1",): 30,
+            (f"{POOL}/2",): 12,
+        }
+        assert slots.value("congestion-control.rps.current-state") == 4
+        assert slots.value("congestion-control.rps.is-enabled") == 1
+        assert slots.value("congestion-control.rps.is-activated") == 0
+        seconds = "congestion-control.rps.time-from-last-overloaded-under-pressure-secs"
+        assert 100 <= slots.value(seconds) < 200
+        # What a worker leaves behind is no limit.
+        slots.board.zero_gauges(1, 0)
+        assert slots.value("congestion-control.rps.limit") == 12

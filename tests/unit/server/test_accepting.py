@@ -88,3 +88,59 @@ async def test_a_pause_and_then_everybody_is_served(
         f"cannot accept: {os.strerror(number)}; trying again every 0.1 s",
         "accepting again",
     ]
+
+
+async def test_a_worker_that_holds_leaves_its_clients_in_the_queue() -> None:
+    loop = asyncio.get_running_loop()
+    served: list[Accepted] = []
+    served_during: list[int] = []
+    everybody = asyncio.Event()
+    turn = Turn(loop, lambda: None, lambda: None, Thresholds())
+
+    def on_socket(client: Accepted, _address: object) -> None:
+        served.append(client)
+        acceptor.hold(0.01)
+        # A second one changes nothing.
+        acceptor.hold(60)
+        loop.call_soon(lambda: served_during.append(len(served)))
+        if len(served) == 3:
+            everybody.set()
+
+    acceptor = Acceptor(loop, turn, on_socket, lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        acceptor.add([listening])
+        async with asyncio.timeout(30):
+            await everybody.wait()
+        acceptor.leave()
+    for accepted in served:
+        accepted.close()
+    for client in clients:
+        client.close()
+    assert served_during[:2] == [1, 2]
+
+
+async def test_what_is_added_during_a_hold_waits_for_its_end() -> None:
+    loop = asyncio.get_running_loop()
+    served: list[Accepted] = []
+    somebody = asyncio.Event()
+
+    def on_socket(client: Accepted, _address: object) -> None:
+        served.append(client)
+        somebody.set()
+
+    turn = Turn(loop, lambda: None, lambda: None, Thresholds())
+    acceptor = Acceptor(loop, turn, on_socket, lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        acceptor.hold(0.05)
+        acceptor.add([listening])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert served == []
+        async with asyncio.timeout(30):
+            await somebody.wait()
+        acceptor.leave()
+    for accepted in served:
+        accepted.close()
+    client.close()

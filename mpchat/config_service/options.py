@@ -32,7 +32,8 @@ _JITTER = 10
 def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        # The system encodes a host name the same way.
+        valid = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
         valid = valid and parts.port != 0 and all("!" <= char <= "~" for char in url)
     except ValueError:
         valid = False

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from mpchat.config_service import cache_file
 from mpchat.config_service.answer import Answer, parse
 from mpchat.config_service.errors import UpdateFailed
-from mpchat.config_service.faults import Faults
 from mpchat.config_service.holding import Held, Merged, take_full, take_incremental
 from mpchat.config_service.numbers import Numbers
 from mpchat.config_service.options import ConfigServicePlan
+from mpchat.config_service.outage import Outage
 from mpchat.config_service.request import body
 from mpchat.config_service.schedule import Kind, Schedule
 from mpchat.errors import describe_os_error
@@ -61,7 +61,7 @@ class Updater:
         self._clock = clock
         self._sleep = sleep
         self._schedule = Schedule(plan.updater, uniform)
-        self._faults = Faults(log, plan.client.config_url)
+        self._outage = Outage(log, plan.client.config_url)
         self._held: Held | None = None
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class Updater:
         self._numbers.succeeded(
             kind, begun, self._clock(), changed=merged.changed, held=len(merged.held.values)
         )
-        self._faults.over()
+        self._outage.over()
         if merged.changed:
             await self._write_cache(merged.held)
         return True
@@ -117,7 +117,7 @@ class Updater:
 
     def _failed(self, kind: Kind, begun: float, text: str) -> bool:
         self._numbers.failed(kind, begun, self._clock())
-        self._faults.failed(text)
+        self._outage.failed(text)
         return False
 
     async def _write_cache(self, held: Held) -> None:

@@ -57,6 +57,16 @@ components_manager:
         handler-server-monitor: {path: /monitor}
         handler-metrics: {path: /metrics}
         congestion-control: {only-rtc: false, min-cpu: 0}
+        dynamic-config: {updates-enabled: true}
+        dynamic-config-client:
+            config-url: http://127.0.0.1:8083
+            service-name: chat
+            http-timeout: 1s
+            http-retries: 3
+        dynamic-config-client-updater:
+            config-settings: false
+            first-update-fail-ok: true
+            update-interval: 5s
 """
 NAMES = {"logging.loggers": "default", "components_manager.task_processors": "main"}
 

@@ -113,6 +113,8 @@ def test_the_path_is_appended_as_it_stands() -> None:
         "http://a b/",
         "http://h/\n",
         "http://bücher/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
     ],
 )
 def test_a_url_is_one(url: str) -> None:

@@ -155,6 +155,16 @@ def test_a_newer_answer_takes_the_place_of_one_that_waits(rig: Rig) -> None:
     assert rig.loaded() == ["b"]
 
 
+def test_what_is_in_force_already_is_not_tried_again(rig: Rig) -> None:
+    rig.applied("a")
+    assert rig.offer("a") == ""
+    assert rig.answers == [("a", ""), ("a", "")]
+    assert not rig.layer.has_offer
+    assert rig.offer("b") == ""
+    assert rig.offer("a") == ""
+    assert rig.layer.has_offer
+
+
 def test_another_reload_neither_ends_nor_installs_a_layer_that_waits(rig: Rig) -> None:
     assert rig.offer("a") == ""
     rig.layer.installed()

@@ -10,7 +10,7 @@ _DIFFERENT = 20
 """Faults of one outage that are said; a server could make up a new text for each answer"""
 
 
-class Faults:
+class Outage:
     """The present outage: updates that have failed since the last one that succeeded."""
 
     def __init__(self, log: logging.Logger, source: str) -> None:

@@ -6,15 +6,15 @@ import logging
 
 import pytest
 
-from mpchat.config_service.faults import Faults
+from mpchat.config_service.outage import Outage
 
 REFUSED, STALLED = "it cannot be reached: Connection refused", "no answer within 20 s"
 
 
 @pytest.fixture
-def faults(caplog: pytest.LogCaptureFixture) -> Faults:
+def faults(caplog: pytest.LogCaptureFixture) -> Outage:
     caplog.set_level(logging.INFO)
-    return Faults(logging.getLogger("a.test"), "http://there")
+    return Outage(logging.getLogger("a.test"), "http://there")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -25,7 +25,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 def test_a_fault_that_lasts_is_said_once_and_then_by_count(
-    faults: Faults, caplog: pytest.LogCaptureFixture
+    faults: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(50):
         faults.failed(REFUSED)
@@ -37,7 +37,7 @@ def test_a_fault_that_lasts_is_said_once_and_then_by_count(
     ]
 
 
-def test_another_fault_is_said_as_well(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_fault_is_said_as_well(faults: Outage, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(4):
         faults.failed(REFUSED)
         faults.failed(STALLED)
@@ -45,7 +45,7 @@ def test_another_fault_is_said_as_well(faults: Faults, caplog: pytest.LogCapture
 
 
 def test_its_end_is_said_and_then_it_is_new(
-    faults: Faults, caplog: pytest.LogCaptureFixture
+    faults: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults.over()
     faults.failed(REFUSED)
@@ -62,7 +62,7 @@ def test_its_end_is_said_and_then_it_is_new(
 
 
 def test_a_server_that_makes_up_faults_does_not_fill_the_log(
-    faults: Faults, caplog: pytest.LogCaptureFixture
+    faults: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(10_000):
         faults.failed(f"it says {number}")

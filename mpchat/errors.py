@@ -32,7 +32,11 @@ class ExitCode(IntEnum):
     OK = 0, "Stopped as asked (also in a hurry, with a warning)"
     FAILED = 1, "A verb failed; stderr says why. Of `config diff`: something would change"
     USAGE = 64, "Bad command line"
-    UNAVAILABLE = 69, "Cannot listen on the address. Of `config diff`: the service does not answer"
+    UNAVAILABLE = (
+        69,
+        "Cannot listen on the address, or the config service does not answer and there are no values to "
+        "start with. Of `config diff`: the service does not answer",
+    )
     SOFTWARE = 70, "The code does not load, no worker starts, or the supervisor's loop kept failing"
     OS = 71, "The system refuses a process, a descriptor or memory at the start"
     CONFIG = 78, "The config is bad or missing, or the log or runtime folder is not writable"

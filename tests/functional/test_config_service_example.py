@@ -179,7 +179,8 @@ async def test_a_value_arrives_and_faults_do_not(
 
     # A value that the follower does not take is refused with all that comes with it.
     config_service.set(GREETING=4, USERVER_LOG_REQUEST=False)
-    follower.says("GREETING: ")
+    follower.says("10 times in a row, the last time: its values were refused: ")
+    assert follower.count("GREETING: expected a string, got 4") == 2
     failure = follower.control.ask("dynamic-config")["update_error"]
     assert "GREETING" in failure["text"]
     variables = follower.control.ask("dynamic-config")["variables"]

@@ -6,17 +6,14 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from mpchat import Component, Components, ConfigPath, HttpError
 
-VALUES: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TICK = 0.01
-"""Seconds: two changes that are closer may have the same time"""
+TICK = 0.01  # seconds: changes that are closer may have the same time
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class ConfigFile(Component):
 
     def __init__(self, options: Any, components: Components) -> None:
         super().__init__(options, components)
-        self._state = (0, 0)
-        self._configs = Configs(EPOCH, {})
+        self._state: tuple[int, int] | None = None
+        self._configs = Configs(datetime.min, {})
 
     async def read(self) -> Configs:
         """Return what is in the file now; a missing or broken one is answered with 500."""
@@ -57,7 +54,7 @@ class ConfigFile(Component):
             # Only the kernel sets this time, also when a file is moved, so it never runs backwards.
             state = (found.st_ino, found.st_ctime_ns)
             if state != self._state:
-                at = EPOCH + timedelta(microseconds=found.st_ctime_ns // 1000)
-                self._configs = Configs(at, VALUES.validate_json(file.read()))
+                values = TypeAdapter(dict[str, Any]).validate_json(file.read())
+                self._configs = Configs(datetime.fromtimestamp(found.st_ctime, UTC), values)
                 self._state = state
         return self._configs

@@ -2,7 +2,7 @@
 
 Rules. Requests and messages pass the server's own code, from the first byte on. What is missing is what
 belongs to a process or its listening socket: log files and levels, garbage collection, siblings, PROXY
-headers. The scoreboard is its own. Without a clock of the test, time is real.
+headers, overload control. The scoreboard is its own. Without a clock of the test, time is real.
 """
 
 from __future__ import annotations

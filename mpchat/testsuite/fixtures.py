@@ -155,9 +155,10 @@ def service_config_yaml(
     level = _option(pytestconfig, "--service-log-level")
     if level:
         default["level"] = level
-    if components.get("congestion-control"):
+    if "congestion-control" in components:
         # As userver's plugin: a machine that is busy with tests must not refuse requests.
-        components["congestion-control"]["fake-mode"] = True
+        section = components["congestion-control"] or {}
+        components["congestion-control"] = {**section, "fake-mode": True}
     for hook in _hooks(request):
         hook(config, service_config_vars)
     return config

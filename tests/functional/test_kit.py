@@ -107,7 +107,9 @@ def service_env():
     return {"GREETING": "welcome"}
 
 
-async def test_greeting(websocket_client, capture_logs, dynamic_config):
+async def test_greeting(websocket_client, capture_logs, dynamic_config, service_config_yaml):
+    section = service_config_yaml["components_manager"]["components"]["congestion-control"]
+    assert section == {"only-rtc": False, "fake-mode": True}
     dynamic_config.set(USERVER_LOG_REQUEST=False)
     async with websocket_client.get("talk") as chat:
         assert await chat.recv() == "welcome"
@@ -127,6 +129,8 @@ components_manager:
             defaults-path: defaults.json
         websocket-handler:
             path: /talk
+        congestion-control:
+            only-rtc: false
 """
 
 

@@ -153,9 +153,16 @@ class Overload:
             self._timer = None
 
     def _look_later(self) -> None:
-        self._timer = self._shared.loop.call_later(self._sensor.next_look(), self._look)
+        self._timer = self._shared.loop.call_later(self._sensor.next_look(), self._line_up)
 
-    def _look(self) -> None:
+    def _line_up(self) -> None:
+        """Look when a message of a client that is connected would be served, were it here now."""
+        self._shared.turn.line_up(self._shared.turn.open_line, self)
+
+    def serve(self) -> None:
+        """Look; the turn calls this."""
+        if self._timer is None:
+            return
         most = self._snapshot()[TASK_PROCESSOR_QOS].of(self._plan.pool).sensor_time_limit_us
         reading = self._sensor.look(most / 1_000_000 if most else math.inf)
         if reading is not None:

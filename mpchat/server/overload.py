@@ -106,6 +106,7 @@ class Overload:
         self._retry_after = itertools.cycle(_RETRY_AFTER)
         self._host = socket.gethostname()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_lined_up = False
         self.config_changed()
 
     def accepted(self) -> None:
@@ -151,18 +152,22 @@ class Overload:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._is_lined_up = False
 
     def _look_later(self) -> None:
         self._timer = self._shared.loop.call_later(self._sensor.next_look(), self._line_up)
 
     def _line_up(self) -> None:
         """Look when a message of a client that is connected would be served, were it here now."""
+        self._is_lined_up = True
         self._shared.turn.line_up(self._shared.turn.open_line, self)
 
     def serve(self) -> None:
         """Look; the turn calls this."""
-        if self._timer is None:
+        if not self._is_lined_up:
+            # It has been stopped meanwhile, and may have been started again.
             return
+        self._is_lined_up = False
         most = self._snapshot()[TASK_PROCESSOR_QOS].of(self._plan.pool).sensor_time_limit_us
         reading = self._sensor.look(most / 1_000_000 if most else math.inf)
         if reading is not None:

@@ -210,6 +210,15 @@ def test_it_runs_only_while_it_is_enabled() -> None:
     assert worker.read("congestion_limit") == worker.read("congestion_enforced") == 0
 
 
+def test_who_is_stopped_in_line_does_not_look() -> None:
+    worker = Worker()
+    worker.overload.stop()
+    worker.now += 10
+    worker.overload.serve()
+    assert worker.read("congestion_state") == 1
+    assert worker.counters.congestion_no_limit == 0
+
+
 def test_a_refusal_says_who_refuses_and_when_to_come_again() -> None:
     worker = Worker()
     worker.storm()

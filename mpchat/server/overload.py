@@ -42,6 +42,8 @@ _REFUSALS_PER_SECOND = 300.0
 """The ration. At a third of a handshake each, they take a fortieth of a worker's time."""
 _REFUSALS_AT_ONCE = 30.0
 _ACCEPTED_AT_ONCE = 8.0
+_TURN_SECONDS = 0.005
+"""Seconds of a busy loop's turn: what a worker may accept in it is not lost when it comes late."""
 _SHORTEST_PAUSE = 0.001
 """Seconds for which a worker stops accepting, at least: the resolution of its loop's timers."""
 _RETRY_AFTER = range(1, 6)
@@ -195,7 +197,8 @@ class Overload:
 
     def _apply(self) -> None:
         limit = self._limit
-        self._sockets.change((limit or 0) + _REFUSALS_PER_SECOND)
+        rate = (limit or 0) + _REFUSALS_PER_SECOND
+        self._sockets.change(rate, max(_ACCEPTED_AT_ONCE, rate * _TURN_SECONDS))
         if limit is None:
             self._bucket = None
         elif self._bucket is None:

@@ -48,9 +48,10 @@ class Ration:
         self._left = most
         self._filled = clock()
 
-    def change(self, rate: float) -> None:
+    def change(self, rate: float, most: float) -> None:
         """Go on at another rate."""
         self._rate = rate
+        self._most = most
 
     def spend(self) -> float:
         """Spend one, and return for how many seconds to spend no more: 0 unless it is too much."""

@@ -1,11 +1,12 @@
-"""How overloaded a worker is: the lag of its event loop, and whether it has any time left.
+"""How overloaded a worker is: the wait for its event loop, and whether it has any time left.
 
 Rules. userver counts tasks that have waited too long for a thread. A worker has one thread, and whatever
-waits, waits for its loop. So the loop is looked at a hundred times a second: a look that comes too late
-is a sign of overload, and one that the loop has slept through comes as late as the loop does. Signs count
-only in a second in which the worker had no time left: for 95 % of it, it ran or was ready and waited for
-a CPU. A loop that is late while the worker has time waits for something else, such as a disk, and fewer
-clients would not help it.
+waits, waits for a turn of its loop. So a hundred times a second a look lines up as a message would, and
+is a sign of overload if it comes too late; looks that the loop has slept through are as late as it is.
+Signs count only in a second in which the worker had little time left: for 80 % of it, it ran or was ready
+and waited for a CPU. (It is not more, since what interrupts and a hypervisor take is nobody's time.) A
+loop that is late while the worker has time waits for something else, such as a disk, and fewer clients
+would not help it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ LOOK_SECONDS = 0.01
 """Seconds between two looks."""
 _LOOKS = 100
 """Looks of one reading."""
-_BUSY = 0.95
-"""Share of a reading's time from which a worker has none left."""
+_BUSY = 0.8
+"""Share of a reading's time from which a worker has little left."""
 
 
 class _Begun(NamedTuple):

@@ -42,6 +42,8 @@ _REFUSALS_PER_SECOND = 300.0
 """The ration. At a third of a handshake each, they take a fortieth of a worker's time."""
 _REFUSALS_AT_ONCE = 30.0
 _ACCEPTED_AT_ONCE = 8.0
+_TURN_SECONDS = 0.005
+"""Seconds of a busy loop's turn: what a worker may accept in it is not lost when it comes late."""
 _SHORTEST_PAUSE = 0.001
 """Seconds for which a worker stops accepting, at least: the resolution of its loop's timers."""
 _RETRY_AFTER = range(1, 6)
@@ -106,6 +108,7 @@ class Overload:
         self._retry_after = itertools.cycle(_RETRY_AFTER)
         self._host = socket.gethostname()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_lined_up = False
         self.config_changed()
 
     def accepted(self) -> None:
@@ -151,11 +154,22 @@ class Overload:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._is_lined_up = False
 
     def _look_later(self) -> None:
-        self._timer = self._shared.loop.call_later(self._sensor.next_look(), self._look)
+        self._timer = self._shared.loop.call_later(self._sensor.next_look(), self._line_up)
 
-    def _look(self) -> None:
+    def _line_up(self) -> None:
+        """Look when a message of a client that is connected would be served, were it here now."""
+        self._is_lined_up = True
+        self._shared.turn.line_up(self._shared.turn.open_line, self)
+
+    def serve(self) -> None:
+        """Look; the turn calls this."""
+        if not self._is_lined_up:
+            # It has been stopped meanwhile, and may have been started again.
+            return
+        self._is_lined_up = False
         most = self._snapshot()[TASK_PROCESSOR_QOS].of(self._plan.pool).sensor_time_limit_us
         reading = self._sensor.look(most / 1_000_000 if most else math.inf)
         if reading is not None:
@@ -183,7 +197,8 @@ class Overload:
 
     def _apply(self) -> None:
         limit = self._limit
-        self._sockets.change((limit or 0) + _REFUSALS_PER_SECOND)
+        rate = (limit or 0) + _REFUSALS_PER_SECOND
+        self._sockets.change(rate, max(_ACCEPTED_AT_ONCE, rate * _TURN_SECONDS))
         if limit is None:
             self._bucket = None
         elif self._bucket is None:

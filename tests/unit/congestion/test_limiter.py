@@ -78,7 +78,10 @@ def test_a_ration_lets_who_spends_more_wait() -> None:
     assert ration.spend() == pytest.approx(0.02)
     clock.now += 0.02
     assert ration.spend() == pytest.approx(0.01)
-    ration.change(1000)
+    ration.change(1000, 3)
     assert ration.spend() == pytest.approx(0.002)
     clock.now += 60
     assert [ration.spend() for _ in range(3)] == [0, 0, 0]
+    ration.change(1000, 5)
+    clock.now += 60
+    assert [ration.spend() > 0 for _ in range(6)] == [False] * 5 + [True]

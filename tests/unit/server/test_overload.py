@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +60,7 @@ class Worker:
         self.counters = Counters()
         self.limits: Counter[str] = Counter()
         self.pauses: list[float] = []
+        self.open_line: deque[Any] = deque()
         self._call: Callable[[], None] | None = None
         self.scoreboard = Scoreboard.create()
         self.scoreboard.set_service("slots", workers)
@@ -71,6 +72,7 @@ class Worker:
         )
         shared: Any = SimpleNamespace(
             loop=self,
+            turn=self,
             clock=lambda: self.now,
             counters=self.counters,
             count_limit=lambda name: self.limits.update([name]),
@@ -90,6 +92,11 @@ class Worker:
         """Be the loop."""
         self._call = call
         return SimpleNamespace(cancel=self._cancel)
+
+    def line_up(self, line: deque[Any], member: Any) -> None:
+        """Be the turn, whose lines are empty."""
+        assert line is self.open_line
+        member.serve()
 
     def seconds(self, count: int, load: int = 0, *, is_late: bool = False) -> None:
         """Let so many seconds pass, in each of which so many requests come, as far as they are taken.
@@ -201,6 +208,15 @@ def test_it_runs_only_while_it_is_enabled() -> None:
     worker.overload.config_changed()
     assert worker.takes()
     assert worker.read("congestion_limit") == worker.read("congestion_enforced") == 0
+
+
+def test_who_is_stopped_in_line_does_not_look() -> None:
+    worker = Worker()
+    worker.overload.stop()
+    worker.now += 10
+    worker.overload.serve()
+    assert worker.read("congestion_state") == 1
+    assert worker.counters.congestion_no_limit == 0
 
 
 def test_a_refusal_says_who_refuses_and_when_to_come_again() -> None:

@@ -332,7 +332,10 @@ class TaskProcessorQos(OptionsModel):
 
 
 class ProfilerDebug(OptionsModel):
-    """userver's profiler of one task processor: without effect yet."""
+    """userver's profiler: names the code that holds a worker's event loop.
+
+    By task processor: the one that the workers are threads of, else ``default-task-processor``.
+    """
 
     enabled: Annotated[bool, Field(description="Whether the profiler runs")]
     execution_slice_threshold_us: Annotated[
@@ -341,12 +344,16 @@ class ProfilerDebug(OptionsModel):
             alias="execution-slice-threshold-us",
             ge=1,
             le=MAX_INT,
-            description="Time without a task switch that is logged",
+            description="Time for which a callback or a step of a coroutine may hold the event loop; "
+            "beyond it, a line names its component and its calls",
         ),
     ]
     profiler_force_stacktrace: Annotated[
         bool,
-        Field(alias="profiler-force-stacktrace", description="Whether the stack is logged, too"),
+        Field(
+            alias="profiler-force-stacktrace",
+            description="Whether the line has the stack with its source lines, too",
+        ),
     ] = False
 
 

@@ -366,7 +366,7 @@ class ServerOptions(OptionsModel):
         Field(
             alias="slow-callback-threshold",
             description="Code that holds a worker's event loop for this time is logged as a warning, "
-            "with its stack and its component, at most every ten seconds. 0s: never",
+            "with its stack and its component, at most every ten seconds for each. 0s: never",
         ),
     ] = 0.25
     worker_max_lifetime: Annotated[

@@ -31,7 +31,7 @@ from mpchat import FORM
 from mpchat.components.component import START_LIMIT, Components
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes
-from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG
+from mpchat.dynamic_config.variables import DRAIN, LOG_DYNAMIC_DEBUG, PROFILER_DEBUG
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.messages import ForkWorker, WorkerDescriptors
@@ -64,7 +64,7 @@ from mpchat.worker.garbage import spread_collections
 from mpchat.worker.host import Host
 from mpchat.worker.kicking import close_connections
 from mpchat.worker.service import Service
-from mpchat.worker.watch import Watch, stack_of_this_thread
+from mpchat.worker.watch import Watch, profile_of, stack_of_this_thread
 
 log = logging.getLogger("mpchat.server")
 
@@ -177,6 +177,7 @@ class _Worker:
         self.logs = logs
         self.server: Server | None = None
         self.components: Components | None = None
+        self.watch: Watch | None = None
         self.orders = Orders(channel)
         self.pairs = BrokerPairs(self._lose_pair)
         self.spare = Spare()
@@ -257,9 +258,8 @@ class _Worker:
         self.row.set("accepting", 1)
         self._beat(self.loop.time())
         threshold = service.server.slow_callback_threshold
-        watch = Watch(threshold, stack)
-        if threshold:
-            watch.start(self.loop)
+        self.watch = watch = Watch(threshold, stack, self.loop.call_soon_threadsafe)
+        self._follow_profiler(watch)
         messages.send(self.channel, messages.Ready())
         end = await self.end
         self.stopping.set()
@@ -408,8 +408,13 @@ class _Worker:
         self.logs.levels.force(self.snapshot[LOG_DYNAMIC_DEBUG].levels())
         if self.server is not None:
             self.server.config_changed()
+        if self.watch is not None:
+            self._follow_profiler(self.watch)
         self.logs.origin.generation = self.snapshot.generation
         self.row.set("generation", self.snapshot.generation)
+
+    def _follow_profiler(self, watch: Watch) -> None:
+        watch.follow(profile_of(self.snapshot[PROFILER_DEBUG], self.service.pool))
 
     def retire(self) -> None:
         if not self.end.done():

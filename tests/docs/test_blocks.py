@@ -69,6 +69,7 @@ LISTED = {
     '$ echo \'{"verb": "reload"}\'': "tests/functional/test_control.py sends it",
     "[Service]\nExecStart=": "tests/systemd/checks.py does it with a service of its own",
     "[Service]\nWorkingDirectory=": "tests/functional/test_deploy.py does it without systemd",
+    '{"USERVER_TASK_PROCESSOR_PROFILER_DEBUG"': "tests/functional/test_hangs.py sets it",
     "docker build -f": "needs an engine; tests/install/checks.py carries out the steps",
     "kubectl create secret": "needs a cluster",
     # By people

@@ -37,11 +37,18 @@ class Stuck(WebsocketHandlerBase):
                     time.sleep(60)
                 case "a moment":
                     time.sleep(0.2)
+                case "burn":
+                    burn(time.thread_time() + 0.05)
                 case "sum":
                     sum(range(10**12))
                 case "re":
                     re.match("(a|a)*$", 40 * "a" + "b")
             await chat.send(message)
+
+
+def burn(until):
+    while time.thread_time() < until:
+        pass
 
 
 components = minimal_server_component_list().append(Stuck)
@@ -82,6 +89,50 @@ async def test_what_holds_the_loop_for_a_moment_is_logged_with_its_stack(
         await chat.recv()
     logged(supervisor, "websocket-handler has held the event loop for ")
     logged(supervisor, "time.sleep(0.2)")
+
+
+@pytest.mark.covers(
+    "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
+    "ProfilerDebug.enabled",
+    "ProfilerDebug.execution-slice-threshold-us",
+    "ProfilerDebug.profiler-force-stacktrace",
+)
+@pytest.mark.parametrize("pool", ["main-task-processor", "default-task-processor"])
+async def test_what_burns_cpu_for_a_moment_is_named_while_the_profiler_is_on(
+    supervisor: Service,
+    websocket_client: WebsocketClient,
+    dynamic_config: DynamicConfig,
+    pool: str,
+) -> None:
+    def profile(**fields: Any) -> Any:
+        settings = {"enabled": True, "execution-slice-threshold-us": 2000, **fields}
+        return {"USERVER_TASK_PROCESSOR_PROFILER_DEBUG": {pool: settings}}
+
+    async with websocket_client.get("chat") as chat:
+
+        async def burn() -> None:
+            await chat.send("burn")
+            assert await chat.recv() == "burn"
+
+        await burn()
+        await asyncio.to_thread(dynamic_config.set, **profile(enabled=False))
+        await burn()
+        await asyncio.to_thread(
+            dynamic_config.set, **profile(**{"profiler-force-stacktrace": True})
+        )
+        await burn()
+        await asyncio.to_thread(logged, supervisor, "websocket-handler held the event loop for ")
+        told = supervisor.stderr().partition("websocket-handler held the event loop for ")[2]
+        # The line has its newlines escaped.
+        assert re.match(
+            r"[\d.]+ ms, execution-slice-threshold-us is 2000: "
+            r"in burn \(app.py:\d+\), handle \(app.py:\d+\).*in burn\\n    while time.thread_time\(\)",
+            told,
+        )
+        # The next ones are counted.
+        await burn()
+        await burn()
+    assert supervisor.stderr().count("websocket-handler held the event loop for ") == 1
 
 
 @pytest.mark.covers("ServerOptions.worker-hang-timeout")

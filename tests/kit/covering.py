@@ -23,17 +23,10 @@ from mpchat.jetstream.options import JetStreamOptions
 from mpchat.rooms.handler import RoomHandler
 from mpchat.template.loading import SECTIONS
 
-WITHOUT_EFFECT_YET = {
-    "ProfilerDebug": "USERVER_TASK_PROCESSOR_PROFILER_DEBUG",
-}
-"""Models whose values mpchat reads and does not follow, and the variables they are part of."""
 WITHOUT_EFFECT = frozenset(
     f"WaitQueueOverload.{name}" for name in ("time_limit_us", "length_limit", "action")
 )
 """Fields of userver's that stand beside one that mpchat follows."""
-VARIABLES_WITHOUT_EFFECT_YET = {
-    *WITHOUT_EFFECT_YET.values(),
-}
 _HANDLERS = "components.*"
 PLACES = {
     "ManagerOptions": "",
@@ -75,6 +68,7 @@ PLACES = {
     "TaskProcessorQos": "USERVER_TASK_PROCESSOR_QOS",
     "TaskProcessorLimits": "USERVER_TASK_PROCESSOR_QOS.default-service.*",
     "WaitQueueOverload": "USERVER_TASK_PROCESSOR_QOS.default-service.*.wait_queue_overload",
+    "ProfilerDebug": "USERVER_TASK_PROCESSOR_PROFILER_DEBUG.*",
 }
 """Where a model's options stand: in components_manager, or in the dynamic config."""
 
@@ -101,7 +95,7 @@ def _own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def options() -> dict[str, FieldInfo]:
-    """Return every option that has an effect, by the name that a test covers it with."""
+    """Return every option, by the name that a test covers it with."""
     # Their models are part of what is imported here.
     assert SECTIONS
     assert default_component_list()
@@ -111,19 +105,14 @@ def options() -> dict[str, FieldInfo]:
         for model in _models(OptionsModel)
         if model.__module__.startswith("mpchat.")
         for label in [model.__qualname__.removesuffix(".Options")]
-        if label not in WITHOUT_EFFECT_YET
         for name, field in _own_fields(model).items()
         if f"{label}.{name}" not in WITHOUT_EFFECT
     }
 
 
 def variables() -> dict[str, Any]:
-    """Return the defaults of all dynamic variables that have an effect."""
-    return {
-        key.name: key.default
-        for key in BUILT_IN_KEYS
-        if key.name not in VARIABLES_WITHOUT_EFFECT_YET
-    }
+    """Return the defaults of all dynamic variables."""
+    return {key.name: key.default for key in BUILT_IN_KEYS}
 
 
 def is_set(name: str, configs: list[Any]) -> bool:

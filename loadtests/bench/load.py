@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 SOURCES = [Path(__file__).with_name(name) for name in ("client.c", "ring.c")]
 ZLIB = ["-DDEFLATE", "-lz"]
@@ -83,18 +83,25 @@ class Load:
 
     def connect_publisher(self) -> None:
         """Connect the one that publishes beside the members, again if it is there; wait for it."""
-        self._stdin.write("publisher\n")
-        self._stdin.flush()
+        self.order("publisher")
         self._line()
 
     def begin(self, seconds: float) -> None:
         """Let it work."""
-        self._stdin.write(f"{seconds:g}\n")
-        self._stdin.flush()
+        self.order(f"{seconds:g}")
 
     def end(self) -> Outcome:
         """Wait for the end of its work; then everything is at rest, as it was before."""
-        return Outcome(**json.loads(self._line()))
+        return Outcome(**self.answer())
+
+    def order(self, line: str) -> None:
+        """Have it do what a line says."""
+        self._stdin.write(f"{line}\n")
+        self._stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait until that is done, and return what it says."""
+        return json.loads(self._line())
 
     def run(self, seconds: float) -> Outcome:
         """Let it work, and wait."""

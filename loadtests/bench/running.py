@@ -56,6 +56,11 @@ JOINING = """\
         joining-handler:
             path: /joining/{where}
 """
+BURNING = """\
+        handler-burning:
+            path: /burning
+            method: GET
+"""
 
 
 class Running:
@@ -110,6 +115,7 @@ def running(
     setting: Setting = "plain",
     large: bool = False,
     workers: int = 1,
+    further: str = "",
 ) -> Iterator[Running]:
     """Run a server until the end of the ``with`` block.
 
@@ -120,12 +126,14 @@ def running(
         setting: How.
         large: Whether messages exceed mpchat's default limits.
         workers: The worker processes of mpchat, and of others in a room over two workers.
+        further: More of mpchat's components.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     config = MPCHAT_CONFIG.format(port=port, workers=workers)
     config += (LARGE_MESSAGES if large else "") + (DEFLATE if setting == "deflate" else "")
-    config += {"rooms": ROOMS, "spread": ROOMS, "joining": JOINING}.get(setting, "")
+    of_setting = {"rooms": ROOMS, "spread": ROOMS, "joining": JOINING, "storm": BURNING}
+    config += of_setting.get(setting, "") + further
     (folder / "static_config.yaml").write_text(config)
     log = folder / "log"
     begun = time.monotonic()

@@ -19,7 +19,7 @@ PEERS = Path(__file__).with_name("peers")
 REDIS = "redis-server"
 PING_SECONDS = 20  # the default of most; the peers that have another, or none, are told so
 
-Setting = Literal["plain", "deflate", "pings", "rooms", "spread", "joining"]
+Setting = Literal["plain", "deflate", "pings", "rooms", "spread", "joining", "storm"]
 ROOM_SETTINGS = ("rooms", "spread", "joining")
 
 
@@ -38,6 +38,7 @@ class Server:
         rooms: The words that run its room, in place of ``command``; None where there is none.
         spread: The same for a room over two workers.
         joining: The same for connections that join rooms when they are told to.
+        storm: The same for storms of clients, with a handler that takes its time.
         raw: Whether it echoes TCP instead of speaking WebSocket.
         echo: Whether it is an echo in a row of rooms.
         socketio: Whether its rooms speak Socket.IO.
@@ -58,6 +59,7 @@ class Server:
     rooms: str | None = None
     spread: str | None = None
     joining: str | None = None
+    storm: str | None = None
     raw: bool = False
     echo: bool = False
     socketio: bool = False
@@ -75,7 +77,7 @@ class Server:
 
     def environment(self, setting: Setting) -> dict[str, str]:
         """Return what its environment has beyond that of the benchmark."""
-        is_ours = self.upper or self.untimed or setting == "joining"
+        is_ours = self.upper or self.untimed or setting in {"joining", "storm"}
         path = {"PYTHONPATH": str(PEERS)} if is_ours else {}
         return path | ({"MPCHAT_COMPILED": "0"} if self.interpreted else {})
 
@@ -100,7 +102,12 @@ class Server:
         return [node.program() if self.on_node else python, *words]
 
     def _words(self, setting: Setting) -> list[str] | None:
-        whole = {"rooms": self.rooms, "spread": self.spread, "joining": self.joining}
+        whole = {
+            "rooms": self.rooms,
+            "spread": self.spread,
+            "joining": self.joining,
+            "storm": self.storm,
+        }
         further = {"plain": self.plain, "deflate": self.deflate, "pings": self.pings}
         if setting in whole:
             words = whole[setting]
@@ -147,6 +154,7 @@ OURS = Server(
     rooms=MPCHAT,
     spread=MPCHAT,
     joining=f"{MPCHAT} --app mpchat_joining:components",
+    storm=f"{MPCHAT} --app mpchat_burning:components",
     quick=True,
 )
 INTERPRETED = Server(

@@ -1,0 +1,324 @@
+/* The clients of the storm's benchmark, one thread on epoll: those who are connected and measure, or those who come.
+ *
+ *   client PORT connected CONNECTIONS RATE
+ *       Connects, and says "ready". For each line on stdin, a number of seconds, it sends RATE messages a second, spread
+ *       over all connections, and prints one line of JSON when all are answered. A message carries the time at which it
+ *       was due: a client that is late, or a server, has only itself to blame. Any connection that is lost ends it.
+ *   client PORT storm PATH
+ *       Says "ready". For each line on stdin, seconds and a rate, so many attempts a second begin: connect, ask for PATH,
+ *       take the status of the answer, reset the connection. Rate 0: always 64 are under way, so that it is as fast as the
+ *       server. An attempt without an answer is given up after two seconds. The line of JSON has what each second saw.
+ *
+ * Errors of one attempt are counted, any other mistake ends the program with a line on stderr.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SIZE = 32,                 /* a message's payload; its first eight bytes are when it was due, ns */
+    FRAME = 2 + 4 + SIZE,      /* masked with zeroes */
+    ANSWER = 2 + SIZE,
+    AT_ONCE = 64,              /* attempts under way where the rate is the server's */
+    SLOTS = 16000,             /* attempts that may be under way */
+    MOST_SECONDS = 600,
+    PER_LOOK = 256             /* attempts that begin between two looks at the answers */
+};
+static const uint64_t SECOND = 1000000000, PATIENCE = 2 * 1000000000ull, ANSWERED_BY = 60 * 1000000000ull;
+static const char REQUEST[] =
+    "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+static const char PLAIN[] = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+static int port, poller;
+static char request[1024];
+
+static void fail(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    fputs("client: ", stderr);
+    vfprintf(stderr, format, values);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
+}
+
+static int connected_socket(int flags) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), on = 1;
+    if (fd < 0) fail("socket: %m");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) fail("connect: %m");
+    return fd;
+}
+
+static void add(int fd, uint32_t events, uint32_t number) {
+    struct epoll_event event = {.events = events, .data.u32 = number};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl: %m");
+}
+
+/* The seconds, and what else the next line of stdin says; false at its end. */
+static bool order(double *seconds, double *rate) {
+    char line[128];
+    if (!fgets(line, sizeof line, stdin)) return false;
+    if (sscanf(line, "%lf %lf", seconds, rate) < 1 || *seconds <= 0 || *seconds > MOST_SECONDS) fail("what is %s?", line);
+    return true;
+}
+
+/* ---- those who are connected ---- */
+
+struct member {
+    int fd;
+    size_t have;
+    unsigned char data[4096];
+};
+
+static struct member *members;
+static uint32_t *latencies; /* us */
+static size_t answered, latency_room;
+
+static void join(struct member *self, uint32_t number) {
+    self->fd = connected_socket(0);
+    if (send(self->fd, request, strlen(request), 0) != (ssize_t)strlen(request)) fail("send: %m");
+    while (!memmem(self->data, self->have, "\r\n\r\n", 4)) {
+        ssize_t count = recv(self->fd, self->data + self->have, sizeof self->data - self->have, 0);
+        if (count <= 0) fail("a handshake: %m");
+        self->have += (size_t)count;
+    }
+    if (memcmp(self->data, "HTTP/1.1 101 ", 13)) fail("a handshake: %.*s", (int)self->have, (char *)self->data);
+    self->have = 0;
+    add(self->fd, EPOLLIN, number);
+}
+
+static void note(uint64_t time) {
+    if (answered == latency_room) {
+        latency_room = latency_room ? 2 * latency_room : 1 << 16;
+        latencies = realloc(latencies, latency_room * sizeof *latencies);
+        if (!latencies) fail("no memory");
+    }
+    latencies[answered++] = (uint32_t)(time / 1000);
+}
+
+static void send_due(struct member *self, uint64_t due) {
+    unsigned char frame[FRAME] = {0x82, 0x80 | SIZE};
+    memcpy(frame + 6, &due, sizeof due);
+    if (send(self->fd, frame, FRAME, MSG_DONTWAIT) != FRAME) fail("send: %m");
+}
+
+/* Takes one frame off the front; returns how long it is, 0 if it is not whole. */
+static size_t take_frame(struct member *self, const unsigned char *data, size_t have, uint64_t time) {
+    if (have < 2 || have < 2u + data[1]) return 0;
+    size_t size = data[1];
+    if (data[0] == 0x89 && size <= 125) {
+        unsigned char pong[6 + 125] = {0x8a, (unsigned char)(0x80 | size)};
+        memcpy(pong + 6, data + 2, size);
+        if (send(self->fd, pong, 6 + size, MSG_DONTWAIT) != (ssize_t)(6 + size)) fail("send: %m");
+    } else if (data[0] == 0x82 && size == SIZE) {
+        uint64_t due;
+        memcpy(&due, data + 2, sizeof due);
+        if (due > time || time - due > ANSWERED_BY) fail("an answer to nothing");
+        note(time - due);
+    } else fail("a frame that begins with %02x %02x", data[0], data[1]);
+    return 2 + size;
+}
+
+static void read_answers(struct member *self) {
+    ssize_t count = recv(self->fd, self->data + self->have, sizeof self->data - self->have, MSG_DONTWAIT);
+    if (count == 0) fail("a connection was closed");
+    if (count < 0 && errno != EAGAIN) fail("recv: %m");
+    if (count > 0) self->have += (size_t)count;
+    uint64_t time = now();
+    size_t used = 0;
+    for (size_t size; (size = take_frame(self, self->data + used, self->have - used, time)); used += size) {}
+    memmove(self->data, self->data + used, self->have -= used);
+}
+
+static int compare(const void *one, const void *other) {
+    uint32_t left = *(const uint32_t *)one, right = *(const uint32_t *)other;
+    return (left > right) - (left < right);
+}
+
+static double percentile(double part) { return answered ? latencies[(size_t)((double)(answered - 1) * part)] : 0; }
+
+static void measure(uint32_t connections, double rate, double seconds) {
+    uint64_t begun = now(), end = begun + (uint64_t)(seconds * 1e9), time, sent = 0;
+    answered = 0;
+    while ((time = now()) < end || answered < sent) {
+        if (time > end + ANSWERED_BY) fail("%zu messages have no answer", sent - answered);
+        uint64_t due;
+        while ((due = begun + (uint64_t)((double)sent * 1e9 / rate)) <= time && due < end)
+            send_due(&members[sent++ % connections], due);
+        struct timespec wait = {0, due < end && due > time ? (long)(due - time) : 1000000};
+        struct epoll_event events[64];
+        int count = epoll_pwait2(poller, events, 64, &wait, NULL);
+        if (count < 0 && errno != EINTR) fail("epoll_pwait2: %m");
+        for (int index = 0; index < count; index++) read_answers(&members[events[index].data.u32]);
+    }
+    qsort(latencies, answered, sizeof *latencies, compare);
+    printf("{\"answers\": %zu, \"p50_us\": %.0f, \"p99_us\": %.0f, \"most_us\": %.0f}\n", answered, percentile(0.5),
+           percentile(0.99), percentile(1));
+}
+
+static void stay_connected(uint32_t connections, double rate) {
+    snprintf(request, sizeof request, REQUEST, "/chat");
+    members = calloc(connections, sizeof *members);
+    if (!members) fail("no memory");
+    for (uint32_t number = 0; number < connections; number++) join(&members[number], number);
+    puts("ready");
+    fflush(stdout);
+    for (double seconds, none; order(&seconds, &none); fflush(stdout)) measure(connections, rate, seconds);
+}
+
+/* ---- those who come ---- */
+
+struct attempt {
+    int fd; /* 0: it is over */
+    bool asked;
+    uint64_t begun;
+    struct attempt *before, *after; /* by age; `after` also of those that are free */
+};
+
+/* What one second saw. */
+struct second {
+    unsigned begun, taken, served, refused, failed, given_up;
+};
+
+static struct attempt attempts[SLOTS], ends = {.before = &ends, .after = &ends}, *unused;
+static unsigned under_way;
+static struct second tally[MOST_SECONDS + 1];
+static uint64_t storm_begun;
+
+static struct second *second_of(uint64_t time) {
+    uint64_t number = (time - storm_begun) / SECOND;
+    return &tally[number < MOST_SECONDS ? number : MOST_SECONDS];
+}
+
+static void finish(struct attempt *self) {
+    struct linger reset = {1, 0};
+    setsockopt(self->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(self->fd);
+    self->fd = 0;
+    self->before->after = self->after;
+    self->after->before = self->before;
+    self->after = unused;
+    unused = self;
+    under_way--;
+}
+
+/* Asks as soon as it is connected, which on one machine is nearly always at once. */
+static void ask(struct attempt *self, uint64_t time) {
+    ssize_t count = send(self->fd, request, strlen(request), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count == (ssize_t)strlen(request)) self->asked = true;
+    else if (count >= 0 || errno != EAGAIN) second_of(time)->failed++, finish(self);
+}
+
+static void begin_attempt(uint64_t time) {
+    struct attempt *self = unused;
+    unused = self->after;
+    *self = (struct attempt){connected_socket(SOCK_NONBLOCK), false, time, ends.before, &ends};
+    ends.before = ends.before->after = self;
+    under_way++;
+    second_of(time)->begun++;
+    ask(self, time);
+    if (self->fd) add(self->fd, EPOLLIN | (self->asked ? 0 : EPOLLOUT), (uint32_t)(self - attempts));
+}
+
+static void take_status(struct attempt *self, uint64_t time) {
+    char answer[1024];
+    ssize_t count = recv(self->fd, answer, sizeof answer - 1, MSG_DONTWAIT);
+    if (count < 0 && errno == EAGAIN) return;
+    struct second *second = second_of(time);
+    if (count < 13 || memcmp(answer, "HTTP/1.1 ", 9)) second->failed++;
+    else if (!memcmp(answer + 9, "101", 3)) second->taken++;
+    else if (answer[9] == '2') second->served++;
+    else if (!memcmp(answer + 9, "429", 3) || answer[9] == '5') second->refused++;
+    else fail("an answer: %.12s", answer);
+    finish(self);
+}
+
+static void on_event(const struct epoll_event *event, uint64_t time) {
+    struct attempt *self = &attempts[event->data.u32];
+    if (!self->fd) return;
+    if (!self->asked && event->events & EPOLLOUT) {
+        struct epoll_event wait = {.events = EPOLLIN, .data.u32 = event->data.u32};
+        ask(self, time);
+        if (self->asked && epoll_ctl(poller, EPOLL_CTL_MOD, self->fd, &wait)) fail("epoll_ctl: %m");
+    }
+    if (self->fd && event->events & (EPOLLIN | EPOLLERR | EPOLLHUP)) take_status(self, time);
+}
+
+static void give_up(uint64_t time) {
+    while (under_way && time - ends.after->begun >= PATIENCE) {
+        second_of(time)->given_up++;
+        finish(ends.after);
+    }
+}
+
+static void storm(double seconds, double rate) {
+    memset(tally, 0, sizeof tally);
+    storm_begun = now();
+    uint64_t end = storm_begun + (uint64_t)(seconds * 1e9), time, due;
+    for (uint64_t begun = 0; (time = now()) < end;) {
+        give_up(time);
+        due = rate > 0 ? (uint64_t)((double)(time - storm_begun) * rate / 1e9) + 1 : UINT64_MAX;
+        for (int count = 0; count < PER_LOOK && begun < due && unused; count++, begun++) {
+            if (rate <= 0 && under_way >= AT_ONCE) break;
+            begin_attempt(time);
+        }
+        struct epoll_event events[512];
+        int count = epoll_wait(poller, events, 512, begun < due && rate > 0 && unused ? 0 : 1);
+        if (count < 0 && errno != EINTR) fail("epoll_wait: %m");
+        time = now();
+        for (int index = 0; index < count; index++) on_event(&events[index], time);
+    }
+    while (under_way) finish(ends.after);
+    printf("[");
+    for (int number = 0; number < (int)seconds; number++) {
+        struct second *one = &tally[number];
+        printf("%s{\"begun\": %u, \"taken\": %u, \"served\": %u, \"refused\": %u, \"failed\": %u, \"given_up\": %u}",
+               number ? ", " : "", one->begun, one->taken, one->served, one->refused, one->failed, one->given_up);
+    }
+    puts("]");
+}
+
+static void come(const char *path) {
+    snprintf(request, sizeof request, strcmp(path, "/chat") ? PLAIN : REQUEST, path);
+    for (int index = 0; index < SLOTS; index++) attempts[index].after = unused, unused = &attempts[index];
+    puts("ready");
+    fflush(stdout);
+    for (double seconds, rate; order(&seconds, &rate); fflush(stdout)) storm(seconds, rate);
+}
+
+int main(int count, char **words) {
+    if (count < 4) fail("client PORT connected CONNECTIONS RATE | PORT storm PATH");
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    prctl(PR_SET_TIMERSLACK, 1);
+    port = atoi(words[1]);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (poller < 0) fail("epoll_create1: %m");
+    if (!strcmp(words[2], "storm")) come(words[3]);
+    else if (count == 5) stay_connected((uint32_t)atoi(words[3]), atof(words[4]));
+    else fail("client PORT connected CONNECTIONS RATE | PORT storm PATH");
+    return 0;
+}

@@ -1,0 +1,170 @@
+"""The phases of one storm: quiet, its beginning, the storm, and what comes after it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..load import Load, LoadFailed
+from ..running import Place, running
+from ..servers import OURS
+
+CLIENT = Path(__file__).with_name("client.c")
+CONNECTED = 50
+RATE = 1_000
+"""Messages a second of all who are connected"""
+PRIORITY = 10
+"""Of SCHED_FIFO, for those who are connected"""
+TIMES = 5
+"""A storm brings so many times what the worker takes"""
+PROBES = 20
+"""Attempts a second after a storm"""
+LIMITED = """\
+        congestion-control:
+            only-rtc: false
+        dynamic-config:
+            defaults:
+                USERVER_RPS_CCONTROL_ENABLED: true
+"""
+"""What a service with the limiter has in its config beyond one without it."""
+
+Phase = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a storm's clients ask for.
+
+    Attributes:
+        name: As it is printed.
+        path: Where.
+        answer: What of the client's counts says that the worker did it.
+    """
+
+    name: str
+    path: str
+    answer: str
+
+
+KINDS = (
+    Kind("handshakes", "/chat", "taken"),
+    Kind("requests of 20 ms", "/burning", "served"),
+)
+
+
+@dataclass(frozen=True)
+class How:
+    """How to run a storm; times are in seconds.
+
+    Attributes:
+        program: The clients.
+        folder: For the services' files.
+        place: Where the service runs.
+        core: Where the clients run.
+        first: Whether those who are connected may come first, by SCHED_FIFO.
+        quiet: Time of each measurement without a storm.
+        onset: Time from the storm's beginning in which the limit is sought.
+        storm: Time of the storm after that.
+        after: Time after the storm.
+    """
+
+    program: Path
+    folder: Path
+    place: Place
+    core: int
+    first: bool
+    quiet: float
+    onset: float
+    storm: float
+    after: int
+
+
+def compile_client(program: Path) -> None:
+    """Make ``program``, the client.
+
+    Raises:
+        LoadFailed: There is no compiler.
+    """
+    command = [os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(CLIENT)]
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError as error:
+        text = f"{error.filename}: no such C compiler; the clients need one, named in CC"
+        raise LoadFailed(text) from error
+
+
+def may_come_first() -> bool:
+    """Tell whether this machine gives SCHED_FIFO to us: to root, mostly."""
+    try:
+        command = ["chrt", "--fifo", str(PRIORITY), "true"]
+        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+class _Sides:
+    """A service, who is connected to it, and who comes."""
+
+    def __init__(self, connected: Load, storm: Load, cpu_ns: Callable[[], int]) -> None:
+        self.connected = connected
+        self.storm = storm
+        self.cpu_ns = cpu_ns
+
+    def measure(self, seconds: float) -> Phase:
+        """Return what those who are connected see."""
+        self.connected.order(f"{seconds:g}")
+        phase: Phase = self.connected.answer()
+        return phase
+
+    def come(self, seconds: float, rate: float) -> None:
+        """Have so many attempts a second begin; 0: as many as are answered."""
+        self.storm.order(f"{seconds:g} {rate:g}")
+
+
+@contextmanager
+def _service(kind: Kind, how: How, name: str, further: str) -> Iterator[_Sides]:
+    folder = how.folder / name
+    folder.mkdir()
+    with ExitStack() as stack:
+        target = stack.enter_context(
+            running(OURS, folder, how.place, setting="storm", further=further)
+        )
+        first = ["chrt", "--fifo", str(PRIORITY)] if how.first else []
+        client = [str(how.program), str(target.port)]
+        connected = [*first, *client, "connected", str(CONNECTED), str(RATE)]
+        storm = [*client, "storm", kind.path]
+        loads = [Load("mpchat", command, how.core) for command in (connected, storm)]
+        for load in loads:
+            stack.enter_context(load).wait_connected()
+        yield _Sides(loads[0], loads[1], target.cpu_ns)
+
+
+def alone(kind: Kind, how: How) -> float:
+    """Return how many of these a worker does in a second, when nobody else is there."""
+    with _service(kind, how, f"{kind.path[1:]} alone", "") as sides:
+        sides.come(1 + how.quiet, 0)
+        seconds = sides.storm.answer()[1:]
+    return sum(second[kind.answer] for second in seconds) / len(seconds)
+
+
+def phases(kind: Kind, how: How, capacity: float, *, limited: bool) -> dict[str, Phase]:
+    """Run a storm on a new service, and return what was seen in each phase."""
+    name = f"{kind.path[1:]} {'limited' if limited else 'free'}"
+    with _service(kind, how, name, LIMITED if limited else "") as sides:
+        sides.measure(1)
+        found = {"quiet": sides.measure(how.quiet)}
+        sides.come(how.onset + how.storm, TIMES * capacity)
+        found["onset"] = sides.measure(how.onset)
+        found["storm"] = sides.measure(how.storm)
+        came = sides.storm.answer()
+        found["onset"]["seconds"] = came[: round(how.onset)]
+        found["storm"]["seconds"] = came[round(how.onset) :]
+        sides.come(how.after, PROBES)
+        windows = [sides.measure(1) for _ in range(how.after)]
+        found["after"] = {"windows": windows, "seconds": sides.storm.answer()}
+    return found

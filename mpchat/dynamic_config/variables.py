@@ -1,7 +1,7 @@
 """The dynamic variables that the service itself reads: userver's that apply here, and ours.
 
-Rules. userver's variables have userver's defaults. A variable that is validated here has an effect or,
-for userver's profiler, will have one; userver's other variables are kept unchecked for handlers.
+Rules. userver's variables have userver's defaults. A variable that is validated here has an effect;
+userver's other variables are kept unchecked for handlers.
 """
 
 from __future__ import annotations

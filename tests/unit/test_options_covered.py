@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
-from mpchat.config.types import OptionsModel
-from tests.kit.covering import PLACES, WITHOUT_EFFECT_YET, is_set, options, variables
+from tests.kit.covering import PLACES, is_set, options, variables
 
 TESTS = Path(__file__).parent.parent
 
@@ -50,15 +48,6 @@ def test_a_test_that_covers_an_option_is_run_and_sets_it(
 
 def test_every_model_has_its_place() -> None:
     assert {name.partition(".")[0] for name in options()} == {*PLACES}
-
-
-def test_models_without_an_effect_are_still_there() -> None:
-    def names(base: type[BaseModel]) -> Iterator[str]:
-        for cls in base.__subclasses__():
-            yield cls.__qualname__
-            yield from names(cls)
-
-    assert set(WITHOUT_EFFECT_YET) <= set(names(OptionsModel))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-quick instructions clean
+.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-storm bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -207,6 +207,11 @@ bench-idle: $(VENV)/.bench
 # the tables of docs/scale-out.md.
 bench-hosts: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.hosts --write ../docs/scale-out.md
+
+# A storm of handshakes, and of requests that burn CPU, at a service with congestion control and without; two minutes on a
+# quiet machine, as root, so that those who measure come first. Writes overload.json and the tables of docs/overload.md.
+bench-storm: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench.storm --write ../docs/overload.md
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

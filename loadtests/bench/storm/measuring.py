@@ -149,7 +149,7 @@ def alone(kind: Kind, how: How) -> float:
     with _service(kind, how, f"{kind.path[1:]} alone", "") as sides:
         sides.come(1 + how.quiet, 0)
         seconds = sides.storm.answer()[1:]
-    return sum(second[kind.answer] for second in seconds) / len(seconds)
+    return float(sum(second[kind.answer] for second in seconds) / len(seconds))
 
 
 def phases(kind: Kind, how: How, capacity: float, *, limited: bool) -> dict[str, Phase]:

@@ -1,0 +1,115 @@
+"""``make bench-storm``: measure, print the tables, write them into the page."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from ..load import LoadFailed
+from ..running import Place
+from . import report
+from .measuring import KINDS, PRIORITY, How, alone, compile_client, may_come_first, phases
+
+
+def main() -> int:
+    """Measure as the options say."""
+    parser = argparse.ArgumentParser(prog="bench.storm", description=__doc__)
+    parser.add_argument("--kinds", nargs="*", help="those whose name contains one of these")
+    parser.add_argument("--quiet", type=float, default=5, help="seconds without a storm")
+    parser.add_argument("--onset", type=float, default=6, help="seconds in which a limit is sought")
+    parser.add_argument("--storm", type=float, default=10, help="seconds of the storm after that")
+    parser.add_argument("--after", type=int, default=10, help="seconds after the storm")
+    parser.add_argument(
+        "--write", type=Path, help="the page with the tables; overload.json lies beside it"
+    )
+    parser.add_argument("--again", action="store_true", help="write the page, measure nothing")
+    options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What was started here is ended, also where a shell has this ignored.
+        signal.signal(number, signal.default_int_handler)
+    try:
+        document = _read(options.write) if options.again else run(options)
+        _report(document, options.write)
+    except LoadFailed as error:
+        raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _read(page: Path | None) -> report.Document:
+    if page is None:
+        raise SystemExit("--again needs --write")
+    document: report.Document = json.loads(page.with_name("overload.json").read_text())
+    return document
+
+
+def _report(document: report.Document, page: Path | None) -> None:
+    print(f"\n{report.tables(document)}", flush=True)
+    if page is not None:
+        text = json.dumps(document, indent=1) + "\n"
+        page.with_name("overload.json").write_text(text)
+        page.write_text(report.with_tables(page.read_text(), document))
+
+
+def run(options: argparse.Namespace) -> report.Document:
+    """Measure what is asked for."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("the benchmark needs two CPUs, one for a worker and one for its clients")
+    kinds = [
+        kind
+        for kind in KINDS
+        if options.kinds is None or any(word in kind.name for word in options.kinds)
+    ]
+    load = os.getloadavg()[0]
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="bench-storm-") as name:
+        folder = Path(name)
+        how = How(
+            folder / "client",
+            folder,
+            Place(sys.executable, str(cores[0])),
+            cores[1],
+            may_come_first(),
+            options.quiet,
+            options.onset,
+            options.storm,
+            options.after,
+        )
+        if not how.first:
+            print(
+                f"chrt --fifo {PRIORITY} is not allowed here: those who are connected wait for the"
+                " storm's generator as well. It takes root.",
+                file=sys.stderr,
+            )
+        compile_client(how.program)
+        for kind in kinds:
+            print(kind.name, file=sys.stderr)
+            capacity = alone(kind, how)
+            runs.append(
+                {
+                    "kind": kind.name,
+                    "alone": capacity,
+                    "free": phases(kind, how, capacity, limited=False),
+                    "limited": phases(kind, how, capacity, limited=True),
+                }
+            )
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **report.surroundings(),
+        "cores": len(cores),
+        "load": round(load, 1),
+        "first": how.first,
+        "runs": runs,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,9 +21,9 @@ def main() -> int:
     """Measure as the options say."""
     parser = argparse.ArgumentParser(prog="bench.storm", description=__doc__)
     parser.add_argument("--kinds", nargs="*", help="those whose name contains one of these")
-    parser.add_argument("--quiet", type=float, default=5, help="seconds without a storm")
-    parser.add_argument("--onset", type=float, default=6, help="seconds in which a limit is sought")
-    parser.add_argument("--storm", type=float, default=10, help="seconds of the storm after that")
+    parser.add_argument("--quiet", type=int, default=5, help="seconds without a storm")
+    parser.add_argument("--onset", type=int, default=6, help="seconds in which a limit is sought")
+    parser.add_argument("--storm", type=int, default=10, help="seconds of the storm after that")
     parser.add_argument("--after", type=int, default=10, help="seconds after the storm")
     parser.add_argument(
         "--write", type=Path, help="the page with the tables; overload.json lies beside it"

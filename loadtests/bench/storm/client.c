@@ -6,8 +6,8 @@
  *       was due: a client that is late, or a server, has only itself to blame. Any connection that is lost ends it.
  *   client PORT storm PATH
  *       Says "ready". For each line on stdin, seconds and a rate, so many attempts a second begin: connect, ask for PATH,
- *       take the status of the answer, reset the connection. Rate 0: always 64 are under way, so that it is as fast as the
- *       server. An attempt without an answer is given up after two seconds. The line of JSON has what each second saw.
+ *       take the status of the answer, reset the connection. Rate -N: always N are under way, so that it is as fast as
+ *       the server. An attempt without an answer is given up after four seconds. The line of JSON has what each second saw.
  *
  * Errors of one attempt are counted, any other mistake ends the program with a line on stderr.
  */
@@ -31,12 +31,13 @@ enum {
     SIZE = 32,                 /* a message's payload; its first eight bytes are when it was due, ns */
     FRAME = 2 + 4 + SIZE,      /* masked with zeroes */
     ANSWER = 2 + SIZE,
-    AT_ONCE = 64,              /* attempts under way where the rate is the server's */
-    SLOTS = 16000,             /* attempts that may be under way */
+    SLOTS = 60000,             /* attempts that may be under way, if so many files may be open */
+    SPARE_FILES = 100,
+    SOURCES = 8,               /* addresses that they come from: one has 28,000 ports */
     MOST_SECONDS = 600,
     PER_LOOK = 256             /* attempts that begin between two looks at the answers */
 };
-static const uint64_t SECOND = 1000000000, PATIENCE = 2 * 1000000000ull, ANSWERED_BY = 60 * 1000000000ull;
+static const uint64_t SECOND = 1000000000, PATIENCE = 4 * 1000000000ull, ANSWERED_BY = 60 * 1000000000ull;
 static const char REQUEST[] =
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -63,9 +64,14 @@ static uint64_t now(void) {
 static int connected_socket(int flags) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    static uint32_t count;
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + count++ % SOURCES);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), on = 1;
     if (fd < 0) fail("socket: %m");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&source, sizeof source)) fail("bind: %m");
     if (connect(fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) fail("connect: %m");
     return fd;
 }
@@ -280,7 +286,7 @@ static void storm(double seconds, double rate) {
         give_up(time);
         due = rate > 0 ? (uint64_t)((double)(time - storm_begun) * rate / 1e9) + 1 : UINT64_MAX;
         for (int count = 0; count < PER_LOOK && begun < due && unused; count++, begun++) {
-            if (rate <= 0 && under_way >= AT_ONCE) break;
+            if (rate < 0 && under_way >= -rate) break;
             begin_attempt(time);
         }
         struct epoll_event events[512];
@@ -300,8 +306,12 @@ static void storm(double seconds, double rate) {
 }
 
 static void come(const char *path) {
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     snprintf(request, sizeof request, strcmp(path, "/chat") ? PLAIN : REQUEST, path);
-    for (int index = 0; index < SLOTS; index++) attempts[index].after = unused, unused = &attempts[index];
+    for (unsigned index = 0; index < SLOTS && index + SPARE_FILES < files.rlim_cur; index++) attempts[index].after = unused, unused = &attempts[index];
     puts("ready");
     fflush(stdout);
     for (double seconds, rate; order(&seconds, &rate); fflush(stdout)) storm(seconds, rate);
@@ -309,10 +319,6 @@ static void come(const char *path) {
 
 int main(int count, char **words) {
     if (count < 4) fail("client PORT connected CONNECTIONS RATE | PORT storm PATH");
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1);
     port = atoi(words[1]);
     poller = epoll_create1(EPOLL_CLOEXEC);

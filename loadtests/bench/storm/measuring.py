@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ PRIORITY = 10
 """Of SCHED_FIFO, for those who are connected"""
 TIMES = 5
 """A storm brings so many times what the worker takes"""
+GENERATORS = 3
+"""Processes that a storm comes from: each may have so many files, and attempts that wait need many"""
 PROBES = 20
 """Attempts a second after a storm"""
 LIMITED = """\
@@ -34,6 +36,7 @@ LIMITED = """\
 """What a service with the limiter has in its config beyond one without it."""
 
 Phase = dict[str, Any]
+"""For each second, what those who are connected saw (``windows``), and those who came (``seconds``)"""
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,18 @@ class Kind:
         name: As it is printed.
         path: Where.
         answer: What of the client's counts says that the worker did it.
+        at_once: How many keep the worker busy without one that waits for long.
     """
 
     name: str
     path: str
     answer: str
+    at_once: int
 
 
 KINDS = (
-    Kind("handshakes", "/chat", "taken"),
-    Kind("requests of 20 ms", "/burning", "served"),
+    Kind("handshakes", "/chat", "taken", 64),
+    Kind("requests of 20 ms", "/burning", "served", 4),
 )
 
 
@@ -78,9 +83,9 @@ class How:
     place: Place
     core: int
     first: bool
-    quiet: float
-    onset: float
-    storm: float
+    quiet: int
+    onset: int
+    storm: int
     after: int
 
 
@@ -110,20 +115,32 @@ def may_come_first() -> bool:
 class _Sides:
     """A service, who is connected to it, and who comes."""
 
-    def __init__(self, connected: Load, storm: Load, cpu_ns: Callable[[], int]) -> None:
+    def __init__(self, connected: Load, storm: list[Load]) -> None:
         self.connected = connected
         self.storm = storm
-        self.cpu_ns = cpu_ns
+        self._coming: list[Load] = []
 
-    def measure(self, seconds: float) -> Phase:
-        """Return what those who are connected see."""
-        self.connected.order(f"{seconds:g}")
-        phase: Phase = self.connected.answer()
-        return phase
+    def measure(self, seconds: int) -> Phase:
+        """Return what those who are connected see in each second."""
+        windows = []
+        for _ in range(seconds):
+            self.connected.order("1")
+            windows.append(self.connected.answer())
+        return {"windows": windows}
 
-    def come(self, seconds: float, rate: float) -> None:
-        """Have so many attempts a second begin; 0: as many as are answered."""
-        self.storm.order(f"{seconds:g} {rate:g}")
+    def come(self, seconds: int, rate: float) -> None:
+        """Have so many attempts a second begin; -N: another one whenever one of N is answered."""
+        self._coming = self.storm if rate > PROBES else self.storm[:1]
+        for load in self._coming:
+            load.order(f"{seconds} {rate / len(self._coming):g}")
+
+    def came(self) -> list[dict[str, int]]:
+        """Return what each of these seconds saw."""
+        answers = [load.answer() for load in self._coming]
+        return [
+            {name: sum(second[name] for second in seconds) for name in seconds[0]}
+            for seconds in zip(*answers, strict=True)
+        ]
 
 
 @contextmanager
@@ -138,17 +155,18 @@ def _service(kind: Kind, how: How, name: str, further: str) -> Iterator[_Sides]:
         client = [str(how.program), str(target.port)]
         connected = [*first, *client, "connected", str(CONNECTED), str(RATE)]
         storm = [*client, "storm", kind.path]
-        loads = [Load("mpchat", command, how.core) for command in (connected, storm)]
+        commands = [connected, *[storm] * GENERATORS]
+        loads = [Load("mpchat", command, how.core) for command in commands]
         for load in loads:
             stack.enter_context(load).wait_connected()
-        yield _Sides(loads[0], loads[1], target.cpu_ns)
+        yield _Sides(loads[0], loads[1:])
 
 
 def alone(kind: Kind, how: How) -> float:
     """Return how many of these a worker does in a second, when nobody else is there."""
     with _service(kind, how, f"{kind.path[1:]} alone", "") as sides:
-        sides.come(1 + how.quiet, 0)
-        seconds = sides.storm.answer()[1:]
+        sides.come(1 + how.quiet, -kind.at_once)
+        seconds = sides.came()[1:]
     return float(sum(second[kind.answer] for second in seconds) / len(seconds))
 
 
@@ -161,10 +179,10 @@ def phases(kind: Kind, how: How, capacity: float, *, limited: bool) -> dict[str,
         sides.come(how.onset + how.storm, TIMES * capacity)
         found["onset"] = sides.measure(how.onset)
         found["storm"] = sides.measure(how.storm)
-        came = sides.storm.answer()
-        found["onset"]["seconds"] = came[: round(how.onset)]
-        found["storm"]["seconds"] = came[round(how.onset) :]
+        came = sides.came()
+        found["onset"]["seconds"] = came[: how.onset]
+        found["storm"]["seconds"] = came[how.onset :]
         sides.come(how.after, PROBES)
-        windows = [sides.measure(1) for _ in range(how.after)]
-        found["after"] = {"windows": windows, "seconds": sides.storm.answer()}
+        found["after"] = sides.measure(how.after)
+        found["after"]["seconds"] = sides.came()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from statistics import median
 from typing import Any
 
 from .. import environment
@@ -41,6 +42,11 @@ def most_p99_us(kind: Kind, quiet_us: float) -> float:
     return quiet_us + 60_000
 
 
+def waited_us(phase: Phase, what: str) -> float:
+    """Return what those who are connected saw in the median second."""
+    return float(median(window[what] for window in phase["windows"]))
+
+
 def per_second(phase: Phase, what: str) -> float:
     """Return how many attempts a second had that end, or began."""
     seconds = phase["seconds"]
@@ -49,7 +55,7 @@ def per_second(phase: Phase, what: str) -> float:
 
 def recovered(kind: Kind, phases: dict[str, Phase]) -> int | None:
     """Return after how many seconds everything is as it was; None: it is not in the last one."""
-    most = most_p99_us(kind, phases["quiet"]["p99_us"])
+    most = most_p99_us(kind, waited_us(phases["quiet"], "p99_us"))
     after = phases["after"]
     good = [
         window["p99_us"] <= most and second[kind.answer] >= LEAST_TAKEN * PROBES
@@ -64,14 +70,15 @@ def verdicts(kind: Kind, run: Run, how: str) -> dict[str, bool]:
     """Return what is asked of a storm, and whether it is so."""
     phases = run[how]
     storm, after = phases["storm"], recovered(kind, phases)
-    most = most_p99_us(kind, phases["quiet"]["p99_us"])
+    most = most_p99_us(kind, waited_us(phases["quiet"], "p99_us"))
+    waited = waited_us(storm, "p99_us")
     taken = per_second(storm, kind.answer) / run["alone"]
     offered = per_second(storm, "begun") / run["alone"]
     found = {
         f"a storm: at least {LEAST_OFFERED:g} times what the worker takes alone "
         f"({offered:.1f} times)": offered >= LEAST_OFFERED,
         f"p99 of those who are connected is at most {most / 1000:.1f} ms "
-        f"({storm['p99_us'] / 1000:.1f} ms)": storm["p99_us"] <= most,
+        f"({waited / 1000:.1f} ms)": waited <= most,
         f"as before within {_SOON} s ({'later' if after is None else f'{after} s'})": (
             after is not None and after <= _SOON
         ),
@@ -84,14 +91,16 @@ def verdicts(kind: Kind, run: Run, how: str) -> dict[str, bool]:
 
 
 def _milliseconds(phase: Phase) -> str:
-    return " / ".join(number(phase[name] / 1000) for name in ("p50_us", "p99_us", "most_us"))
+    worst = max(window["p99_us"] for window in phase["windows"])
+    values = (waited_us(phase, "p50_us"), waited_us(phase, "p99_us"), worst)
+    return " / ".join(number(value / 1000) for value in values)
 
 
 def _table(kind: Kind, run: Run) -> str:
     both = {"with the limiter": run["limited"], "without": run["free"]}
     lines = [
         [
-            "Answers before it, p50 / p99 / most, ms",
+            "Answers before it, p50 / p99 / worst p99, ms",
             *(_milliseconds(p["quiet"]) for p in both.values()),
         ],
         ["in its first seconds", *(_milliseconds(p["onset"]) for p in both.values())],
@@ -102,7 +111,7 @@ def _table(kind: Kind, run: Run) -> str:
         "taken": kind.answer,
         "refused": "refused",
         "failed": "failed",
-        "given up after 2 s": "given_up",
+        "given up after 4 s": "given_up",
     }
     for title, what in counts.items():
         cells = (per_second(phases["storm"], what) for phases in both.values())
@@ -129,7 +138,8 @@ def tables(document: Document) -> str:
         f"Measured on {document['date']}, on {document['cpu']} ({document['cores']} cores), Linux"
         f" {document['kernel']}, with {document['python']}, {versions}, mpchat {document['form']}."
         f" Load average before the run: {document['load']}. {CONNECTED} connections send {RATE:,}"
-        f" messages a second; a storm brings {TIMES} times what the worker takes, or what one core can."
+        f" messages a second; p50 and p99 are those of the median second, beside the worst second's p99."
+        f" A storm brings {TIMES} times what the worker takes, or what one core can."
     )
     if not document["first"]:
         told += (

@@ -209,9 +209,9 @@ bench-hosts: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.hosts --write ../docs/scale-out.md
 
 # A storm of handshakes, and of requests that burn CPU, at a service with congestion control and without; two minutes on a
-# quiet machine, as root, so that those who measure come first. Writes overload.json and the tables of docs/overload.md.
+# quiet machine, as root, so that those who measure come first. Writes docs/benchmark-overload.md and .json.
 bench-storm: $(VENV)/.bench
-	cd loadtests && ../$(BIN)/python -m bench.storm --write ../docs/overload.md
+	cd loadtests && ../$(BIN)/python -m bench.storm --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

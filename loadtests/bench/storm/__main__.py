@@ -1,4 +1,4 @@
-"""``make bench-storm``: measure, print the tables, write them into the page."""
+"""``make bench-storm``: measure, print the tables, write the page."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ def main() -> int:
     parser.add_argument("--onset", type=int, default=6, help="seconds in which a limit is sought")
     parser.add_argument("--storm", type=int, default=10, help="seconds of the storm after that")
     parser.add_argument("--after", type=int, default=10, help="seconds after the storm")
-    parser.add_argument(
-        "--write", type=Path, help="the page with the tables; overload.json lies beside it"
-    )
-    parser.add_argument("--again", action="store_true", help="write the page, measure nothing")
+    parser.add_argument("--write", type=Path, help="folder for benchmark-overload.md and .json")
+    parser.add_argument("--again", type=Path, help="report that .json, measure nothing")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         # What was started here is ended, also where a shell has this ignored.
         signal.signal(number, signal.default_int_handler)
     try:
-        document = _read(options.write) if options.again else run(options)
+        document = json.loads(options.again.read_text()) if options.again else run(options)
         _report(document, options.write)
     except LoadFailed as error:
         raise SystemExit(str(error)) from error
@@ -43,19 +41,12 @@ def main() -> int:
     return 0
 
 
-def _read(page: Path | None) -> report.Document:
-    if page is None:
-        raise SystemExit("--again needs --write")
-    document: report.Document = json.loads(page.with_name("overload.json").read_text())
-    return document
-
-
-def _report(document: report.Document, page: Path | None) -> None:
+def _report(document: report.Document, folder: Path | None) -> None:
     print(f"\n{report.tables(document)}", flush=True)
-    if page is not None:
+    if folder is not None:
         text = json.dumps(document, indent=1) + "\n"
-        page.with_name("overload.json").write_text(text)
-        page.write_text(report.with_tables(page.read_text(), document))
+        (folder / "benchmark-overload.json").write_text(text)
+        (folder / "benchmark-overload.md").write_text(report.page(document))
 
 
 def run(options: argparse.Namespace) -> report.Document:
@@ -107,6 +98,9 @@ def run(options: argparse.Namespace) -> report.Document:
         "cores": len(cores),
         "load": round(load, 1),
         "first": how.first,
+        "quiet": how.quiet,
+        "onset": how.onset,
+        "storm": how.storm,
         "runs": runs,
     }
 

@@ -32,6 +32,15 @@ LIMITED = """\
         dynamic-config:
             defaults:
                 USERVER_RPS_CCONTROL_ENABLED: true
+                USERVER_RPS_CCONTROL:
+                    min-limit: 10
+                    up-rate-percent: 2
+                    down-rate-percent: 2
+                    overload-on-seconds: 3
+                    overload-off-seconds: 3
+                    up-level: 2
+                    down-level: 1
+                    start-limit-factor: 0.9
 """
 """What a service with the limiter has in its config beyond one without it."""
 

@@ -1,20 +1,22 @@
-"""Verdicts and tables of docs/overload.md: pure functions of the document, except ``surroundings``."""
+"""Verdicts, tables and the page: pure functions of the JSON document, except ``surroundings``."""
 
 from __future__ import annotations
 
 import platform
+import textwrap
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from .. import environment
 from ..report import number, table
-from .measuring import CONNECTED, KINDS, PROBES, RATE, TIMES, Kind, Phase
+from .measuring import CONNECTED, GENERATORS, KINDS, LIMITED, PROBES, RATE, TIMES, Kind, Phase
 
 Document = dict[str, Any]
 Run = dict[str, Any]
 """One kind of storm: ``alone``, and the phases ``limited`` and ``free``"""
 
-MARKS = ("<!-- Printed by make bench-storm. -->\n\n", "\n\n<!-- As far as this. -->")
+TEMPLATE = Path(__file__).with_name("page.md")
 LEAST_TAKEN = 0.8
 """Of what a worker takes alone, while those who are connected are answered"""
 LEAST_OFFERED = 2.0
@@ -154,11 +156,18 @@ def tables(document: Document) -> str:
     return "\n\n".join(parts)
 
 
-def with_tables(page: str, document: Document) -> str:
-    """Return the page with this document's tables in the place of those before."""
-    begin, end = MARKS
-    before, found, rest = page.partition(begin)
-    _, closed, behind = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the page lacks {begin.strip()} or {end.strip()}")
-    return f"{before}{begin}{tables(document)}{end}{behind}"
+def page(document: Document) -> str:
+    """Return docs/benchmark-overload.md."""
+    return TEMPLATE.read_text().format_map(
+        document
+        | {
+            "tables": tables(document),
+            "config": f"```yaml\n{textwrap.dedent(LIMITED)}```",
+            "times": TIMES,
+            "connected": CONNECTED,
+            "rate": RATE,
+            "generators": GENERATORS,
+            "at_once": KINDS[0].at_once,
+            "probes": PROBES,
+        }
+    )

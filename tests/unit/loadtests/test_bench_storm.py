@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from bench.storm.measuring import (
     phases,
 )
 
+DOCS = Path(__file__).parents[3] / "docs"
 HANDSHAKES, BURNING = KINDS
 
 
@@ -75,17 +77,20 @@ def test_the_page_has_tables_and_verdicts_of_each_kind() -> None:
     runs = [{"kind": kind.name, "alone": 1500.0, "limited": good, "free": good} for kind in KINDS]
     document = {"date": "2026-01-01", "cores": 2, "load": 0.1, "first": False, "runs": runs}
     document |= {"cpu": "x", "kernel": "1", "python": "y", "form": "compiled", "versions": {}}
-    begin, end = report.MARKS
-    page = report.with_tables(f"before{begin}old{end}behind", document)
-    assert page.startswith(f"before{begin}Measured on 2026-01-01")
-    assert page.endswith(f"{end}behind")
-    assert "old" not in page
+    document |= {"quiet": 5, "onset": 6, "storm": 10}
+    page = report.page(document)
+    assert "Measured on 2026-01-01" in page
+    assert "- **A verdict** compares phases of one run. Without a storm, 5 s are measured" in page
     assert "SCHED_FIFO needs root" in page
     for text in ("A storm of handshakes", "A storm of requests of 20 ms", "1,234", "321"):
         assert text in page
     assert page.count("- With the limiter: ") == 4 + 3
-    with pytest.raises(ValueError, match="the page lacks"):
-        report.with_tables("no marks", document)
+
+
+def test_the_page_is_printed_from_its_numbers() -> None:
+    measured = json.loads((DOCS / "benchmark-overload.json").read_text())
+    hint = "in loadtests: python -m bench.storm --again ../docs/benchmark-overload.json --write ../docs"
+    assert (DOCS / "benchmark-overload.md").read_text() == report.page(measured), hint
 
 
 @pytest.mark.skipif(

@@ -3,11 +3,14 @@
  *   client PORT connected CONNECTIONS RATE
  *       Connects, and says "ready". For each line on stdin, a number of seconds, it sends RATE messages a second, spread
  *       over all connections, and prints one line of JSON when all are answered. A message carries the time at which it
- *       was due: a client that is late, or a server, has only itself to blame. Any connection that is lost ends it.
+ *       is sent, and counts until the kernel has its answer (SO_TIMESTAMPNS): the packets of a storm are the kernel's work
+ *       before any program's, and delay this one as well. How late it sends is told apart. Any connection that is lost
+ *       ends it.
  *   client PORT storm PATH
  *       Says "ready". For each line on stdin, seconds and a rate, so many attempts a second begin: connect, ask for PATH,
  *       take the status of the answer, reset the connection. Rate -N: always N are under way, so that it is as fast as
- *       the server. An attempt without an answer is given up after four seconds. The line of JSON has what each second saw.
+ *       the server. An attempt without an answer is given up after four seconds. The line of JSON has what each second
+ *       saw.
  *
  * Errors of one attempt are counted, any other mistake ends the program with a line on stderr.
  */
@@ -28,7 +31,7 @@
 #include <unistd.h>
 
 enum {
-    SIZE = 32,                 /* a message's payload; its first eight bytes are when it was due, ns */
+    SIZE = 32,                 /* a message's payload; its first eight bytes are when it was sent, ns */
     FRAME = 2 + 4 + SIZE,      /* masked with zeroes */
     ANSWER = 2 + SIZE,
     SLOTS = 60000,             /* attempts that may be under way, if so many files may be open */
@@ -55,10 +58,19 @@ static void fail(const char *format, ...) {
     exit(1);
 }
 
+static uint64_t nanoseconds(struct timespec time) { return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec; }
+
 static uint64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
+    return nanoseconds(time);
+}
+
+/* The clock of the kernel's timestamps. */
+static uint64_t real_time(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return nanoseconds(time);
 }
 
 static int connected_socket(int flags) {
@@ -98,8 +110,10 @@ struct member {
 };
 
 static struct member *members;
-static uint32_t *latencies; /* us */
-static size_t answered, latency_room;
+static struct times {
+    uint32_t *us;
+    size_t count, room;
+} latencies, delays; /* until the answer came; how late the client sent */
 
 static void join(struct member *self, uint32_t number) {
     self->fd = connected_socket(0);
@@ -111,21 +125,24 @@ static void join(struct member *self, uint32_t number) {
     }
     if (memcmp(self->data, "HTTP/1.1 101 ", 13)) fail("a handshake: %.*s", (int)self->have, (char *)self->data);
     self->have = 0;
+    int on = 1;
+    if (setsockopt(self->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on)) fail("SO_TIMESTAMPNS: %m");
     add(self->fd, EPOLLIN, number);
 }
 
-static void note(uint64_t time) {
-    if (answered == latency_room) {
-        latency_room = latency_room ? 2 * latency_room : 1 << 16;
-        latencies = realloc(latencies, latency_room * sizeof *latencies);
-        if (!latencies) fail("no memory");
+static void note(struct times *self, uint64_t time) {
+    if (self->count == self->room) {
+        self->room = self->room ? 2 * self->room : 1 << 16;
+        self->us = realloc(self->us, self->room * sizeof *self->us);
+        if (!self->us) fail("no memory");
     }
-    latencies[answered++] = (uint32_t)(time / 1000);
+    self->us[self->count++] = (uint32_t)(time / 1000);
 }
 
-static void send_due(struct member *self, uint64_t due) {
+static void send_one(struct member *self) {
     unsigned char frame[FRAME] = {0x82, 0x80 | SIZE};
-    memcpy(frame + 6, &due, sizeof due);
+    uint64_t sent = real_time();
+    memcpy(frame + 6, &sent, sizeof sent);
     if (send(self->fd, frame, FRAME, MSG_DONTWAIT) != FRAME) fail("send: %m");
 }
 
@@ -138,20 +155,31 @@ static size_t take_frame(struct member *self, const unsigned char *data, size_t 
         memcpy(pong + 6, data + 2, size);
         if (send(self->fd, pong, 6 + size, MSG_DONTWAIT) != (ssize_t)(6 + size)) fail("send: %m");
     } else if (data[0] == 0x82 && size == SIZE) {
-        uint64_t due;
-        memcpy(&due, data + 2, sizeof due);
-        if (due > time || time - due > ANSWERED_BY) fail("an answer to nothing");
-        note(time - due);
+        uint64_t sent;
+        memcpy(&sent, data + 2, sizeof sent);
+        if (sent > time || time - sent > ANSWERED_BY) fail("an answer to nothing");
+        note(&latencies, time - sent);
     } else fail("a frame that begins with %02x %02x", data[0], data[1]);
     return 2 + size;
 }
 
 static void read_answers(struct member *self) {
-    ssize_t count = recv(self->fd, self->data + self->have, sizeof self->data - self->have, MSG_DONTWAIT);
+    struct iovec place = {self->data + self->have, sizeof self->data - self->have};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(struct timespec))];
+    } control;
+    struct msghdr message = {.msg_iov = &place, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t count = recvmsg(self->fd, &message, MSG_DONTWAIT);
     if (count == 0) fail("a connection was closed");
-    if (count < 0 && errno != EAGAIN) fail("recv: %m");
-    if (count > 0) self->have += (size_t)count;
-    uint64_t time = now();
+    if (count < 0 && errno == EAGAIN) return;
+    if (count < 0) fail("recvmsg: %m");
+    self->have += (size_t)count;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_TIMESTAMPNS) fail("the kernel gave no timestamp");
+    struct timespec came;
+    memcpy(&came, CMSG_DATA(header), sizeof came);
+    uint64_t time = nanoseconds(came);
     size_t used = 0;
     for (size_t size; (size = take_frame(self, self->data + used, self->have - used, time)); used += size) {}
     memmove(self->data, self->data + used, self->have -= used);
@@ -162,25 +190,31 @@ static int compare(const void *one, const void *other) {
     return (left > right) - (left < right);
 }
 
-static double percentile(double part) { return answered ? latencies[(size_t)((double)(answered - 1) * part)] : 0; }
+static double percentile(const struct times *self, double part) {
+    return self->count ? self->us[(size_t)((double)(self->count - 1) * part)] : 0;
+}
 
 static void measure(uint32_t connections, double rate, double seconds) {
     uint64_t begun = now(), end = begun + (uint64_t)(seconds * 1e9), time, sent = 0;
-    answered = 0;
-    while ((time = now()) < end || answered < sent) {
-        if (time > end + ANSWERED_BY) fail("%zu messages have no answer", sent - answered);
+    latencies.count = delays.count = 0;
+    while ((time = now()) < end || latencies.count < sent) {
+        if (time > end + ANSWERED_BY) fail("%zu messages have no answer", sent - latencies.count);
         uint64_t due;
-        while ((due = begun + (uint64_t)((double)sent * 1e9 / rate)) <= time && due < end)
-            send_due(&members[sent++ % connections], due);
+        while ((due = begun + (uint64_t)((double)sent * 1e9 / rate)) <= time && due < end) {
+            note(&delays, time - due);
+            send_one(&members[sent++ % connections]);
+        }
         struct timespec wait = {0, due < end && due > time ? (long)(due - time) : 1000000};
         struct epoll_event events[64];
         int count = epoll_pwait2(poller, events, 64, &wait, NULL);
         if (count < 0 && errno != EINTR) fail("epoll_pwait2: %m");
         for (int index = 0; index < count; index++) read_answers(&members[events[index].data.u32]);
     }
-    qsort(latencies, answered, sizeof *latencies, compare);
-    printf("{\"answers\": %zu, \"p50_us\": %.0f, \"p99_us\": %.0f, \"most_us\": %.0f}\n", answered, percentile(0.5),
-           percentile(0.99), percentile(1));
+    qsort(latencies.us, latencies.count, sizeof *latencies.us, compare);
+    qsort(delays.us, delays.count, sizeof *delays.us, compare);
+    printf("{\"answers\": %zu, \"p50_us\": %.0f, \"p99_us\": %.0f, \"most_us\": %.0f, \"client_p99_us\": %.0f}\n",
+           latencies.count, percentile(&latencies, 0.5), percentile(&latencies, 0.99), percentile(&latencies, 1),
+           percentile(&delays, 0.99));
 }
 
 static void stay_connected(uint32_t connections, double rate) {

@@ -40,7 +40,16 @@ LIMITED = """\
                     overload-off-seconds: 3
                     up-level: 2
                     down-level: 1
+                    load-limit-percent: 5
                     start-limit-factor: 0.9
+                USERVER_TASK_PROCESSOR_QOS:
+                    default-service:
+                        default-task-processor:
+                            wait_queue_overload:
+                                action: ignore
+                                length_limit: 5000
+                                time_limit_us: 3000
+                                sensor_time_limit_us: 5000
 """
 """What a service with the limiter has in its config beyond one without it."""
 

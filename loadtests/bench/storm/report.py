@@ -108,6 +108,8 @@ def _table(kind: Kind, run: Run) -> str:
         ["in its first seconds", *(_milliseconds(p["onset"]) for p in both.values())],
         ["from then on", *(_milliseconds(p["storm"]) for p in both.values())],
     ]
+    late = (waited_us(phases["storm"], "client_p99_us") for phases in both.values())
+    lines.append(["how late they send then, p99, ms", *(number(us / 1000) for us in late)])
     counts = {
         "Attempts a second": "begun",
         "taken": kind.answer,

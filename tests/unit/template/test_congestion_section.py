@@ -12,7 +12,8 @@ from mpchat.config.files import ConfigFiles
 from mpchat.errors import ConfigError
 from mpchat.handlers.lists import default_component_list
 from mpchat.server.overload import CongestionPlan
-from mpchat.template.loading import Sources, load_dynamic, load_service
+from mpchat.template.dynamic import load_dynamic
+from mpchat.template.loading import Sources, load_service
 from mpchat.worker.service import Service
 
 REAL = {"only_rtc": False, "min_cpu": 0}

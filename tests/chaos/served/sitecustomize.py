@@ -27,7 +27,7 @@ for source in sources:
         source = own
     source.setblocking(False)
     self._sources[source] = self._take_from(source)
-    self._loop.add_reader(source.fileno(), self._on_readable, source)
+    self._watch(source)
 """
 # The descriptors that come with the bytes are left behind by not asking for them.
 _EMPTY_INBOX = """
@@ -87,7 +87,7 @@ for source in sources:
         self._spare = Spare()
     source.setblocking(False)
     self._sources[source] = self._take_from(source)
-    self._loop.add_reader(source.fileno(), self._on_readable, source)
+    self._watch(source)
 """,
             _OWN_SOCKETS,
         ),

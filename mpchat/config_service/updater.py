@@ -128,4 +128,5 @@ class Updater:
         try:
             await asyncio.to_thread(cache_file.write, path, values)
         except OSError as error:
-            log.error("cannot write the cache file %s: %s", path, describe_os_error(error))  # noqa: TRY400
+            reason = describe_os_error(error)
+            log.error("cannot write the cache file %s: %s", path, reason)  # noqa: TRY400 - no bug of ours

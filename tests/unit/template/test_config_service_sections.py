@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from mpchat.config.files import ConfigFiles
-from mpchat.console import options
 from mpchat.dynamic_config.layer import to_bytes
 from mpchat.errors import ConfigError
-from mpchat.handlers.lists import default_component_list
-from mpchat.template import console
 from mpchat.template.dynamic import has_values, load_dynamic
-from mpchat.template.loading import Sources, load_service
-from mpchat.worker.service import Service
+from tests.unit.template.sections import load, mistakes
 
 CONFIG = """\
 components_manager:
@@ -44,26 +38,6 @@ LIMITS = {"max_connections": 5}
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "fallback.json").write_text('{"OTHER": 2, "USERVER_LOG_REQUEST": false}')
     return tmp_path
-
-
-def load(text: str, folder: Path) -> Service:
-    path = folder / "c.yaml"
-    path.write_text(text)
-    return load_service(ConfigFiles(str(path)), default_component_list(), Sources())
-
-
-def mistakes(text: str, folder: Path) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load(text, folder)
-    return str(caught.value)
-
-
-@pytest.fixture
-def no_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(names: Iterable[str] = options.LIBRARIES) -> tuple[str, ...]:
-        return tuple(name for name in names if name == "aiohttp")
-
-    monkeypatch.setattr(console, "missing_libraries", missing)
 
 
 def test_it_is_followed_without_a_listener(folder: Path) -> None:
@@ -134,7 +108,6 @@ def test_userver_s_sections_start_without_the_libraries(folder: Path) -> None:
 
 @pytest.mark.usefixtures("no_aiohttp")
 def test_our_own_options_need_the_libraries(folder: Path) -> None:
-    text = CONFIG.replace("service-name: chat", "service-name: chat, max-answer-size: 1000")
     text = CONFIG.replace(
         "service-name: chat", "service-name: chat\n            max-answer-size: 1000"
     )

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from mpchat.config.files import ConfigFiles
-from mpchat.console import options
-from mpchat.errors import ConfigError
-from mpchat.handlers.lists import default_component_list
-from mpchat.template import console
-from mpchat.template.loading import Sources, load_service
-from mpchat.worker.service import Service
+from tests.unit.template.sections import load, mistakes
 
 CONFIG = """\
 components_manager:
@@ -29,26 +22,6 @@ components_manager:
 """
 WITHOUT = CONFIG.replace("listener-monitor: {port: 2, task_processor: monitor}", "")
 MISSING = "without aiohttp: pip install 'mpchat[monitor]'"
-
-
-def load(text: str, folder: Path) -> Service:
-    path = folder / "c.yaml"
-    path.write_text(text)
-    return load_service(ConfigFiles(str(path)), default_component_list(), Sources())
-
-
-def mistakes(text: str, folder: Path) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load(text, folder)
-    return str(caught.value)
-
-
-@pytest.fixture
-def no_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(names: Iterable[str] = options.LIBRARIES) -> tuple[str, ...]:
-        return tuple(name for name in names if name == "aiohttp")
-
-    monkeypatch.setattr(console, "missing_libraries", missing)
 
 
 def test_it_has_the_handlers_that_have_a_section(tmp_path: Path) -> None:

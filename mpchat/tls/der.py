@@ -72,7 +72,7 @@ def read_chain(pem: bytes) -> tuple[Certificate, ...]:
     for block in read_blocks(pem):
         if block.label == "TRUSTED CERTIFICATE":
             raise ValueError(
-                "a TRUSTED CERTIFICATE block has more than a certificate: write it again by "
+                "the block TRUSTED CERTIFICATE has more than a certificate: write it again by "
                 "openssl x509 -in FILE"
             )
         if block.label in _LABELS:

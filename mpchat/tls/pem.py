@@ -43,7 +43,9 @@ class Block(NamedTuple):
         try:
             return binascii.a2b_base64(b"".join(self.lines), strict_mode=True)
         except binascii.Error as error:
-            raise ValueError(f"a {self.label} block is damaged: its lines are no base64") from error
+            raise ValueError(
+                f"the block {self.label} is damaged: its lines are no base64"
+            ) from error
 
 
 def read_blocks(pem: bytes) -> Iterator[Block]:
@@ -67,4 +69,4 @@ def read_blocks(pem: bytes) -> Iterator[Block]:
         else:
             lines.append(line)
     if label is not None:
-        raise ValueError(f"a {label} block has no end; is the file half written?")
+        raise ValueError(f"the block {label} has no end; is the file half written?")

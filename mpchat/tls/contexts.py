@@ -8,6 +8,7 @@ with it its memory, until they end. A change of all certificates is one assignme
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 
@@ -16,6 +17,14 @@ from mpchat.tls.material import Material
 from mpchat.tls.options import TlsOptions
 from mpchat.tls.pair import Pair
 from mpchat.tls.settings import server_context
+
+log = logging.getLogger("mpchat.tls")
+
+
+def _log(error: Exception) -> None:
+    log.error(
+        "a connection keeps the first certificate: the choice of another failed", exc_info=error
+    )
 
 
 class _InForce:
@@ -52,7 +61,10 @@ class Contexts:
     """
 
     def __init__(
-        self, options: TlsOptions, material: Material, report: Callable[[Exception], None]
+        self,
+        options: TlsOptions,
+        material: Material,
+        report: Callable[[Exception], None] = _log,
     ) -> None:
         """Make the contexts, with the first certificates.
 

@@ -412,12 +412,13 @@ class Service:
             child.kill_reason = failure.text
 
     def _on_snapshot(self, snapshot: messages.Snapshot, descriptors: list[int], now: float) -> None:
-        if not descriptors:
+        if len(descriptors) != _SNAPSHOT_DESCRIPTORS:
+            fds.close_all(descriptors)
             self._reloading.failed("the supervisor has no descriptor left for it", now)
             return
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        self._reloading.loaded(descriptors[0], snapshot.stop_limit, now)
+        self._reloading.loaded(snapshot, *descriptors, now)
 
     # Ends of children
 

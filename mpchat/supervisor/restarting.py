@@ -56,7 +56,7 @@ from mpchat.supervisor.templates import Templates
 from mpchat.supervisor.timing import Timing
 
 _ANSWER_DESCRIPTORS = 3
-"""Of a Plan: the static config files and a generation"""
+"""Of a Plan: the static config files, a generation, and its certificates"""
 
 
 class Restarting:

@@ -51,6 +51,8 @@ from mpchat.supervisor.timing import Timing
 
 _FIRST_EDITION = 1
 """See Edition.number"""
+_SNAPSHOT_DESCRIPTORS = 2
+"""A generation and the certificates of its time"""
 
 
 class Service:

@@ -30,7 +30,7 @@ from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
 
 _PLAN_DESCRIPTORS = 3
-"""Descriptors of the first plan: the static config files and a generation"""
+"""Descriptors of the first plan: the static config files, a generation, and its certificates"""
 
 
 class Supervisor:

@@ -70,7 +70,7 @@ class Certificates:
                     problems += error.problems
                     continue
                 except CertificateError as error:
-                    problems.append(Problem(error.path, 0, 0, "", str(error)))
+                    problems.append(Problem(error.path, 0, 0, "", error.text))
                     continue
                 pairs.append(pair)
                 shown.append(show(name, pair.cert_path, read_chain(pair.chain)[0]))

@@ -250,7 +250,8 @@ class _Template:
         self, request: messages.ForkConsole, descriptors: messages.ConsoleDescriptors
     ) -> None:
         service, heartbeat = self.service, self.timing.heartbeat
-        assert service is not None and self.certificates is not None
+        assert service is not None
+        assert self.certificates is not None
         contexts = self.certificates.contexts_of(request.generation, descriptors.certificates)
         tls = contexts.get(OPERATORS)
         fork_child(
@@ -264,7 +265,8 @@ class _Template:
         self, request: messages.ForkWorker, descriptors: messages.WorkerDescriptors
     ) -> None:
         service, heartbeat = self.service, self.timing.heartbeat
-        assert service is not None and self.certificates is not None
+        assert service is not None
+        assert self.certificates is not None
         snapshot = self._snapshot_of(service, request.generation, descriptors.generation)
         contexts = self.certificates.contexts_of(request.generation, descriptors.certificates)
         tls = contexts.get(CLIENTS)
@@ -284,7 +286,8 @@ class _Template:
         return self.snapshot
 
     def _reload(self, request: messages.ReloadRequest, descriptors: list[int]) -> None:
-        assert self.service is not None and self.certificates is not None
+        assert self.service is not None
+        assert self.certificates is not None
         if request.follows and not descriptors:
             text = "the template has no descriptor left for what the config service has said"
             messages.send(self.channel, messages.ReloadFailed(text))

@@ -1,1 +1,1 @@
-"""TLS on a listener: its certificates, and the layer between a socket and HTTP."""
+"""TLS: certificates and their checks, the contexts of a listener, the layer below a connection."""

@@ -32,7 +32,7 @@ class Arrivals:
         services: ClientServices,
         registry: Registry,
         options: ListenerOptions,
-        below: Callable[[HttpProtocol, int], asyncio.BaseProtocol],
+        below: Callable[[HttpProtocol, int], asyncio.Protocol],
     ) -> None:
         self.below = below
         """Returns what the transport of a client calls, which may be TLS"""
@@ -124,7 +124,7 @@ class ArrivingProtocol(asyncio.Protocol):
         transport.set_protocol(below)
         below.connection_made(transport)
         if rest:
-            cast(asyncio.Protocol, below).data_received(rest)
+            below.data_received(rest)
         if self._fresh_seconds is not None:
             http.end_if_idle(self._fresh_seconds)
 

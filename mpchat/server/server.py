@@ -203,7 +203,7 @@ class Server:
         below = self._below(client, accepted.fileno())
         self._adopting.begin(accepted, below, lambda: self.registry.leave(client))
 
-    def _below(self, client: HttpProtocol, descriptor: int) -> asyncio.BaseProtocol:
+    def _below(self, client: HttpProtocol, descriptor: int) -> asyncio.Protocol:
         """Return what a client's transport calls: the client itself, or TLS below it."""
         return client if self._tls is None else TlsProtocol(self._tls, client, descriptor)
 

@@ -420,7 +420,8 @@ class Service:
             return
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        self._reloading.loaded(snapshot, *descriptors, now)
+        memfd, certificates = descriptors
+        self._reloading.loaded(snapshot, memfd, certificates, now)
 
     # Ends of children
 

@@ -110,9 +110,13 @@ class Certificates:
 
 def certificates_of(service: Service) -> Certificates:
     """Return those of a service's listeners, of which nothing has been read."""
+    listeners = {}
+    if service.server.listener.tls is not None:
+        listeners[CLIENTS] = service.server.listener.tls
     console = service.console.listener if service.console is not None else None
-    listeners = {CLIENTS: service.server.listener.tls, OPERATORS: console and console.tls}
-    return Certificates({name: tls for name, tls in listeners.items() if tls is not None})
+    if console is not None and console.tls is not None:
+        listeners[OPERATORS] = console.tls
+    return Certificates(listeners)
 
 
 def _read(options: CertificateOptions) -> Pair:

@@ -157,14 +157,14 @@ def check(files: ConfigFiles, components: ComponentList) -> list[str]:
     service = load_service(files, components, Sources())
     problems: list[Problem] = []
     warnings = list(service.warnings)
-    for load in (
-        lambda: load_dynamic(service).warnings,
-        lambda: certificates_of(service).load(time.time()).warnings,
-    ):
-        try:
-            warnings += load()
-        except ConfigError as error:
-            problems += error.problems
+    try:
+        warnings += load_dynamic(service).warnings
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        warnings += certificates_of(service).load(time.time()).warnings
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(problems)
     return warnings

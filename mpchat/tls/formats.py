@@ -33,11 +33,11 @@ def other_format(content: bytes, wanted: Literal["certificate", "private key"]) 
         ("PKCS7", "PKCS #7: write it again by openssl pkcs7 -print_certs -in FILE -out NEW.pem"),
         (
             "CERTIFICATE REQUEST",
-            "the request for a certificate: give the one that the authority made",
+            "a request: give the certificate that the authority made of it",
         ),
         (
             "NEW CERTIFICATE REQUEST",
-            "the request for a certificate: give the one that the authority made",
+            "a request: give the certificate that the authority made of it",
         ),
         ("PUBLIC KEY", "the public key: give the private one"),
         ("CERTIFICATE", "a certificate: are cert and private-key swapped?"),

@@ -106,7 +106,7 @@ def check(pair: Pair, now: float) -> Certificate:
         CertificateError: Clients could not connect, or would refuse the certificate.
         OSError: The system refuses a descriptor or memory, or there is no /proc.
     """
-    chain = _chain_of(pair)
+    chain = read_certificates(pair.cert_path, pair.chain)
     _check_key(pair)
     _check_order(pair, chain)
     _check_dates(pair, chain, now)
@@ -121,11 +121,11 @@ def check(pair: Pair, now: float) -> Certificate:
     return chain[0]
 
 
-def read_ca(path: str, content: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates of a file of authorities.
+def read_certificates(path: str, content: bytes) -> tuple[Certificate, ...]:
+    """Return the certificates of a file, whether a chain or authorities; ``path`` is for texts.
 
     Raises:
-        CertificateError: It has none that OpenSSL accepts.
+        CertificateError: It has none, or one that OpenSSL does not accept.
     """
     try:
         found = read_chain(content)
@@ -135,14 +135,6 @@ def read_ca(path: str, content: bytes) -> tuple[Certificate, ...]:
     except ValueError as error:
         raise CertificateError(path, other_format(content, "certificate") or str(error)) from error
     return found
-
-
-def _chain_of(pair: Pair) -> tuple[Certificate, ...]:
-    try:
-        return read_chain(pair.chain)
-    except ValueError as error:
-        text = other_format(pair.chain, "certificate") or str(error)
-        raise CertificateError(pair.cert_path, text) from error
 
 
 def _check_key(pair: Pair) -> None:

@@ -119,8 +119,14 @@ def make(
     return Made(builder.sign(signer, digest), key, issuer)
 
 
-def authority(name: str = "authority", issuer: Made | None = None, **more: datetime) -> Made:
-    return make(name, issuer, is_authority=True, **more)  # type: ignore[arg-type]
+def authority(
+    name: str = "authority",
+    issuer: Made | None = None,
+    *,
+    key: Key | None = None,
+    end: datetime = END,
+) -> Made:
+    return make(name, issuer, key=key, end=end, is_authority=True)
 
 
 def _name(name: str) -> x509.GeneralName:
@@ -128,3 +134,28 @@ def _name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def encode(tag: int, *contents: bytes) -> bytes:
+    content = b"".join(contents)
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    digits = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(digits)]) + digits + content
+
+
+def certificate(
+    *,
+    version: bytes = b"\xa0\x03\x02\x01\x02",
+    serial: bytes = b"\x02\x01\x05",
+    begin: bytes = b"\x17\x0d260101000000Z",
+    end: bytes = b"\x18\x0f20270101000000Z",
+    name: bytes = b"\x30\x00",
+    extensions: bytes = b"",
+    more: bytes = b"",
+) -> bytes:
+    """Return a certificate by its parts; the algorithm, the key and the signature are empty."""
+    nothing = b"\x30\x00"
+    body = (version, serial, nothing, name, encode(0x30, begin, end), name, nothing, extensions)
+    return encode(0x30, encode(0x30, *body), nothing, b"\x03\x01\x00", more)

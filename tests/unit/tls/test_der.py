@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpchat.tls.der import Certificate, read_certificate, read_chain
-from tests.unit.tls.made import END, NOW, Made, authority, common, ec_key, make, rsa_key
+from tests.unit.tls.made import (
+    END,
+    NOW,
+    Made,
+    authority,
+    certificate,
+    common,
+    ec_key,
+    encode,
+    make,
+    rsa_key,
+)
 
 ROOT = authority()
 LEAF = make("a.test", ROOT, names=("a.test", "*.w.test", "127.0.0.1", "2001:db8::1"))
@@ -168,31 +179,6 @@ def test_a_damaged_certificate_is_read_or_a_value_error(changes: list[tuple[int,
         read_certificate(bytes(der))
     except ValueError as error:
         assert str(error)
-
-
-def encode(tag: int, *contents: bytes) -> bytes:
-    content = b"".join(contents)
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    digits = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(digits)]) + digits + content
-
-
-def certificate(
-    *,
-    version: bytes = b"\xa0\x03\x02\x01\x02",
-    serial: bytes = b"\x02\x01\x05",
-    begin: bytes = b"\x17\x0d260101000000Z",
-    end: bytes = b"\x18\x0f20270101000000Z",
-    name: bytes = b"\x30\x00",
-    extensions: bytes = b"",
-    more: bytes = b"",
-) -> bytes:
-    """Return a certificate by its parts; the algorithm, the key and the signature are empty."""
-    nothing = b"\x30\x00"
-    body = (version, serial, nothing, name, encode(0x30, begin, end), name, nothing, extensions)
-    return encode(0x30, encode(0x30, *body), nothing, b"\x03\x01\x00", more)
 
 
 def test_the_parts_of_a_certificate_are_read() -> None:

@@ -452,4 +452,5 @@ def _place_of(listener: ListenerOptions | MonitorListenerOptions) -> dict[str, A
         "unix_socket": listener.unix_socket,
         "unix_socket_permissions": listener.unix_socket_permissions,
         "backlog": listener.backlog,
+        "tls": listener.tls is not None,
     }

@@ -85,7 +85,6 @@ def test_a_passphrase_is_given_in_one_way(tmp_path: Path) -> None:
     assert "either private-key-passphrase-name or private-key-passphrase" in text
 
 
-@pytest.mark.covers("server.listener.tls.cert", "server.listener.tls.private-key")
 def test_what_is_loaded_serves_in_another_process(files: Files) -> None:
     certificates = Certificates({CLIENTS: options(files.chained)})
     loaded = certificates.load(time.time())
@@ -118,7 +117,6 @@ def test_all_mistakes_of_all_listeners_are_told_at_once(files: Files, tmp_path: 
     assert f"{tmp_path / 'no.pem'}: cannot be read" in text
 
 
-@pytest.mark.covers("server.listener.tls.private-key-passphrase")
 def test_an_encrypted_key_needs_its_passphrase(files: Files) -> None:
     given = options(files.encrypted, **{"private-key-passphrase": PASSPHRASE})
     assert PASSPHRASE not in repr(given)

@@ -110,7 +110,9 @@ class Server:
             forwarding=_make_forwarding(options.listener, admission),
             overload=self._overload,
         )
-        self._tls = TlsWorker(tls.base, shared) if tls is not None else None
+        self._tls = (
+            TlsWorker(tls.base, shared, options.handshake_timeout) if tls is not None else None
+        )
         self._arrivals = (
             Arrivals(self.services, self.registry, options.listener, self._below)
             if options.listener.proxy_protocol != OFF

@@ -198,10 +198,11 @@ class Forks:
         child.edition = edition.number
 
     def _console_request(self, sockets: Sockets) -> ForkConsole:
+        plan = self._editions.current.plan
         return ForkConsole(
             supervisor=os.getpid(),
-            address=sockets.address(self._editions.current.plan),
-            console_address=sockets.console_address(),
+            address=sockets.address(plan),
+            console_address=sockets.console_address(plan),
             generation=self._editions.generation,
             log_levels=self._log_orders.levels,
             log_locations=self._log_orders.locations,
@@ -213,7 +214,7 @@ class Forks:
             supervisor=os.getpid(),
             address=sockets.address(plan),
             control_socket=sockets.control_socket(plan),
-            console_address=sockets.console_address(),
+            console_address=sockets.console_address(plan),
             socket_files=[asdict(file) for file in sockets.files()],
             log_levels=self._log_orders.levels,
             log_locations=self._log_orders.locations,

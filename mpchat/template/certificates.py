@@ -8,18 +8,19 @@ of their session tickets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mpchat.dynamic_config.fallback import read_bytes
-from mpchat.errors import ConfigError, Problem
+from mpchat.errors import ConfigError, Problem, describe_os_error
 from mpchat.linux.memfd import read_memfd
 from mpchat.tls.contexts import Contexts
 from mpchat.tls.der import read_chain
 from mpchat.tls.material import CLIENTS, OPERATORS, Material, pack, unpack
 from mpchat.tls.options import CertificateOptions, TlsOptions
-from mpchat.tls.pair import CertificateError, Pair, check
+from mpchat.tls.pair import CertificateError, Pair, check, read_certificates
 from mpchat.tls.shown import expiry_warning, show
 from mpchat.worker.service import Service
 
@@ -60,29 +61,25 @@ class Certificates:
         found: dict[str, Material] = {}
         for name, options in self._listeners.items():
             known = self._known.get(name)
+            in_force = known.pairs if known is not None else ()
             pairs = []
             for one in options.pairs():
-                try:
+                with _noting(problems, one.cert):
                     pair = _read(one)
-                    if known is None or pair not in known.pairs:
+                    if pair not in in_force:
                         check(pair, now)
-                except ConfigError as error:
-                    problems += error.problems
-                    continue
-                except CertificateError as error:
-                    problems.append(Problem(error.path, 0, 0, "", error.text))
-                    continue
-                pairs.append(pair)
-                shown.append(show(name, pair.cert_path, read_chain(pair.chain)[0]))
-            try:
-                ca = b"\n".join(map(read_bytes, options.ca))
-            except ConfigError as error:
-                problems += error.problems
-                continue
+                    pairs.append(pair)
+                    shown.append(show(name, pair.cert_path, read_chain(pair.chain)[0]))
+            authorities = []
+            for path in options.ca:
+                with _noting(problems, path):
+                    content = read_bytes(path)
+                    read_certificates(path, content)
+                    authorities.append(content)
+            ca = b"\n".join(authorities)
             if known is not None and ca != known.ca:
-                warnings.append(
-                    f"{name}.tls.ca has changed: `mpchat restart` takes that into account"
-                )
+                text = f"{name}.tls.ca has changed: `mpchat restart` takes that into account"
+                warnings.append(text)
                 ca = known.ca
             found[name] = Material(tuple(pairs), ca)
         if problems:
@@ -117,6 +114,20 @@ def certificates_of(service: Service) -> Certificates:
     if console is not None and console.tls is not None:
         listeners[OPERATORS] = console.tls
     return Certificates(listeners)
+
+
+@contextlib.contextmanager
+def _noting(problems: list[Problem], path: str) -> Iterator[None]:
+    """Note what is wrong with a file; ``path`` is for what the system refuses."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+    except CertificateError as error:
+        problems.append(Problem(error.path, 0, 0, "", error.text))
+    except OSError as error:
+        text = f"cannot be checked now: {describe_os_error(error)}"
+        problems.append(Problem(path, 0, 0, "", text))
 
 
 def _read(options: CertificateOptions) -> Pair:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import sys
 import time
@@ -32,6 +31,7 @@ from mpchat.errors import (
     Problem,
     StartError,
     describe_exception,
+    describe_os_error,
 )
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
@@ -201,7 +201,7 @@ class _Template:
                 self._fork_worker(request, messages.WorkerDescriptors(*descriptors))
             messages.send(self.channel, messages.Forked())
         except OSError as error:
-            messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
+            messages.send(self.channel, messages.ForkFailed(describe_os_error(error)))
         finally:
             fds.close_all(descriptors)
 
@@ -452,4 +452,5 @@ def _place_of(listener: ListenerOptions | MonitorListenerOptions) -> dict[str, A
         "unix_socket": listener.unix_socket,
         "unix_socket_permissions": listener.unix_socket_permissions,
         "backlog": listener.backlog,
+        "tls": listener.tls is not None,
     }

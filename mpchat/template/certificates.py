@@ -41,12 +41,12 @@ class Loaded:
 class Certificates:
     """The certificates of a service, as its template knows them.
 
-    ``listeners`` are the options of those that speak TLS; ``secdist`` is where passphrases are that these
-    name, and may be None if they name none.
+    ``listeners`` are the options of those that speak TLS; ``secdist`` is where the passphrases are that
+    these name.
     """
 
     def __init__(
-        self, listeners: Mapping[str, TlsOptions], secdist: SecdistProviderOptions | None
+        self, listeners: Mapping[str, TlsOptions], secdist: SecdistProviderOptions | None = None
     ) -> None:
         self._listeners = listeners
         self._secdist = secdist

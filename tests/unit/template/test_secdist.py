@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import yaml
 
 from mpchat.config.secdist import PROVIDER, SecdistProviderOptions
 from mpchat.errors import ConfigError
+from mpchat.template.certificates import certificates_of
 from mpchat.template.secdist import find_passphrase
 from mpchat.worker.service import Service
+from tests.kit.certificates import PASSPHRASE
+from tests.kit.certificates import Certificates as Files
 from tests.unit.template.sections import load, mistakes
 
 SECRET = "do not show me"
@@ -58,6 +62,22 @@ def refusal(folder: Path, name: str = "tls", **provider: Any) -> str:
 
 def write(folder: Path, content: Any, name: str = "secdist.json") -> None:
     (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_the_key_of_a_certificate_is_read_with_it(tmp_path: Path, certificates: Files) -> None:
+    pair = certificates.encrypted
+    tls = {**pair.options, "private-key-passphrase-name": "tls"}
+    provider = {"config": "secdist.json"}
+    text = config({"port": 1, "tls": tls}, default_secdist_provider=provider)
+    write(tmp_path, {"passphrases": {"tls": "old"}})
+    found = certificates_of(load(text, tmp_path))
+    with pytest.raises(ConfigError, match=f"{pair.key}: the passphrase is wrong"):
+        found.load(time.time())
+    write(tmp_path, {"passphrases": {}})
+    with pytest.raises(ConfigError, match=r"passphrases\.tls: there is no such passphrase"):
+        found.load(time.time())
+    write(tmp_path, {"passphrases": {"tls": PASSPHRASE}})  # a reload reads it again
+    assert found.load(time.time()).warnings == []
 
 
 @pytest.mark.covers("SecdistProviderOptions.config")

@@ -36,6 +36,7 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
+from mpchat.config.secdist import SecdistOptions, SecdistProviderOptions
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
@@ -116,6 +117,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("dynamic-config-client", ClientOptions),
     ("dynamic-config-client-updater", UpdaterOptions),
     ("congestion-control", CongestionControlOptions),
+    ("secdist", SecdistOptions),
+    ("default-secdist-provider", SecdistProviderOptions),
     (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
         WebsocketHandlerBase.Options,

@@ -19,6 +19,7 @@ from mpchat.components.connections import Connections
 from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
+from mpchat.config.secdist import PROVIDER, SECDIST, SecdistOptions, SecdistProviderOptions
 from mpchat.config.settings import Setting, at_terminal, settings_of
 from mpchat.config.static import VARIABLES_OPTION, StaticConfig, load_static
 from mpchat.config.types import OptionsModel
@@ -41,11 +42,13 @@ from mpchat.template import hooks
 from mpchat.template.certificates import certificates_of
 from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
 from mpchat.template.dynamic import load_dynamic
+from mpchat.template.secdist import passphrase_names, provider_of
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
 
 _CONGESTION_CONTROL = "congestion-control"
-"""The section without which workers have no such control; all others have defaults."""
+_OPTIONAL = {_CONGESTION_CONTROL, SECDIST, PROVIDER}
+"""Sections that do something by being there; all others have defaults."""
 
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
@@ -53,6 +56,8 @@ SECTIONS: dict[str, type[OptionsModel]] = {
     "dynamic-config": DynamicConfigOptions,
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
     _CONGESTION_CONTROL: CongestionControlOptions,
+    SECDIST: SecdistOptions,
+    PROVIDER: SecdistProviderOptions,
 }
 """Sections that configure every process; they are not components."""
 
@@ -194,7 +199,7 @@ class _Loader:
         frame = {
             name: self._section(name, model)
             for name, model in SECTIONS.items()
-            if name != _CONGESTION_CONTROL or name in self.static.sections
+            if name not in _OPTIONAL or name in self.static.sections
         }
         plans = self._component_plans()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
@@ -210,6 +215,11 @@ class _Loader:
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
+        secdist = provider_of(frame.get(SECDIST), frame.get(PROVIDER))
+        if server is not None and secdist is None:
+            for path in passphrase_names(server):
+                text = f"needs the section {PROVIDER}, which says where passphrases are"
+                self._problem(self._path("server", *path), text)
         self._check_paths(plans)
         self._check_auth(plans)
         classes = {plan.cls: None for plan in plans}
@@ -259,6 +269,7 @@ class _Loader:
             warnings=tuple(warnings),
             console=console,
             console_missing=of_console.missing,
+            secdist=secdist,
             congestion=congestion,
         )
 

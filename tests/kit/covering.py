@@ -47,6 +47,8 @@ PLACES = {
     "ClientOptions": "components.dynamic-config-client",
     "UpdaterOptions": "components.dynamic-config-client-updater",
     "CongestionControlOptions": "components.congestion-control",
+    "SecdistOptions": "components.secdist",
+    "SecdistProviderOptions": "components.default-secdist-provider",
     "Component": _HANDLERS,
     "HandlerBase": _HANDLERS,
     "AuthOptions": "components.*.auth",

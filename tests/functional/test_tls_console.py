@@ -153,6 +153,7 @@ def test_a_reload_shows_another_certificate_and_closes_nothing(
     assert shown(port, context) == leaf(certificates.rsa)
 
 
+@pytest.mark.covers("TlsOptions.ca")
 def test_with_an_authority_operators_need_a_certificate(
     serve: Serve, control: Control, certificates: Certificates
 ) -> None:
@@ -197,6 +198,7 @@ def test_who_looks_hears_that_a_certificate_expires_soon(
         live.close()
 
 
+@pytest.mark.covers("CertificateOptions.private-key-passphrase")
 def test_a_passphrase_is_shown_to_nobody(
     serve: Serve,
     control: Control,
@@ -206,9 +208,7 @@ def test_a_passphrase_is_shown_to_nobody(
     service_tmpdir: Path,
 ) -> None:
     put(certificates.encrypted, pair)
-    secret = service_tmpdir / "passphrase"
-    secret.write_text(PASSPHRASE)
-    with serve({"server.listener-monitor.tls.private-key-passphrase#file": str(secret)}) as service:
+    with serve({"server.listener-monitor.tls.private-key-passphrase": PASSPHRASE}) as service:
         assert ask(port_of(control), "/metrics", certificates.trusting())[0] == 200
         config = str(service_tmpdir / "changed.yaml")
         told = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import ssl
 import struct
 
@@ -35,7 +34,8 @@ def hello(
     groups: list[int], shares: list[int], versions: tuple[int, ...] = (0x0304, 0x0303)
 ) -> bytes:
     named = b"".join(group.to_bytes(2) for group in groups)
-    keys = b"".join(extension(share, bytes(32)) for share in shares)
+    # A point of X25519, and nothing that any other group would take.
+    keys = b"".join(extension(share, b"\x09" + bytes(31)) for share in shares)
     offered = b"".join(version.to_bytes(2) for version in versions)
     extensions = (
         extension(10, len(named).to_bytes(2) + named)
@@ -89,11 +89,13 @@ def test_what_is_wrong_is_for_openssl(data: bytes) -> None:
         ([X25519, FFDHE], [X25519, FFDHE], False),
         ([X25519, FFDHE], [FFDHE, X25519], True),
         ([FFDHE_8192], [FFDHE_8192], True),
-        ([FFDHE, X25519], [], True),
-        ([X25519, FFDHE], [], False),
+        ([FFDHE, X25519], [], False),
+        ([FFDHE], [], True),
+        ([FFDHE], [X25519], False),
         # Unknown to OpenSSL 3.0.
         ([MLKEM, X25519, FFDHE], [MLKEM], False),
-        ([MLKEM, FFDHE, X25519], [MLKEM], True),
+        ([MLKEM, FFDHE], [MLKEM], True),
+        ([MLKEM, FFDHE], [MLKEM, FFDHE], True),
         ([GREASE, X25519, FFDHE], [GREASE, FFDHE], True),
         ([], [], False),
     ],
@@ -140,15 +142,35 @@ def test_it_is_refused_with_an_alert(certificates: Certificates, data: bytes, re
     virtual.run(test())
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations((X25519, P256, FFDHE), 2)))
-def test_openssl_chooses_as_we_think(certificates: Certificates, order: tuple[int, ...]) -> None:
+def answer_of(certificates: Certificates, message: bytes) -> bytes:
+    """Return what OpenSSL answers; it has to be content with the ClientHello."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = serving(certificates.ec).wrap_bio(incoming, outgoing, server_side=True)
-    message = hello(list(order), [])
     incoming.write(records(message))
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
-    # A HelloRetryRequest names the group that it wants a key share of.
-    _before, found, answer = outgoing.read().partition(b"\x00\x33\x00\x02")
+    return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    "groups", [(X25519, FFDHE), (FFDHE, X25519), (FFDHE, P256), (FFDHE,), (GREASE, FFDHE), (P256,)]
+)
+def test_openssl_asks_for_the_group_that_we_think(
+    certificates: Certificates, groups: tuple[int, ...]
+) -> None:
+    message = hello(list(groups), [])
+    # A HelloRetryRequest names it.
+    _before, found, wanted = answer_of(certificates, message).partition(b"\x00\x33\x00\x02")
     assert found
-    assert asks_for_finite_field(message) is (answer[:2] == FFDHE.to_bytes(2))
+    assert asks_for_finite_field(message) is (wanted[:2] == FFDHE.to_bytes(2))
+
+
+def test_openssl_takes_the_key_share_that_we_think(certificates: Certificates) -> None:
+    groups = [FFDHE, X25519]
+    message = hello(groups, [X25519, FFDHE])
+    assert not asks_for_finite_field(message)
+    assert answer_of(certificates, message)
+    message = hello(groups, [FFDHE, X25519])
+    assert asks_for_finite_field(message)
+    with pytest.raises(ssl.SSLError, match="(?i)bad|invalid|illegal|key share"):
+        answer_of(certificates, message)

@@ -25,7 +25,7 @@ cdef class TlsProtocol:
     cdef bint _may_begin(self, bytes data) except -1
     cdef _refuse_hello(self, failure)
     cdef _refuse_plain(self, bytes data)
-    @cython.locals(is_done=bint, end=Py_ssize_t, plain=bytes)
+    @cython.locals(is_done=bint, is_valid=bint, end=Py_ssize_t, plain=bytes)
     cdef _shake(self, bytes data)
     cdef _open(self, bytes plain)
     cdef _refuse(self, failure)

@@ -22,6 +22,7 @@ from ssl import SSLError
 from typing import Any, Protocol, cast
 
 from mpchat.tls.failures import (
+    EXPIRED,
     FINITE_FIELD,
     GAVE_WAY,
     LATE,
@@ -223,10 +224,13 @@ class TlsProtocol:
 
     def _refuse_plain(self, data: bytes) -> None:
         """Have an HTTP client told that this port speaks TLS; others would not understand."""
-        self._end_handshake(NOT_TLS)
         above, transport = self._above, self._transport
+        is_http = _HTTP.match(data)
+        # HTTP writes a line of its own.
+        self._end_handshake(None if is_http else NOT_TLS)
         self._enter_over()
-        if _HTTP.match(data):
+        if is_http:
+            NOT_TLS.count(self._worker.counters)
             self._above = None
             transport.set_protocol(above)
             above.connection_made(transport)
@@ -254,8 +258,13 @@ class TlsProtocol:
         plain = worker.decrypt_rest(self._tls) if is_done else b""
         end, failure = worker.end, worker.failure
         self._handshake_bytes += end
+        is_valid = not is_done or worker.is_peer_valid(self._tls)
+        if not is_valid:
+            worker.notify(self._tls)
         self._send_answer()
-        if is_done:
+        if not is_valid:
+            self._refuse(EXPIRED)
+        elif is_done:
             self._open(plain)
             self._receive(data, end)
         elif failure is not None:

@@ -14,6 +14,7 @@ cdef class TlsWorker:
 
     cpdef take_answer(self)
     cpdef bint shake(self, tls, Records records, bytes data) except -1
+    cpdef bint is_peer_valid(self, tls) except -1
     cpdef bytes decrypt_rest(self, tls)
     @cython.locals(size=Py_ssize_t, total=Py_ssize_t, end=Py_ssize_t, room=Py_ssize_t, plain=bytes)
     cpdef bytes decrypt(self, tls, Records records, bytes data, Py_ssize_t start)

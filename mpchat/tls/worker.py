@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from ssl import MemoryBIO, SSLError, SSLWantReadError
 from typing import Any
 
+from mpchat.tls.contexts import peer_is_valid
 from mpchat.tls.handshakes import Handshakes
 from mpchat.tls.records import PIECE, RECORD, Records
 from mpchat.websocket.shared import Shared
@@ -103,6 +104,12 @@ class TlsWorker:
             self._fail(error)
             return False
         return True
+
+    def is_peer_valid(self, tls: ssl.SSLObject) -> bool:
+        """Whether the client's certificate, if one is asked for, is valid now; OpenSSL looks only once."""
+        if not tls.session_reused or self.base.verify_mode == ssl.CERT_NONE:
+            return True
+        return peer_is_valid(tls, self.shared.wall_clock())
 
     def decrypt_rest(self, tls: ssl.SSLObject) -> bytes:
         """Return the data that came in the same piece as the end of the handshake."""

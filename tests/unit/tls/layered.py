@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -253,6 +254,7 @@ class Rig:
     """One worker."""
 
     def __init__(self, context: ssl.SSLContext, **thresholds: Any) -> None:
+        self.wall_clock = time.time
         loop = asyncio.get_running_loop()
         self.limits: Counter[str] = Counter()
         self.counters = Counters()
@@ -267,6 +269,7 @@ class Rig:
             Wheel(loop, limits),
             cast(Any, None),
             lambda name: self.limits.update((name,)),
+            wall_clock=lambda: self.wall_clock(),
         )
         self.worker = TlsWorker(context, self.shared, TIMEOUT)
 

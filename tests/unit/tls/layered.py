@@ -269,9 +269,12 @@ class Rig:
             Wheel(loop, limits),
             cast(Any, None),
             lambda name: self.limits.update((name,)),
-            wall_clock=lambda: self.wall_clock(),
+            wall_clock=self._now,
         )
         self.worker = TlsWorker(context, self.shared, TIMEOUT)
+
+    def _now(self) -> float:
+        return self.wall_clock()
 
     def connect(self, client: Client | None = None) -> Connection:
         """Return a connection of which nothing has come yet."""

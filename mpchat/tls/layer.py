@@ -366,7 +366,7 @@ class TlsProtocol:
     def _receive_buffered(self, data: bytes, start: int) -> int:
         """Decrypt into a buffer of what is above, if it is large enough; return where to go on."""
         worker = self._worker
-        buffer = self._above.get_buffer(MOST)
+        buffer = memoryview(self._above.get_buffer(MOST))
         if len(buffer) < MOST:
             plain = worker.decrypt(self._tls, self._records, data, start)
             count = 0
@@ -379,7 +379,7 @@ class TlsProtocol:
         return end
 
     def _hand_on(self, plain: bytes, count: int, is_first: bool) -> None:
-        """Hand on what was decrypted, of which ``count`` is in a buffer, and what else was found in it."""
+        """Hand on ``plain``, or ``count`` bytes of a buffer, and what else was found."""
         worker = self._worker
         controls, has_ended, failure = worker.controls, worker.has_ended, worker.failure
         self._send_answer()

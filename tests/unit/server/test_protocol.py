@@ -23,6 +23,7 @@ from mpchat.server.options import ServerOptions
 from mpchat.server.protocol import HttpProtocol
 from mpchat.server.server import Server
 from mpchat.server.stages import Stage
+from mpchat.tls.contexts import Contexts
 from mpchat.websocket.handler import WebsocketHandlerBase
 from tests.kit.host import under_construction
 from tests.unit.websocket.rig import Worker, on_uvloop, until
@@ -59,6 +60,7 @@ async def serve(
     options: dict[str, Any] | None = None,
     board: Scoreboard | None = None,
     more: Sequence[HandlerBase] = (),
+    tls: Contexts | None = None,
 ) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
     """Let a server with a ping handler accept on a port of its own; yield it with its address."""
     board = board or Scoreboard.create()
@@ -78,6 +80,7 @@ async def serve(
         service,
         asyncio.Event(),
         Balance(service, 0),
+        tls=tls,
     )
     server.accept_from([listening])
     try:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, cast
 
 from mpchat.scoreboard.counters import Counters
 from mpchat.tls.layer import TlsProtocol
@@ -24,9 +24,10 @@ from mpchat.websocket.shared import Shared
 from mpchat.websocket.thresholds import Thresholds
 from mpchat.websocket.turn import Turn
 from mpchat.websocket.wheel import Wheel
-from tests.kit.certificates import Certificates, PairFiles
+from tests.kit.certificates import PairFiles
 from tests.unit.server import virtual
 
+P = ParamSpec("P")
 TIMEOUT = 10.0
 _IDLE = 20
 """Turns in which nobody has anything to say: more than any queue of a test needs"""
@@ -301,13 +302,11 @@ async def turns(count: int = 2) -> None:
         await asyncio.sleep(0)
 
 
-def in_memory(
-    test: Callable[[Certificates], Coroutine[Any, Any, None]],
-) -> Callable[[Certificates], None]:
+def in_memory(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run a test on a loop whose time passes at once."""
 
     @functools.wraps(test)
-    def run(certificates: Certificates, **more: Any) -> None:
-        virtual.run(test(certificates, **more))
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        virtual.run(test(*args, **kwargs))
 
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -422,7 +422,7 @@ async def test_who_is_beyond_a_limit_has_a_second(certificates: Certificates) ->
     rig = Rig(serving(certificates.ec))
     one = rig.connect()
     one.app.admitted = False
-    one.layer.connection_made(one.wire)
+    one.layer.connection_made(cast(Any, one.wire))
     await asyncio.sleep(1.2)
     assert one.wire.is_aborted
 

@@ -180,7 +180,7 @@ def test_client_certificates(
 ) -> None:
     async def test() -> None:
         rig = Rig(serving(certificates.ec, certificates.ca))
-        pair: PairFiles | None = which and getattr(certificates, which)
+        pair: PairFiles | None = getattr(certificates, which) if which else None
         one = await rig.shake(certificates.trusting(pair, version))
         assert one.app.events == [f"ended: {reason}"]
         assert one.client.error is not None

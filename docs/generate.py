@@ -89,6 +89,7 @@ from mpchat.server.options import (
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
 from mpchat.supervisor.timing import Timing
+from mpchat.tls.options import TlsOptions
 from mpchat.websocket import phases
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -109,6 +110,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("server.listener", ListenerOptions),
     ("server.listener.connection", ConnectionOptions),
     ("server.listener.handler-defaults", HandlerDefaults),
+    ("server.listener.tls, and server.listener-monitor.tls", TlsOptions),
     ("server.listener-monitor", MonitorListenerOptions),
     ("logging", LoggingOptions),
     ("logging.loggers.NAME", LoggerOptions),

@@ -216,6 +216,7 @@ class Console:
         finally:
             fds.close(certificates)
         self._known.config = config
+        self._known.status.certificates = message.certificates
         # So that this process knows the levels that loggers have in workers.
         snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))
         self._known.logs.levels.force(snapshot[LOG_DYNAMIC_DEBUG].levels())

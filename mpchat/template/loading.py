@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
@@ -153,8 +154,17 @@ def _read_static(files: ConfigFiles, sources: Sources) -> Document:
     return substitute(document, Variables(tuple(documents), os.environ, sources.read))
 
 
-def check(files: ConfigFiles, components: ComponentList) -> list[str]:
-    """Validate static and dynamic config and the certificates, and return the warnings.
+@dataclass(frozen=True)
+class Checked:
+    """What an operator should know of a service without mistakes."""
+
+    warnings: list[str]
+    certificates: list[dict[str, Any]]
+    """As a status has them"""
+
+
+def check(files: ConfigFiles, components: ComponentList) -> Checked:
+    """Validate static and dynamic config and the certificates.
 
     Raises:
         ConfigError: All mistakes of all files.
@@ -162,17 +172,23 @@ def check(files: ConfigFiles, components: ComponentList) -> list[str]:
     service = load_service(files, components, Sources())
     problems: list[Problem] = []
     warnings = list(service.warnings)
+    certificates: list[dict[str, Any]] = []
     try:
         warnings += load_dynamic(service).warnings
     except ConfigError as error:
         problems += error.problems
     try:
-        warnings += certificates_of(service).load(time.time()).warnings
+        now = time.time()
+        loaded = certificates_of(service).load(now)
+        warnings += loaded.warnings
+        certificates = [
+            {**one, "seconds_left": one["not_after"] - int(now)} for one in loaded.shown
+        ]
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return warnings
+    return Checked(warnings, certificates)
 
 
 class _Loader:

@@ -39,6 +39,8 @@ PLACES = {
     "ConsoleHandlerOptions": _HANDLERS,
     "ServerMonitorOptions": "components.handler-server-monitor",
     "ConnectionOptions": "components.server.listener.connection",
+    "TlsOptions": "components.server.*.tls",
+    "CertificateOptions": "components.server.*.tls",
     "HandlerDefaults": "components.server.listener.handler-defaults",
     "LoggingOptions": "components.logging",
     "LoggerOptions": "components.logging.loggers.*",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidMessage
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
 from mpchat.testsuite.service import Service
@@ -51,6 +52,17 @@ async def test_both_clients_speak_it(
     async with websocket_client.get("chat") as chat:
         await chat.send("hello")
         assert await chat.recv() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("origin", "admitted"), [("https://localhost", True), ("http://localhost", False)]
+)
+async def test_pages_of_other_origins_cannot_use_a_browsers_certificate(
+    websocket_client: WebsocketClient, service_port: int, origin: str, admitted: bool
+) -> None:
+    with nullcontext() if admitted else pytest.raises(InvalidStatus, match="403"):
+        async with websocket_client.get("chat", origin=f"{origin}:{service_port}"):
+            pass
 
 
 async def test_a_test_may_trust_somebody_else(

@@ -67,7 +67,7 @@ class HttpProtocol(asyncio.Protocol):
         began: When the first byte of the request came that is arriving, or is answered.
         admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
         client: The peer, known from FRESH on.
-        descriptor: Of the socket, which its transport will close; -1 where TLS writes to it.
+        descriptor: Of the socket, which its transport will close; -1 where all has to pass the transport.
         in_flight: The request that a handler works on.
         stage: What the socket is doing.
     """
@@ -138,9 +138,8 @@ class HttpProtocol(asyncio.Protocol):
             self._task.cancel()
 
     def comes_through(self, below: Below) -> None:
-        """Take note of what has the socket, as TLS has: nothing may be sent past that."""
+        """Take note of what has the socket until ``connection_made``, as TLS has."""
         self._below = below
-        self.descriptor = -1
 
     def ended_below(self, reason: str, transport: asyncio.BaseTransport) -> None:
         """Write the line of a socket that gets no HTTP; ``connection_lost`` follows."""

@@ -52,6 +52,9 @@ class Requester(Waiting, HasBody, Protocol):
     def descriptor(self) -> int: ...
 
     @property
+    def transport(self) -> asyncio.Transport: ...
+
+    @property
     def admitted(self) -> bool:
         """Whether the listener's limits admit the socket; otherwise it is open only to be refused."""
 
@@ -140,7 +143,11 @@ class Exchange:
                 # For any other, largest_body has asked before the body was read.
                 self._throttle(handler)
             context = Context(
-                connection, services.stopping, services.snapshot, self._client.address
+                connection,
+                services.stopping,
+                services.snapshot,
+                self._client.address,
+                self._requester.transport,
             )
             context.path_params = route.params
             if handler is None:

@@ -42,6 +42,10 @@ from mpchat.server.waits import Waits
 from mpchat.tls.layer import Below
 from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 
+_TLS = 0x16
+"""The first byte of a client that speaks TLS, and of no request."""
+_NO_TLS = bytes.fromhex("15 0301 0002 02 46")
+"""The answer that it understands: the alert protocol_version."""
 _PER_TURN = 16
 """Requests of one client that are answered in a row."""
 _WITHOUT_TRANSPORT = (ACCEPTED, GONE)
@@ -103,6 +107,11 @@ class HttpProtocol(asyncio.Protocol):
     @property
     def is_gone(self) -> bool:
         return self.stage is GONE
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What the client is written to, from FRESH on."""
+        return self._transport
 
     @property
     def is_closing(self) -> bool:
@@ -168,6 +177,9 @@ class HttpProtocol(asyncio.Protocol):
                 self._wait_in_line()
             return
         if not self._intake:
+            if self.stage is FRESH and data[0] == _TLS:
+                self._refuse(bad_request("TLS on a port without it"), _NO_TLS)
+                return
             self.began = self._services.shared.clock()
         self._intake.feed(data)
         if self._task is not None:
@@ -383,8 +395,8 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return most
 
-    def _refuse(self, error: HttpError) -> None:
-        """Answer what is no whole request, and close."""
+    def _refuse(self, error: HttpError, answer: bytes | None = None) -> None:
+        """Answer what is no whole request, by default with what the error says, and close."""
         services = self._services
         head = self._intake.head
         if head is not None:
@@ -393,6 +405,9 @@ class HttpProtocol(asyncio.Protocol):
         services.shared.counters.requests += 1
         services.admission.answered(None, error.status)
         services.access.refused(error, self.client, next(services.ids))
+        if answer is not None:
+            self.respond(answer, close=True)
+            return
         more = services.stop_headers(refusing=self._registry.refusing)
         date = services.dates.now()
         data = serialise(refusal(error), date, close=True, head_only=False, more=more)

@@ -5,7 +5,7 @@ from mpchat.tls.worker cimport TlsWorker
 from mpchat.websocket.direct cimport write
 from mpchat.websocket.turn cimport Turn
 
-cdef Py_ssize_t PIECE
+cdef Py_ssize_t MOST, PIECE
 cdef int ENDED, NEW, OPEN, OVER, REFUSED, SHAKING, SHUT
 cdef long long READ, TLS_CONTROL, TLS_READ, TLS_WRITE
 
@@ -25,7 +25,7 @@ cdef class TlsProtocol:
     cdef bint _may_begin(self, bytes data) except -1
     cdef _refuse_hello(self, failure)
     cdef _refuse_plain(self, bytes data)
-    @cython.locals(is_done=bint, end=Py_ssize_t, plain=bytes)
+    @cython.locals(is_done=bint, is_valid=bint, end=Py_ssize_t, plain=bytes)
     cdef _shake(self, bytes data)
     cdef _open(self, bytes plain)
     cdef _refuse(self, failure)
@@ -34,7 +34,9 @@ cdef class TlsProtocol:
     @cython.locals(size=Py_ssize_t, plain=bytes, worker=TlsWorker)
     cdef _receive(self, bytes data, Py_ssize_t start)
     @cython.locals(controls=Py_ssize_t, has_ended=bint, worker=TlsWorker)
-    cdef _hand_on(self, bytes plain, bint is_first)
+    cdef _hand_on(self, bytes plain, Py_ssize_t count, bint is_first)
+    @cython.locals(count=Py_ssize_t, end=Py_ssize_t, plain=bytes, worker=TlsWorker)
+    cdef Py_ssize_t _receive_buffered(self, bytes data, Py_ssize_t start) except -1
     cdef _deliver(self, bytes plain)
     cdef _keep(self, bytes data)
     cdef _drop(self, Py_ssize_t size)

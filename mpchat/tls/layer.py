@@ -22,6 +22,7 @@ from ssl import SSLError
 from typing import Any, Protocol, cast
 
 from mpchat.tls.failures import (
+    EXPIRED,
     FINITE_FIELD,
     GAVE_WAY,
     LATE,
@@ -34,7 +35,7 @@ from mpchat.tls.failures import (
 )
 from mpchat.tls.hello import TooManyPieces, asks_for_finite_field, read_hello
 from mpchat.tls.records import PIECE, Records
-from mpchat.tls.worker import TlsWorker
+from mpchat.tls.worker import MOST, TlsWorker
 from mpchat.websocket.budget import READ, TLS_CONTROL, TLS_READ, TLS_WRITE
 from mpchat.websocket.direct import write
 from mpchat.websocket.turn import Turn
@@ -223,10 +224,13 @@ class TlsProtocol:
 
     def _refuse_plain(self, data: bytes) -> None:
         """Have an HTTP client told that this port speaks TLS; others would not understand."""
-        self._end_handshake(NOT_TLS)
         above, transport = self._above, self._transport
+        is_http = _HTTP.match(data)
+        # HTTP writes a line of its own.
+        self._end_handshake(None if is_http else NOT_TLS)
         self._enter_over()
-        if _HTTP.match(data):
+        if is_http:
+            NOT_TLS.count(self._worker.counters)
             self._above = None
             transport.set_protocol(above)
             above.connection_made(transport)
@@ -254,8 +258,13 @@ class TlsProtocol:
         plain = worker.decrypt_rest(self._tls) if is_done else b""
         end, failure = worker.end, worker.failure
         self._handshake_bytes += end
+        is_valid = not is_done or worker.is_peer_valid(self._tls)
+        if not is_valid:
+            worker.notify(self._tls)
         self._send_answer()
-        if is_done:
+        if not is_valid:
+            self._refuse(EXPIRED)
+        elif is_done:
             self._open(plain)
             self._receive(data, end)
         elif failure is not None:
@@ -278,7 +287,7 @@ class TlsProtocol:
         self._end_handshake(None)
         worker.shared.wheel.discard(self)
         self._stage = OPEN
-        self._hand_on(plain, True)
+        self._hand_on(plain, 0, True)
 
     def _refuse(self, failure: Failure) -> None:
         """End our side behind the alert, and let the client read it."""
@@ -343,16 +352,34 @@ class TlsProtocol:
             if self._turn.left <= 0 or self._is_paused:
                 self._keep(data[start:])
                 return
+            if self._is_buffered:
+                start = self._receive_buffered(data, start)
+                continue
             plain = worker.decrypt(self._tls, self._records, data, start)
             self._turn.left -= TLS_READ + worker.end - start
             start = worker.end
-            if worker.is_plain and not self._is_buffered:
+            if worker.is_plain:
                 self._above.data_received(plain)
             else:
-                self._hand_on(plain, False)
+                self._hand_on(plain, 0, False)
 
-    def _hand_on(self, plain: bytes, is_first: bool) -> None:
-        """Hand on what was decrypted, and what else was found in it."""
+    def _receive_buffered(self, data: bytes, start: int) -> int:
+        """Decrypt into a buffer of what is above, if it is large enough; return where to go on."""
+        worker = self._worker
+        buffer = self._above.get_buffer(MOST)
+        if len(buffer) < MOST:
+            plain = worker.decrypt(self._tls, self._records, data, start)
+            count = 0
+        else:
+            count = worker.decrypt_into(buffer, self._tls, self._records, data, start)
+            plain = b""
+        end = worker.end
+        self._turn.left -= TLS_READ + end - start
+        self._hand_on(plain, count, False)
+        return end
+
+    def _hand_on(self, plain: bytes, count: int, is_first: bool) -> None:
+        """Hand on what was decrypted, of which ``count`` is in a buffer, and what else was found in it."""
         worker = self._worker
         controls, has_ended, failure = worker.controls, worker.has_ended, worker.failure
         self._send_answer()
@@ -366,11 +393,13 @@ class TlsProtocol:
             above.connection_made(self)
             if self._fresh_seconds is not None:
                 above.end_if_idle(self._fresh_seconds)
-        if controls:
-            self._turn.charge(TLS_CONTROL * controls)
-            above.controls_received(controls)
-        if plain:
+        if count:
+            above.buffer_updated(count)
+        elif plain:
             self._deliver(plain)
+        if controls and self._above is not None:
+            self._turn.charge(TLS_CONTROL * controls)
+            self._above.controls_received(controls)
         if failure is not None:
             self._transport.close()
         elif has_ended and self._stage == ENDED:
@@ -378,7 +407,8 @@ class TlsProtocol:
 
     def _deliver(self, plain: bytes) -> None:
         view = memoryview(plain)
-        while view and self._above is not None:
+        # What is above may end the connection, or leave it to another, at any read.
+        while view and self._stage != SHUT and not self._transport.is_closing():
             if not self._is_buffered:
                 self._above.data_received(bytes(view))
                 return

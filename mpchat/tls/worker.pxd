@@ -14,11 +14,20 @@ cdef class TlsWorker:
 
     cpdef take_answer(self)
     cpdef bint shake(self, tls, Records records, bytes data) except -1
+    cpdef bint is_peer_valid(self, tls) except -1
     cpdef bytes decrypt_rest(self, tls)
-    @cython.locals(size=Py_ssize_t, total=Py_ssize_t, end=Py_ssize_t, room=Py_ssize_t, plain=bytes)
+    @cython.locals(size=Py_ssize_t, total=Py_ssize_t, end=Py_ssize_t, plain=bytes)
     cpdef bytes decrypt(self, tls, Records records, bytes data, Py_ssize_t start)
+    cpdef Py_ssize_t decrypt_into(
+        self, buffer, tls, Records records, bytes data, Py_ssize_t start
+    ) except -1
+    cdef Py_ssize_t _begin(self, Records records, bytes data, Py_ssize_t start) except -1
+    @cython.locals(size=Py_ssize_t, total=Py_ssize_t, room=Py_ssize_t)
+    cdef Py_ssize_t _feed(
+        self, tls, buffer, Records records, bytes data, Py_ssize_t start, Py_ssize_t end
+    ) except -1
     @cython.locals(with_data=Py_ssize_t, got=Py_ssize_t)
-    cdef Py_ssize_t _read(self, tls, Py_ssize_t total) except -1
+    cdef Py_ssize_t _read(self, tls, buffer, Py_ssize_t total) except -1
     cdef _end(self)
     cdef _fail(self, error)
     cpdef bytes encrypt(self, tls, data)

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from ssl import MemoryBIO, SSLError, SSLWantReadError
 from typing import Any
 
+from mpchat.tls.contexts import peer_is_valid
 from mpchat.tls.handshakes import Handshakes
 from mpchat.tls.records import PIECE, RECORD, Records
 from mpchat.websocket.shared import Shared
 
+MOST = PIECE + RECORD
+"""The most data that comes at a time: what is fed, and a record of which the end was missing."""
 _RECORDS = 16
 _SMALL = 4096
 """A read of at most this size goes around the scratch if it has data in a single record."""
@@ -65,8 +68,7 @@ class TlsWorker:
         self.handshakes = Handshakes(shared.turn, shared.counters, shared.thresholds)
         self._incoming = MemoryBIO()
         self._outgoing = MemoryBIO()
-        # What is fed at a time, and a record of which all but the end was fed before.
-        self._plain = memoryview(bytearray(PIECE + RECORD))
+        self._plain = memoryview(bytearray(MOST))
         self.end = self.controls = 0
         self.has_ended = self.is_plain = False
         self.max_handshake_bytes = shared.thresholds.max_tls_handshake_bytes
@@ -104,58 +106,88 @@ class TlsWorker:
             return False
         return True
 
+    def is_peer_valid(self, tls: ssl.SSLObject) -> bool:
+        """Whether the client's certificate is valid now, if it needs one: OpenSSL looks only once."""
+        if not tls.session_reused or self.base.verify_mode == ssl.CERT_NONE:
+            return True
+        return peer_is_valid(tls, self.shared.wall_clock())
+
     def decrypt_rest(self, tls: ssl.SSLObject) -> bytes:
         """Return the data that came in the same piece as the end of the handshake."""
         self.has_ended = False
-        plain = bytes(self._plain[: self._read(tls, 0)])
+        plain = bytes(self._plain[: self._read(tls, self._plain, 0)])
         # The handshake's own records are not told apart from the first ones behind it.
         self.controls = 0
         return plain
 
     def decrypt(self, tls: ssl.SSLObject, records: Records, data: bytes, start: int) -> bytes:
         """Feed ``data`` from ``start`` up to ``end``, and return what it is in plain."""
+        size = len(data)
+        end = self._begin(records, data, start)
+        if start > 0 or end < size or size > _SMALL or records.whole != 1:
+            return bytes(self._plain[: self._feed(tls, self._plain, records, data, start, end)])
+        self._incoming.write(data)
+        try:
+            plain: bytes = tls.read(size)
+        except SSLWantReadError:
+            return b""
+        except SSLError as error:
+            self._fail(error)
+            return b""
+        if not plain:
+            self._end()
+            return b""
+        if not tls.pending():
+            self.controls = 0
+            if not self._incoming.pending:
+                self.is_plain = not self._outgoing.pending
+                return plain
+        total = len(plain)
+        self._plain[:total] = plain
+        return bytes(self._plain[: self._read(tls, self._plain, total)])
+
+    def decrypt_into(
+        self, buffer: memoryview, tls: ssl.SSLObject, records: Records, data: bytes, start: int
+    ) -> int:
+        """Do the same with a buffer of MOST bytes or more; return how many there are in plain."""
+        end = self._begin(records, data, start)
+        return self._feed(tls, buffer, records, data, start, end)
+
+    def _begin(self, records: Records, data: bytes, start: int) -> int:
+        """Return the end of the first piece."""
         self.has_ended = self.is_plain = False
         self.failure = None
-        size, total = len(data), 0
-        end = self.end = records.measure(data, start, PIECE, _RECORDS)
+        self.end = records.measure(data, start, PIECE, _RECORDS)
         self.controls = records.whole
-        if start == 0 and end == size <= _SMALL and records.whole == 1:
-            self._incoming.write(data)
-            try:
-                plain: bytes = tls.read(size)
-            except SSLWantReadError:
-                return b""
-            except SSLError as error:
-                self._fail(error)
-                return b""
-            if not plain:
-                self._end()
-                return b""
-            if not tls.pending():
-                self.controls = 0
-                if not self._incoming.pending:
-                    self.is_plain = not self._outgoing.pending
-                    return plain
-            total = len(plain)
-            self._plain[:total] = plain
-            return bytes(self._plain[: self._read(tls, total)])
+        return self.end
+
+    def _feed(
+        self,
+        tls: ssl.SSLObject,
+        buffer: memoryview,
+        records: Records,
+        data: bytes,
+        start: int,
+        end: int,
+    ) -> int:
+        """Decrypt one piece after another, as long as all records have data and there is room."""
+        size, total = len(data), 0
         while True:
             self._incoming.write(memoryview(data)[start:end])
-            total = self._read(tls, total)
+            total = self._read(tls, buffer, total)
             room = PIECE - total
-            if end == size or room < RECORD or self.controls or self.has_ended:
-                break
+            if end == size or room < RECORD or self.controls or self.has_ended or self.failure:
+                return total
             start, end = end, records.measure(data, end, room, _RECORDS)
             self.end = end
             self.controls += records.whole
-        return bytes(self._plain[:total])
 
-    def _read(self, tls: Any, total: int) -> int:
-        """Read all that was fed into the scratch, behind ``total`` bytes; return how many it has then."""
-        incoming, plain, with_data = self._incoming, self._plain, 0
+    def _read(self, tls: Any, buffer: memoryview, total: int) -> int:
+        """Read all that was fed, behind ``total`` bytes of the buffer; return how many it has then."""
+        incoming, with_data = self._incoming, 0
         try:
             while True:
-                got = tls.read(RECORD, plain[total:])
+                got = tls.read(RECORD, buffer[total:])
                 if not got:
                     self._end()
                     return total

@@ -13,7 +13,7 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
 
 PAGE = Path(__file__).parents[3] / "docs/control-socket.md"
-COUNTING = ("rooms", "server", "websocket", "worker")
+COUNTING = ("rooms", "server", "tls", "websocket", "worker")
 CODE = [
     node
     for package in COUNTING

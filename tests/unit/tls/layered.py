@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -253,6 +254,7 @@ class Rig:
     """One worker."""
 
     def __init__(self, context: ssl.SSLContext, **thresholds: Any) -> None:
+        self.wall_clock = time.time
         loop = asyncio.get_running_loop()
         self.limits: Counter[str] = Counter()
         self.counters = Counters()
@@ -267,8 +269,12 @@ class Rig:
             Wheel(loop, limits),
             cast(Any, None),
             lambda name: self.limits.update((name,)),
+            wall_clock=self._now,
         )
         self.worker = TlsWorker(context, self.shared, TIMEOUT)
+
+    def _now(self) -> float:
+        return self.wall_clock()
 
     def connect(self, client: Client | None = None) -> Connection:
         """Return a connection of which nothing has come yet."""

@@ -172,5 +172,5 @@ def test_openssl_takes_the_key_share_that_we_think(certificates: Certificates) -
     assert answer_of(certificates, message)
     message = hello(groups, [FFDHE, X25519])
     assert asks_for_finite_field(message)
-    with pytest.raises(ssl.SSLError, match="(?i)bad|invalid|illegal|key share"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)bad|invalid|illegal|key share"):
         answer_of(certificates, message)

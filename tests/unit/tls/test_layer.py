@@ -9,16 +9,8 @@ from typing import Any
 import pytest
 
 from tests.kit.certificates import Certificates
-from tests.unit.tls.layered import (
-    TIMEOUT,
-    V12,
-    V13,
-    Client,
-    Rig,
-    in_memory,
-    serving,
-    turns,
-)
+from tests.unit.server import virtual
+from tests.unit.tls.layered import TIMEOUT, V12, V13, App, Client, Rig, in_memory, serving, turns
 
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
@@ -472,3 +464,62 @@ async def test_a_stopping_worker_gives_handshakes_what_it_gives_requests(
     await asyncio.sleep(1)
     assert late.wire.is_aborted
     assert not quick.wire.is_closed
+
+
+class Reader(asyncio.BufferedProtocol):
+    """What is above, once it reads into buffers of its own."""
+
+    def __init__(self, app: App, size: int) -> None:
+        self._app = app
+        self._buffer = bytearray(size)
+        self.reads: list[int] = []
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.reads.append(nbytes)
+        self._app.data_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> bool:
+        return self._app.eof_received()
+
+
+@pytest.mark.parametrize(("size", "reads"), [(100_000, [64_000, 64_000, 32_000]), (50_000, None)])
+def test_what_is_above_may_have_buffers_of_its_own(
+    certificates: Certificates, size: int, reads: list[int] | None
+) -> None:
+    async def test() -> None:
+        rig = Rig(serving(certificates.ec))
+        one = await rig.shake(certificates.trusting())
+        reader = Reader(one.app, size)
+        one.layer.set_protocol(reader)
+        assert one.layer.get_protocol() is reader
+        data = bytes(index % 251 for index in range(160_000))
+        one.comes(
+            b"".join(one.client.write(data[at : at + 4000]) for at in range(0, 160_000, 4000))
+        )
+        assert one.app.received == data
+        assert reads is None or reader.reads == reads
+        assert max(reader.reads) <= size
+        one.comes(one.client.write(b"small"))
+        one.layer.set_protocol(one.app)  # type: ignore[arg-type]
+        one.comes(one.client.write(b" and plain") + one.client.notify())
+        assert one.app.received == data + b"small and plain"
+        assert one.app.events == ["made", "eof"]
+
+    virtual.run(test())
+
+
+def test_a_buffer_may_go_when_its_connection_ends(certificates: Certificates) -> None:
+    async def test() -> None:
+        rig = Rig(serving(certificates.ec))
+        one = await rig.shake(certificates.trusting())
+        one.layer.set_protocol(Reader(one.app, 1000))
+        one.app.on_data = lambda data: one.layer.abort()
+        one.comes(one.client.write(bytes(16_000)))
+        one.lose()
+        assert len(one.app.received) == 1000
+        assert one.wire.is_aborted
+
+    virtual.run(test())

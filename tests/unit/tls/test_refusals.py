@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 
 import pytest
 
-from tests.kit.certificates import Certificates, PairFiles
+from tests.kit.certificates import DAY, Certificates, PairFiles
 from tests.unit.server import virtual
 from tests.unit.tls.layered import V12, V13, Connection, Rig, in_memory, serving, turns
 
@@ -41,7 +42,7 @@ def test_an_http_client_is_answered_by_http(certificates: Certificates, line: st
     async def test() -> None:
         rig = Rig(serving(certificates.ec))
         one = await refused(rig, line.encode() + b"\r\n\r\n" if " " in line else line.encode())
-        assert one.app.events == ["ended: not TLS", "made", "refuse plain"]
+        assert one.app.events == ["made", "refuse plain"]
         assert one.app.transport is one.wire
         assert one.goes() == b""
         one.comes(b"the rest")
@@ -214,3 +215,29 @@ async def test_a_handshake_has_a_limit_of_bytes(certificates: Certificates) -> N
     one = await rig.shake(certificates.trusting())
     assert one.app.events == ["ended: a TLS handshake of too many bytes"]
     assert (rig.counters.tls_other_failures, rig.counters.tls_handshaking) == (1, 0)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_no_session_outlives_its_certificate(
+    certificates: Certificates, version: ssl.TLSVersion
+) -> None:
+    async def test() -> None:
+        rig = Rig(serving(certificates.ec, certificates.ca))
+        context = certificates.trusting(certificates.client, version)
+        first = await rig.shake(context)
+        session = first.client.tls.session
+        second = await rig.shake(context, session=session)
+        assert (second.app.events, second.client.tls.session_reused) == (["made"], True)
+        rig.wall_clock = lambda: time.time() + 91 * DAY
+        late = await rig.shake(context, session=session)
+        assert late.app.events == ["ended: client certificate: it is not valid now"]
+        assert (late.wire.has_eof, late.client.has_ended) == (True, True)
+        assert rig.counters.tls_bad_certificates == 1
+        # Who asks for no certificate does not look at any.
+        plain = Rig(serving(certificates.ec))
+        context = certificates.trusting(version=version)
+        session = (await plain.shake(context)).client.tls.session
+        plain.wall_clock = rig.wall_clock
+        assert (await plain.shake(context, session=session)).app.events == ["made"]
+
+    virtual.run(test())

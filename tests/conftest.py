@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mpchat import FORM
+from tests.kit.certificates import Certificates
 
 pytest_plugins = ["mpchat.testsuite", "pytester"]
 
@@ -25,6 +26,12 @@ settings.load_profile("untimed")
 # Each service and each worker of pytest would compile all modules anew: a third of a start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Those that tests of TLS have in common."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

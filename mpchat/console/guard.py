@@ -5,7 +5,7 @@ a request has to address us by a name that nobody else can point here (an IP add
 configured name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or
 from none (Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its
 WebSocket, so it has the token's digest in a cookie that scripts cannot read and that no other site makes
-a browser send.
+a browser send. Over TLS a page without it is another origin, and never gets the cookie.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -67,7 +67,7 @@ class Guard:
             )
             return web.Response(status=421, text=text)
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and not _is_ours(urlsplit(origin), host, secure=request.secure):
             return web.Response(
                 status=403, text="Pages of another origin may not use this console.\n"
             )
@@ -93,12 +93,17 @@ class Guard:
         response.headers["WWW-Authenticate"] = 'Bearer realm="mpchat console"'
         return response
 
-    def log_in(self, given: str) -> web.Response | None:
-        """Return the answer that gives a page its cookie, None for a wrong token."""
+    def log_in(self, given: str, *, secure: bool) -> web.Response | None:
+        """Return the answer that gives a page its cookie, None for a wrong token.
+
+        ``secure``: the request came over TLS, and so must the cookie.
+        """
         if self._token is None or not is_same(given, self._token):
             return None
         response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(self._cookie, self._digest, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(
+            self._cookie, self._digest, secure=secure, httponly=True, samesite="Strict", path="/"
+        )
         return response
 
 
@@ -118,6 +123,12 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _is_ours(origin: SplitResult, host: str, *, secure: bool) -> bool:
+    """Whether a page of this origin came from the console, which the request calls ``host``."""
+    # Without TLS of our own there may be a proxy that has it, and then the page's scheme is https.
+    return origin.netloc.lower() == host.lower() and (origin.scheme == "https" or not secure)
 
 
 def _is_address(name: str) -> bool:

@@ -41,15 +41,19 @@ from mpchat.ipc.orders import Orders
 from mpchat.ipc.reopening import report_reopened
 from mpchat.linux import descriptors as fds
 from mpchat.linux import system
+from mpchat.linux.memfd import read_memfd
 from mpchat.logs.options import LoggingOptions
 from mpchat.logs.records import Origin
 from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.server.options import MonitorListenerOptions
+from mpchat.tls.contexts import Contexts
+from mpchat.tls.material import OPERATORS, unpack
 
 _CLOSE_SECONDS = 0.5
 """Seconds for requests that are being answered when the console ends."""
+_CONFIG_DESCRIPTORS = 2
 
 log = logging.getLogger("mpchat.console")
 
@@ -65,9 +69,11 @@ def run_console(
     heartbeat: float,
     keys: Sequence[Key[Any]],
     loggers: Mapping[str, int],
+    tls: Contexts | None,
 ) -> None:
     """Run the console until the supervisor ends it; the caller has forked and set the title.
 
+    ``tls`` has the certificates of its listener, if that speaks TLS.
     ``loggers`` are those that workers make for components, with the levels of their options, else 0.
     """
     logs = set_up_direct(logging_options, Origin("console"))
@@ -85,7 +91,8 @@ def run_console(
     known = Knowledge(status, board, orders, logs, pool, tuple(keys))
     listening = descriptors.listening
     sock = system.socket(fileno=listening) if listening is not None else None
-    console = Console(channel, orders, known, heartbeat)
+    fds.close(descriptors.certificates)
+    console = Console(channel, orders, known, heartbeat, tls)
     uvloop.run(console.serve(plan, sock))
 
 
@@ -93,8 +100,14 @@ class Console:
     """The process, between the supervisor and the application."""
 
     def __init__(
-        self, channel: Channel, orders: Orders, known: Knowledge, heartbeat: float
+        self,
+        channel: Channel,
+        orders: Orders,
+        known: Knowledge,
+        heartbeat: float,
+        tls: Contexts | None,
     ) -> None:
+        self._tls = tls
         self._channel = channel
         self._orders = orders
         self._known = known
@@ -133,7 +146,9 @@ class Console:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         cleanup.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listening, backlog=listener.backlog).start()
+        context = self._tls.base if self._tls is not None else None
+        site = web.SockSite(runner, listening, ssl_context=context, backlog=listener.backlog)
+        await site.start()
 
     def _updater(self, plan: ConfigServicePlan) -> Updater:
         """Return what follows the config service."""
@@ -183,14 +198,20 @@ class Console:
                 fds.close_all(descriptors)
 
     def _follow_config(self, message: messages.DynamicConfig, descriptors: list[int]) -> None:
-        if not descriptors:
+        if len(descriptors) != _CONFIG_DESCRIPTORS:
+            fds.close_all(descriptors)
             self._give_up("the dynamic config", "no descriptor is left")
             return
+        memfd, certificates = descriptors
         try:
-            config = take(message, descriptors[0])
+            config = take(message, memfd)
+            if self._tls is not None:
+                self._tls.use(unpack(read_memfd(certificates))[OPERATORS])
         except OSError as error:
             self._give_up("the dynamic config", describe_os_error(error))
             return
+        finally:
+            fds.close(certificates)
         self._known.config = config
         # So that this process knows the levels that loggers have in workers.
         snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))

@@ -42,6 +42,7 @@ from mpchat.errors import (
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.control import ControlError
+from mpchat.linux import descriptors as fds
 from mpchat.linux.memfd import sealed_memfd
 from mpchat.linux.socket_file import SocketFile
 from mpchat.metrics.memory import Memory
@@ -53,8 +54,10 @@ from mpchat.supervisor.history import Histories
 from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
+from mpchat.template.certificates import Certificates, certificates_of
 from mpchat.template.dynamic import load_dynamic
 from mpchat.template.template import plan_of
+from mpchat.tls.material import CLIENTS
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
@@ -75,11 +78,12 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         ConfigError: The dynamic config has mistakes.
         StartError: The service cannot run here, or its code fails at the start.
     """
-    loaded = load_dynamic(service)
-    warnings = [*service.warnings, *loaded.warnings]
+    certificates = certificates_of(service)
+    loaded, found = load_dynamic(service), certificates.load(time.time())
+    warnings = [*service.warnings, *loaded.warnings, *found.warnings]
     if service.config_service is not None:
         warnings.append("the config service is not asked in a single process")
-    plan = replace(plan_of(service, 0.0, warnings), workers=1)
+    plan = replace(plan_of(service, 0.0, warnings, found.shown), workers=1)
     with contextlib.ExitStack() as cleanup:
         sockets = Sockets(plan)
         cleanup.callback(sockets.close)
@@ -87,6 +91,8 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         cleanup.callback(file.remove)
         config = ConfigInForce(1, time.time(), to_bytes(loaded.values, loaded.origins))
         generation = sealed_memfd("mpchat-generation", config.content)
+        kept = sealed_memfd("mpchat-certificates", found.content)
+        tls = certificates.contexts_of(1, kept).get(CLIENTS)
         snapshot = Snapshot(1, from_bytes(config.content), service.keys)
         near, far = Channel.pair()
         board = Scoreboard.create()
@@ -95,13 +101,24 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
         histories.prepare(plan.history)
         history = histories.of(plan.history)
         stand_in = _StandIn(
-            service, plan, sockets, board, near, listening, file, history, timing, config
+            service,
+            plan,
+            sockets,
+            board,
+            near,
+            listening,
+            file,
+            history,
+            timing,
+            config,
+            certificates,
         )
         descriptors = messages.WorkerDescriptors(
             channel=far.fileno(),
             scoreboard=os.dup(board.descriptor),
             fault=os.dup(2),
             generation=generation,
+            certificates=kept,
             listening=os.dup(sockets.listeners.sockets[_SLOT].fileno()),
             inbox=os.dup(sockets.inboxes.of(_SLOT).fileno()),
             metrics=Memory.create(service.metrics()).descriptor,
@@ -117,6 +134,7 @@ def serve_single(service: Service, timing: Timing | None = None) -> int:
                     service,
                     snapshot,
                     timing.heartbeat,
+                    tls,
                     start_limit=PATIENCE,
                     take_signals=stand_in.take_signals,
                 )
@@ -149,7 +167,9 @@ class _StandIn:
         history: int | None,
         timing: Timing,
         config: ConfigInForce,
+        certificates: Certificates,
     ) -> None:
+        self._certificates = certificates
         self._service = service
         self._plan = plan
         self._sockets = sockets
@@ -348,6 +368,7 @@ class _StandIn:
     async def _reload(self) -> None:
         try:
             loaded = load_dynamic(self._service)
+            found = self._certificates.load(time.time())
         except ConfigError as error:
             self._config = replace(self._config, reload_failure=Failure(str(error), time.time()))
             raise ControlError(str(error)) from error
@@ -355,16 +376,19 @@ class _StandIn:
         content = to_bytes(loaded.values, loaded.origins)
         self._config = ConfigInForce(number, time.time(), content)
         self._board.set_service("generation", number)
-        memfd = sealed_memfd("mpchat-generation", content)
-        messages.send(self._channel, messages.Generation(number), [memfd])
-        os.close(memfd)
+        memfds = [
+            sealed_memfd("mpchat-generation", content),
+            sealed_memfd("mpchat-certificates", found.content),
+        ]
+        messages.send(self._channel, messages.Generation(number), memfds)
+        fds.close_all(memfds)
         try:
             async with asyncio.timeout(self._timing.apply_limit), self._has_applied:
                 await self._has_applied.wait_for(lambda: self._applied >= number)
         except TimeoutError as error:
             text = f"the dynamic config is applied as soon as the event loop turns again; {_HELD}"
             raise ControlError(text) from error
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *found.warnings):
             log.warning("%s", warning)
         log.info("dynamic config generation %d is applied", number)
 

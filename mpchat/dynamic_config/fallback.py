@@ -37,7 +37,19 @@ def read_file(path: str) -> str:
     """Return the text of a config file.
 
     Raises:
-        ConfigError: The file is missing, unreadable, not a regular file, too large, or not UTF-8.
+        ConfigError: As for ``read_bytes``, or the file is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise _unusable(path, f"not UTF-8 at byte {error.start}") from error
+
+
+def read_bytes(path: str) -> bytes:
+    """Return the content of a file that a config names.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, not a regular file, or too large.
     """
     try:
         # Without O_NONBLOCK, opening a pipe waits for a writer.
@@ -57,10 +69,7 @@ def read_file(path: str) -> str:
         os.close(descriptor)
     if len(content) > MAX_FILE_BYTES:
         raise _unusable(path, f"larger than {MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise _unusable(path, f"not UTF-8 at byte {error.start}") from error
+    return content
 
 
 def load(

@@ -47,7 +47,8 @@ class Start:
 class Plan:
     """The part of the static config that the supervisor needs.
 
-    Descriptors: the static config files as read; also a generation, unless Start came with the files.
+    Descriptors: the static config files as read; also a generation and the certificates of the listeners
+    (see tls/material), unless Start came with the files.
     """
 
     pool: str
@@ -77,6 +78,8 @@ class Plan:
     config_service: dict[str, Any] | None = None
     """``first_limit``, seconds that the first answer of the config service may take, and ``has_values``,
     whether the service can start without one; None: it follows no config service"""
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    """What operators may know of the certificates; see tls/shown"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -100,6 +103,8 @@ class WorkerDescriptors(NamedTuple):
     """A memfd for what the worker writes when it crashes"""
     generation: int
     """The memfd of the dynamic config that it starts with"""
+    certificates: int
+    """The memfd of the certificates of the same generation"""
     listening: int
     inbox: int
     metrics: int
@@ -181,6 +186,8 @@ class ConsoleDescriptors(NamedTuple):
     scoreboard: int
     fault: int
     """A memfd for what the console writes when it crashes"""
+    certificates: int
+    """The memfd of the certificates of the generation in force"""
     listening: int | None = None
     """Not sent to a console that does not listen"""
 
@@ -195,6 +202,8 @@ class ForkConsole:
     """The address for clients"""
     console_address: str
     """Where it listens itself; empty if it does not"""
+    generation: int
+    """Number of the certificates that it starts with"""
     log_levels: dict[str, str]
     """Levels that operators have ordered, by logger"""
     log_locations: dict[str, int]
@@ -203,7 +212,10 @@ class ForkConsole:
 
 @dataclass(frozen=True)
 class DynamicConfig:
-    """The dynamic config in force; a monitor is told when it asks. Descriptor: its memfd."""
+    """The dynamic config in force; a monitor is told when it asks.
+
+    Descriptors: its memfd; for a console also that of the certificates.
+    """
 
     number: int
     since: float
@@ -211,6 +223,8 @@ class DynamicConfig:
     failures: dict[str, Any]
     """Why the last reload, the last restart and the last update from the config service failed, if they
     did: ``text`` and ``at``, seconds since 1970, by ``reload``, ``restart`` and ``update``"""
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    """What operators may know of the certificates; see tls/shown"""
 
 
 @dataclass(frozen=True)
@@ -255,7 +269,7 @@ class Pong:
 
 @dataclass(frozen=True)
 class ReloadRequest:
-    """Read the dynamic config again and answer Snapshot or ReloadFailed.
+    """Read the dynamic config and the certificates again, and answer Snapshot or ReloadFailed.
 
     Descriptor, if ``follows``: a memfd with what the config service has said.
     """
@@ -265,9 +279,11 @@ class ReloadRequest:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A validated dynamic config. Descriptor: its memfd."""
+    """A validated dynamic config. Descriptors: its memfd, and that of the listeners' certificates."""
 
     stop_limit: float
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    """What operators may know of the certificates; see tls/shown"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -280,7 +296,10 @@ class ReloadFailed:
 
 @dataclass(frozen=True)
 class Generation:
-    """Use this dynamic config and answer Applied. Descriptor: its memfd."""
+    """Use this dynamic config and these certificates, and answer Applied.
+
+    Descriptors: the memfd of the one, and that of the others.
+    """
 
     number: int
 
@@ -563,7 +582,7 @@ Message: TypeAlias = (
 
 _KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}
 _FIELDS = {cls: get_type_hints(cls) for cls in get_args(Message)}
-_FROM_CHILDREN = {Plan: 2, Snapshot: 1, Ready: 1, Order: 1}
+_FROM_CHILDREN = {Plan: 3, Snapshot: 2, Ready: 1, Order: 1}
 """Descriptors that a child may send with these messages; with all others, none."""
 _INTEGERS = range(-(2**63), 2**63)
 

@@ -60,6 +60,24 @@ class Counters:
     closed: int = _total("connections", "WebSocket connections ended, in whatever way")
     left: int = _total("sockets", "Sockets of clients that are closed, whoever closed them")
     proxied: int = _total("sockets", "Sockets whose PROXY header was taken")
+    tls_handshakes: int = _total("handshakes", "TLS handshakes completed")
+    tls_resumed: int = _total("handshakes", "TLS handshakes that resumed a session")
+    tls_not_tls: int = _total("sockets", "Sockets whose client did not speak TLS")
+    tls_no_common_offer: int = _total(
+        "handshakes", "TLS handshakes that failed: no version or cipher in common"
+    )
+    tls_bad_certificates: int = _total(
+        "handshakes", "TLS handshakes that failed: no client certificate, or not a valid one"
+    )
+    tls_alerts: int = _total(
+        "handshakes", "TLS handshakes that the client has refused, as it does with an unknown CA"
+    )
+    tls_left: int = _total("handshakes", "TLS handshakes whose client left or was too slow")
+    tls_other_failures: int = _total("handshakes", "TLS handshakes that failed otherwise")
+    tls_broken: int = _total("connections", "Open TLS connections with a record that was not valid")
+    tls_truncated: int = _total(
+        "connections", "TLS connections that their client ended without a close_notify"
+    )
     log_lines_trace: int = _total("lines", "Lines for the log of the level trace")
     log_lines_debug: int = _total("lines", "Lines for the log of the level debug")
     log_lines_info: int = _total("lines", "Lines for the log of the level info")
@@ -87,6 +105,7 @@ class Counters:
     connections: int = _gauge("connections", "Open WebSocket connections")
     parsing: int = _gauge("requests", "Requests of which a part has come")
     answering: int = _gauge("requests", "Requests and handshakes that a handler is answering")
+    tls_handshaking: int = _gauge("handshakes", "TLS handshakes that have begun")
     histograms: Histograms = field(default_factory=Histograms.apart)
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
@@ -141,6 +160,12 @@ _LIMITED = (
         "sockets",
         "Sockets closed: no valid PROXY header within 3 s, not a trusted proxy, or more than 1024 in a "
         "worker without their header",
+    ),
+    _limit(
+        "listener.tls.handshakes",
+        "handshakes",
+        "TLS handshakes cut off: 1024 had begun in their worker, and they had waited longest for their "
+        "client",
     ),
     _limit("MPCHAT_LIMITS.max_connections", "handshakes", "Handshakes answered 503"),
     _limit("MPCHAT_LIMITS.max_connections_per_address", "handshakes", "Handshakes answered 503"),

@@ -9,6 +9,7 @@ HTTP.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from mpchat.server.options import ListenerOptions
@@ -27,8 +28,14 @@ class Arrivals:
     """What all sockets of a worker have in common until their headers have come."""
 
     def __init__(
-        self, services: ClientServices, registry: Registry, options: ListenerOptions
+        self,
+        services: ClientServices,
+        registry: Registry,
+        options: ListenerOptions,
+        below: Callable[[HttpProtocol, int], asyncio.Protocol],
     ) -> None:
+        self.below = below
+        """Returns what the transport of a client calls, which may be TLS"""
         self.services = services
         self.registry = registry
         self.read = READERS[options.proxy_protocol]
@@ -113,10 +120,11 @@ class ArrivingProtocol(asyncio.Protocol):
         arrivals = self._arrivals
         arrivals.services.shared.counters.proxied += 1
         http = HttpProtocol(arrivals.services, arrivals.registry, name, self._descriptor)
-        transport.set_protocol(http)
-        http.connection_made(transport)
+        below = arrivals.below(http, self._descriptor)
+        transport.set_protocol(below)
+        below.connection_made(transport)
         if rest:
-            http.data_received(rest)
+            below.data_received(rest)
         if self._fresh_seconds is not None:
             http.end_if_idle(self._fresh_seconds)
 

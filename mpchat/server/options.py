@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import MAX_INT, ByteSize, Duration, OptionsModel, Port
 from mpchat.server.trusted import TrustedProxy
+from mpchat.tls.options import TlsOptions
 
 OFF: Literal["off"] = "off"
 _MIN_TOKEN = 16
@@ -111,6 +112,10 @@ class PortOptions(OptionsModel):
             description="Mode of the Unix socket, such as '660'; clients need write permission. By "
             "default all permissions except those that the umask removes",
         ),
+    ] = None
+    tls: Annotated[
+        TlsOptions | None,
+        Field(description="TLS for everybody who connects here, below; by default plain TCP"),
     ] = None
 
     @model_validator(mode="after")
@@ -231,9 +236,10 @@ class ListenerOptions(PortOptions):
     def _one_place(self) -> Self:
         if not self.ports:
             _check_place(self)
-        elif len(self.ports) > 1 or {self.port, self.unix_socket, self.unix_socket_permissions} != {
-            None
-        }:
+        elif len(self.ports) > 1 or any(
+            given is not None
+            for given in (self.port, self.unix_socket, self.unix_socket_permissions, self.tls)
+        ):
             text = "mpchat listens in one place: expected port, unix-socket or one entry of ports"
             raise PydanticCustomError("place", text)
         return self
@@ -256,6 +262,7 @@ class ListenerOptions(PortOptions):
             "port": place.port,
             "unix_socket": place.unix_socket,
             "unix_socket_permissions": place.unix_socket_permissions,
+            "tls": place.tls,
         }
         return self.model_copy(update={**changes, "ports": ()})
 

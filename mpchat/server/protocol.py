@@ -39,6 +39,7 @@ from mpchat.server.stages import (
     Stage,
 )
 from mpchat.server.waits import Waits
+from mpchat.tls.layer import Below
 from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 
 _PER_TURN = 16
@@ -89,6 +90,9 @@ class HttpProtocol(asyncio.Protocol):
         """The client does not read its answers"""
         self._has_ended = False
         """The client has half-closed its side"""
+        self._below: Below | None = None
+        """What has the socket before we have its transport"""
+        self._controls = 0
         self.admitted = registry.enter(self)
 
     @property
@@ -118,7 +122,7 @@ class HttpProtocol(asyncio.Protocol):
             self._too_late,
             admitted=self.admitted,
         )
-        # A layer below HTTP, such as TLS, comes before this.
+        self._below = None
         self._enter(FRESH)
         self._waits.begin(FRESH)
 
@@ -127,10 +131,33 @@ class HttpProtocol(asyncio.Protocol):
         if self.stage is not ACCEPTED:
             self._waits.forget()
         self._enter(GONE)
+        self._below = None
         self._services.bodies.gone(self)
         self._registry.leave(self)
         if self._task is not None:
             self._task.cancel()
+
+    def comes_through(self, below: Below) -> None:
+        """Take note of what has the socket until ``connection_made``, as TLS has."""
+        self._below = below
+
+    def ended_below(self, reason: str, transport: asyncio.BaseTransport) -> None:
+        """Write the line of a socket that gets no HTTP; ``connection_lost`` follows."""
+        services = self._services
+        name = self._accepted_from or transport.get_extra_info("peername")
+        client = services.admission.client(name)
+        services.access.closed_early(reason, client, next(services.ids))
+
+    def refuse_plain(self) -> None:
+        """Answer a client that should have spoken TLS."""
+        self._refuse(bad_request("this port speaks TLS: use https:// or wss://"))
+
+    def controls_received(self, count: int) -> None:
+        """Cut off a client that sends record after record of TLS without data."""
+        self._controls += count
+        if self._controls > self._services.shared.thresholds.max_tls_controls:
+            self._services.shared.count_limit("max-control-frames-per-second")
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         turn = self._turn
@@ -171,6 +198,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def end_if_idle(self, fresh_seconds: float) -> None:
         """End a connection without a request; a new client may send its first one within the time."""
+        if self._below is not None:
+            self._below.end_if_idle(fresh_seconds)
         if self.stage is ACCEPTED or not self.is_idle:
             return
         if self.stage is FRESH and fresh_seconds:
@@ -180,7 +209,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the client off."""
-        if self.stage is not ACCEPTED:
+        if self._below is not None:
+            self._below.abort()
+        elif self.stage is not ACCEPTED:
             self._transport.abort()
 
     def stop_reading(self) -> None:

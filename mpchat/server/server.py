@@ -36,6 +36,8 @@ from mpchat.server.routes import Routes
 from mpchat.server.services import ClientServices
 from mpchat.server.trusted import TrustedProxies
 from mpchat.server.waits import Times
+from mpchat.tls.contexts import Contexts
+from mpchat.tls.layer import TlsProtocol, TlsWorker
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import make_negotiator
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -46,6 +48,7 @@ class Server:
     """One worker's server.
 
     ``timeout`` limits what follows to so many seconds. Without ``congestion``, whatever comes is taken.
+    With ``tls``, clients have to speak that.
 
     Attributes:
         drain: Ends all clients in order.
@@ -65,6 +68,7 @@ class Server:
         balance: Balance,
         timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout,
         congestion: CongestionPlan | None = None,
+        tls: Contexts | None = None,
     ) -> None:
         access = AccessLog(snapshot, options.logger_access)
         admission = Admission(board, handlers, options.listener, snapshot, shared.wall_clock)
@@ -106,8 +110,11 @@ class Server:
             forwarding=_make_forwarding(options.listener, admission),
             overload=self._overload,
         )
+        self._tls = (
+            TlsWorker(tls.base, shared, options.handshake_timeout) if tls is not None else None
+        )
         self._arrivals = (
-            Arrivals(self.services, self.registry, options.listener)
+            Arrivals(self.services, self.registry, options.listener, self._below)
             if options.listener.proxy_protocol != OFF
             else None
         )
@@ -195,7 +202,12 @@ class Server:
             self._adopting.begin(accepted, arriving, arriving.forget)
             return
         client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
-        self._adopting.begin(accepted, client, lambda: self.registry.leave(client))
+        below = self._below(client, accepted.fileno())
+        self._adopting.begin(accepted, below, lambda: self.registry.leave(client))
+
+    def _below(self, client: HttpProtocol, descriptor: int) -> asyncio.Protocol:
+        """Return what a client's transport calls: the client itself, or TLS below it."""
+        return client if self._tls is None else TlsProtocol(self._tls, client, descriptor)
 
 
 def _make_forwarding(options: ListenerOptions, admission: Admission) -> Forwarding | None:

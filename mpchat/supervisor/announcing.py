@@ -82,7 +82,9 @@ class Announcer:
         """Return what is known of the dynamic config, beside its values."""
         generation = self._editions.current.generation
         failures = {what: asdict(why) for what, why in self.failures.items()}
-        return messages.DynamicConfig(generation.number, generation.since, failures)
+        return messages.DynamicConfig(
+            generation.number, generation.since, failures, generation.shown
+        )
 
     def reloading(self) -> None:
         """Say that a reload begins."""

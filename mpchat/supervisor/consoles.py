@@ -190,8 +190,9 @@ class Consoles:
                 console.send(messages.MetricsMemories(), descriptors)
                 self._given = memories
             if console.ready and self._told != state:
-                memfd = self._editions.current.generation.memfd
-                console.send(self._announcer.in_force(), (memfd,))
+                generation = self._editions.current.generation
+                descriptors = (generation.memfd, generation.certificates)
+                console.send(self._announcer.in_force(), descriptors)
                 self._told = state
         except OSError as error:
             self._log.error(f"cannot tell the console what is new: {error.strerror}")

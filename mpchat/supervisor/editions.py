@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from mpchat.ipc import messages
 from mpchat.linux import descriptors as fds
@@ -16,10 +17,15 @@ from mpchat.linux import descriptors as fds
 
 @dataclass(frozen=True)
 class Generation:
-    """A validated dynamic config: a sealed memfd and its number, which is never used twice."""
+    """A validated dynamic config with the certificates of its time; the number is never used twice."""
 
     number: int
     memfd: int
+    """The dynamic config, sealed"""
+    certificates: int
+    """The certificates of the listeners and their keys, sealed"""
+    shown: list[dict[str, Any]]
+    """What operators may know of them"""
     since: float
     """When it was loaded, seconds since 1970"""
 
@@ -33,6 +39,8 @@ class Loaded:
     """A memfd with the files of the static config as the template has read them"""
     memfd: int
     """The dynamic config as the template has validated it"""
+    certificates: int
+    """The memfd of the certificates of the listeners"""
     folder: str
     """The folder that the code was loaded from"""
 
@@ -55,7 +63,7 @@ class Edition:
 
     def release(self) -> None:
         """Close the memfds."""
-        fds.close_all((self.static_config, self.generation.memfd))
+        fds.close_all((self.static_config, self.generation.memfd, self.generation.certificates))
 
 
 class Editions:
@@ -128,7 +136,7 @@ class Editions:
                 loaded.plan,
                 loaded.static_config,
                 loaded.folder,
-                self._number(loaded.memfd),
+                self._number(loaded.memfd, loaded.certificates, loaded.plan.certificates),
                 loaded.plan.stop_limit,
             )
         )
@@ -141,16 +149,18 @@ class Editions:
         """Let the previous edition go: every slot has moved."""
         self._kept.pop(0).release()
 
-    def renew_generation(self, memfd: int, drain_limit: float) -> None:
-        """Give the current edition a newer dynamic config."""
+    def renew_generation(
+        self, memfd: int, certificates: int, shown: list[dict[str, Any]], drain_limit: float
+    ) -> None:
+        """Give the current edition a newer dynamic config, and newer certificates."""
         current = self.current
-        older, current.generation = current.generation, self._number(memfd)
+        older, current.generation = current.generation, self._number(memfd, certificates, shown)
         current.drain_limit = drain_limit
-        fds.close(older.memfd)
+        fds.close_all((older.memfd, older.certificates))
 
-    def _number(self, memfd: int) -> Generation:
+    def _number(self, memfd: int, certificates: int, shown: list[dict[str, Any]]) -> Generation:
         self._generations += 1
-        return Generation(self._generations, memfd, self._wall_clock())
+        return Generation(self._generations, memfd, certificates, shown, self._wall_clock())
 
 
 def refusal(old: messages.Plan, new: messages.Plan) -> str:

@@ -173,12 +173,13 @@ class Forks:
         child, edition, orders = fork.child, self._editions.current, self._log_orders
         given = (fork.far, self._scoreboard.descriptor, child.fault)
         if isinstance(fork, _Worker):
-            number, memfd = edition.generation.number, edition.generation.memfd
+            generation = edition.generation
+            number, of_generation = generation.number, (generation.memfd, generation.certificates)
             sources = (fork.listening.fileno(), fork.inbox.fileno())
             metrics = self._memories.of(edition.number).descriptor
             template.send(
                 ForkWorker(child.slot, child.row, number, orders.levels, orders.locations),
-                WorkerDescriptors(*given, memfd, *sources, metrics),
+                WorkerDescriptors(*given, *of_generation, *sources, metrics),
             )
             child.sent_generation = child.applied_generation = number
         elif isinstance(fork, _Broker):
@@ -188,7 +189,8 @@ class Forks:
         elif isinstance(fork, _Console):
             listeners = fork.sockets.console
             listening = () if listeners is None else (listeners.sockets[0].fileno(),)
-            template.send(self._console_request(fork.sockets), (*given, *listening))
+            certificates = edition.generation.certificates
+            template.send(self._console_request(fork.sockets), (*given, certificates, *listening))
         else:
             inherited = () if fork.control is None else (fork.control,)
             template.send(self._monitor_request(fork.sockets), (*given, *inherited))
@@ -196,10 +198,12 @@ class Forks:
         child.edition = edition.number
 
     def _console_request(self, sockets: Sockets) -> ForkConsole:
+        plan = self._editions.current.plan
         return ForkConsole(
             supervisor=os.getpid(),
-            address=sockets.address(self._editions.current.plan),
-            console_address=sockets.console_address(),
+            address=sockets.address(plan),
+            console_address=sockets.console_address(plan),
+            generation=self._editions.generation,
             log_levels=self._log_orders.levels,
             log_locations=self._log_orders.locations,
         )
@@ -210,7 +214,7 @@ class Forks:
             supervisor=os.getpid(),
             address=sockets.address(plan),
             control_socket=sockets.control_socket(plan),
-            console_address=sockets.console_address(),
+            console_address=sockets.console_address(plan),
             socket_files=[asdict(file) for file in sockets.files()],
             log_levels=self._log_orders.levels,
             log_locations=self._log_orders.locations,

@@ -7,6 +7,7 @@ Each worker has at most one generation unconfirmed; the newest one replaces one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mpchat.errors import describe_os_error
 from mpchat.ipc import messages
@@ -55,8 +56,8 @@ class Reloading:
         self._templates = templates
         self._announcer = announcer
         self._config_service = config_service
-        self._loaded: tuple[int, float] | None = None
-        """A memfd and its limit for drains that no action has taken yet"""
+        self._loaded: tuple[int, int, list[dict[str, Any]], float] | None = None
+        """What no action has taken yet: two memfds, what is shown of the second, a limit for drains"""
 
     @property
     def is_under_way(self) -> bool:
@@ -85,9 +86,11 @@ class Reloading:
         """The template is gone, perhaps because of what it was asked."""
         self._on(Event.TEMPLATE_ENDED, now, how)
 
-    def loaded(self, memfd: int, drain_limit: float, now: float) -> None:
-        """The template has a valid dynamic config; the memfd is ours."""
-        self._loaded = memfd, drain_limit
+    def loaded(
+        self, snapshot: messages.Snapshot, memfd: int, certificates: int, now: float
+    ) -> None:
+        """The template has a valid dynamic config and valid certificates; both memfds are ours."""
+        self._loaded = memfd, certificates, snapshot.certificates, snapshot.stop_limit
         self._announcer.parsed(has_mistakes=False)
         self._on(Event.LOADED, now)
 
@@ -108,7 +111,8 @@ class Reloading:
             return
         generation = self._editions.current.generation
         try:
-            worker.send(messages.Generation(generation.number), (generation.memfd,))
+            descriptors = (generation.memfd, generation.certificates)
+            worker.send(messages.Generation(generation.number), descriptors)
         except OSError as error:
             text = f"cannot give {worker.name} pid {worker.pid} the dynamic config"
             self._log.error(f"{text}: {error.strerror}")
@@ -189,7 +193,7 @@ class Reloading:
                 self.settle(now)
             case Discard():
                 assert self._loaded is not None
-                fds.close(self._loaded[0])
+                fds.close_all(self._loaded[:2])
                 self._loaded = None
             case End():
                 self._end(action)

@@ -55,8 +55,8 @@ from mpchat.supervisor.sockets import Sockets
 from mpchat.supervisor.templates import Templates
 from mpchat.supervisor.timing import Timing
 
-_ANSWER_DESCRIPTORS = 2
-"""Of a Plan: the static config files and a generation"""
+_ANSWER_DESCRIPTORS = 3
+"""Of a Plan: the static config files, a generation, and its certificates"""
 
 
 class Restarting:
@@ -159,8 +159,8 @@ class Restarting:
             self._on(Event.FAILED, now, reason)
             return
         template.ready = True
-        static_config, memfd = descriptors
-        self._loaded = Loaded(plan, static_config, memfd, self._folder)
+        static_config, memfd, certificates = descriptors
+        self._loaded = Loaded(plan, static_config, memfd, certificates, self._folder)
         planned = plan.workers if plan.workers != old.workers else None
         self._on(Event.LOADED, now, planned=planned, has_rooms=plan.history is not None)
 

@@ -51,6 +51,8 @@ from mpchat.supervisor.timing import Timing
 
 _FIRST_EDITION = 1
 """See Edition.number"""
+_SNAPSHOT_DESCRIPTORS = 2
+"""A generation and the certificates of its time"""
 
 
 class Service:
@@ -412,12 +414,14 @@ class Service:
             child.kill_reason = failure.text
 
     def _on_snapshot(self, snapshot: messages.Snapshot, descriptors: list[int], now: float) -> None:
-        if not descriptors:
+        if len(descriptors) != _SNAPSHOT_DESCRIPTORS:
+            fds.close_all(descriptors)
             self._reloading.failed("the supervisor has no descriptor left for it", now)
             return
         for warning in snapshot.warnings:
             self._log.warning(warning)
-        self._reloading.loaded(descriptors[0], snapshot.stop_limit, now)
+        memfd, certificates = descriptors
+        self._reloading.loaded(snapshot, memfd, certificates, now)
 
     # Ends of children
 

@@ -91,12 +91,13 @@ class Sockets:
         listener = self.listeners.unix_path or str(self.listeners.port)
         return plan.control_socket or default_path(os.environ, listener)
 
-    def console_address(self) -> str:
+    def console_address(self, plan: messages.Plan) -> str:
         """Return where a browser finds the console, nothing if there is none."""
         listeners = self.console
-        if listeners is None:
+        if listeners is None or plan.console is None:
             return ""
-        return listeners.unix_path or f"http://{_host(listeners.address)}:{listeners.port}/"
+        scheme = "https" if plan.console["tls"] else "http"
+        return listeners.unix_path or f"{scheme}://{_host(listeners.address)}:{listeners.port}/"
 
     def address(self, plan: messages.Plan) -> str:
         """Return what a client would connect to."""
@@ -104,7 +105,8 @@ class Sockets:
         if listeners.unix_path is not None:
             return f"unix:{listeners.unix_path} {plan.path}"
         host = plan.listener["address"] or "localhost"
-        return f"ws://{_host(host)}:{listeners.port}{plan.path}"
+        scheme = "wss" if plan.listener["tls"] else "ws"
+        return f"{scheme}://{_host(host)}:{listeners.port}{plan.path}"
 
 
 def _host(address: str) -> str:

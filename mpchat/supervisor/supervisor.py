@@ -29,8 +29,8 @@ from mpchat.supervisor.signals import Signals
 from mpchat.supervisor.systemd import ServiceManager
 from mpchat.supervisor.timing import Timing
 
-_PLAN_DESCRIPTORS = 2
-"""Descriptors of the first plan: the static config files and a generation"""
+_PLAN_DESCRIPTORS = 3
+"""Descriptors of the first plan: the static config files, a generation, and its certificates"""
 
 
 class Supervisor:
@@ -92,7 +92,7 @@ class Supervisor:
         if len(descriptors) != _PLAN_DESCRIPTORS:
             text = "there is no descriptor left to take what the template has loaded"
             raise StartError(text, ExitCode.OS)
-        static_config, memfd = descriptors
+        static_config, memfd, certificates = descriptors
         self._loop.life = self._service = Service(
             self._command,
             self._home,
@@ -103,7 +103,7 @@ class Supervisor:
             self._family,
             self._orphans,
             self._boot.succession,
-            Loaded(plan, static_config, memfd, os.path.realpath(self._home)),
+            Loaded(plan, static_config, memfd, certificates, os.path.realpath(self._home)),
             now,
         )
         self._service.start(now)

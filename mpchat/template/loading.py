@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ from mpchat.scoreboard.scoreboard import HANDLERS
 from mpchat.server.options import ServerOptions
 from mpchat.server.overload import CongestionPlan
 from mpchat.template import hooks
+from mpchat.template.certificates import certificates_of
 from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
 from mpchat.template.dynamic import load_dynamic
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -147,13 +149,25 @@ def _read_static(files: ConfigFiles, sources: Sources) -> Document:
 
 
 def check(files: ConfigFiles, components: ComponentList) -> list[str]:
-    """Validate static and dynamic config, and return the warnings.
+    """Validate static and dynamic config and the certificates, and return the warnings.
 
     Raises:
         ConfigError: All mistakes of all files.
     """
     service = load_service(files, components, Sources())
-    return [*service.warnings, *load_dynamic(service).warnings]
+    problems: list[Problem] = []
+    warnings = list(service.warnings)
+    try:
+        warnings += load_dynamic(service).warnings
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        warnings += certificates_of(service).load(time.time()).warnings
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return warnings
 
 
 class _Loader:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -24,7 +24,15 @@ from mpchat.components.component import logger_name
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot, from_bytes, to_bytes
 from mpchat.dynamic_config.variables import DRAIN
-from mpchat.errors import ConfigError, ExitCode, MpchatError, StartError, describe_exception
+from mpchat.errors import (
+    ConfigError,
+    ExitCode,
+    MpchatError,
+    Problem,
+    StartError,
+    describe_exception,
+    describe_os_error,
+)
 from mpchat.ipc import messages
 from mpchat.ipc.channel import Channel, ChannelClosed
 from mpchat.ipc.layout import LAYOUT
@@ -40,9 +48,12 @@ from mpchat.monitor.monitor import run_monitor
 from mpchat.rooms.options import RoomsOptions
 from mpchat.server.options import ListenerOptions, MonitorListenerOptions
 from mpchat.supervisor.timing import Timing
+from mpchat.template.certificates import Certificates, certificates_of
 from mpchat.template.dynamic import has_values, load_dynamic
 from mpchat.template.forking import fork_child
 from mpchat.template.loading import Sources
+from mpchat.tls.contexts import Contexts
+from mpchat.tls.material import CLIENTS, OPERATORS
 from mpchat.worker.service import Service
 from mpchat.worker.worker import run_worker
 
@@ -74,10 +85,24 @@ def run_template(descriptor: int, load: Callable[[Sources], Service]) -> NoRetur
         sys.exit(ExitCode.OK)
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A generation: the dynamic config, and the certificates of its time."""
+
+    memfds: list[int] = field(default_factory=list)
+    """Of the one, and of the others"""
+    drain_limit: float = 0.0
+    """Seconds that the dynamic config gives workers to end"""
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    """What operators may know of them"""
+    warnings: list[str] = field(default_factory=list)
+
+
 @dataclass
 class _Template:
     channel: Channel
     service: Service | None = None
+    certificates: Certificates | None = None
     snapshot: Snapshot | None = None
     """The generation of the last forked worker"""
     logs: DirectLogs | None = None
@@ -100,13 +125,12 @@ class _Template:
             if not replaces:
                 self.logs.open()
             answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
-            limit = 0.0
-            warnings = list(service.warnings)
+            certificates = certificates_of(service)
+            loaded = _Loaded()
             if not replaces:
                 said = read_memfd(descriptors[0]) if start.follows else None
-                memfd, limit, more = _load_dynamic(service, said)
-                answers.append(memfd)
-                warnings += more
+                loaded = _load_generation(service, certificates, said)
+                answers += loaded.memfds
         except ConfigError as error:
             self._fail(ExitCode.CONFIG, str(error))
         except StartError as error:
@@ -117,9 +141,11 @@ class _Template:
             text = f"{describe_exception(error)}mpchat: the service could not be loaded"
             self._fail(ExitCode.SOFTWARE, text)
         log_form(FORM)
-        messages.send(self.channel, plan_of(service, limit, warnings), answers)
+        warnings = [*service.warnings, *loaded.warnings]
+        plan = plan_of(service, loaded.drain_limit, warnings, loaded.certificates)
+        messages.send(self.channel, plan, answers)
         fds.close_all(answers)
-        self.service = service
+        self.service, self.certificates = service, certificates
         rooms = service.rooms()
         if rooms is not None:
             _broker_code(rooms.options)
@@ -175,7 +201,7 @@ class _Template:
                 self._fork_worker(request, messages.WorkerDescriptors(*descriptors))
             messages.send(self.channel, messages.Forked())
         except OSError as error:
-            messages.send(self.channel, messages.ForkFailed(os.strerror(error.errno or 0)))
+            messages.send(self.channel, messages.ForkFailed(describe_os_error(error)))
         finally:
             fds.close_all(descriptors)
 
@@ -225,11 +251,14 @@ class _Template:
     ) -> None:
         service, heartbeat = self.service, self.timing.heartbeat
         assert service is not None
+        assert self.certificates is not None
+        contexts = self.certificates.contexts_of(request.generation, descriptors.certificates)
+        tls = contexts.get(OPERATORS)
         fork_child(
             descriptors,
             [self.channel.fileno()],
             "mpchat: console",
-            lambda channel: _run_console(request, channel, descriptors, service, heartbeat),
+            lambda channel: _run_console(request, channel, descriptors, service, heartbeat, tls),
         )
 
     def _fork_worker(
@@ -237,12 +266,17 @@ class _Template:
     ) -> None:
         service, heartbeat = self.service, self.timing.heartbeat
         assert service is not None
+        assert self.certificates is not None
         snapshot = self._snapshot_of(service, request.generation, descriptors.generation)
+        contexts = self.certificates.contexts_of(request.generation, descriptors.certificates)
+        tls = contexts.get(CLIENTS)
         fork_child(
             descriptors,
             [self.channel.fileno()],
             f"mpchat: worker {service.pool}/{request.slot}",
-            lambda channel: run_worker(request, channel, descriptors, service, snapshot, heartbeat),
+            lambda channel: run_worker(
+                request, channel, descriptors, service, snapshot, heartbeat, tls
+            ),
         )
 
     def _snapshot_of(self, service: Service, generation: int, memfd: int) -> Snapshot:
@@ -253,13 +287,14 @@ class _Template:
 
     def _reload(self, request: messages.ReloadRequest, descriptors: list[int]) -> None:
         assert self.service is not None
+        assert self.certificates is not None
         if request.follows and not descriptors:
             text = "the template has no descriptor left for what the config service has said"
             messages.send(self.channel, messages.ReloadFailed(text))
             return
         try:
             said = read_memfd(descriptors[0]) if descriptors else None
-            memfd, limit, warnings = _load_dynamic(self.service, said)
+            loaded = _load_generation(self.service, self.certificates, said)
         except ConfigError as error:
             messages.send(self.channel, messages.ReloadFailed(str(error)))
             return
@@ -268,8 +303,9 @@ class _Template:
             return
         finally:
             fds.close_all(descriptors)
-        messages.send(self.channel, messages.Snapshot(limit, warnings), [memfd])
-        fds.close(memfd)
+        answer = messages.Snapshot(loaded.drain_limit, loaded.certificates, loaded.warnings)
+        messages.send(self.channel, answer, loaded.memfds)
+        fds.close_all(loaded.memfds)
 
 
 def _broker_code(options: RoomsOptions) -> Callable[..., None]:
@@ -289,6 +325,7 @@ def _run_console(
     descriptors: messages.ConsoleDescriptors,
     service: Service,
     heartbeat: float,
+    tls: Contexts | None,
 ) -> None:
     """Run the console, which imports its libraries itself: no other process needs their memory."""
     from mpchat.console.process import run_console  # noqa: PLC0415 - see above
@@ -305,6 +342,7 @@ def _run_console(
         heartbeat,
         service.keys,
         _loggers_of(service),
+        tls,
     )
 
 
@@ -328,16 +366,46 @@ def log_form(form: Form) -> None:
     log.log(level, "the hot path is %s", form)
 
 
-def _load_dynamic(service: Service, said: bytes | None) -> tuple[int, float, list[str]]:
-    loaded = load_dynamic(service, said)
+def _load_generation(service: Service, certificates: Certificates, said: bytes | None) -> _Loaded:
+    """Read and validate the dynamic config and the certificates.
+
+    Raises:
+        ConfigError: All mistakes of both.
+    """
+    problems: list[Problem] = []
+    try:
+        loaded = load_dynamic(service, said)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        found = certificates.load(time.time())
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     drain = Snapshot(0, loaded.values, service.keys)[DRAIN]
-    limit = (drain.lameduck_ms + drain.deadline_ms) / 1000
     content = to_bytes(loaded.values, loaded.origins)
-    return sealed_memfd("mpchat-generation", content), limit, loaded.warnings
+    memfds = [sealed_memfd("mpchat-generation", content)]
+    try:
+        memfds.append(sealed_memfd("mpchat-certificates", found.content))
+    except OSError:
+        fds.close_all(memfds)
+        raise
+    return _Loaded(
+        memfds,
+        (drain.lameduck_ms + drain.deadline_ms) / 1000,
+        found.shown,
+        [*loaded.warnings, *found.warnings],
+    )
 
 
-def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Plan:
-    """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds."""
+def plan_of(
+    service: Service, limit: float, warnings: list[str], certificates: list[dict[str, Any]]
+) -> messages.Plan:
+    """Return what of a service a supervisor needs; ``limit`` is the longest stop, in seconds.
+
+    ``certificates`` are as ``tls.shown`` has them.
+    """
     default = service.logging.loggers["default"]
     rooms = service.rooms()
     console = service.console
@@ -358,6 +426,7 @@ def plan_of(service: Service, limit: float, warnings: list[str]) -> messages.Pla
         metrics=[entry.to_json() for entry in service.metrics()],
         console=_place_of(console.listener) if console is not None and console.listener else None,
         config_service=_config_service_of(service),
+        certificates=certificates,
         warnings=warnings,
     )
 
@@ -383,4 +452,5 @@ def _place_of(listener: ListenerOptions | MonitorListenerOptions) -> dict[str, A
         "unix_socket": listener.unix_socket,
         "unix_socket_permissions": listener.unix_socket_permissions,
         "backlog": listener.backlog,
+        "tls": listener.tls is not None,
     }

@@ -29,6 +29,14 @@ DELIVERY = 4_000
 """Writing to one of many that are sent the same. Its bytes are one unit each."""
 HANDSHAKE = 250_000
 ACCEPT = 100_000
+TLS_READ = 4_000
+"""Decrypting a read. Its bytes are one unit each."""
+TLS_WRITE = 4_000
+"""Encrypting what is written. Its bytes are one unit each."""
+TLS_CONTROL = 40_000
+"""A record without data, such as a key update that is answered."""
+TLS_STEP = 500_000
+"""A step of a TLS handshake."""
 CLOSE = 100_000
 """The end of a connection, its handler's and its log line."""
 

@@ -31,6 +31,9 @@ class Receiver(Protocol):
     def wait_for_turn(self) -> None:
         """Read no more in this turn."""
 
+    def controls_received(self, count: int) -> None:
+        """Judge so many more records of TLS without data."""
+
     def eof_received(self) -> bool:
         """The client sends nothing more."""
 
@@ -77,6 +80,9 @@ class BulkReader(asyncio.BufferedProtocol):
         receiver.data_received(data if self._turn.left > 0 else bytes(data))
         if count == len(self._scratch):
             receiver.wait_for_turn()
+
+    def controls_received(self, count: int) -> None:
+        self._receiver.controls_received(count)
 
     def eof_received(self) -> bool:
         return self._receiver.eof_received()

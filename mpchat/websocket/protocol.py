@@ -164,9 +164,7 @@ class WebSocketProtocol(TimedLife):
         """Act on what the parser has found beside messages."""
         parser = self.parser
         replies, pongs = parser.take_control()
-        most = self.options.max_control_frames_per_second
-        if most is not None and parser.overhead > most:
-            self._act_on(self._ensure_limits().judge_controls(parser.overhead))
+        self._judge_controls()
         if parser.is_bulk and not parser.has_buffers:
             self._read_in_bulk()
         if pongs:
@@ -176,6 +174,16 @@ class WebSocketProtocol(TimedLife):
             self.join_turn()
         if parser.is_over and self.phase < OWED:
             self._input_ended()
+
+    def controls_received(self, count: int) -> None:
+        """Judge so many more records of TLS without data: each costs as much as a control frame."""
+        self.parser.overhead += count
+        self._judge_controls()
+
+    def _judge_controls(self) -> None:
+        parser, most = self.parser, self.options.max_control_frames_per_second
+        if most is not None and parser.overhead > most:
+            self._act_on(self._ensure_limits().judge_controls(parser.overhead))
 
     def _limit_reading(self, size: int) -> None:
         """Pause after a large read, and when the handler has too much to take."""

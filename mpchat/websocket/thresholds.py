@@ -55,6 +55,18 @@ class Thresholds:
     max_arriving: int = 1024
     """Sockets of one worker whose PROXY header has not come."""
 
+    # TLS handshakes, see tls/handshakes
+
+    max_tls_handshakes: int = 1024
+    """Handshakes of one worker that have begun, of 41 KiB each."""
+    max_tls_handshake_bytes: int = 128 * KIB
+    """Bytes of a client's handshake: OpenSSL takes 100 KiB of certificates."""
+    max_tls_controls: int = 128
+    """Records without data of a client that is no WebSocket yet; others have an option."""
+    tls_steps: int = 2
+    """Steps of handshakes in one turn. With 64 clients at once, again and again, a neighbour's echo took
+    up to 3 ms with one step a turn, 4.5 ms with four, 31 ms without a limit."""
+
     # Reading, see protocol and bulk
 
     large_read: int = 64 * KIB

@@ -53,6 +53,8 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.server import Server
+from mpchat.tls.contexts import Contexts
+from mpchat.tls.material import CLIENTS, unpack
 from mpchat.websocket.component import ConnectionsComponent
 from mpchat.websocket.keepalive import Keepalive
 from mpchat.websocket.shared import Shared
@@ -70,6 +72,7 @@ log = logging.getLogger("mpchat.server")
 
 _BEATS_PER_CHECK = 4
 """Beats between two checks for unused memory."""
+_GENERATION_DESCRIPTORS = 2
 _LAG_SECONDS = 1.0
 """Seconds over which status shows the loop's longest lag."""
 
@@ -97,13 +100,15 @@ def run_worker(
     service: Service,
     snapshot: Snapshot,
     heartbeat: float,
+    tls: Contexts | None,
     *,
     start_limit: float = START_LIMIT,
     take_signals: Callable[[], None] | None = None,
 ) -> None:
     """Run a worker until it has ended; the caller has forked and set the title.
 
-    A component may take ``start_limit`` seconds to start. ``take_signals`` is called in the running loop,
+    ``tls`` has the certificates of the listener, if that speaks TLS. A component may take
+    ``start_limit`` seconds to start. ``take_signals`` is called in the running loop,
     which has just taken their wake-up descriptor; without it, SIGTERM is for this worker alone.
     """
     grow_descriptor_table(descriptors.scoreboard)
@@ -112,7 +117,7 @@ def run_worker(
     spread_collections(request.slot)
     scoreboard = Scoreboard(descriptors.scoreboard)
     memory = Memory(descriptors.metrics)
-    fds.close(descriptors.generation)
+    fds.close_all((descriptors.generation, descriptors.certificates))
     own = [descriptors.channel, descriptors.scoreboard, descriptors.fault, descriptors.metrics]
     sockets = [system.socket(fileno=fd) for fd in (descriptors.listening, descriptors.inbox)]
     counters = Counters(histograms=scoreboard.histograms(request.slot, request.row))
@@ -135,6 +140,7 @@ def run_worker(
             heartbeat,
             allocator,
             loop,
+            tls,
         )
         prepare_forks(lambda: worker.held(sockets, own), sockets, metrics.leave)
         if take_signals is None:
@@ -162,8 +168,10 @@ class _Worker:
         heartbeat: float,
         allocator: Allocator,
         loop: asyncio.AbstractEventLoop,
+        tls: Contexts | None,
     ) -> None:
         self.channel = channel
+        self.tls = tls
         self.slot = request.slot
         self.metrics = metrics
         self.snapshot = snapshot
@@ -252,6 +260,7 @@ class _Worker:
             self.stopping,
             self.balance,
             congestion=service.congestion,
+            tls=self.tls,
         )
         self.server = server
         server.accept_from(sockets)
@@ -307,8 +316,7 @@ class _Worker:
         match message:
             case messages.Generation():
                 try:
-                    if descriptors:
-                        self._apply(message.number, descriptors[0])
+                    self._apply(message.number, descriptors)
                 finally:
                     # Whatever failed: a worker that names an older number is sent this one again, and
                     # nothing at all is sent to a silent one.
@@ -391,15 +399,21 @@ class _Worker:
         self.adopted[slot] = sources
         self.server.accept_from(sources)
 
-    def _apply(self, number: int, descriptor: int) -> None:
+    def _apply(self, number: int, descriptors: list[int]) -> None:
+        """Take a generation, all of it or nothing."""
+        if len(descriptors) != _GENERATION_DESCRIPTORS:
+            fds.close_all(descriptors)
+            return
         try:
-            values = from_bytes(read_memfd(descriptor))
-            self.snapshot = Snapshot(number, values, self.service.keys)
+            snapshot = Snapshot(number, from_bytes(read_memfd(descriptors[0])), self.service.keys)
+            if self.tls is not None:
+                self.tls.use(unpack(read_memfd(descriptors[1]))[CLIENTS])
         except (OSError, MemoryError):
-            log.exception("generation %d of the dynamic config cannot be read now", number)
+            log.exception("generation %d of the dynamic config cannot be taken now", number)
             return
         finally:
-            fds.close(descriptor)
+            fds.close_all(descriptors)
+        self.snapshot = snapshot
         self._follow_config()
         if self.components is not None:
             self.components.config_updated()

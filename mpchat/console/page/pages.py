@@ -56,7 +56,9 @@ class Login:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer with the cookie, or with the page again."""
         given = (await request.post()).get("token")
-        response = self._guard.log_in(given) if isinstance(given, str) else None
+        response = (
+            self._guard.log_in(given, secure=request.secure) if isinstance(given, str) else None
+        )
         if response is not None:
             return response
         await asyncio.sleep(self._delay)

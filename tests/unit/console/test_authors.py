@@ -58,7 +58,7 @@ async def test_a_console_that_cannot_have_new_memories_ends(
     near, far = Channel.pair()
     anything: Any = SimpleNamespace()
     known: Any = SimpleNamespace(authors=AuthorsMetrics(board))
-    console = Console(Channel(far), anything, known, 1.0)
+    console = Console(Channel(far), anything, known, 1.0, None)
     messages.send(near, messages.MetricsMemories(), [memory.descriptor])
     console._read()
     assert [family.name for family in known.authors.collect()] == ["orders"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -23,7 +26,9 @@ FOLDER = Path(pages.__file__).parent
 
 
 @asynccontextmanager
-async def guarded(token: str | None) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+async def guarded(
+    token: str | None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """Serve the page and the login behind a guard."""
     login = Page("login.html")
     guard = Guard(token, (), unix=False, ask=lambda: login.response(401))
@@ -31,7 +36,9 @@ async def guarded(token: str | None) -> AsyncIterator[TestClient[web.Request, we
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", Page("index.html").handle)
     app.router.add_post(LOGIN, Login(guard, login, delay=0).handle)
-    async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+    server = TestServer(app, scheme="http" if tls is None else "https")
+    await server.start_server(ssl=tls)
+    async with TestClient(server, cookie_jar=DummyCookieJar()) as client:
         yield client
 
 
@@ -66,6 +73,47 @@ async def test_somebody_logs_in() -> None:
             "/", headers={**HTML, "Cookie": f"{cookie.key}=0{cookie.value[1:]}x"}
         )
         assert stale.status == 401
+
+
+@pytest.fixture
+def both_ends() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The console's end of TLS, and that of a browser that trusts it."""
+    ca = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    ca.issue_cert("127.0.0.1").configure_cert(server)
+    ca.configure_trust(client)
+    return server, client
+
+
+async def test_over_tls_the_cookie_is_for_tls_only(
+    both_ends: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    async def cookies(client: TestClient[web.Request, web.Application], **more: Any) -> list[Any]:
+        answer = await client.post(LOGIN, data={"token": TOKEN}, allow_redirects=False, **more)
+        assert answer.status == 303
+        return [cookie["secure"] for cookie in answer.cookies.values()]
+
+    server, browser = both_ends
+    async with guarded(TOKEN, server) as client:
+        assert await cookies(client, ssl=browser) == [True]
+    async with guarded(TOKEN) as client:
+        assert await cookies(client) == [""]
+
+
+@pytest.mark.parametrize(("scheme", "status"), [("https", 200), ("http", 403)])
+async def test_over_tls_a_page_without_it_is_of_another_origin(
+    both_ends: tuple[ssl.SSLContext, ssl.SSLContext], scheme: str, status: int
+) -> None:
+    server, browser = both_ends
+    async with guarded(None, server) as client:
+        origin = {"Origin": f"{scheme}://{client.host}:{client.port}"}
+        assert (await client.get("/", headers=origin, ssl=browser)).status == status
+
+
+async def test_behind_a_proxy_with_tls_a_page_comes_by_https() -> None:
+    async with guarded(None) as client:
+        origin = {"Origin": f"https://{client.host}:{client.port}"}
+        assert (await client.get("/", headers=origin)).status == 200
 
 
 @pytest.mark.parametrize("data", [{}, {"other": TOKEN}, b"\xff\xfe", {"token": ""}])

@@ -21,9 +21,9 @@ async def test_a_console_that_cannot_have_the_dynamic_config_ends(
     near, far = Channel.pair()
     anything: Any = SimpleNamespace()
     known: Any = SimpleNamespace(config=None)
-    console = Console(Channel(far), anything, known, 1.0)
+    console = Console(Channel(far), anything, known, 1.0, None)
     folder = os.open("/", os.O_RDONLY)
-    descriptors = [] if given == "nothing" else [folder]
+    descriptors = [] if given == "nothing" else [folder, os.dup(folder)]
     messages.send(near, messages.DynamicConfig(1, 0.0, {}), descriptors)
     with caplog.at_level(logging.ERROR, "mpchat.console"):
         console._read()

@@ -58,7 +58,8 @@ class Rig:
         self.forks = FakeForks()
         self.board = Scoreboard.create()
         self.memfd = sealed_memfd("test", b"{}")
-        generation = Generation(1, self.memfd, 5.0)
+        self.certificates = sealed_memfd("test", b"{}")
+        generation = Generation(1, self.memfd, self.certificates, [], 5.0)
         plan = SimpleNamespace(hang_timeout=2.0, config_service=None)
         current = SimpleNamespace(plan=plan, generation=generation)
         self.editions = SimpleNamespace(current=current, edition=1, generation=1)
@@ -124,6 +125,7 @@ class Rig:
         for memory in self.counting:
             memory.close()
         os.close(self.memfd)
+        os.close(self.certificates)
         self.board.close()
 
 

@@ -39,7 +39,8 @@ PLAN = messages.Plan(
 
 def loaded(**changes: Any) -> Loaded:
     plan = replace(PLAN, **changes)
-    return Loaded(plan, sealed_memfd("static", b""), sealed_memfd("generation", b""), "/srv")
+    static, generation, certificates = (sealed_memfd(name, b"") for name in ("a", "b", "c"))
+    return Loaded(plan, static, generation, certificates, "/srv")
 
 
 def is_open(descriptor: int) -> bool:
@@ -65,7 +66,7 @@ def test_a_promoted_edition_is_current_and_the_limits_are_those_of_both() -> Non
 
 def test_a_revert_brings_everything_back_and_numbers_are_not_used_again() -> None:
     editions = Editions(GRACE, loaded(max_lifetime=60.0))
-    editions.renew_generation(sealed_memfd("generation", b""), 9.0)
+    editions.renew_generation(sealed_memfd("b", b""), sealed_memfd("c", b""), [], 9.0)
     before = replace(editions.current)
     editions.promote(loaded(stop_limit=100.0))
     rejected = editions.current
@@ -105,7 +106,7 @@ def test_no_memfd_is_left_behind_or_missing(steps: list[str]) -> None:
     opened: set[int] = set()
 
     def take(new: Loaded) -> Loaded:
-        opened.update((new.static_config, new.memfd))
+        opened.update((new.static_config, new.memfd, new.certificates))
         return new
 
     editions = Editions(GRACE, take(loaded()))
@@ -117,11 +118,15 @@ def test_no_memfd_is_left_behind_or_missing(steps: list[str]) -> None:
         elif step == "settle" and editions.is_moving:
             editions.settle()
         elif step == "renew" and not editions.is_moving:
-            memfd = sealed_memfd("generation", b"")
-            opened.add(memfd)
-            editions.renew_generation(memfd, 1.0)
+            memfd, certificates = sealed_memfd("b", b""), sealed_memfd("c", b"")
+            opened |= {memfd, certificates}
+            editions.renew_generation(memfd, certificates, [], 1.0)
         kept = (editions.settled, editions.current)
-        held = {fd for e in kept for fd in (e.static_config, e.generation.memfd)}
+        held = {
+            fd
+            for e in kept
+            for fd in (e.static_config, e.generation.memfd, e.generation.certificates)
+        }
         assert {fd for fd in opened if is_open(fd)} == held
     if editions.is_moving:
         editions.revert()

@@ -1,0 +1,66 @@
+"""Where the records of a TLS stream begin and end, which their headers say in plain."""
+
+from __future__ import annotations
+
+HEADER = 5
+"""Bytes of a header, the last two of which are the length of what follows."""
+RECORD = 16 * 1024
+"""The most data in a record; encrypted it is a little longer."""
+_MARK = 1 << 8 * HEADER
+
+
+class Records:
+    """One direction of a connection.
+
+    Attributes:
+        whole: Records that were ended by what ``measure`` has last looked at.
+    """
+
+    __slots__ = ("_header", "_left", "whole")
+
+    def __init__(self) -> None:
+        # Bytes of the present record that are missing, and those of the present header that have come,
+        # behind a 1.
+        self._left = 0
+        self._header = 1
+        self.whole = 0
+
+    def measure(self, data: bytes, start: int, most: int, records: int) -> int:
+        """Return the end of a piece of ``data``: at most so many bytes, and so many ends of records.
+
+        What is measured has to be fed, and the next piece begins at its end.
+        """
+        at, size = start, min(len(data), start + most)
+        left, whole = self._left, 0
+        while at < size and whole < records:
+            if left:
+                if left > size - at:
+                    left -= size - at
+                    at = size
+                    break
+                at += left
+                left = 0
+                whole += 1
+                continue
+            if self._header == 1 and size - at >= HEADER:
+                left = data[at + 3] << 8 | data[at + 4]
+                at += HEADER
+            else:
+                self._header = self._header << 8 | data[at]
+                at += 1
+                if self._header < _MARK:
+                    continue
+                left = self._header & 0xFFFF
+                self._header = 1
+            if not left:
+                whole += 1
+        self._left, self.whole = left, whole
+        return at
+
+
+def first_is_whole(data: bytes) -> bool:
+    """Whether a stream's first record has come, or is too long to wait for."""
+    if len(data) < HEADER:
+        return False
+    size = data[3] << 8 | data[4]
+    return size > RECORD or len(data) >= HEADER + size

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 from mpchat.components.handler_base import HandlerBase
 from mpchat.dynamic_config.snapshot import Snapshot
@@ -37,7 +37,8 @@ from mpchat.server.services import ClientServices
 from mpchat.server.trusted import TrustedProxies
 from mpchat.server.waits import Times
 from mpchat.tls.contexts import Contexts
-from mpchat.tls.layer import TlsProtocol, TlsWorker
+from mpchat.tls.layer import TlsProtocol
+from mpchat.tls.worker import TlsWorker
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.websocket.negotiation import make_negotiator
 from mpchat.websocket.protocol import WebSocketProtocol
@@ -207,7 +208,10 @@ class Server:
 
     def _below(self, client: HttpProtocol, descriptor: int) -> asyncio.Protocol:
         """Return what a client's transport calls: the client itself, or TLS below it."""
-        return client if self._tls is None else TlsProtocol(self._tls, client, descriptor)
+        if self._tls is None:
+            return client
+        # It has the methods; in its compiled form it cannot have a base class of Python.
+        return cast(asyncio.Protocol, TlsProtocol(self._tls, client, descriptor))
 
 
 def _make_forwarding(options: ListenerOptions, admission: Admission) -> Forwarding | None:

@@ -1,10 +1,11 @@
 cimport cython
 
 from mpchat.tls.records cimport Records
-from mpchat.tls.worker cimport PIECE, TlsWorker
+from mpchat.tls.worker cimport TlsWorker
 from mpchat.websocket.direct cimport write
 from mpchat.websocket.turn cimport Turn
 
+cdef Py_ssize_t PIECE
 cdef int ENDED, NEW, OPEN, OVER, REFUSED, SHAKING, SHUT
 cdef long long READ, TLS_CONTROL, TLS_READ, TLS_WRITE
 

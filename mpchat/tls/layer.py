@@ -22,8 +22,8 @@ from ssl import SSLError
 from typing import Any, Protocol, cast
 
 from mpchat.tls.failures import GAVE_WAY, LATE, LEFT, NOT_TLS, TOO_LONG, Failure, why
-from mpchat.tls.records import Records, first_is_whole
-from mpchat.tls.worker import PIECE, TlsWorker
+from mpchat.tls.records import PIECE, Records, first_is_whole
+from mpchat.tls.worker import TlsWorker
 from mpchat.websocket.budget import READ, TLS_CONTROL, TLS_READ, TLS_WRITE
 from mpchat.websocket.direct import write
 from mpchat.websocket.turn import Turn
@@ -489,10 +489,10 @@ class TlsProtocol:
     def _may_write(self) -> bool:
         if self._stage == SHUT:
             raise RuntimeError("cannot write after write_eof")
-        return self._stage == OPEN or self._stage == ENDED
+        return self._stage in (OPEN, ENDED)
 
     def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size()
+        return int(self._transport.get_write_buffer_size())
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return cast(tuple[int, int], self._transport.get_write_buffer_limits())
@@ -505,7 +505,7 @@ class TlsProtocol:
 
     def write_eof(self) -> None:
         """Send close_notify and our end of file; what still comes is dropped."""
-        if self._stage == OPEN or self._stage == ENDED:
+        if self._stage in (OPEN, ENDED):
             self._notify()
             self._stage = SHUT
             self._tls = None
@@ -515,7 +515,7 @@ class TlsProtocol:
     def close(self) -> None:
         """Send close_notify, and close when all is sent."""
         if self._stage < OVER:
-            if self._stage == OPEN or self._stage == ENDED:
+            if self._stage in (OPEN, ENDED):
                 self._notify()
             self._enter_over()
             self._transport.close()

@@ -6,6 +6,8 @@ HEADER = 5
 """Bytes of a header, the last two of which are the length of what follows."""
 RECORD = 16 * 1024
 """The most data in a record; encrypted it is a little longer."""
+PIECE = 64 * 1024
+"""Bytes that are encrypted or decrypted at a time."""
 _MARK = 1 << 8 * HEADER
 
 

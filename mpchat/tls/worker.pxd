@@ -1,9 +1,9 @@
 cimport cython
 
-from mpchat.tls.records cimport RECORD, Records
+from mpchat.tls.records cimport Records
 from mpchat.websocket.turn cimport Turn
 
-cdef Py_ssize_t PIECE, _RECORDS, _SMALL
+cdef Py_ssize_t PIECE, RECORD, _RECORDS, _SMALL
 
 cdef class TlsWorker:
     cdef object _incoming, _outgoing, _plain

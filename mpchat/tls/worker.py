@@ -12,12 +12,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from ssl import MemoryBIO, SSLError, SSLWantReadError
+from typing import Any
 
 from mpchat.tls.handshakes import Handshakes
-from mpchat.tls.records import RECORD, Records
+from mpchat.tls.records import PIECE, RECORD, Records
 from mpchat.websocket.shared import Shared
 
-PIECE = 64 * 1024
 _RECORDS = 16
 _SMALL = 4096
 """A read of at most this size goes around the scratch if it has data in a single record."""
@@ -150,7 +150,7 @@ class TlsWorker:
             self.controls += records.whole
         return bytes(self._plain[:total])
 
-    def _read(self, tls: ssl.SSLObject, total: int) -> int:
+    def _read(self, tls: Any, total: int) -> int:
         """Read all that was fed into the scratch, behind ``total`` bytes; return how many it has then."""
         incoming, plain, with_data = self._incoming, self._plain, 0
         try:

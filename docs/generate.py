@@ -36,6 +36,7 @@ from mpchat.components.http_handler import HttpHandlerBase
 from mpchat.components.identity import Identity
 from mpchat.components.json_handler import HttpHandlerJsonBase
 from mpchat.components.list import ComponentList
+from mpchat.config.secdist import SecdistOptions, SecdistProviderOptions
 from mpchat.config.static import ManagerOptions, TaskProcessorOptions
 from mpchat.config.types import OptionsModel, parse_duration
 from mpchat.config.validation import models_in
@@ -88,6 +89,7 @@ from mpchat.server.options import (
 from mpchat.supervisor import policy, reload, restart
 from mpchat.supervisor.states import Event, State
 from mpchat.supervisor.timing import Timing
+from mpchat.tls.options import TlsOptions
 from mpchat.websocket import phases
 from mpchat.websocket.connection import WebSocketConnection
 from mpchat.websocket.handler import WebsocketHandlerBase
@@ -108,6 +110,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("server.listener", ListenerOptions),
     ("server.listener.connection", ConnectionOptions),
     ("server.listener.handler-defaults", HandlerDefaults),
+    ("server.listener.tls, and server.listener-monitor.tls", TlsOptions),
     ("server.listener-monitor", MonitorListenerOptions),
     ("logging", LoggingOptions),
     ("logging.loggers.NAME", LoggerOptions),
@@ -116,6 +119,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("dynamic-config-client", ClientOptions),
     ("dynamic-config-client-updater", UpdaterOptions),
     ("congestion-control", CongestionControlOptions),
+    ("secdist", SecdistOptions),
+    ("default-secdist-provider", SecdistProviderOptions),
     (
         "websocket-handler, and every handler derived from WebsocketHandlerBase",
         WebsocketHandlerBase.Options,

@@ -165,8 +165,13 @@ def _code_folders() -> list[str]:
     return [os.getcwd(), *([os.path.dirname(main)] if main.endswith(".py") else [])]
 
 
-def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -> None:
+def check_service(
+    files: ConfigFiles, components: Callable[[], ComponentList]
+) -> list[dict[str, Any]]:
     """Validate everything that ``serve`` would, and print warnings.
+
+    Returns:
+        The certificates, as a status has them.
 
     Raises:
         ConfigError: All mistakes.
@@ -175,9 +180,10 @@ def check_service(files: ConfigFiles, components: Callable[[], ComponentList]) -
     from mpchat.template.loading import check  # noqa: PLC0415 - heavy
 
     with _loading():
-        warnings = check(files, components())
-    for warning in warnings:
+        checked = check(files, components())
+    for warning in checked.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    return checked.certificates
 
 
 def load_settings(

@@ -13,7 +13,12 @@ def word(text: str | None) -> str:
     """Return any text as one word that no terminal obeys; an author may take it from a client."""
     if not text:
         return UNKNOWN
-    return "".join(char if char.isprintable() and char != " " else "�" for char in text)
+    return phrase(text).replace(" ", "�")
+
+
+def phrase(text: str) -> str:
+    """Return any text as one line that no terminal obeys."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def count(things: int, what: str) -> str:

@@ -7,12 +7,14 @@ grep and awk work on the output. A width limits the lines to so many characters;
 from __future__ import annotations
 
 import textwrap
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mpchat.cli.quantities import count, duration, number, or_dash, size, word
+from mpchat.cli.quantities import count, duration, number, or_dash, phrase, size, word
 from mpchat.cli.rates import EVENTS
 from mpchat.scoreboard.heartbeat import SILENT_SECONDS
+from mpchat.tls.shown import WARNING_SECONDS
 
 _WORKER_COLUMNS = ("WORKER", "PID", "STATE", "AGE", "RESTARTS", "CONNS")
 _COUNTER_COLUMNS = ("MSG-IN", "MSG-OUT", "IN", "OUT")
@@ -24,6 +26,9 @@ _EXPENDABLE = (
 )
 """Columns of workers that a narrow terminal does without, in this order."""
 _NOT_BEGUN = ("starting", "down", "away")
+_NAMES = 5
+"""Of a certificate"""
+_DAY = 86400
 
 
 def status_lines(
@@ -64,8 +69,31 @@ def status_lines(
         yield from _wrapped(_console_line(answer["console"]), width)
     if answer["config_service"] is not None:
         yield from _wrapped(_config_service_line(answer["config_service"]), width)
+    for line in certificate_lines(answer["certificates"]):
+        yield from _wrapped(f"certificate of {line}", width)
     for line in _total_lines(answer, per_second=per_second):
         yield from _wrapped(line, width)
+
+
+def certificate_lines(certificates: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Return for each certificate where it is served, whose it is, who issued it, and until when."""
+    for one in certificates:
+        names = one["names"]
+        shown = ", ".join(names[:_NAMES]) or "no name"
+        if len(names) > _NAMES:
+            shown += f" and {count(len(names) - _NAMES, 'other')}"
+        if one["subject"] and one["subject"] not in names:
+            shown = f"{one['subject']} for {shown}"
+        day = time.strftime("%Y-%m-%d", time.gmtime(one["not_after"]))
+        left, until = one["seconds_left"], f"until {day}"
+        if left <= 0:
+            until = f"EXPIRED since {day}"
+        elif left <= WARNING_SECONDS:
+            until += f": EXPIRES in {duration(left)}"
+        else:
+            until += f", {count(left // _DAY, 'day')} left"
+        issuer = one["issuer"] or "an authority without a name"
+        yield phrase(f"{one['listener']}: {shown}, issued by {issuer}, {until}")
 
 
 def _console_line(console: dict[str, Any]) -> str:

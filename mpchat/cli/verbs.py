@@ -24,6 +24,7 @@ from mpchat.cli.options import (
     print_answer,
 )
 from mpchat.cli.tables import (
+    certificate_lines,
     connection_lines,
     listener_lines,
     room_lines,
@@ -88,12 +89,14 @@ def serve(app: str, dev: bool, no_fork: bool, **options: Any) -> None:
 def check(app: str, **options: Any) -> None:
     """Validate static and dynamic config, and the hooks of the components; start nothing.
 
-    Prints each mistake as file:line:column. Exits with 78 after a mistake, with 70 if the code does not
-    load.
+    Prints each mistake as file:line:column, and whose the certificates are and until when. Exits with 78
+    after a mistake, with 70 if the code does not load.
     """
     if not _printed(app, options):
         files = config_files(options)
-        check_service(files, lambda: load_component_list(app))
+        certificates = check_service(files, lambda: load_component_list(app))
+        for line in certificate_lines(certificates):
+            click.echo(line)
         click.echo(f"{files.config}: ok")
 
 

@@ -67,6 +67,7 @@ def build(
         listener.hosts,
         unix=listener.unix_socket is not None,
         ask=lambda: login.response(401),
+        certified=listener.tls is not None and bool(listener.tls.ca),
     )
     app = web.Application(middlewares=[guard.middleware(), _in_words])
     app.on_response_prepare.append(add_headers)

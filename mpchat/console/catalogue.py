@@ -60,6 +60,13 @@ PARSED = _gauge(
     "configs",
     "Whether the dynamic config that was read or fetched last had no mistakes: 1 or 0",
 )
+CERTIFICATES = _gauge(
+    "mpchat.certificate.expiry-timestamp-seconds",
+    "seconds",
+    "When a listener's certificate expires, since 1970; it is called by its first name",
+    "listener",
+    "certificate",
+)
 RELOADS = _counter(
     "mpchat.reloads",
     "reloads",
@@ -352,6 +359,7 @@ CATALOGUE = (
     SILENCE,
     FAULTS,
     GENERATION,
+    CERTIFICATES,
     PARSE_ERRORS,
     PARSED,
     *updates.DEFINITIONS,

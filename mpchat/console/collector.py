@@ -8,9 +8,9 @@ and of times the longer one counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mpchat import __version__
 from mpchat.console import catalogue as c
@@ -58,13 +58,21 @@ class _Handler:
 
 
 class Collector:
-    """Reads all metrics of one service; ``pool`` is the name of its task processor."""
+    """Reads all metrics of one service; ``pool`` is the name of its task processor.
+
+    ``certificates`` returns those in force, as ``tls.shown`` has them.
+    """
 
     def __init__(
-        self, scoreboard: Scoreboard, pool: str, clock: Callable[[], float] = time.monotonic
+        self,
+        scoreboard: Scoreboard,
+        pool: str,
+        certificates: Callable[[], Iterable[Mapping[str, Any]]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = scoreboard
         self._pool = pool
+        self._certificates = certificates
         self._clock = clock
 
     def collect(self) -> list[Family]:
@@ -92,6 +100,7 @@ class Collector:
         yield c.SILENCE.single(_since(read("beat_at"), now))
         yield c.FAULTS.single(read("faults"))
         yield c.GENERATION.single(read("generation"))
+        yield c.CERTIFICATES.family(_expiries(self._certificates()).items())
         yield c.PARSE_ERRORS.single(read("parse_errors"))
         yield c.PARSED.single(1 - read("parse_failed"))
         yield c.TEMPLATE_FORK.single(read("fork_us") / _MICROSECONDS)
@@ -249,6 +258,15 @@ class Collector:
             value = read(metric.name)
             scaled = value / 1000 if metric.unit == c.MILLISECONDS else value
             yield c.OF_BROKER[metric.name].single(scaled)
+
+
+def _expiries(certificates: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], int]:
+    """Return by listener and name when a certificate expires; of those with the same name, the first."""
+    found: dict[tuple[str, ...], int] = {}
+    for one in certificates:
+        labels = one["listener"], (one["names"] or [one["subject"]])[0]
+        found[labels] = min(one["not_after"], found.get(labels, one["not_after"]))
+    return found
 
 
 def _totals(found: list[_Handler], plain: list[_Handler]) -> Iterator[Family]:

@@ -5,7 +5,8 @@ a request has to address us by a name that nobody else can point here (an IP add
 configured name), which ends DNS rebinding, and a browser has to say that it comes from a page of ours, or
 from none (Origin, Sec-Fetch-Site). Programs send neither. The page cannot send a header with its
 WebSocket, so it has the token's digest in a cookie that scripts cannot read and that no other site makes
-a browser send. Over TLS a page without it is another origin, and never gets the cookie.
+a browser send. Over TLS a page without it is another origin, and never gets the cookie. A certificate of
+an operator is looked at with each request: OpenSSL verifies it only when a session begins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import time
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +22,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from mpchat.console.options import LOGIN
+from mpchat.tls.contexts import peer_is_valid
 
 _FETCHES = {"same-origin", "none"}
 
@@ -34,11 +37,16 @@ class Guard:
         *,
         unix: bool,
         ask: Callable[[], web.Response],
+        certified: bool = False,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """``hosts`` are names beside localhost; on a Unix socket any name will do.
 
-        ``ask`` returns the page that asks somebody for the token.
+        ``ask`` returns the page that asks somebody for the token. ``certified``: whoever asks has a
+        certificate, or does not come as far as here.
         """
+        self._certified = certified
+        self._wall_clock = wall_clock
         self._ask = ask
         self._token = token
         self._hosts = {"localhost", *hosts}
@@ -52,7 +60,11 @@ class Guard:
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-            refusal = self.refusal_by_origin(request) or self._refusal_by_token(request)
+            refusal = (
+                self._refusal_by_certificate(request)
+                or self.refusal_by_origin(request)
+                or self._refusal_by_token(request)
+            )
             return refusal if refusal is not None else await handler(request)
 
         return guarded
@@ -76,6 +88,14 @@ class Guard:
                 status=403, text="Pages of another site may not use this console.\n"
             )
         return None
+
+    def _refusal_by_certificate(self, request: web.Request) -> web.Response | None:
+        if not self._certified:
+            return None
+        connection = request.get_extra_info("ssl_object")
+        if connection is not None and peer_is_valid(connection, self._wall_clock()):
+            return None
+        return web.Response(status=403, text="Your certificate is not valid now.\n")
 
     def _refusal_by_token(self, request: web.Request) -> web.Response | None:
         if self._token is None or (request.method, request.path) == ("POST", LOGIN):

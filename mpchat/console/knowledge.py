@@ -69,7 +69,7 @@ class Knowledge:
     authors: AuthorsMetrics = field(init=False)
 
     def __post_init__(self) -> None:
-        self.collector = Collector(self.board, self.pool)
+        self.collector = Collector(self.board, self.pool, lambda: self.status.certificates)
         self.authors = AuthorsMetrics(self.board)
 
     async def families(self) -> list[Family]:

@@ -12,6 +12,7 @@ import gc
 import logging
 import random
 import socket
+import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,7 @@ from mpchat.logs.setup import set_up_direct
 from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.scoreboard.status import ConsolePlace, Status
 from mpchat.server.options import MonitorListenerOptions
-from mpchat.tls.contexts import Contexts
+from mpchat.tls.contexts import Contexts, without_bad_names
 from mpchat.tls.material import OPERATORS, unpack
 
 _CLOSE_SECONDS = 0.5
@@ -82,6 +83,8 @@ def run_console(
         if level:
             logger.setLevel(level)
     logs.levels.order_all(request.log_levels, request.log_locations)
+    if tls is not None:
+        sys.unraisablehook = without_bad_names(sys.unraisablehook)
     board = Scoreboard(descriptors.scoreboard)
     place = ConsolePlace(request.console_address)
     status = Status(
@@ -213,6 +216,7 @@ class Console:
         finally:
             fds.close(certificates)
         self._known.config = config
+        self._known.status.certificates = message.certificates
         # So that this process knows the levels that loggers have in workers.
         snapshot = Snapshot(config.generation, from_bytes(config.content), (LOG_DYNAMIC_DEBUG,))
         self._known.logs.levels.force(snapshot[LOG_DYNAMIC_DEBUG].levels())

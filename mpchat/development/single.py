@@ -193,6 +193,16 @@ class _StandIn:
         for end in (self._signals, self._wake_up):
             end.setblocking(False)
         self._loop.add_reader(self._signals, self._on_signals)
+        self._reader = Status(
+            plan.version,
+            board,
+            sockets.address(plan),
+            plan.pool,
+            os.getpid(),
+            plan.hang_timeout,
+            ConsolePlace(missing=service.console_missing),
+        )
+        self._reader.certificates = plan.certificates
         self._heard_before: list[int] = []
         """Wake-up descriptors of those who heard of signals before us, and hear of them from us"""
 
@@ -268,20 +278,9 @@ class _StandIn:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        pid, address = os.getpid(), self._sockets.address(self._plan)
-        place = ConsolePlace(missing=self._service.console_missing)
-        status = Status(
-            self._plan.version,
-            self._board,
-            address,
-            self._plan.pool,
-            pid,
-            self._plan.hang_timeout,
-            place,
-        )
         self._loop.add_reader(self._channel.fileno(), self._read)
         self._start_broker()
-        control = Control(status, self, self._service.settings, self._describe_config)
+        control = Control(self._reader, self, self._service.settings, self._describe_config)
         async with control.listening(self._listening):
             while not self._over.is_set():
                 self._board.set_service("beat_at", _milliseconds())
@@ -376,6 +375,7 @@ class _StandIn:
         content = to_bytes(loaded.values, loaded.origins)
         self._config = ConfigInForce(number, time.time(), content)
         self._board.set_service("generation", number)
+        self._reader.certificates = found.shown
         memfds = [
             sealed_memfd("mpchat-generation", content),
             sealed_memfd("mpchat-certificates", found.content),

@@ -5,7 +5,7 @@ JSON object with a ``kind``. A message too large for a socket buffer travels in 
 works in tests and fails with a real config. Neither end blocks: a message that the socket does not take
 waits in the sender and goes out with the next ``send`` or ``flush``. Received descriptors are
 close-on-exec and belong to the receiver. A process without a free descriptor loses those that come with a
-message: a child keeps a spare one for that moment (Spare).
+message: a child keeps spare ones for that moment (Spare).
 
 Nothing that the other end sends does harm: anything but a message raises MalformedMessage. A refusal of
 the system raises OSError and loses nothing: the same call may be made again.

@@ -5,8 +5,8 @@
     template -> supervisor   Plan, Failure, Forked, ForkFailed, Snapshot, ReloadFailed, Pong
     supervisor -> worker     Generation, Inboxes, Adopt, GiveBack, BrokerPair, ReopenLogs, LogLevel,
                              DebugLog, Report, ReportRequests, OrderDone, Retire, Stop
-    supervisor -> monitor    Watch, Unwatch, DynamicConfig, ReopenLogs, LogLevel, DebugLog, OrderDone,
-                             Retire, Stop
+    supervisor -> monitor    Watch, Unwatch, Certificates, DynamicConfig, ReopenLogs, LogLevel, DebugLog,
+                             OrderDone, Retire, Stop
     supervisor -> console    DynamicConfig, MetricsMemories, Event, ReopenLogs, LogLevel, DebugLog,
                              OrderDone, Stop
     supervisor -> broker     RoomsPair, WorkerGone, ReportRooms, ReopenLogs, LogLevel, DebugLog, Stop
@@ -54,7 +54,7 @@ class Plan:
     pool: str
     workers: int
     listener: dict[str, Any]
-    """address, port, unix_socket, unix_socket_permissions, backlog"""
+    """address, port, unix_socket, unix_socket_permissions, backlog, and whether it speaks tls"""
     log_path: str
     log_format: str
     log_level: int
@@ -225,6 +225,14 @@ class DynamicConfig:
     did: ``text`` and ``at``, seconds since 1970, by ``reload``, ``restart`` and ``update``"""
     certificates: list[dict[str, Any]] = field(default_factory=list)
     """What operators may know of the certificates; see tls/shown"""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """The certificates in force, for a monitor, which shows them without asking anybody."""
+
+    shown: list[dict[str, Any]]
+    """What operators may know of them; see tls/shown"""
 
 
 @dataclass(frozen=True)
@@ -544,6 +552,7 @@ Message: TypeAlias = (
     | ForkBroker
     | ForkConsole
     | DynamicConfig
+    | Certificates
     | MetricsMemories
     | Event
     | Forked

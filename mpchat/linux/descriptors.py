@@ -62,28 +62,38 @@ def grow_descriptor_table(descriptor: int) -> None:
 
 
 class Spare:
-    """A descriptor in reserve, closed while a message with a descriptor is received."""
+    """Descriptors in reserve, closed while a message with descriptors is received.
 
-    def __init__(self) -> None:
-        self._descriptor: int | None = _open_null()
+    Raises:
+        OSError: The system refuses one; none is left open.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self._count = count
+        self._descriptors: list[int] = []
+        try:
+            self._fill()
+        except OSError:
+            close_all(self._descriptors)
+            raise
 
     def is_available(self) -> bool:
-        """Return whether the descriptor is open, reopening it if possible."""
-        if self._descriptor is None:
-            self.__exit__()
-        return self._descriptor is not None
+        """Return whether they are open, reopening them if possible."""
+        self.__exit__()
+        return len(self._descriptors) == self._count
 
     def __enter__(self) -> None:
-        if self._descriptor is not None:
-            close(self._descriptor)
-            self._descriptor = None
+        close_all(self._descriptors)
+        self._descriptors.clear()
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._descriptor = _open_null()
-        except OSError:
-            # Another open took its place; the next message must do without.
-            self._descriptor = None
+        # Other opens may have taken their places; the next message must do without.
+        with contextlib.suppress(OSError):
+            self._fill()
+
+    def _fill(self) -> None:
+        while len(self._descriptors) < self._count:
+            self._descriptors.append(_open_null())
 
 
 def _open_null() -> int:

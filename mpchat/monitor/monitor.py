@@ -83,7 +83,7 @@ def run_monitor(
     config = _Config(orders, keys)
     control = Control(status, orders, settings, config.describe)
     try:
-        if asyncio.run(_serve(channel, watched, orders, config, logs, control, listening)):
+        if asyncio.run(_serve(channel, watched, orders, config, logs, status, control, listening)):
             # The files now belong to our successor.
             return
     except ChannelClosed:
@@ -113,6 +113,7 @@ async def _serve(
     orders: Orders,
     config: _Config,
     logs: DirectLogs,
+    status: Status,
     control: Control,
     listening: socket.socket,
 ) -> bool:
@@ -136,6 +137,8 @@ async def _serve(
                         watched.add(message.pid, descriptors[0])
                     case messages.Unwatch():
                         watched.forget(message.pid)
+                    case messages.Certificates():
+                        status.certificates = message.shown
                     case messages.DynamicConfig() if descriptors:
                         config.take(message, descriptors[0])
                     case messages.OrderDone():
@@ -160,6 +163,8 @@ async def _serve(
                 channel.flush()
 
     loop.add_reader(channel.fileno(), read)
+    # The supervisor has told of the certificates before it asked for this process.
+    read()
     flushing = asyncio.create_task(flush())
     async with control.listening(listening):
         messages.send(channel, messages.Ready(), [listening.fileno()])

@@ -48,7 +48,11 @@ class _Rate:
 
 
 class Status:
-    """Reads the state of the service; shares of CPU need regular calls of ``sample``."""
+    """Reads the state of the service; shares of CPU need regular calls of ``sample``.
+
+    Attributes:
+        certificates: Those in force, as the supervisor tells; see tls/shown.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Status:
         self._place = console
         self._samples: dict[int, _Sample] = {}
         self._rate: _Rate | None = None
+        self.certificates: list[dict[str, Any]] = []
 
     def collect(self, memory: Memory | None = None) -> dict[str, Any]:
         """Return the whole status; docs/control-socket.md describes its fields.
@@ -92,6 +97,10 @@ class Status:
             "broker": self._broker(now, memory),
             "console": self._console(now, memory),
             "config_service": self._config_service(now),
+            "certificates": [
+                {**one, "seconds_left": one["not_after"] - int(time.time())}
+                for one in self.certificates
+            ],
             "workers": [w for slot in range(slots) for w in self._workers(slot, now, memory)],
             "totals": {name: board.total(name, slots) for name in (*TOTALS, *GAUGES)},
             "limits": {name: board.total(name, slots) for name in LIMITS},

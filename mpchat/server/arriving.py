@@ -32,10 +32,10 @@ class Arrivals:
         services: ClientServices,
         registry: Registry,
         options: ListenerOptions,
-        below: Callable[[HttpProtocol, int], asyncio.Protocol],
+        client: Callable[[Any, int], tuple[HttpProtocol, asyncio.Protocol]],
     ) -> None:
-        self.below = below
-        """Returns what the transport of a client calls, which may be TLS"""
+        self.client = client
+        """Returns a client, and what its transport calls, which may be TLS below it"""
         self.services = services
         self.registry = registry
         self.read = READERS[options.proxy_protocol]
@@ -119,12 +119,11 @@ class ArrivingProtocol(asyncio.Protocol):
         self.forget()
         arrivals = self._arrivals
         arrivals.services.shared.counters.proxied += 1
-        http = HttpProtocol(arrivals.services, arrivals.registry, name, self._descriptor)
-        below = arrivals.below(http, self._descriptor)
-        transport.set_protocol(below)
-        below.connection_made(transport)
+        http, lowest = arrivals.client(name, self._descriptor)
+        transport.set_protocol(lowest)
+        lowest.connection_made(transport)
         if rest:
-            below.data_received(rest)
+            lowest.data_received(rest)
         if self._fresh_seconds is not None:
             http.end_if_idle(self._fresh_seconds)
 

@@ -67,7 +67,7 @@ class HttpProtocol(asyncio.Protocol):
         began: When the first byte of the request came that is arriving, or is answered.
         admitted: Whether the listener's limits admit it; otherwise it is closed with its first answer.
         client: The peer, known from FRESH on.
-        descriptor: Of the socket, which its transport will close.
+        descriptor: Of the socket, which its transport will close; -1 where all has to pass the transport.
         in_flight: The request that a handler works on.
         stage: What the socket is doing.
     """

@@ -44,6 +44,8 @@ from mpchat.websocket.negotiation import make_negotiator
 from mpchat.websocket.protocol import WebSocketProtocol
 from mpchat.websocket.shared import Shared
 
+_NO_SOCKET = -1
+
 
 class Server:
     """One worker's server.
@@ -115,7 +117,7 @@ class Server:
             TlsWorker(tls.base, shared, options.handshake_timeout) if tls is not None else None
         )
         self._arrivals = (
-            Arrivals(self.services, self.registry, options.listener, self._below)
+            Arrivals(self.services, self.registry, options.listener, self._client)
             if options.listener.proxy_protocol != OFF
             else None
         )
@@ -202,16 +204,18 @@ class Server:
             arriving = ArrivingProtocol(self._arrivals, address, accepted.fileno())
             self._adopting.begin(accepted, arriving, arriving.forget)
             return
-        client = HttpProtocol(self.services, self.registry, address, accepted.fileno())
-        below = self._below(client, accepted.fileno())
-        self._adopting.begin(accepted, below, lambda: self.registry.leave(client))
+        client, lowest = self._client(address, accepted.fileno())
+        self._adopting.begin(accepted, lowest, lambda: self.registry.leave(client))
 
-    def _below(self, client: HttpProtocol, descriptor: int) -> asyncio.Protocol:
-        """Return what a client's transport calls: the client itself, or TLS below it."""
+    def _client(self, address: Any, descriptor: int) -> tuple[HttpProtocol, asyncio.Protocol]:
+        """Return a client, and what its transport calls: the client itself, or TLS below it."""
         if self._tls is None:
-            return client
+            client = HttpProtocol(self.services, self.registry, address, descriptor)
+            return client, client
+        # What HTTP or a WebSocket would write past its transport would not be encrypted.
+        client = HttpProtocol(self.services, self.registry, address, _NO_SOCKET)
         # It has the methods; in its compiled form it cannot have a base class of Python.
-        return cast(asyncio.Protocol, TlsProtocol(self._tls, client, descriptor))
+        return client, cast(asyncio.Protocol, TlsProtocol(self._tls, client, descriptor))
 
 
 def _make_forwarding(options: ListenerOptions, admission: Admission) -> Forwarding | None:

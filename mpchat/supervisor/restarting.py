@@ -271,7 +271,7 @@ class Restarting:
 
     def _start_monitor(self, now: float) -> list[Action]:
         try:
-            self._monitors.start_next()
+            self._monitors.start_next(now)
         except OSError as error:
             return self._decide(Event.MONITOR_FAILED, now, describe_os_error(error))
         return []

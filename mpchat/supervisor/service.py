@@ -118,7 +118,7 @@ class Service:
         )
         self._announcer = Announcer(log, manager, scoreboard, editions, self._pool)
         self._templates = Templates(command, timing, log, family, editions, succession)
-        self._monitors = Monitors(timing, log, family, self._forks, self._sockets, now)
+        self._monitors = Monitors(timing, log, family, self._forks, editions, self._sockets, now)
         self._brokers = Brokers(
             timing, log, scoreboard, family, self._forks, editions, self._histories, now
         )

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mpchat.config.secdist import SecdistProviderOptions
 from mpchat.dynamic_config.fallback import read_bytes
 from mpchat.errors import ConfigError, Problem, describe_os_error
 from mpchat.linux.memfd import read_memfd
+from mpchat.template.secdist import find_passphrase
 from mpchat.tls.contexts import Contexts
 from mpchat.tls.der import read_chain
 from mpchat.tls.material import CLIENTS, OPERATORS, Material, pack, unpack
@@ -39,11 +41,15 @@ class Loaded:
 class Certificates:
     """The certificates of a service, as its template knows them.
 
-    ``listeners`` are the options of those that speak TLS.
+    ``listeners`` are the options of those that speak TLS; ``secdist`` is where the passphrases are that
+    these name.
     """
 
-    def __init__(self, listeners: Mapping[str, TlsOptions]) -> None:
+    def __init__(
+        self, listeners: Mapping[str, TlsOptions], secdist: SecdistProviderOptions | None = None
+    ) -> None:
         self._listeners = listeners
+        self._secdist = secdist
         self._known: dict[str, Material] = {}
         """What was in force or loaded last"""
         self._contexts: dict[str, Contexts] = {}
@@ -65,7 +71,7 @@ class Certificates:
             pairs = []
             for one in options.pairs():
                 with _noting(problems, one.cert):
-                    pair = _read(one)
+                    pair = self._read(one)
                     if pair not in in_force:
                         check(pair, now)
                     pairs.append(pair)
@@ -87,6 +93,21 @@ class Certificates:
         self._known = found
         warnings += filter(None, (expiry_warning(one, now) for one in shown))
         return Loaded(pack(found), shown, warnings)
+
+    def _read(self, options: CertificateOptions) -> Pair:
+        passphrase = None
+        if options.private_key_passphrase is not None:
+            passphrase = options.private_key_passphrase.get_secret_value()
+        elif options.private_key_passphrase_name is not None:
+            assert self._secdist is not None, "the static config would have mistakes"
+            passphrase = find_passphrase(self._secdist, options.private_key_passphrase_name)
+        return Pair(
+            options.cert,
+            options.private_key,
+            read_bytes(options.cert),
+            read_bytes(options.private_key),
+            passphrase,
+        )
 
     def contexts_of(self, generation: int, memfd: int) -> dict[str, Contexts]:
         """Return the contexts of a generation, by listener, for a process that is about to be forked.
@@ -113,7 +134,7 @@ def certificates_of(service: Service) -> Certificates:
     console = service.console.listener if service.console is not None else None
     if console is not None and console.tls is not None:
         listeners[OPERATORS] = console.tls
-    return Certificates(listeners)
+    return Certificates(listeners, service.secdist)
 
 
 @contextlib.contextmanager
@@ -128,14 +149,3 @@ def _noting(problems: list[Problem], path: str) -> Iterator[None]:
     except OSError as error:
         text = f"cannot be checked now: {describe_os_error(error)}"
         problems.append(Problem(path, 0, 0, "", text))
-
-
-def _read(options: CertificateOptions) -> Pair:
-    passphrase = options.private_key_passphrase
-    return Pair(
-        options.cert,
-        options.private_key,
-        read_bytes(options.cert),
-        read_bytes(options.private_key),
-        passphrase.get_secret_value() if passphrase is not None else None,
-    )

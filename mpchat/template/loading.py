@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mpchat.components.auth import AuthCheckerBase
@@ -19,6 +20,7 @@ from mpchat.components.connections import Connections
 from mpchat.components.handler_base import HandlerBase, methods_of
 from mpchat.components.list import ComponentList
 from mpchat.config.files import ConfigFiles
+from mpchat.config.secdist import PROVIDER, SECDIST, SecdistOptions, SecdistProviderOptions
 from mpchat.config.settings import Setting, at_terminal, settings_of
 from mpchat.config.static import VARIABLES_OPTION, StaticConfig, load_static
 from mpchat.config.types import OptionsModel
@@ -41,11 +43,13 @@ from mpchat.template import hooks
 from mpchat.template.certificates import certificates_of
 from mpchat.template.console import CONSOLE_SECTIONS, ConsoleSections, with_path
 from mpchat.template.dynamic import load_dynamic
+from mpchat.template.secdist import passphrase_names, provider_of
 from mpchat.websocket.handler import WebsocketHandlerBase
 from mpchat.worker.service import ComponentPlan, Service
 
 _CONGESTION_CONTROL = "congestion-control"
-"""The section without which workers have no such control; all others have defaults."""
+_OPTIONAL = {_CONGESTION_CONTROL, SECDIST, PROVIDER}
+"""Sections that do something by being there; all others have defaults."""
 
 SECTIONS: dict[str, type[OptionsModel]] = {
     "server": ServerOptions,
@@ -53,6 +57,8 @@ SECTIONS: dict[str, type[OptionsModel]] = {
     "dynamic-config": DynamicConfigOptions,
     "dynamic-config-fallbacks": DynamicConfigFallbacksOptions,
     _CONGESTION_CONTROL: CongestionControlOptions,
+    SECDIST: SecdistOptions,
+    PROVIDER: SecdistProviderOptions,
 }
 """Sections that configure every process; they are not components."""
 
@@ -148,8 +154,17 @@ def _read_static(files: ConfigFiles, sources: Sources) -> Document:
     return substitute(document, Variables(tuple(documents), os.environ, sources.read))
 
 
-def check(files: ConfigFiles, components: ComponentList) -> list[str]:
-    """Validate static and dynamic config and the certificates, and return the warnings.
+@dataclass(frozen=True)
+class Checked:
+    """What an operator should know of a service without mistakes."""
+
+    warnings: list[str]
+    certificates: list[dict[str, Any]]
+    """As a status has them"""
+
+
+def check(files: ConfigFiles, components: ComponentList) -> Checked:
+    """Validate static and dynamic config and the certificates.
 
     Raises:
         ConfigError: All mistakes of all files.
@@ -157,17 +172,23 @@ def check(files: ConfigFiles, components: ComponentList) -> list[str]:
     service = load_service(files, components, Sources())
     problems: list[Problem] = []
     warnings = list(service.warnings)
+    certificates: list[dict[str, Any]] = []
     try:
         warnings += load_dynamic(service).warnings
     except ConfigError as error:
         problems += error.problems
     try:
-        warnings += certificates_of(service).load(time.time()).warnings
+        now = time.time()
+        loaded = certificates_of(service).load(now)
+        warnings += loaded.warnings
+        certificates = [
+            {**one, "seconds_left": one["not_after"] - int(now)} for one in loaded.shown
+        ]
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return warnings
+    return Checked(warnings, certificates)
 
 
 class _Loader:
@@ -194,7 +215,7 @@ class _Loader:
         frame = {
             name: self._section(name, model)
             for name, model in SECTIONS.items()
-            if name != _CONGESTION_CONTROL or name in self.static.sections
+            if name not in _OPTIONAL or name in self.static.sections
         }
         plans = self._component_plans()
         keys = (*BUILT_IN_KEYS, *(key for plan in plans for key in plan.cls.dynamic_config_keys))
@@ -210,6 +231,11 @@ class _Loader:
         pool = self._pool(server)
         self._check_task_processors(plans, frame["logging"], pool)
         self._check_logger(server, frame["logging"])
+        secdist = provider_of(frame.get(SECDIST), frame.get(PROVIDER))
+        if server is not None and secdist is None:
+            for path in passphrase_names(server):
+                text = f"needs the section {PROVIDER}, which says where passphrases are"
+                self._problem(self._path("server", *path), text)
         self._check_paths(plans)
         self._check_auth(plans)
         classes = {plan.cls: None for plan in plans}
@@ -259,6 +285,7 @@ class _Loader:
             warnings=tuple(warnings),
             console=console,
             console_missing=of_console.missing,
+            secdist=secdist,
             congestion=congestion,
         )
 

@@ -132,7 +132,7 @@ class Service:
         """
         self.wait_notified(lambda message: message.get("READY") == "1")
         self.ready_line = wait_until(self.stdout, "ready line").splitlines()[0]
-        found = re.search(r"ws://\S+?:(\d+)/", self.ready_line)
+        found = re.search(r"wss?://\S+?:(\d+)/", self.ready_line)
         self.port = int(found[1]) if found else 0
 
     def wait_notified(

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from collections.abc import Callable
+from typing import TypeAlias
 
 from mpchat.tls.der import Certificate, read_chain
 from mpchat.tls.material import Material
 from mpchat.tls.options import TlsOptions
 from mpchat.tls.pair import Pair
 from mpchat.tls.settings import server_context
+
+UnraisableHook: TypeAlias = Callable[["sys.UnraisableHookArgs"], object]
 
 log = logging.getLogger("mpchat.tls")
 
@@ -119,6 +123,24 @@ def peer_is_valid(connection: ssl.SSLObject, now: float) -> bool:
         return False
     begin, end = (ssl.cert_time_to_seconds(str(peer[key])) for key in ("notBefore", "notAfter"))
     return begin <= now <= end
+
+
+def without_bad_names(hook: UnraisableHook) -> UnraisableHook:
+    """Return a hook for ``sys.unraisablehook`` that passes on all but tracebacks of clients' names.
+
+    Python decodes the name that a client asks for before it calls us. It ends the handshake of one whose
+    name is no ASCII, as it should, and has the hook write a traceback: any stranger could fill a log.
+    """
+
+    def passes(unraisable: sys.UnraisableHookArgs) -> None:
+        traceback = unraisable.exc_traceback
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        where = traceback.tb_frame.f_globals.get("__name__") if traceback is not None else None
+        if unraisable.exc_type is not UnicodeDecodeError or where != ssl.__name__:
+            hook(unraisable)
+
+    return passes
 
 
 def _names(certificate: Certificate) -> tuple[str, ...]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpchat.config.types import ConfigPath, OptionsModel
+
+
+def _version(value: Any) -> Any:
+    """Return a version as text; without quotes YAML reads it as a number."""
+    return str(value) if isinstance(value, float) else value
 
 
 class CertificateOptions(OptionsModel):
@@ -58,8 +63,9 @@ class TlsOptions(CertificateOptions):
         tuple[CertificateOptions, ...],
         Field(
             strict=False,
-            description="Certificates for other names, below. A client gets the one for the name that "
-            "it asks for (SNI), else that of `cert`",
+            description="Certificates for other names, each with `cert`, `private-key` and, where that "
+            "is encrypted, an option for its passphrase. A client gets the one for the name that it asks "
+            "for (SNI), else the one above",
         ),
     ] = ()
     ca: Annotated[
@@ -72,9 +78,10 @@ class TlsOptions(CertificateOptions):
     ] = ()
     min_version: Annotated[
         Literal["1.2", "1.3"],
+        BeforeValidator(_version, json_schema_input_type=str | float),
         Field(
             alias="min-version",
-            description="The lowest version of TLS, in quotes. A change needs a restart",
+            description="The lowest version of TLS. A change needs a restart",
         ),
     ] = "1.2"
     session_tickets: Annotated[

@@ -7,6 +7,7 @@ from typing import Any
 
 from mpchat.components.component import Component
 from mpchat.components.handler_base import HandlerBase
+from mpchat.config.secdist import SecdistProviderOptions
 from mpchat.config.settings import Setting
 from mpchat.config.yaml_file import Document
 from mpchat.config_service.options import ConfigServicePlan
@@ -58,6 +59,8 @@ class Service:
     """Why sections of the console are left out"""
     congestion: CongestionPlan | None = None
     """None: no worker limits what it takes"""
+    secdist: SecdistProviderOptions | None = None
+    """Where passphrases of private keys are; None: no certificate names one"""
 
     @property
     def config_service(self) -> ConfigServicePlan | None:

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -53,7 +54,7 @@ from mpchat.scoreboard.scoreboard import Scoreboard
 from mpchat.server.balance import Balance
 from mpchat.server.board import ServiceBoard
 from mpchat.server.server import Server
-from mpchat.tls.contexts import Contexts
+from mpchat.tls.contexts import Contexts, without_bad_names
 from mpchat.tls.material import CLIENTS, unpack
 from mpchat.websocket.component import ConnectionsComponent
 from mpchat.websocket.keepalive import Keepalive
@@ -73,6 +74,8 @@ log = logging.getLogger("mpchat.server")
 _BEATS_PER_CHECK = 4
 """Beats between two checks for unused memory."""
 _GENERATION_DESCRIPTORS = 2
+_SPARE = 3
+"""What a generation takes: its two, and then as many as a certificate needs while it is loaded"""
 _LAG_SECONDS = 1.0
 """Seconds over which status shows the loop's longest lag."""
 
@@ -124,6 +127,8 @@ def run_worker(
     name = f"{service.pool}/{request.slot}"
     logs = set_up_worker(service.logging, Origin(name, snapshot.generation))
     logs.levels.order_all(request.log_levels, request.log_locations)
+    if tls is not None:
+        sys.unraisablehook = without_bad_names(sys.unraisablehook)
     loop = uvloop.new_event_loop()
     values = memory.area(request.slot, request.row)
     metrics = Area(memory.declared, values, loop.call_soon_threadsafe)
@@ -188,7 +193,7 @@ class _Worker:
         self.watch: Watch | None = None
         self.orders = Orders(channel)
         self.pairs = BrokerPairs(self._lose_pair)
-        self.spare = Spare()
+        self.spare = Spare(_SPARE)
         self.background: set[asyncio.Task[None]] = set()
         self.balance = Balance(self.board, request.slot)
         self.adopted: dict[int, list[socket.socket]] = {}
@@ -405,14 +410,17 @@ class _Worker:
             fds.close_all(descriptors)
             return
         try:
-            snapshot = Snapshot(number, from_bytes(read_memfd(descriptors[0])), self.service.keys)
+            try:
+                values, certificates = map(read_memfd, descriptors)
+            finally:
+                # Before certificates are loaded: that takes descriptors, too.
+                fds.close_all(descriptors)
+            snapshot = Snapshot(number, from_bytes(values), self.service.keys)
             if self.tls is not None:
-                self.tls.use(unpack(read_memfd(descriptors[1]))[CLIENTS])
+                self.tls.use(unpack(certificates)[CLIENTS])
         except (OSError, MemoryError):
             log.exception("generation %d of the dynamic config cannot be taken now", number)
             return
-        finally:
-            fds.close_all(descriptors)
         self.snapshot = snapshot
         self._follow_config()
         if self.components is not None:

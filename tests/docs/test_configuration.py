@@ -38,7 +38,7 @@ components_manager:
     default_task_processor: main
     components:
         server:
-            listener: {port: 1}
+            listener: {port: 1, tls: {cert: a.pem, private-key: a.key}}
             listener-monitor: {port: 2}
         logging:
             loggers:

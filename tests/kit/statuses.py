@@ -79,6 +79,7 @@ def status(*workers: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "broker": None,
         "console": None,
         "config_service": None,
+        "certificates": [],
         "workers": list(workers),
         "totals": {**dict.fromkeys((*TOTALS, *GAUGES), 0), **totals},
         "limits": dict.fromkeys(LIMITS, 0) | limits,

@@ -45,6 +45,7 @@ STATUS: dict[str, Any] = {
     "broker": None,
     "console": None,
     "config_service": None,
+    "certificates": [],
     "workers": [
         WORKER,
         WORKER | {"name": "main/1", "silent_seconds": 12.0, "cpu_percent": None},
@@ -113,6 +114,57 @@ def test_status_shows_the_console_where_there_is_to_be_one(
     assert not any("console" in line for line in status_lines(STATUS))
     lines = list(status_lines(STATUS | {"console": CONSOLE | changes}))
     assert [line for line in lines if "console" in line] == [shown]
+
+
+CERTIFICATE: dict[str, Any] = {
+    "listener": "listener",
+    "path": "/etc/mpchat/tls/fullchain.pem",
+    "subject": "chat.example.com",
+    "names": ["chat.example.com", "www.chat.example.com"],
+    "issuer": "E7",
+    "not_before": 1796083200,
+    "not_after": 1803772799,
+    "seconds_left": 88 * 86400 + 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        (
+            {},
+            "chat.example.com, www.chat.example.com, issued by E7, until 2027-02-27, 88 days left",
+        ),
+        (
+            {"subject": "chat", "names": ["a", "10.0.0.5"]},
+            "chat for a, 10.0.0.5, issued by E7, until 2027-02-27, 88 days left",
+        ),
+        (
+            {"subject": "", "names": [*"abcdefg"]},
+            "a, b, c, d, e and 2 others, issued by E7, until 2027-02-27, 88 days left",
+        ),
+        (
+            {"subject": "ada\x1b[2J", "names": [], "issuer": ""},
+            "ada�[2J for no name, issued by an authority without a name, until 2027-02-27, 88 days left",
+        ),
+        (
+            {"names": ["chat.example.com"], "seconds_left": 14 * 86400},
+            "chat.example.com, issued by E7, until 2027-02-27: EXPIRES in 14d00h",
+        ),
+        (
+            {"names": ["chat.example.com"], "seconds_left": 0},
+            "chat.example.com, issued by E7, EXPIRED since 2027-02-27",
+        ),
+    ],
+)
+def test_status_shows_whose_each_certificate_is_and_until_when(
+    changes: dict[str, Any], shown: str
+) -> None:
+    assert not any("certificate" in line for line in status_lines(STATUS))
+    lines = list(status_lines(STATUS | {"certificates": [CERTIFICATE | changes, CERTIFICATE]}))
+    found = [line for line in lines if "certificate" in line]
+    assert found[0] == f"certificate of listener: {shown}"
+    assert len(found) == 2
 
 
 def test_status_shows_the_broker_where_there_are_rooms() -> None:

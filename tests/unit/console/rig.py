@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mpchat.console.collector import Collector
 from mpchat.metrics.families import Distribution, Family
@@ -28,9 +28,10 @@ class Slots:
         self.board.set_service("pid", os.getpid())
         self.board.set_service("full_attempts", 1)
         self.board.set_broker("state", BROKER_STATES.index("ready"))
+        self.certificates: list[dict[str, Any]] = []
         self._rows: list[Row] = []
         self.workers = [self.start(slot, 0) for slot in range(count)]
-        self.collector = Collector(self.board, POOL, time.monotonic)
+        self.collector = Collector(self.board, POOL, lambda: self.certificates)
 
     def start(self, slot: int, row: int, handlers: tuple[Served, ...] = (CHAT, PING)) -> Worker:
         """Start a worker, continuing what others have counted in its row."""

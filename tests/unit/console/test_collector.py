@@ -75,6 +75,23 @@ def test_every_other_number_of_a_row_is_in_a_metric_of_all_workers() -> None:
             assert found[name][labels] == 2 * number
 
 
+def test_a_certificate_is_called_by_its_first_name_and_the_first_end_counts() -> None:
+    names = (["a.test", "b.test"], ["a.test"], ["b.test"], [])
+    with filled(1) as slots:
+        slots.certificates = [
+            {"listener": "listener", "subject": "nobody", "names": some, "not_after": 2000 - number}
+            for number, some in enumerate(names)
+        ]
+        slots.certificates.append({**slots.certificates[0], "listener": "listener-monitor"})
+        found = slots.values()["mpchat.certificate.expiry-timestamp-seconds"]
+    assert found == {
+        ("listener", "a.test"): 1999,
+        ("listener", "b.test"): 1998,
+        ("listener", "nobody"): 1997,
+        ("listener-monitor", "a.test"): 2000,
+    }
+
+
 def test_every_limit_is_one_under_the_name_of_its_option() -> None:
     with filled(2) as slots:
         for number, name in enumerate(LIMITS, start=1):
@@ -263,7 +280,7 @@ def test_of_two_workers_of_a_slot_the_longer_times_count_and_gauges_add_up() -> 
             worker.counters.connections = number
             worker.publish()
         board.set_slot(1, "restarts", 5)
-        found = values_of(Collector(board, POOL, lambda: 100.0).collect())
+        found = values_of(Collector(board, POOL, list, lambda: 100.0).collect())
         first, other = (f"{POOL}/0",), (f"{POOL}/1",)
         for name, value in (
             ("mpchat.worker.loop-lag-seconds", 0.002),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from mpchat.console.guard import Guard, add_headers
 from mpchat.console.options import LOGIN
 from mpchat.console.page import pages
 from mpchat.console.page.pages import Login, Page, policy_of
+from mpchat.tls.settings import server_context
+from tests.kit.certificates import DAY, Certificates
 
 TOKEN = "a secret of an operator"
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -27,11 +30,11 @@ FOLDER = Path(pages.__file__).parent
 
 @asynccontextmanager
 async def guarded(
-    token: str | None, tls: ssl.SSLContext | None = None
+    token: str | None, tls: ssl.SSLContext | None = None, **more: Any
 ) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """Serve the page and the login behind a guard."""
     login = Page("login.html")
-    guard = Guard(token, (), unix=False, ask=lambda: login.response(401))
+    guard = Guard(token, (), unix=False, ask=lambda: login.response(401), **more)
     app = web.Application(middlewares=[guard.middleware()])
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", Page("index.html").handle)
@@ -108,6 +111,20 @@ async def test_over_tls_a_page_without_it_is_of_another_origin(
     async with guarded(None, server) as client:
         origin = {"Origin": f"{scheme}://{client.host}:{client.port}"}
         assert (await client.get("/", headers=origin, ssl=browser)).status == status
+
+
+async def test_a_certificate_that_expires_is_worth_nothing_on_an_open_connection(
+    certificates: Certificates,
+) -> None:
+    server = server_context(ca=ssl.PEM_cert_to_DER_cert(certificates.ca.read_text()))
+    server.load_cert_chain(certificates.ec.cert, certificates.ec.key)
+    operator = certificates.trusting(certificates.client)
+    now = time.time()
+    async with guarded(None, server, certified=True, wall_clock=lambda: now) as client:
+        assert (await client.get("/", ssl=operator)).status == 200
+        now += 91 * DAY
+        answer = await client.get("/", ssl=operator)
+        assert (answer.status, await answer.text()) == (403, "Your certificate is not valid now.\n")
 
 
 async def test_behind_a_proxy_with_tls_a_page_comes_by_https() -> None:

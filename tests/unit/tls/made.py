@@ -124,9 +124,10 @@ def authority(
     issuer: Made | None = None,
     *,
     key: Key | None = None,
+    begin: datetime = BEGIN,
     end: datetime = END,
 ) -> Made:
-    return make(name, issuer, key=key, end=end, is_authority=True)
+    return make(name, issuer, key=key, begin=begin, end=end, is_authority=True)
 
 
 def _name(name: str) -> x509.GeneralName:

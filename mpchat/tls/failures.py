@@ -32,6 +32,8 @@ NOT_TLS = Failure("tls_not_tls", "not TLS")
 LEFT = Failure(_LEFT, "the client left within the TLS handshake")
 LATE = Failure(_LEFT, "no TLS handshake in time")
 GAVE_WAY = Failure(_LEFT, "too many TLS handshakes, and this one waited longest for its client")
+PIECES = Failure(_OTHER, "a ClientHello in too many records")
+FINITE_FIELD = Failure(_OFFER, "the client prefers finite-field key exchange")
 TOO_LONG = Failure(_OTHER, "a TLS handshake of too many bytes")
 
 _WORDS = {

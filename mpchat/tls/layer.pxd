@@ -22,6 +22,8 @@ cdef class TlsProtocol:
 
     cpdef data_received(self, bytes data)
     cdef _await_step(self, bytes data)
+    cdef bint _may_begin(self, bytes data) except -1
+    cdef _refuse_hello(self, failure)
     cdef _refuse_plain(self, bytes data)
     @cython.locals(is_done=bint, end=Py_ssize_t, plain=bytes)
     cdef _shake(self, bytes data)

@@ -21,8 +21,19 @@ from collections.abc import Sequence
 from ssl import SSLError
 from typing import Any, Protocol, cast
 
-from mpchat.tls.failures import GAVE_WAY, LATE, LEFT, NOT_TLS, TOO_LONG, Failure, why
-from mpchat.tls.records import PIECE, Records, first_is_whole
+from mpchat.tls.failures import (
+    FINITE_FIELD,
+    GAVE_WAY,
+    LATE,
+    LEFT,
+    NOT_TLS,
+    PIECES,
+    TOO_LONG,
+    Failure,
+    why,
+)
+from mpchat.tls.hello import TooManyPieces, asks_for_finite_field, read_hello
+from mpchat.tls.records import PIECE, Records
 from mpchat.tls.worker import TlsWorker
 from mpchat.websocket.budget import READ, TLS_CONTROL, TLS_READ, TLS_WRITE
 from mpchat.websocket.direct import write
@@ -34,6 +45,8 @@ why; the connection is open; the client sends nothing more; nor do we; the socke
 
 _HANDSHAKE = 0x16
 """The first byte of every TLS connection, the type of its first record."""
+_HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")
+"""The alert for a ClientHello with which OpenSSL has nothing to do."""
 _LINGER = 2.0
 """Seconds for a client to close its side after a failed handshake."""
 _BEYOND_LIMIT = 1.0
@@ -187,10 +200,26 @@ class TlsProtocol:
         kept = self._kept = self._kept + data
         if self._stage == NEW and kept[0] != _HANDSHAKE:
             self._refuse_plain(kept)
-        elif not self.is_queued and (self._stage == SHAKING or first_is_whole(kept)):
+        elif not self.is_queued and (self._stage == SHAKING or self._may_begin(kept)):
             self.is_queued = True
             self._set_reading()
             self._worker.handshakes.line_up(self, has_begun=self._stage == SHAKING)
+
+    def _may_begin(self, data: bytes) -> bool:
+        """Whether a whole ClientHello has come, unless it is refused here."""
+        try:
+            hello = read_hello(data)
+        except TooManyPieces:
+            self._refuse_hello(PIECES)
+            return False
+        if hello and asks_for_finite_field(hello):
+            self._refuse_hello(FINITE_FIELD)
+            return False
+        return hello is not None
+
+    def _refuse_hello(self, failure: Failure) -> None:
+        self._transport.write(_HANDSHAKE_FAILURE)
+        self._refuse(failure)
 
     def _refuse_plain(self, data: bytes) -> None:
         """Have an HTTP client told that this port speaks TLS; others would not understand."""
@@ -280,7 +309,7 @@ class TlsProtocol:
         self.abort()
 
     def expire(self) -> None:
-        """End a handshake that takes too long, or a failed one whose client stays; the wheel calls this."""
+        """End a handshake that takes too long, or a failed one whose client stays: see the wheel."""
         if self._stage < REFUSED:
             self._worker.shared.count_limit("handshake-timeout")
             self._end_handshake(LATE)

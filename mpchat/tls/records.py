@@ -58,11 +58,3 @@ class Records:
                 whole += 1
         self._left, self.whole = left, whole
         return at
-
-
-def first_is_whole(data: bytes) -> bool:
-    """Whether a stream's first record has come, or is too long to wait for."""
-    if len(data) < HEADER:
-        return False
-    size = data[3] << 8 | data[4]
-    return size > RECORD or len(data) >= HEADER + size

@@ -1,10 +1,10 @@
 """The TLS handshakes of a worker: whose step is next, and who has to give way.
 
 Rules. A handshake takes steps, of half a millisecond each. At most two are done in a turn of the loop,
-for all clients together, so that open connections do not wait for a storm of new ones. Those that have begun
-go before new ones, since each holds 41 KiB. When as many have begun as there may be, the one that has
-waited longest for its client gives way to the next: however many an attacker begins and leaves, clients
-that answer are served.
+for all clients together, so that open connections do not wait for a storm of new ones. Those that have
+begun go before new ones, since each holds 41 KiB. When as many have begun as there may be, the one that
+has waited longest for its client gives way to the next: however many an attacker begins and leaves,
+clients that answer are served.
 """
 
 from __future__ import annotations

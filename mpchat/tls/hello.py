@@ -59,9 +59,10 @@ def read_hello(data: bytes) -> bytes | None:
 
 
 def asks_for_finite_field(hello: bytes) -> bool:
-    """Whether OpenSSL would choose a finite field: the first of the key shares, else of the groups.
+    """Whether OpenSSL would choose a finite field.
 
-    Groups that are unknown here decide nothing, since another OpenSSL may not know them either.
+    It takes the first key share that it can use. Without any, it asks for one of a curve, if the client
+    has a curve. Groups that are unknown here decide nothing: this OpenSSL may not know them either.
     """
     try:
         extensions = _extensions(hello)
@@ -75,8 +76,10 @@ def asks_for_finite_field(hello: bytes) -> bool:
             rest = rest[4 + size :]
     except (IndexError, struct.error):
         return False
-    wanted = (group for group in (*shares, *groups) if group in _FINITE or group in _CURVES)
-    return next(wanted, None) in _FINITE
+    for share in shares:
+        if share in _FINITE or share in _CURVES:
+            return share in _FINITE
+    return _CURVES.isdisjoint(groups) and not _FINITE.isdisjoint(groups)
 
 
 def _extensions(hello: bytes) -> dict[int, bytes]:

@@ -1,4 +1,4 @@
-"""The certificates of the listeners: what is read, refused, told, and kept from one reload to the next."""
+"""The listeners' certificates: what is read, refused, told, and kept from one reload to the next."""
 
 from __future__ import annotations
 

@@ -7,11 +7,13 @@ might use them for another connection. Bytes move only when a test moves them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from mpchat.scoreboard.counters import Counters
@@ -25,17 +27,19 @@ from tests.kit.certificates import Certificates, PairFiles
 from tests.unit.server import virtual
 
 TIMEOUT = 10.0
+_IDLE = 20
+"""Turns in which nobody has anything to say: more than any queue of a test needs"""
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
-def serving(pair: PairFiles, ca: PairFiles | None = None) -> ssl.SSLContext:
+def serving(pair: PairFiles, ca: Path | None = None) -> ssl.SSLContext:
     """Return a base context that serves this pair."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     context.num_tickets = 1
     context.set_alpn_protocols(["http/1.1"])
     if ca is not None:
-        context.load_verify_locations(ca.cert)
+        context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -197,10 +201,8 @@ class Client:
 
     def notify(self) -> bytes:
         """Return the client's close_notify."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         return self._outgoing.read()
 
 
@@ -280,14 +282,11 @@ class Rig:
 
     async def settle(self, *connections: Connection) -> None:
         """Exchange bytes until nobody has any."""
-        while True:
+        idle = 0
+        while idle < _IDLE:
             moved = [one.exchange() for one in connections if one.wire.is_reading]
-            waits = [one for one in connections if not one.wire.is_reading]
-            if not any(moved) and not waits:
-                return
-            await turns()
-            if not any(moved) and not any(one.wire.is_reading for one in waits):
-                return
+            idle = 0 if any(moved) else idle + 1
+            await turns(1)
 
 
 async def turns(count: int = 2) -> None:

@@ -34,10 +34,10 @@ cdef class TlsProtocol:
     @cython.locals(size=Py_ssize_t, plain=bytes, worker=TlsWorker)
     cdef _receive(self, bytes data, Py_ssize_t start)
     @cython.locals(controls=Py_ssize_t, has_ended=bint, worker=TlsWorker)
-    cdef _hand_on(self, bytes plain, Py_ssize_t count, bint is_first)
-    @cython.locals(count=Py_ssize_t, end=Py_ssize_t, plain=bytes, worker=TlsWorker)
+    cdef _hand_on(self, plain, Py_ssize_t count, bint is_first)
+    @cython.locals(count=Py_ssize_t, end=Py_ssize_t, is_large=bint, worker=TlsWorker)
     cdef Py_ssize_t _receive_buffered(self, bytes data, Py_ssize_t start) except -1
-    cdef _deliver(self, bytes plain)
+    cdef _deliver(self, plain)
     cdef _keep(self, bytes data)
     cdef _drop(self, Py_ssize_t size)
     cdef _wait_in_line(self)
@@ -53,6 +53,7 @@ cdef class TlsProtocol:
     cdef _give_up(self)
     cdef _enter_over(self)
     cpdef write(self, data)
+    cdef _send_parts(self, list parts)
     cpdef bint _may_write(self) except -1
     cdef _notify(self)
     cpdef abort(self)

@@ -367,19 +367,20 @@ class TlsProtocol:
         """Decrypt into a buffer of what is above, if it is large enough; return where to go on."""
         worker = self._worker
         buffer = memoryview(self._above.get_buffer(MOST))
-        if len(buffer) < MOST:
-            plain = worker.decrypt(self._tls, self._records, data, start)
-            count = 0
-        else:
-            count = worker.decrypt_into(buffer, self._tls, self._records, data, start)
-            plain = b""
+        is_large = len(buffer) >= MOST
+        if not is_large:
+            buffer = worker.scratch
+        count = worker.decrypt_into(buffer, self._tls, self._records, data, start)
         end = worker.end
         self._turn.left -= TLS_READ + end - start
-        self._hand_on(plain, count, False)
+        if is_large:
+            self._hand_on(b"", count, False)
+        else:
+            self._hand_on(buffer[:count], 0, False)
         return end
 
-    def _hand_on(self, plain: bytes, count: int, is_first: bool) -> None:
-        """Hand on ``plain``, or ``count`` bytes of a buffer, and what else was found."""
+    def _hand_on(self, plain: bytes | memoryview, count: int, is_first: bool) -> None:
+        """Hand on ``plain``, or ``count`` bytes that are where they belong, and what else was found."""
         worker = self._worker
         controls, has_ended, failure = worker.controls, worker.has_ended, worker.failure
         self._send_answer()
@@ -405,7 +406,7 @@ class TlsProtocol:
         elif has_ended and self._stage == ENDED:
             self._client_ended()
 
-    def _deliver(self, plain: bytes) -> None:
+    def _deliver(self, plain: bytes | memoryview) -> None:
         view = memoryview(plain)
         # What is above may end the connection, or leave it to another, at any read.
         while view and self._stage != SHUT and not self._transport.is_closing():
@@ -527,23 +528,26 @@ class TlsProtocol:
 
     def writelines(self, parts: Sequence[Data]) -> None:
         """Encrypt these, one behind the other, and send them; see ``write``."""
-        if not self._may_write():
-            return
-        try:
-            encrypted = self._worker.encrypt_parts(self._tls, parts)
-        except BaseException as error:
-            self._give_up()
-            if isinstance(error, SSLError):
-                return
-            raise
-        self._turn.left -= TLS_WRITE + sum(map(len, encrypted))
-        while encrypted:
-            rest = self._send_past(encrypted[0])
+        if sum(map(len, parts)) <= PIECE:
+            self.write(b"".join(parts))
+        elif self._may_write():
+            try:
+                encrypted = self._worker.encrypt_parts(self._tls, parts)
+            except BaseException as error:
+                self._give_up()
+                if isinstance(error, SSLError):
+                    return
+                raise
+            self._turn.left -= TLS_WRITE + sum(map(len, encrypted))
+            self._send_parts(encrypted)
+
+    def _send_parts(self, parts: list[bytes]) -> None:
+        """Send ciphertext of any length; what the system does not take goes to the transport in one."""
+        for index, part in enumerate(parts):
+            rest = self._send_past(part)
             if rest:
-                encrypted[0] = rest
-                self._transport.writelines(encrypted)
+                self._transport.writelines([rest, *parts[index + 1 :]])
                 return
-            del encrypted[0]
 
     def _may_write(self) -> bool:
         if self._stage == SHUT:

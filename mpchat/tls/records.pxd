@@ -1,6 +1,5 @@
 cimport cython
 
-cdef Py_ssize_t HEADER
 cdef unsigned long long _MARK
 
 cdef class Records:

@@ -6,9 +6,10 @@ HEADER = 5
 """Bytes of a header, the last two of which are the length of what follows."""
 RECORD = 16 * 1024
 """The most data in a record; encrypted it is a little longer."""
-PIECE = 64 * 1024
-"""Bytes that are encrypted or decrypted at a time."""
+PIECE = 5 * RECORD
+"""Bytes that are encrypted or decrypted at a time: a message of 64 KiB with its header is one piece."""
 _MARK = 1 << 8 * HEADER
+"""What a whole header is behind the 1 that leads it."""
 
 
 class Records:
@@ -44,9 +45,9 @@ class Records:
                 left = 0
                 whole += 1
                 continue
-            if self._header == 1 and size - at >= HEADER:
+            if self._header == 1 and size - at >= 5:
                 left = data[at + 3] << 8 | data[at + 4]
-                at += HEADER
+                at += 5
             else:
                 self._header = self._header << 8 | data[at]
                 at += 1

@@ -6,11 +6,11 @@ from mpchat.websocket.turn cimport Turn
 cdef Py_ssize_t PIECE, RECORD, _RECORDS, _SMALL
 
 cdef class TlsWorker:
-    cdef object _incoming, _outgoing, _plain
+    cdef object _incoming, _outgoing
     cdef public Turn turn
     cdef public Py_ssize_t controls, end, max_handshake_bytes
     cdef public bint has_ended, is_plain
-    cdef public object base, counters, failure, handshake_timeout, handshakes, shared
+    cdef public object base, counters, failure, handshake_timeout, handshakes, scratch, shared
 
     cpdef take_answer(self)
     cpdef bint shake(self, tls, Records records, bytes data) except -1

@@ -1,7 +1,7 @@
 """What the TLS connections of a worker share: one pair of memory BIOs, and scratch for plaintext.
 
 Rules. Both BIOs are empty whenever other code runs: each method here leaves them so, but for what OpenSSL
-has to say to the client, which ``take_answer`` returns. At most 64 KiB go through at a time, since a BIO
+has to say to the client, which ``take_answer`` returns. At most 80 KiB go through at a time, since a BIO
 keeps the memory of its largest content. OpenSSL puts no limit on records without data, such as key
 updates, of which 64 KiB take it a tenth of a second: 16 records are fed at a time, and no more when some
 of them had no data.
@@ -34,6 +34,7 @@ class TlsWorker:
         handshake_timeout: Seconds for a handshake, from the accept.
 
     Attributes:
+        scratch: MOST bytes, for what nobody else has a buffer for.
         end: Where ``decrypt`` has stopped feeding.
         controls: Records without data among what it has fed.
         is_plain: Whether it was one record with data, and OpenSSL has nothing to say.
@@ -44,7 +45,6 @@ class TlsWorker:
     __slots__ = (
         "_incoming",
         "_outgoing",
-        "_plain",
         "base",
         "controls",
         "counters",
@@ -55,6 +55,7 @@ class TlsWorker:
         "has_ended",
         "is_plain",
         "max_handshake_bytes",
+        "scratch",
         "shared",
         "turn",
     )
@@ -68,7 +69,7 @@ class TlsWorker:
         self.handshakes = Handshakes(shared.turn, shared.counters, shared.thresholds)
         self._incoming = MemoryBIO()
         self._outgoing = MemoryBIO()
-        self._plain = memoryview(bytearray(MOST))
+        self.scratch = memoryview(bytearray(MOST))
         self.end = self.controls = 0
         self.has_ended = self.is_plain = False
         self.max_handshake_bytes = shared.thresholds.max_tls_handshake_bytes
@@ -115,7 +116,7 @@ class TlsWorker:
     def decrypt_rest(self, tls: ssl.SSLObject) -> bytes:
         """Return the data that came in the same piece as the end of the handshake."""
         self.has_ended = False
-        plain = bytes(self._plain[: self._read(tls, self._plain, 0)])
+        plain = bytes(self.scratch[: self._read(tls, self.scratch, 0)])
         # The handshake's own records are not told apart from the first ones behind it.
         self.controls = 0
         return plain
@@ -125,7 +126,7 @@ class TlsWorker:
         size = len(data)
         end = self._begin(records, data, start)
         if start > 0 or end < size or size > _SMALL or records.whole != 1:
-            return bytes(self._plain[: self._feed(tls, self._plain, records, data, start, end)])
+            return bytes(self.scratch[: self._feed(tls, self.scratch, records, data, start, end)])
         self._incoming.write(data)
         try:
             plain: bytes = tls.read(size)
@@ -143,8 +144,8 @@ class TlsWorker:
                 self.is_plain = not self._outgoing.pending
                 return plain
         total = len(plain)
-        self._plain[:total] = plain
-        return bytes(self._plain[: self._read(tls, self._plain, total)])
+        self.scratch[:total] = plain
+        return bytes(self.scratch[: self._read(tls, self.scratch, total)])
 
     def decrypt_into(
         self, buffer: memoryview, tls: ssl.SSLObject, records: Records, data: bytes, start: int
@@ -216,7 +217,7 @@ class TlsWorker:
         self._incoming.read()
 
     def encrypt(self, tls: ssl.SSLObject, data: bytes | bytearray | memoryview) -> bytes:
-        """Return at most 64 KiB of data, encrypted."""
+        """Return at most PIECE bytes of data, encrypted."""
         tls.write(data)
         return self._outgoing.read()
 

@@ -122,9 +122,9 @@ async def test_a_handler_ends_its_connection_from_within_its_data(
     one = await rig.shake(certificates.trusting())
     one.app.on_data = lambda data: getattr(one.layer, end)()
     # More than is fed at a time.
-    one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(40)))
+    one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(60)))
     await turns()
-    assert len(one.app.received) == 64_000
+    assert len(one.app.received) == 80_000
     one.client.take(one.goes())
     assert one.client.has_ended is (end != "abort")
     assert one.wire.is_aborted is (end == "abort")
@@ -137,18 +137,18 @@ async def test_a_pause_from_within_stops_at_the_piece(certificates: Certificates
     rig = Rig(serving(certificates.ec))
     one = await rig.shake(certificates.trusting())
     one.app.on_data = lambda data: one.layer.pause_reading()
-    one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(40)))
-    assert (len(one.app.received), one.wire.is_reading) == (64_000, False)
+    one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(60)))
+    assert (len(one.app.received), one.wire.is_reading) == (80_000, False)
     await turns(5)
-    assert len(one.app.received) == 64_000
+    assert len(one.app.received) == 80_000
     one.layer.resume_reading()
-    assert len(one.app.received) == 64_000, "resume_reading calls nothing by itself"
+    assert len(one.app.received) == 80_000, "resume_reading calls nothing by itself"
     await turns(5)
-    assert len(one.app.received) == 128_000
+    assert len(one.app.received) == 160_000
     one.app.on_data = lambda data: None
     one.layer.resume_reading()
     await turns(5)
-    assert (len(one.app.received), one.wire.is_reading) == (160_000, True)
+    assert (len(one.app.received), one.wire.is_reading) == (240_000, True)
 
 
 @in_memory
@@ -164,7 +164,7 @@ async def test_an_error_of_the_application_ends_its_connection_alone(
 
     one.app.on_data = fail
     with pytest.raises(LookupError):
-        one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(40)))
+        one.comes(b"".join(one.client.write(b"x" * 4000) for _ in range(60)))
     assert rig.worker.is_empty
     assert one.wire.is_aborted
     one.lose()
@@ -485,7 +485,7 @@ class Reader(asyncio.BufferedProtocol):
         return self._app.eof_received()
 
 
-@pytest.mark.parametrize(("size", "reads"), [(100_000, [64_000, 64_000, 32_000]), (50_000, None)])
+@pytest.mark.parametrize(("size", "reads"), [(100_000, [80_000, 80_000, 80_000]), (50_000, None)])
 def test_what_is_above_may_have_buffers_of_its_own(
     certificates: Certificates, size: int, reads: list[int] | None
 ) -> None:
@@ -495,9 +495,9 @@ def test_what_is_above_may_have_buffers_of_its_own(
         reader = Reader(one.app, size)
         one.layer.set_protocol(reader)
         assert one.layer.get_protocol() is reader
-        data = bytes(index % 251 for index in range(160_000))
+        data = bytes(index % 251 for index in range(240_000))
         one.comes(
-            b"".join(one.client.write(data[at : at + 4000]) for at in range(0, 160_000, 4000))
+            b"".join(one.client.write(data[at : at + 4000]) for at in range(0, 240_000, 4000))
         )
         assert one.app.received == data
         assert reads is None or reader.reads == reads

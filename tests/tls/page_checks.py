@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from websockets.sync.client import connect
 
 from mpchat.testsuite.service import Service
 from tests.docs.pages import ROOT, blocks
@@ -27,6 +29,12 @@ PAGE = (ROOT / "docs" / "tls.md").read_text()
     if block.language == "yaml" and "ca: [ca.crt]" in block.text and "monitor" not in block.text
 ]
 (CURL,) = [block.text for block in code() if block.text.startswith("curl --cacert")]
+(GREETER,) = [block.text for block in blocks(PAGE) if block.language == "python"]
+LIST = """
+from mpchat import Ping, minimal_server_component_list
+
+components = minimal_server_component_list().append(Ping).append(Greeter)
+"""
 NAME = "chat.internal"
 
 
@@ -42,12 +50,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     components["server"]["control-socket"] = str(folder / "control.sock")
     (folder / "static_config.yaml").write_text(yaml.safe_dump(config))
     (folder / "dynamic_config_fallback.json").write_text("{}")
+    (folder / "greeter.py").write_text(GREETER + LIST)
     return folder
 
 
 @pytest.fixture(scope="module")
 def service(made: Path) -> Iterator[Service]:
-    service = Service([sys.executable, "-m", "mpchat", "serve", "-c", "static_config.yaml"], made)
+    command = [sys.executable, "-m", "mpchat", "serve", "-c", "static_config.yaml"]
+    service = Service([*command, "--app", "greeter:components"], made)
     try:
         service.wait_ready()
         yield service
@@ -89,6 +99,13 @@ def test_a_client_without_one_and_one_that_does_not_know_the_authority_are_not(
 ) -> None:
     assert "certificate required" in curl(service, made, "--cert", "--key").stderr
     assert "certificate problem" in curl(service, made, "--cacert").stderr
+
+
+def test_a_handler_knows_who_it_is(service: Service, made: Path) -> None:
+    context = ssl.create_default_context(cafile=made / "ca.crt")
+    context.load_cert_chain(made / "ada.crt", made / "ada.key")
+    with connect(f"wss://localhost:{service.port}/chat", ssl=context) as chat:
+        assert chat.recv(10) == "hello ada"
 
 
 def test_openssl_says_that_all_is_well(service: Service, made: Path) -> None:

@@ -21,7 +21,7 @@ class Who(HttpHandlerBase):
         known = {
             "pid": os.getpid(),
             "address": context.remote_address,
-            "certificate": getattr(context, "peer_certificate", None),
+            "certificate": context.peer_certificate,
         }
         return response(200, json.dumps(known))
 

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies tls-test prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-storm bench-quick instructions clean
+.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies tls-test prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-storm bench-tls bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -217,6 +217,11 @@ bench-hosts: $(VENV)/.bench
 # quiet machine, as root, so that those who measure come first. Writes docs/benchmark-overload.md and .json.
 bench-storm: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.storm --write ../docs
+
+# TLS beside the servers that speak it themselves, in ten minutes on a quiet machine; needs Debian's libssl-dev. Writes
+# docs/benchmark-tls.md and .json.
+bench-tls: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench.tls --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 TYPES := $(wildcard mpchat/*/*.pxd mpchat/*/*.pyx)
 HOT := $(TYPES) $(wildcard $(addsuffix .py,$(basename $(TYPES)))) mpchat/compiled.py hatch_build.py
 
-.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-storm bench-quick instructions clean
+.PHONY: serve chat browser-test pictures test test-interpreted quick chaos chaos-all pressure attack systemd-test proxies tls-test prometheus cluster-test test-pythons test-wheel test-install sanitize lint lint-mypy lint-others userver-names docs site lock wheel conformance fuzz loadtest bench bench-distribution bench-hosts bench-idle bench-storm bench-tls bench-quick instructions clean
 
 # At a terminal a service gets a process group of its own: Ctrl-C stops the service, and make ends well.
 in_front = @if [ -t 0 ]; then sh -mc '$(1); exit $$?'; else exec $(1); fi
@@ -116,6 +116,11 @@ systemd-test: wheel $(VENV)/.test
 proxies: $(VENV)/.test
 	$(BIN)/python -m pytest -x -v --durations=5 tests/proxies/checks.py tests/proxies/compose_checks.py
 
+# TLS as the world's tools see it, and what docs/tls.md says that is offered, in half a minute: needs Debian's openssl, curl,
+# sslscan and chromium.
+tls-test: $(VENV)/.browser
+	$(BIN)/python -m pytest -x -v --durations=5 tests/tls/checks.py
+
 # The alerts and the dashboard of deploy/, and docs/monitoring.md with a real Prometheus that scrapes a service, in half a
 # minute: needs Debian's prometheus.
 prometheus: $(VENV)/.test
@@ -177,7 +182,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile pyproject.toml --extra nats --extra monitor --extra top --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --quiet --output-file deploy/requirements.txt
 
-# All cases of Autobahn|Testsuite, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.
+# All cases of Autobahn|Testsuite, plain and through TLS, a few minutes; writes docs/conformance.md. `make test` runs the quick ones.
 conformance: $(VENV)/.test
 	$(BIN)/python -m tests.conformance --write docs/conformance.md
 
@@ -212,6 +217,11 @@ bench-hosts: $(VENV)/.bench
 # quiet machine, as root, so that those who measure come first. Writes docs/benchmark-overload.md and .json.
 bench-storm: $(VENV)/.bench
 	cd loadtests && ../$(BIN)/python -m bench.storm --write ../docs
+
+# TLS beside the servers that speak it themselves, in ten minutes on a quiet machine; needs Debian's libssl-dev. Writes
+# docs/benchmark-tls.md and .json.
+bench-tls: $(VENV)/.bench
+	cd loadtests && ../$(BIN)/python -m bench.tls --write ../docs
 
 # Two minutes. For other rows and servers: cd loadtests && ../.venv/bin/python -m bench --help
 bench-quick: $(VENV)/.bench

@@ -160,7 +160,7 @@ VARIABLES = {
 }
 
 SIGNALS = (
-    ("HUP", "Read the dynamic config again; no connection is touched"),
+    ("HUP", "Read the dynamic config and certificates again; no connection is touched"),
     ("TERM, INT", "Drain and stop; a second one: stop now"),
     ("QUIT", "Stop now"),
     ("USR1", "Open log files again, in every process; logrotate sends it after moving them"),

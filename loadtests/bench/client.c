@@ -11,7 +11,7 @@
  * and the caller reads /proc.
  *
  *   client PORT [--connections N] [--in-flight K] [--size BYTES] [--text] [--upper] [--raw] [--deflate]
- *               [--path PATH] [--socketio]
+ *               [--path PATH] [--socketio] [--tls VERSION] [--resume]
  *               [--handshakes | --in-turn | --never-read | --flood | --rest SECONDS | --room | --apart]
  *
  * --raw        the server is a bare TCP echo: the same frames, expected back as they went
@@ -28,6 +28,8 @@
  *              stdin, again at each further one, and "ready" is said again; so the caller can have it elsewhere
  * --path       what the handshake asks for, by default /chat
  * --socketio   messages are Socket.IO's event "message"
+ * --tls        all of it by TLS of that version, 1.2 or 1.3; needs OpenSSL
+ * --resume     with --handshakes: each connection resumes a session of an earlier one
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -48,6 +50,7 @@
 #include <unistd.h>
 
 #include "ring.h"
+#include "tls.h"
 
 enum { BUFFER = 1 << 20, HANDSHAKES_AT_ONCE = 16 };
 enum { FLOOD_BYTES = 64 << 10 }; /* at once, so that the others have their turns here, too */
@@ -64,7 +67,8 @@ static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 struct connection {
     int fd;
-    enum { ABSENT, UPGRADING, JOINING, OPEN, CLOSING } state;
+    struct tls *tls;        /* NULL on plain TCP */
+    enum { ABSENT, SHAKING, UPGRADING, JOINING, OPEN, CLOSING } state;
     bool wants_out;         /* registered for EPOLLOUT */
     bool floods;            /* its messages are compared, and not counted */
     bool joined;            /* it has received a message */
@@ -88,9 +92,9 @@ struct connection {
 static struct {
     int port, connections, in_flight;
     struct message_kind kind;
-    bool handshakes, in_turn, never_read, flood, room, apart;
+    bool handshakes, in_turn, never_read, flood, room, apart, resume;
     double rest;
-    const char *path;
+    const char *path, *tls;
 } options = {.connections = 1, .in_flight = 1, .kind.size = 32, .path = "/chat"};
 
 static int poller;
@@ -136,9 +140,24 @@ static void advance(struct connection *self, uint64_t count) {
     }
 }
 
+/* Returns how many bytes were taken, at least 0. */
+static size_t transmit(struct connection *self, const void *data, size_t size) {
+    if (self->tls) return tls_send(self->tls, data, size);
+    ssize_t count = send(self->fd, data, size, MSG_DONTWAIT);
+    if (count < 0 && errno != EAGAIN) fail("send: %m");
+    return count < 0 ? 0 : (size_t)count;
+}
+
+static void transmit_all(struct connection *self, const void *data, size_t size, const char *what) {
+    if (transmit(self, data, size) != size) fail("send of %s was cut short", what);
+}
+
+/* Whether the socket takes more; what TLS holds goes first. */
+static bool may_push(struct connection *self) { return !self->tls || tls_flush(self->tls); }
+
 /* Writes as much as the socket takes. A pong goes between two frames. */
 static void push(struct connection *self) {
-    bool blocked = false;
+    bool blocked = !may_push(self);
     int64_t room = self->floods ? FLOOD_BYTES : INT64_MAX;
     while (!blocked) {
         bool pong = self->pong_length && !self->part;
@@ -148,13 +167,12 @@ static void push(struct connection *self) {
         uint64_t place = ring.frame_starts[index] + self->part;
         uint64_t size = pong ? self->pong_length : ring.frame_starts[end] - place;
         if (!size) break;
-        ssize_t count = send(self->fd, pong ? self->pong : ring.frames + place, size, MSG_DONTWAIT);
-        if (count < 0 && errno != EAGAIN) fail("send: %m");
-        blocked = count < (ssize_t)size;
-        if (!pong && count > 0) advance(self, (uint64_t)count), room -= count;
+        size_t count = transmit(self, pong ? self->pong : ring.frames + place, size);
+        blocked = count < size || !may_push(self);
+        if (!pong) advance(self, count), room -= (int64_t)count;
         if (room <= 0) blocked = true;
-        else if (pong && !blocked) self->pong_length = 0;
-        else if (pong && count > 0) fail("a pong was cut short");
+        else if (pong && count == size) self->pong_length = 0;
+        else if (pong && count) fail("a pong was cut short");
     }
     if (blocked != self->wants_out) watch(self, blocked);
 }
@@ -171,9 +189,10 @@ static void start_handshake(struct connection *self) {
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %m");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     uint64_t *since = self->since ? self->since : calloc((size_t)options.in_flight, sizeof *since);
-    *self = (struct connection){.fd = fd, .state = UPGRADING, .since = since};
+    *self = (struct connection){.fd = fd, .state = options.tls ? SHAKING : UPGRADING, .since = since};
     self->first = room.publisher ? 0 : (uint64_t)(self - all) % ring.count;
-    if (send(fd, request, strlen(request), 0) != (ssize_t)strlen(request)) fail("send: %m");
+    if (options.tls) self->tls = tls_begin(fd, options.resume && closed >= options.connections);
+    else transmit_all(self, request, strlen(request), "a request");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = self};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl: %m");
 }
@@ -183,8 +202,9 @@ static void start_close(struct connection *self) {
     unsigned char frame[16];
     size_t size = put_frame(frame, CLOSE, 0, normal, sizeof normal);
     self->state = CLOSING;
-    if (options.kind.raw) shutdown(self->fd, SHUT_WR);
-    else if (send(self->fd, frame, size, 0) != (ssize_t)size) fail("send of Close: %m");
+    if (!options.kind.raw) transmit_all(self, frame, size, "Close");
+    else if (self->tls) tls_shutdown(self->tls);
+    else shutdown(self->fd, SHUT_WR);
 }
 
 /* ---- receiving ---- */
@@ -393,6 +413,8 @@ static int take_frames(struct connection *self, const unsigned char *data, size_
 
 static void gone(struct connection *self) {
     if (self->state != CLOSING) fail("the server ended the connection");
+    if (self->tls) tls_free(self->tls);
+    self->tls = NULL;
     close(self->fd);
     free_inflater(self->inflater);
     self->inflater = NULL;
@@ -401,8 +423,20 @@ static void gone(struct connection *self) {
     if (!stopping) start_handshake(self);
 }
 
+static ssize_t receive(struct connection *self) {
+    if (!self->tls) return recv(self->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    ssize_t count = tls_receive(self->tls, buffer, sizeof buffer);
+    if (self->state == SHAKING && tls_is_open(self->tls)) {
+        int error = errno; /* OpenSSL clears it */
+        self->state = UPGRADING;
+        transmit_all(self, request, strlen(request), "a request");
+        errno = error;
+    }
+    return count;
+}
+
 static void readable(struct connection *self) {
-    ssize_t count = recv(self->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    ssize_t count = receive(self);
     if (count < 0 && errno == EAGAIN) return;
     reads++;
     if (count < 0 && !(self->state == CLOSING && errno == ECONNRESET)) fail("recv: %m");
@@ -414,6 +448,7 @@ static void readable(struct connection *self) {
     uint64_t time = now(CLOCK_MONOTONIC);
     int completed = options.kind.raw ? take_payload(self, buffer + used, (size_t)count - used, time)
                                      : take_frames(self, buffer + used, (size_t)count - used, time);
+    if (self->tls && tls_ended(self->tls)) gone(self);
     if (!completed || stopping) return;
     if (!options.in_turn) send_more(room.publisher ? room.publisher : self, completed, time);
     else if (++turn < options.connections) send_more(&all[turn], 1, time);
@@ -624,7 +659,7 @@ static void parse(int count, char **words) {
         {"handshakes", 0, 0, 'h'},  {"in-turn", 0, 0, 'o'},   {"never-read", 0, 0, 'n'},
         {"flood", 0, 0, 'f'},       {"deflate", 0, 0, 'd'},   {"rest", 1, 0, 'w'},
         {"room", 0, 0, 'm'},        {"apart", 0, 0, 'a'},     {"path", 1, 0, 'p'},
-        {"socketio", 0, 0, 'i'},
+        {"socketio", 0, 0, 'i'},    {"tls", 1, 0, 't'},       {"resume", 0, 0, 'e'},
         {0}};
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) switch (option) {
         case 'c': options.connections = atoi(optarg); break;
@@ -643,12 +678,15 @@ static void parse(int count, char **words) {
         case 'a': options.room = options.apart = true; break;
         case 'p': options.path = optarg; break;
         case 'i': options.kind.socketio = options.kind.text = true; break;
+        case 't': options.tls = optarg; break;
+        case 'e': options.resume = true; break;
         default: exit(64);
     }
     if (optind != count - 1) fail("one port is needed");
     options.port = atoi(words[optind]);
     if (options.port < 1 || options.connections < 1 || options.in_flight < 1 || options.kind.size < 1)
         fail("numbers must be positive");
+    if (options.resume && !(options.tls && options.handshakes)) fail("only handshakes by TLS resume a session");
     if (options.flood && options.connections < 2) fail("a flood needs others beside it");
     int size = snprintf(request, sizeof request, REQUEST, options.path, options.kind.deflate ? OFFER : "");
     if (size >= (int)sizeof request) fail("the path is too long");
@@ -668,6 +706,7 @@ int main(int count, char **words) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1); /* else a nap takes 50 us more */
+    if (options.tls) tls_prepare(options.tls, options.resume);
     build_ring(&ring, options.kind);
     all = calloc((size_t)options.connections + options.apart, sizeof *all);
     if (options.room) found_room();
@@ -675,6 +714,7 @@ int main(int count, char **words) {
     if (poller < 0) fail("epoll_create1: %m");
 
     if (!options.handshakes) connect_all();
+    else if (options.resume) shake_hands(0); /* for the first sessions */
     say_ready();
     for (double seconds; (seconds = wait_for_caller()) > 0;) run(seconds);
     if (!options.handshakes && !options.never_read) close_all();

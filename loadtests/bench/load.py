@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-SOURCES = [Path(__file__).with_name(name) for name in ("client.c", "ring.c")]
+SOURCES = [Path(__file__).with_name(name) for name in ("client.c", "ring.c", "tls.c")]
 ZLIB = ["-DDEFLATE", "-lz"]
+OPENSSL = ["-DTLS", "-lssl", "-lcrypto"]
 
 
 class LoadFailed(Exception):
@@ -39,18 +41,20 @@ class Outcome:
     wire_bytes: float
 
 
-def compile_command(program: Path, flags: list[str]) -> list[str]:
+def compile_command(
+    program: Path, flags: Iterable[str] = (), sources: Iterable[Path] = SOURCES
+) -> list[str]:
     """Return the command line that makes ``program``; flags go last, for the sake of libraries."""
     compiler = os.environ.get("CC", "cc")
-    return [compiler, "-O2", "-o", str(program), *map(str, SOURCES), *flags]
+    return [compiler, "-O2", "-o", str(program), *map(str, sources), *flags]
 
 
-def compile_client(program: Path) -> list[str]:
-    """Make ``program``, with permessage-deflate where zlib is; return the command line."""
-    with_zlib, without = compile_command(program, ZLIB), compile_command(program, [])
+def compile_client(program: Path, library: list[str] = ZLIB) -> list[str]:
+    """Make ``program``, with what that library is for where its headers are; return the command line."""
+    whole, without = compile_command(program, library), compile_command(program)
     try:
-        if subprocess.run(with_zlib, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-            return with_zlib
+        if subprocess.run(whole, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return whole
         subprocess.run(without, check=True)
     except FileNotFoundError as error:
         raise SystemExit(

@@ -122,14 +122,15 @@ def memory_sample(row: Row, target: Running, client: Client, number: int) -> Sam
     """Measure memory per connection, without what the first connection of a process costs once."""
     with client.connect(row, target, connections=1) as load:
         load.wait_connected()
-        if row.kind == "held":
+        if row.kind in {"echoed", "held"}:
             load.run(WARM_UP_SECONDS)
     time.sleep(SETTLE_SECONDS)
     before = target.pss_kib()
     with client.connect(row, target) as load:
         load.wait_connected()
-        if row.kind != "idle":
+        if row.kind in {"held", "never-read"}:
             before = target.pss_kib()
+        if row.kind != "idle":
             load.run(FLOOD_SECONDS)
         time.sleep(SETTLE_SECONDS)
         held = target.pss_kib() - before

@@ -28,7 +28,8 @@ def table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
-def _table_of(results: Results, title: str, rows: list[Row], cell: Cell) -> str:
+def table_of(results: Results, title: str, rows: list[Row], cell: Cell) -> str:
+    """Return a table of rows by the servers that have something in one of them; "" without rows."""
     servers = [s for s in results.servers if any(cell(row, s) != "-" for row in rows)]
     lines = [[row.name, *(cell(row, server) for server in servers)] for row in rows]
     return table([title, *(server.name for server in servers)], lines) if rows else ""
@@ -62,18 +63,18 @@ def tables(run: Run) -> str:
     timed += [row for row in results.rows if row.kind in {"flood", "beside"}]
     memory = [row for row in results.rows if row.memory]
     parts = [
-        _table_of(results, "CPU, times that of bare uvloop TCP", cpu, compared),
-        _table_of(results, "CPU, µs", cpu, cost),
-        _table_of(results, "CPU, ms", rest, cost),
-        _table_of(results, "Bytes of an answer", compressed, wire),
-        _table_of(results, "Latency, µs, p50 / p99", timed, latency),
-        _table_of(results, "Memory per connection, KiB", memory, cost),
-        _table_of(results, "CPU of a delivery, times that of a bare loop", deliveries, compared),
-        _table_of(results, "CPU of a delivery, µs", deliveries, cost),
-        _table_of(results, "CPU of a message, times mpchat's echo", spread, compared),
-        _table_of(results, "CPU of a message, µs", spread, cost),
-        _table_of(results, "Until the last member has it, µs, p50 / p99", rooms, latency),
-        _table_of(results, "Memory per membership, bytes", joined, cost),
+        table_of(results, "CPU, times that of bare uvloop TCP", cpu, compared),
+        table_of(results, "CPU, µs", cpu, cost),
+        table_of(results, "CPU, ms", rest, cost),
+        table_of(results, "Bytes of an answer", compressed, wire),
+        table_of(results, "Latency, µs, p50 / p99", timed, latency),
+        table_of(results, "Memory per connection, KiB", memory, cost),
+        table_of(results, "CPU of a delivery, times that of a bare loop", deliveries, compared),
+        table_of(results, "CPU of a delivery, µs", deliveries, cost),
+        table_of(results, "CPU of a message, times mpchat's echo", spread, compared),
+        table_of(results, "CPU of a message, µs", spread, cost),
+        table_of(results, "Until the last member has it, µs, p50 / p99", rooms, latency),
+        table_of(results, "Memory per membership, bytes", joined, cost),
     ]
     parts.append(_outside(results, run["upper_us"]))
     service = [

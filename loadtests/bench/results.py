@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
@@ -72,21 +73,22 @@ def _together(old: Run, new: Run) -> Run:
 
 
 class Results:
-    """The samples of a run."""
+    """The samples of a run, of some rows, whose costs are compared with those of ``base``."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, rows: Iterable[Row] = ROWS, base: Server = BASE) -> None:
         self._samples: list[Sample] = run["samples"]
+        self._base = base
         self.servers = [s for s in SERVERS if any(x["server"] == s.name for x in self._samples)]
-        self.rows = [row for row in ROWS if any(x["row"] == row.name for x in self._samples)]
+        self.rows = [row for row in rows if any(x["row"] == row.name for x in self._samples)]
 
     def median(self, row: str, server: Server, field: str = "value") -> float | None:
         """Return the median over the rounds, None where that server did not take part."""
         found = [sample.get(field, 0) for sample in self._of(row, server).values()]
         return median(found) if found else None
 
-    def ratio(self, row: str, server: Server, base: Server = BASE) -> float | None:
+    def ratio(self, row: str, server: Server, base: Server | None = None) -> float | None:
         """Return the median of the ratios to another server, each taken within one round."""
-        others = self._of(row, base)
+        others = self._of(row, base or self._base)
         found = [
             sample["value"] / others[number]["value"]
             for number, sample in self._of(row, server).items()
@@ -97,12 +99,12 @@ class Results:
     def compared(self, row: Row, server: Server) -> float | None:
         """Return what rows are compared by.
 
-        CPU time as times that of bare TCP, of a message to two workers as times mpchat's echo; of the
+        CPU time as times that of the base, of a message to two workers as times mpchat's echo; of the
         others the number itself.
         """
         if not row.cpu:
             return self.median(row.name, server)
-        return self.ratio(row.name, server, ECHO if row.kind == "spread" else BASE)
+        return self.ratio(row.name, server, ECHO if row.kind == "spread" else None)
 
     def beyond_upper(self, row: str, upper_us: float) -> float | None:
         """Return how many times our echo the handler that answers in capitals costs.
@@ -123,7 +125,7 @@ class Results:
             server: cost
             for server in self.servers
             if not server.mpchat
-            and server is not BASE
+            and server is not self._base
             and (cost := self.median(row.name, server)) is not None
         }
         return sorted(costs, key=lambda server: costs[server])

@@ -13,6 +13,7 @@ Kind = Literal[
     "flood",
     "rest",
     "idle",
+    "echoed",
     "held",
     "never-read",
     "room",
@@ -49,12 +50,14 @@ class Row:
         text: Whether they are text; binary otherwise.
         kind: What is measured: CPU time of a message or of a handshake; the 99th percentile of the
             latency of the others while the first connection floods; CPU time of an hour of one
-            connection at rest; or memory per connection (idle; held after one echo; held for a
-            client that never reads). Of a room whose members the connections are: CPU time of a
-            delivery to one of them (room), what of it the members' worker takes while another one has
-            the publisher (delivery), of a message to one member in each of two workers (spread); the
-            99th percentile of the latency of echoes beside it (beside); memory per membership (joined).
+            connection at rest; or memory per connection (idle; idle after one echo; held after one
+            echo, beyond that of an idle one; held for a client that never reads). Of a room whose
+            members the connections are: CPU time of a delivery to one of them (room), what of it the
+            members' worker takes while another one has the publisher (delivery), of a message to one
+            member in each of two workers (spread); the 99th percentile of the latency of echoes beside
+            it (beside); memory per membership (joined).
         setting: How the servers run.
+        client: Further words for the client.
         path: What the client asks for.
         quick: Whether ``make bench-quick`` has this row.
     """
@@ -68,11 +71,12 @@ class Row:
     setting: Setting = "plain"
     quick: bool = False
     path: str = ""
+    client: str = ""
 
     @property
     def memory(self) -> bool:
         """Whether memory per connection is measured; each sample then takes a server of its own."""
-        return self.kind in {"idle", "held", "never-read"}
+        return self.kind in {"idle", "echoed", "held", "never-read"}
 
     @property
     def in_room(self) -> bool:
@@ -138,7 +142,7 @@ class Row:
             "--upper": server.upper,
             "--raw": server.raw,
             "--handshakes": self.kind == "handshake",
-            "--in-turn": self.kind in {"held", "joined"},
+            "--in-turn": self.kind in {"echoed", "held", "joined"},
             "--never-read": self.kind == "never-read",
             "--flood": self.kind == "flood",
             "--deflate": self.setting == "deflate",
@@ -148,7 +152,7 @@ class Row:
             and not (server.echo or self.has_publisher_apart(server)),
         }
         words += ["--rest", str(PING_SECONDS)] if self.kind == "rest" else []
-        return words + [flag for flag, wanted in flags.items() if wanted]
+        return [*words, *(flag for flag, wanted in flags.items() if wanted), *self.client.split()]
 
     def beside(self, server: Server) -> list[str]:
         """Return the arguments of the client whose echoes are measured beside a room."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import processes
-from .servers import Server, Setting
+from .servers import CERTIFICATE, KEY, Server, Setting
 
 DEADLINE = 30.0
+READY = re.compile(": wss?://")
 
 MPCHAT_CONFIG = """\
 components_manager:
@@ -38,6 +40,11 @@ components_manager:
                     level: warning
         websocket-handler:
             path: /chat
+"""
+TLS = f"""\
+                tls:
+                    cert: {CERTIFICATE}
+                    private-key: {KEY}
 """
 LARGE_MESSAGES = """\
             max-remote-payload: 2097152
@@ -121,7 +128,7 @@ def running(
 
     Args:
         server: Which.
-        folder: An empty folder for its config and its log.
+        folder: For its config and its log: empty, but for a certificate and its key where there is TLS.
         place: Where.
         setting: How.
         large: Whether messages exceed mpchat's default limits.
@@ -131,6 +138,9 @@ def running(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     config = MPCHAT_CONFIG.format(port=port, workers=workers)
+    if setting == "tls":
+        of_port = f"port: {port}\n"
+        config = config.replace(of_port, of_port + TLS)
     config += (LARGE_MESSAGES if large else "") + (DEFLATE if setting == "deflate" else "")
     of_setting = {"rooms": ROOMS, "spread": ROOMS, "joining": JOINING, "storm": BURNING}
     config += of_setting.get(setting, "") + further
@@ -172,7 +182,7 @@ def _wait_ready(ready: Callable[[], bool], process: subprocess.Popen[bytes], log
 
 
 def _ready_line(log: Path) -> Callable[[], bool]:
-    return lambda: ": ws://" in log.read_text()
+    return lambda: READY.search(log.read_text()) is not None
 
 
 def _open_port(port: int) -> Callable[[], bool]:

@@ -3,8 +3,8 @@
 Rules. One worker process each, but in the row of two. Shipped defaults, except what is said here: uvloop
 where the server is in Python, no compression but in its rows (the client offers it there alone), no
 access log, log level warning; for messages beyond 64 KiB two limits of mpchat are raised; at rest each
-pings as often as mpchat. In rows of rooms each runs the room of its documentation, with what that needs
-beside it.
+pings as often as mpchat. In rows of TLS each has a certificate and its key, and speaks TLS 1.2 as well.
+In rows of rooms each runs the room of its documentation, with what that needs beside it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from . import node
 
 PEERS = Path(__file__).with_name("peers")
 REDIS = "redis-server"
+CERTIFICATE, KEY = "cert.pem", "key.pem"
 PING_SECONDS = 20  # the default of most; the peers that have another, or none, are told so
 
-Setting = Literal["plain", "deflate", "pings", "rooms", "spread", "joining", "storm"]
+Setting = Literal["plain", "deflate", "pings", "tls", "rooms", "spread", "joining", "storm"]
 ROOM_SETTINGS = ("rooms", "spread", "joining")
 
 
@@ -35,6 +36,8 @@ class Server:
         plain: Further words, for all rows but those below; None if it is in none of them.
         deflate: Further words that turn permessage-deflate on; None where there is none.
         pings: Further words that have it ping every connection; None where it cannot.
+        tls: Further words that have it speak TLS, with the files that ``running`` wants in its folder;
+            None if it is in none of those rows.
         rooms: The words that run its room, in place of ``command``; None where there is none.
         spread: The same for a room over two workers.
         joining: The same for connections that join rooms when they are told to.
@@ -56,6 +59,7 @@ class Server:
     plain: str | None = ""
     deflate: str | None = None
     pings: str | None = None
+    tls: str | None = None
     rooms: str | None = None
     spread: str | None = None
     joining: str | None = None
@@ -108,7 +112,12 @@ class Server:
             "joining": self.joining,
             "storm": self.storm,
         }
-        further = {"plain": self.plain, "deflate": self.deflate, "pings": self.pings}
+        further = {
+            "plain": self.plain,
+            "deflate": self.deflate,
+            "pings": self.pings,
+            "tls": self.tls,
+        }
         if setting in whole:
             words = whole[setting]
             return None if words is None else words.split()
@@ -145,12 +154,16 @@ BASE = Server(
     raw=True,
     quick=True,
 )
+BASE_TLS = Server(
+    "uvloop TLS", "PEERS/tcp_echo.py PORT tls", "uvloop", plain=None, tls="", raw=True
+)
 OURS = Server(
     "mpchat",
     MPCHAT,
     "mpchat",
     deflate="",
     pings="",
+    tls="",
     rooms=MPCHAT,
     spread=MPCHAT,
     joining=f"{MPCHAT} --app mpchat_joining:components",
@@ -201,6 +214,7 @@ SOCKETIO = Server(
 )
 SERVERS = (
     BASE,
+    BASE_TLS,
     OURS,
     INTERPRETED,
     UNTIMED,
@@ -211,6 +225,7 @@ SERVERS = (
         "PEERS/picows_callbacks_echo.py PORT",
         "picows",
         pings=f"pings {PING_SECONDS}",
+        tls="tls",
         rooms="PEERS/picows_callbacks_room.py PORT",
         quick=True,
     ),
@@ -238,9 +253,30 @@ SERVERS = (
         pings="",
         rooms="PEERS/websockets_room.py PORT",
     ),
-    Server("uvicorn", UVICORN, "uvicorn", plain="false", deflate="true", pings="false"),
+    Server(
+        "uvicorn",
+        UVICORN,
+        "uvicorn",
+        plain="false",
+        deflate="true",
+        pings="false",
+        tls=f"false --ssl-certfile {CERTIFICATE} --ssl-keyfile {KEY}",
+    ),
     Server("gunicorn", GUNICORN, "gunicorn"),
-    Server("granian", GRANIAN, "granian"),
+    Server(
+        "granian",
+        GRANIAN,
+        "granian",
+        tls=f"--ssl-certificate {CERTIFICATE} --ssl-keyfile {KEY} --ssl-protocol-min tls1.2",
+    ),
+    Server(
+        "asyncio TLS",
+        "PEERS/tcp_echo.py PORT tls asyncio",
+        "python",
+        plain=None,
+        tls="",
+        raw=True,
+    ),
     NODE,
     CHANNELS,
     SOCKETIO,

@@ -34,7 +34,8 @@ class Start:
     """Load the service, and answer Plan or Failure. Fails if ``layout`` is not this build's LAYOUT.
 
     Descriptors: none at first. For a template that replaces a dead one, a memfd with the static config
-    files as the dead template read them: only a restart changes the static config.
+    files as the dead template read them, since only a restart changes the static config, and one with the
+    certificates in force.
     """
 
     layout: int

@@ -159,7 +159,13 @@ class Exchange:
                 check_size(head.raw, handler.options.max_headers_size)
                 check_handshake(head.method, head.fields)
                 authority = route.authority or head.fields["host"][0]
-                check_origin(head.fields, authority, handler.options.allowed_origins)
+                check_origin(
+                    head.fields,
+                    authority,
+                    handler.options.allowed_origins,
+                    secure=services.secure,
+                    certified=services.certified,
+                )
                 return self._upgrade(handler, context)
             if isinstance(handler, HttpHandlerBase):
                 reason = services.admission.admit_request(handler)

@@ -112,6 +112,8 @@ class Server:
             ids=(f"{prefix}-{number:x}" for number in itertools.count(1)),
             forwarding=_make_forwarding(options.listener, admission),
             overload=self._overload,
+            secure=tls is not None,
+            certified=tls is not None and tls.requires_certificates,
         )
         self._tls = (
             TlsWorker(tls.base, shared, options.handshake_timeout) if tls is not None else None

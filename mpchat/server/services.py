@@ -36,6 +36,8 @@ class ClientServices:
         ids: Names for connections, unique among the living workers.
         forwarding: Finds out whom a request is from; None where the socket says it.
         overload: Limits the requests of a busy worker; None where the config has no section for it.
+        secure: Whether clients speak TLS with the worker itself.
+        certified: Whether all of them have certificates, too.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -55,6 +57,8 @@ class ClientServices:
     ids: Iterator[str]
     forwarding: Forwarding | None
     overload: Overload | None
+    secure: bool
+    certified: bool
 
     def stop_headers(self, *, refusing: bool) -> list[tuple[str, str]]:
         """Return the headers of every answer while the service stops (GRACEFUL_SHUTDOWN_HEADERS)."""

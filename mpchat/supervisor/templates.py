@@ -138,7 +138,7 @@ class Templates:
                 self._command,
                 os.environ,
                 messages.Start(LAYOUT),
-                (edition.static_config,),
+                (edition.static_config, edition.generation.certificates),
                 folder=edition.folder,
             )
         except OSError as error:

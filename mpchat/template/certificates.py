@@ -55,6 +55,10 @@ class Certificates:
         self._contexts: dict[str, Contexts] = {}
         self._generation = 0
 
+    def know(self, content: bytes) -> None:
+        """Take these for those in force; ``content`` is that of their memfd."""
+        self._known = unpack(content)
+
     def load(self, now: float) -> Loaded:
         """Read and check all certificates; ``now`` is in seconds since 1970.
 
@@ -116,7 +120,7 @@ class Certificates:
             OSError: The system refuses what it takes to make them.
         """
         if generation != self._generation:
-            self._known = unpack(read_memfd(memfd))
+            self.know(read_memfd(memfd))
             for name, material in self._known.items():
                 if name in self._contexts:
                     self._contexts[name].use(material)

@@ -126,14 +126,15 @@ def load_server(files: ConfigFiles, sources: Sources) -> ServerOptions:
 
 
 def load_paths(files: ConfigFiles) -> tuple[set[str], set[str]]:
-    """Return the paths of all files of the static config, and of the dynamic config.
+    """Return the paths of all files of the static config, and of those that a reload reads again.
 
     Raises:
         ConfigError: All mistakes that keep the files from being known.
     """
     sources, names = Sources(), load_userver_names()
     static = load_static(_read_static(files, sources), names)
-    return set(sources.texts), set(_Loader(static, names, ComponentList()).dynamic_files())
+    loader = _Loader(static, names, ComponentList())
+    return set(sources.texts), {*loader.dynamic_files(), *loader.certificate_files()}
 
 
 def _read_static(files: ConfigFiles, sources: Sources) -> Document:
@@ -300,6 +301,16 @@ class _Loader:
         if self.problems:
             raise self._error()
         return self._dynamic(*frame)[1]
+
+    def certificate_files(self) -> Iterator[str]:
+        """Yield the files of certificates and their keys."""
+        if "server" not in self.static.sections:
+            return
+        server = self.server()
+        for listener in (server.listener.in_place(), server.listener_monitor):
+            if listener is not None and listener.tls is not None:
+                for pair in listener.tls.pairs():
+                    yield from (pair.cert, pair.private_key)
 
     def _error(self) -> ConfigError:
         """Return all mistakes; a value that could not be read has only that one."""

@@ -127,7 +127,9 @@ class _Template:
             answers = [sealed_memfd("mpchat-static-config", sources.to_bytes())]
             certificates = certificates_of(service)
             loaded = _Loaded()
-            if not replaces:
+            if replaces:
+                certificates.know(read_memfd(descriptors[1]))
+            else:
                 said = read_memfd(descriptors[0]) if start.follows else None
                 loaded = _load_generation(service, certificates, said)
                 answers += loaded.memfds
@@ -144,7 +146,7 @@ class _Template:
         warnings = [*service.warnings, *loaded.warnings]
         plan = plan_of(service, loaded.drain_limit, warnings, loaded.certificates)
         messages.send(self.channel, plan, answers)
-        fds.close_all(answers)
+        fds.close_all((*answers, *descriptors))
         self.service, self.certificates = service, certificates
         rooms = service.rooms()
         if rooms is not None:

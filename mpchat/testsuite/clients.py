@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json as json_module
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import connect
+
+_SECONDS = 30.0
+"""Seconds that a request may take"""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,12 @@ class ServiceClient:
 
     The methods have the arguments of userver's client: ``json`` or ``data`` as body, ``params`` for the
     query, ``headers``.
+
+    ``tls`` is what a client of a service with TLS trusts; None: plain HTTP.
     """
 
     port: int
+    tls: ssl.SSLContext | None = None
 
     async def get(self, path: str, **options: Any) -> HttpResponse:
         """Send GET."""
@@ -94,12 +101,19 @@ class ServiceClient:
     def _send_by_thread(
         self, method: str, path: str, headers: dict[str, str], data: bytes | str | None
     ) -> HttpResponse:
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=30)
+        connection = self._connection()
         try:
             connection.request(method, path, body=data, headers=headers)
             return read_response(connection.getresponse())
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection("localhost", self.port, timeout=_SECONDS)
+        return http.client.HTTPSConnection(
+            "localhost", self.port, timeout=_SECONDS, context=self.tls
+        )
 
 
 @dataclass
@@ -107,14 +121,20 @@ class WebsocketClient:
     """Opens WebSocket connections: ``async with websocket_client.get("chat") as chat``.
 
     ``ping_interval`` and ``ping_timeout`` are the client's own keepalive, in seconds; None: no pings.
+    ``tls`` is what a client of a service with TLS trusts; None: no TLS.
     """
 
     port: int
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
+    tls: ssl.SSLContext | None = None
 
     def get(self, path: str, **options: Any) -> connect:
         """Call ``websockets.asyncio.client.connect`` for a path of the service."""
         options.setdefault("ping_interval", self.ping_interval)
         options.setdefault("ping_timeout", self.ping_timeout)
-        return connect(f"ws://localhost:{self.port}/{path.lstrip('/')}", **options)
+        place = f"localhost:{self.port}/{path.lstrip('/')}"
+        if self.tls is None:
+            return connect(f"ws://{place}", **options)
+        options.setdefault("ssl", self.tls)
+        return connect(f"wss://{place}", **options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -258,21 +259,36 @@ def service_port(supervisor: Service) -> int:
 
 
 @pytest.fixture
-def service_baseurl(service_port: int) -> str:
+def service_ssl_context(service_config: Any, service_tmpdir: Path) -> ssl.SSLContext | None:
+    """What the clients of a service with TLS trust: its own certificate; None for one without TLS."""
+    tls = service_config["components_manager"]["components"]["server"]["listener"].get("tls")
+    if tls is None:
+        return None
+    context = ssl.create_default_context(cafile=service_tmpdir / tls["cert"])
+    # Whoever has issued it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+@pytest.fixture
+def service_baseurl(service_port: int, service_ssl_context: ssl.SSLContext | None) -> str:
     """The service's address for HTTP."""
-    return f"http://localhost:{service_port}/"
+    scheme = "http" if service_ssl_context is None else "https"
+    return f"{scheme}://localhost:{service_port}/"
 
 
 @pytest.fixture
-def service_client(service_port: int) -> ServiceClient:
+def service_client(service_port: int, service_ssl_context: ssl.SSLContext | None) -> ServiceClient:
     """Plain HTTP requests."""
-    return ServiceClient(service_port)
+    return ServiceClient(service_port, service_ssl_context)
 
 
 @pytest.fixture
-def websocket_client(service_port: int) -> WebsocketClient:
+def websocket_client(
+    service_port: int, service_ssl_context: ssl.SSLContext | None
+) -> WebsocketClient:
     """WebSocket connections."""
-    return WebsocketClient(service_port)
+    return WebsocketClient(service_port, tls=service_ssl_context)
 
 
 @pytest.fixture

@@ -84,6 +84,11 @@ class Contexts:
         self._in_force = self._build(material, {})
         self.base.sni_callback = self._choose
 
+    @property
+    def requires_certificates(self) -> bool:
+        """Whether each client has a certificate of an authority."""
+        return bool(self._ca)
+
     def use(self, material: Material) -> None:
         """Put certificates in force, for handshakes from now on; authorities stay as they are.
 

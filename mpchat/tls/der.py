@@ -21,7 +21,7 @@ Name: TypeAlias = tuple[tuple[bytes, str], ...]
 """The attributes of a subject or an issuer: each one's object identifier in DER, and its text."""
 
 _BOOLEAN, _INTEGER, _BIT_STRING, _OCTET_STRING, _OID = 0x01, 0x02, 0x03, 0x04, 0x06
-_SEQUENCE, _SET = 0x30, 0x31
+SEQUENCE, _SET = 0x30, 0x31
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
@@ -91,11 +91,11 @@ def read_certificate(der: bytes) -> Certificate:
     Raises:
         ValueError: It is none.
     """
-    whole = _elements(der)
-    outer = _elements(_next(whole, _SEQUENCE))
+    whole = elements(der)
+    outer = elements(_next(whole, SEQUENCE))
     _end(whole)
-    body = _elements(_next(outer, _SEQUENCE))
-    _next(outer, _SEQUENCE)  # algorithm of the signature
+    body = elements(_next(outer, SEQUENCE))
+    _next(outer, SEQUENCE)  # algorithm of the signature
     _next(outer, _BIT_STRING)  # the signature
     _end(outer)
     first = next(body, None)
@@ -103,13 +103,13 @@ def read_certificate(der: bytes) -> Certificate:
         first = next(body, None)
     if first is None or first.tag != _INTEGER or not first.content:
         raise ValueError("no serial number where a certificate has it")
-    _next(body, _SEQUENCE)  # algorithm of the signature
-    issuer = _name(_next(body, _SEQUENCE))
-    validity = _elements(_next(body, _SEQUENCE))
+    _next(body, SEQUENCE)  # algorithm of the signature
+    issuer = _name(_next(body, SEQUENCE))
+    validity = elements(_next(body, SEQUENCE))
     not_before, not_after = _time(next(validity, None)), _time(next(validity, None))
     _end(validity)
-    subject = _name(_next(body, _SEQUENCE))
-    _next(body, _SEQUENCE)  # the public key
+    subject = _name(_next(body, SEQUENCE))
+    _next(body, SEQUENCE)  # the public key
     extensions = [element.content for element in body if element.tag == _EXTENSIONS]
     return Certificate(
         subject=_shown(subject),
@@ -125,13 +125,19 @@ def read_certificate(der: bytes) -> Certificate:
     )
 
 
-class _Element(NamedTuple):
+class Element(NamedTuple):
+    """A piece of DER."""
+
     tag: int
     content: bytes
 
 
-def _elements(data: bytes) -> Iterator[_Element]:
-    """Yield the elements that lie one behind the other."""
+def elements(data: bytes) -> Iterator[Element]:
+    """Yield the elements that lie one behind the other.
+
+    Raises:
+        ValueError: What comes next is none, or longer than what is left.
+    """
     at = 0
     while at < len(data):
         tag, at = data[at], at + 1
@@ -140,7 +146,7 @@ def _elements(data: bytes) -> Iterator[_Element]:
         length, at = _length(data, at)
         if len(data) - at < length:
             raise ValueError(f"truncated: an element of {length} bytes has {len(data) - at}")
-        yield _Element(tag, data[at : at + length])
+        yield Element(tag, data[at : at + length])
         at += length
 
 
@@ -159,7 +165,7 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
     return length, at + len(digits)
 
 
-def _next(elements: Iterator[_Element], tag: int) -> bytes:
+def _next(elements: Iterator[Element], tag: int) -> bytes:
     """Return the content of the next element, which has to have the tag."""
     element = next(elements, None)
     if element is None:
@@ -169,12 +175,12 @@ def _next(elements: Iterator[_Element], tag: int) -> bytes:
     return element.content
 
 
-def _end(elements: Iterator[_Element]) -> None:
+def _end(elements: Iterator[Element]) -> None:
     if (element := next(elements, None)) is not None:
         raise ValueError(f"an element {element.tag:#04x} too much")
 
 
-def _time(element: _Element | None) -> int:
+def _time(element: Element | None) -> int:
     """Return the seconds since 1970 of a time as RFC 5280, 4.1.2.5 writes it."""
     if element is None or element.tag not in {_UTC_TIME, _GENERALIZED_TIME}:
         raise ValueError("a date is missing")
@@ -193,13 +199,13 @@ def _time(element: _Element | None) -> int:
 
 def _name(content: bytes) -> Name:
     attributes = []
-    for relative in _elements(content):
+    for relative in elements(content):
         if relative.tag != _SET:
             raise ValueError(f"an element {relative.tag:#04x} in a name")
-        for attribute in _elements(relative.content):
-            parts = _elements(attribute.content)
+        for attribute in elements(relative.content):
+            parts = elements(attribute.content)
             kind, value = _next(parts, _OID), next(parts, None)
-            if attribute.tag != _SEQUENCE or value is None:
+            if attribute.tag != SEQUENCE or value is None:
                 raise ValueError("an attribute of a name has no value")
             text = value.content.decode(_ENCODINGS.get(value.tag, "latin-1"), "replace")
             attributes.append((kind, text))
@@ -226,25 +232,25 @@ def _comparable(name: Name) -> Name:
 
 def _names(content: bytes) -> Iterator[str]:
     """Yield the DNS names and IP addresses of the extension subjectAltName (RFC 5280, 4.2.1.6)."""
-    outer = _elements(content)
-    extensions = _next(outer, _SEQUENCE)
+    outer = elements(content)
+    extensions = _next(outer, SEQUENCE)
     _end(outer)
-    for extension in _elements(extensions):
-        parts = _elements(extension.content)
+    for extension in elements(extensions):
+        parts = elements(extension.content)
         kind, value = _next(parts, _OID), next(parts, None)
         if value is not None and value.tag == _BOOLEAN:  # whether it is critical
             value = next(parts, None)
-        if extension.tag != _SEQUENCE or value is None or value.tag != _OCTET_STRING:
+        if extension.tag != SEQUENCE or value is None or value.tag != _OCTET_STRING:
             raise ValueError("an extension has no value")
         _end(parts)
         if kind == _SUBJECT_ALT_NAME:
-            inner = _elements(value.content)
-            yield from _alternatives(_next(inner, _SEQUENCE))
+            inner = elements(value.content)
+            yield from _alternatives(_next(inner, SEQUENCE))
             _end(inner)
 
 
 def _alternatives(content: bytes) -> Iterator[str]:
-    for name in _elements(content):
+    for name in elements(content):
         if name.tag == _DNS_NAME:
             yield _printable(name.content.decode("latin-1"))
         elif name.tag == _IP_ADDRESS:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mpchat.tls.der import SEQUENCE, elements
 from mpchat.tls.pem import read_blocks
+
+_CERTIFICATES = {"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"}
 
 
 def other_format(content: bytes, wanted: Literal["certificate", "private key"]) -> str | None:
     """Return what a file is instead of PEM with what is wanted; None if that cannot be told."""
     if not content.strip():
         return "the file is empty"
-    if content[0] == 0x30 and b"-----BEGIN" not in content:
-        # A SEQUENCE with a long length, and the version 3 of PKCS #12 (RFC 7292, 4).
-        if content[1] & 0x80 and content[2 + (content[1] & 0x7F) :].startswith(b"\x02\x01\x03"):
+    inside = _inside(content)
+    if inside is not None:
+        if inside.startswith(b"\x02\x01\x03"):  # the version of PKCS #12 (RFC 7292, 4)
             tool = "openssl pkcs12 -in FILE -out NEW.pem -noenc"
             return f"the file is PKCS #12, and PEM is expected: write it again by {tool}"
         tool = "x509" if wanted == "certificate" else "pkey"
@@ -29,6 +32,8 @@ def other_format(content: bytes, wanted: Literal["certificate", "private key"]) 
         labels = {block.label for block in read_blocks(content)}
     except ValueError:
         return None
+    if wanted == "certificate" and labels & _CERTIFICATES:
+        return None  # It has one, which is damaged.
     for label, text in (
         ("PKCS7", "PKCS #7: write it again by openssl pkcs7 -print_certs -in FILE -out NEW.pem"),
         (
@@ -47,3 +52,12 @@ def other_format(content: bytes, wanted: Literal["certificate", "private key"]) 
     if any(label.endswith("PRIVATE KEY") for label in labels):
         return f"there is no {wanted}, but a private key: are cert and private-key swapped?"
     return None
+
+
+def _inside(content: bytes) -> bytes | None:
+    """Return what is in the one SEQUENCE that all files in DER are; None if this is none."""
+    try:
+        (whole,) = elements(content)
+    except ValueError:
+        return None
+    return whole.content if whole.tag == SEQUENCE else None

@@ -89,7 +89,7 @@ class TlsOptions(CertificateOptions):
         Field(
             alias="session-tickets",
             description="Whether a client may resume its session, which saves the server the signature. "
-            "All workers know the tickets' keys, which change with `mpchat restart` only",
+            "All workers know the tickets' keys. `mpchat restart` makes new ones",
         ),
     ] = True
 

@@ -3,7 +3,8 @@
 Rules. A browser lets every page open a WebSocket to every server, and sends the cookies that it has for
 that server; only Origin says whose page it is (RFC 6455, section 10.2). With the option, a request with
 Origin is accepted if the list has that origin. Without it, a request with Origin and with credentials
-(Cookie, Authorization) is accepted if Origin names the host and port that the request asks for. A client
+(Cookie, Authorization, a client certificate) is accepted if Origin names the host and port that the
+request asks for, and where the service itself speaks TLS, if the page came by TLS, too. A client
 that sends no Origin is not a browser, and is accepted. Hosts are compared without case; a missing port is
 the scheme's own. Pages of apps, extensions and files have origins of other schemes (``app://x``,
 ``file://``) or ``null``: with credentials, only a list accepts them.
@@ -24,6 +25,7 @@ from mpchat.http.errors import HttpError
 from mpchat.http.fields import Fields
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_SECURE = {"https", "wss"}
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21-\x7e]*)")
 
 
@@ -96,11 +98,18 @@ AllowedOrigin = Annotated[
 
 
 def refusal(
-    fields: Fields, authority: str | None, allowed: tuple[Origin, ...] | None
+    fields: Fields,
+    authority: str | None,
+    allowed: tuple[Origin, ...] | None,
+    *,
+    secure: bool = False,
+    certified: bool = False,
 ) -> str | None:
     """Return why a handshake is refused for its origin, or None.
 
     ``fields`` have Origin at most once; ``authority`` is the host and port that the request is for.
+    ``secure``: the service itself speaks TLS; ``certified``: clients have certificates, which a browser
+    shows for any page.
     """
     if "origin" not in fields:
         return None
@@ -109,9 +118,10 @@ def refusal(
         if origin is not None and any(entry.matches(origin) for entry in allowed):
             return None
         return "this origin is not among the allowed ones"
-    if "cookie" not in fields and "authorization" not in fields:
+    if not certified and "cookie" not in fields and "authorization" not in fields:
         return None
-    if origin is not None and origin.scheme in _DEFAULT_PORTS and authority is not None:
+    schemes = _SECURE if secure else _DEFAULT_PORTS.keys()
+    if origin is not None and origin.scheme in schemes and authority is not None:
         here = split_authority(authority)
         if here is not None:
             # A proxy that ends TLS does not tell us the scheme: a missing port is that of the page's.
@@ -121,12 +131,19 @@ def refusal(
     return "a request with credentials from another origin"
 
 
-def check_origin(fields: Fields, authority: str, allowed: tuple[Origin, ...] | None) -> None:
-    """Check that the page behind a handshake for ``authority`` may connect.
+def check_origin(
+    fields: Fields,
+    authority: str,
+    allowed: tuple[Origin, ...] | None,
+    *,
+    secure: bool = False,
+    certified: bool = False,
+) -> None:
+    """Check that the page behind a handshake for ``authority`` may connect; see ``refusal``.
 
     Raises:
         HttpError: 403.
     """
-    reason = refusal(fields, authority, allowed)
+    reason = refusal(fields, authority, allowed, secure=secure, certified=certified)
     if reason is not None:
         raise HttpError(HTTPStatus.FORBIDDEN, reason)

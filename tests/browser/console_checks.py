@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from websockets.sync.client import connect
 from mpchat.testsuite.service import wait_until
 from tests.browser.chat import PATIENCE, chromium
 from tests.browser.console import TOKEN, LivePage, WatchedChat, operator
+from tests.kit.certificates import DAY, Certificates
 from tests.kit.raw import handshake
 
 ELSEWHERE = "evil.test"
@@ -266,3 +268,24 @@ def test_a_name_that_leads_here_is_refused(context: BrowserContext, chat: Watche
     assert answer is not None
     assert answer.status == 421
     page.close()
+
+
+def test_over_tls_somebody_logs_in_and_sees_that_a_certificate_expires(
+    browser: Browser, tmp_path: Path, certificates: Certificates
+) -> None:
+    pair = certificates.issue(ends=3.5 * DAY)
+    chat = WatchedChat(tmp_path, token=TOKEN, tls=pair.options)
+    with closing(chat.service):
+        chat.service.wait_ready()
+        assert chat.console.startswith("https://")
+        context = operator(browser, chat.console, ignore_https_errors=True)
+        (cookie,) = context.cookies()
+        assert (cookie["secure"], cookie["httpOnly"]) == (True, True)
+        live = LivePage(context, chat.console)
+        live.expect_link("live")
+        box = live.page.locator("#problems article")
+        expect(box).to_contain_text("The certificate of listener-monitor expires in 3 d 11 h")
+        expect(box).to_contain_text(f"{pair.cert}")
+        assert any(url.startswith("wss://") for url in live.asked)
+        live.close()
+        context.close()

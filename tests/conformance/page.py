@@ -25,8 +25,13 @@ TIMED = (9, 12, 13)
 """Groups that send a thousand messages, or large ones, and are to be done in time."""
 
 
-def page(outcomes: Sequence[Outcome], introduction: str, versions: Mapping[str, str]) -> str:
-    """Return the whole page."""
+def page(
+    outcomes: Sequence[Outcome],
+    by_tls: Sequence[Outcome],
+    introduction: str,
+    versions: Mapping[str, str],
+) -> str:
+    """Return the whole page; ``by_tls`` are the outcomes of the same cases through TLS."""
     lines = [NOTE, "# Conformance", "", introduction, ""]
     lines += [
         "Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + ".",
@@ -34,6 +39,7 @@ def page(outcomes: Sequence[Outcome], introduction: str, versions: Mapping[str, 
     ]
     lines += ["## By group", "", *table(outcomes), ""]
     lines += ["## Every case that is not simply OK", "", *exceptions(outcomes), ""]
+    lines += ["## Through TLS", "", *differences(outcomes, by_tls), ""]
     lines += ["## Time", "", *times(outcomes), ""]
     return "\n".join(lines)
 
@@ -66,6 +72,21 @@ def exceptions(outcomes: Sequence[Outcome]) -> list[str]:
     if not rows:
         return ["There is none."]
     return ["| Case | Behaviour | Close | The case |", "| --- | --- | --- | --- |", *rows]
+
+
+def differences(plain: Sequence[Outcome], by_tls: Sequence[Outcome]) -> list[str]:
+    """Return a row for each case that has another verdict through TLS, or is missing there."""
+    verdicts = {outcome.case: (outcome.behavior, outcome.close) for outcome in plain}
+    others = {outcome.case: (outcome.behavior, outcome.close) for outcome in by_tls}
+    if verdicts == others:
+        return [f"All {len(others)} cases have the same verdicts through TLS 1.3."]
+    rows = [
+        f"| {case} | {', '.join(verdicts.get(case, ['not run']))} "
+        f"| {', '.join(others.get(case, ['not run']))} |"
+        for case in {**verdicts, **others}
+        if verdicts.get(case) != others.get(case)
+    ]
+    return ["| Case | Plain | Through TLS 1.3 |", "| --- | --- | --- |", *rows]
 
 
 def times(outcomes: Sequence[Outcome]) -> list[str]:

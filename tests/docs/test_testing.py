@@ -55,11 +55,16 @@ def test_what_works_without_a_port_is_named() -> None:
 def test_its_code_runs(pytester: pytest.Pytester) -> None:
     for name in ("static_config.yaml", "dynamic_config_fallback.json"):
         (pytester.path / name).write_text((ROOT / name).read_text())
+    before = pytester.path
     for number, block in enumerate(blocks(PAGE)):
         # The orders are of a service that is not there.
         if block.file is not None:
             text = block.text.replace("addopts = --service-binary=main.py\n", "")
             (pytester.path / block.file).write_text(text)
+        elif block.text.startswith("@pytest.fixture"):
+            # It goes on where the one before ended.
+            before.write_text(f"{before.read_text()}\n\n{block.text}")
         elif "/orders" not in block.text:
-            (pytester.path / f"test_{number}.py").write_text(block.text)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=12)
+            before = pytester.path / f"test_{number}.py"
+            before.write_text(block.text)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=13)

@@ -8,6 +8,7 @@ test that wants another mistake writes a file of its own.
 from __future__ import annotations
 
 import datetime
+import shutil
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -222,6 +223,12 @@ class Certificates:
         if version is not None:
             context.minimum_version = context.maximum_version = version
         return context
+
+
+def put(pair: PairFiles, place: PairFiles) -> None:
+    """Have a pair lie in files of a test's own, which a service reads again."""
+    shutil.copy(pair.cert, place.cert)
+    shutil.copy(pair.key, place.key)
 
 
 def _with_key(

@@ -131,10 +131,13 @@ def is_set(name: str, configs: list[Any]) -> bool:
         return any(name in config and config[name] != default for config in configs)
     field = options()[name]
     return any(
-        option in section and _differs(field, section[option])
+        _differs(field, value)
         for config in configs
         for section in _find(config, [part for part in PLACES[label].split(".") if part])
         if isinstance(section, dict)
+        for key, value in section.items()
+        # As well as option#env and option#file.
+        if key.partition("#")[0] == option
     )
 
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from mpchat.testsuite.logs import parse_tskv
 from mpchat.testsuite.service import wait_until
-from tests.docs.pages import ROOT
+from tests.debian import SOURCE
+from tests.docs.pages import ROOT, blocks
+from tests.docs.test_blocks import merge
+from tests.kit.certificates import Certificates, PairFiles
 from tests.systemd.box import Box
 from tests.systemd.unit import (
     COMMAND,
@@ -235,6 +243,102 @@ def test_logrotate_moves_log_files_and_the_service_begins_new_ones(box: Box, uni
         box.run("stat", "-c", "%U %G %a", "/var/log/mpchat/rotated.log").stdout
         == "mpchat adm 640\n"
     )
+
+
+CREDENTIALS = PairFiles(Path("/etc/ssl/private/mpchat.crt"), Path("/etc/ssl/private/mpchat.key"))
+LINEAGE = "/etc/letsencrypt/live/localhost"
+_OPTIONS = [
+    yaml.safe_load(block.text)
+    for block in blocks((ROOT / "docs" / "tls.md").read_text())
+    if block.language == "yaml"
+]
+(BY_CREDENTIALS,) = [one for one in _OPTIONS if "/run/credentials" in str(one)]
+BY_CERTBOT = _OPTIONS[0]
+
+
+def configure(box: Box, options: Any) -> None:
+    """Have the service serve with the page's options."""
+    config = yaml.safe_load((ROOT / "static_config.yaml").read_text())
+    merge(config["components_manager"]["components"], options)
+    box.path(STATIC_CONFIG).write_text(yaml.safe_dump(config))
+
+
+def put(box: Box, made: PairFiles, place: PairFiles) -> None:
+    """Write a pair where only root can read it."""
+    for source, path in ((made.cert, place.cert), (made.key, place.key)):
+        box.run("install", "-D", "-m", "600", "/dev/null", str(path))
+        box.path(str(path)).write_bytes(source.read_bytes())
+
+
+def shown(box: Box, certificates: Certificates) -> bytes:
+    """Return the certificate that a new client sees on port 443."""
+
+    def connect() -> socket.socket:
+        return socket.create_connection(("localhost", 443))
+
+    with certificates.trusting().wrap_socket(
+        box.in_network(connect), server_hostname="localhost"
+    ) as secured:
+        found = secured.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def leaf(pair: PairFiles) -> bytes:
+    end = "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(pair.cert.read_text().partition(end)[0] + end)
+
+
+def use_port_443(box: Box) -> None:
+    drop_in = "/etc/systemd/system/mpchat.service.d/tls.conf"
+    box.run("install", "-D", "-m", "644", f"{SOURCE}/deploy/mpchat.service.d/tls.conf", drop_in)
+    box.run("systemctl", "daemon-reload")
+
+
+def test_tls_on_port_443_with_a_key_that_only_root_can_read(
+    box: Box, unit: Unit, certificates: Certificates
+) -> None:
+    put(box, certificates.ec, CREDENTIALS)
+    configure(box, BY_CREDENTIALS)
+    use_port_443(box)
+    verified = box.run("systemd-analyze", "verify", "mpchat.service")
+    assert (verified.stdout, verified.stderr) == ("", "")
+    unit.systemctl("restart")
+    assert shown(box, certificates) == leaf(certificates.ec)
+    refused = box.run("runuser", "-u", "mpchat", "--", "cat", str(CREDENTIALS.key), check=False)
+    assert "Permission denied" in refused.stderr
+    # A reload can read its copy, too; another pair comes with a restart.
+    put(box, certificates.rsa, CREDENTIALS)
+    unit.systemctl("reload")
+    assert shown(box, certificates) == leaf(certificates.ec)
+    unit.systemctl("restart")
+    assert shown(box, certificates) == leaf(certificates.rsa)
+
+
+def test_certbots_hook_gives_the_service_a_renewed_certificate(
+    box: Box, unit: Unit, certificates: Certificates
+) -> None:
+    def renew(made: PairFiles) -> subprocess.CompletedProcess[str]:
+        renewed = PairFiles(Path(LINEAGE, "fullchain.pem"), Path(LINEAGE, "privkey.pem"))
+        put(box, made, renewed)
+        hook = f"{SOURCE}/deploy/certbot-deploy-hook"
+        return box.run("env", f"RENEWED_LINEAGE={LINEAGE}", hook, check=False)
+
+    renew(certificates.ec)
+    put(box, certificates.ec, CREDENTIALS)
+    configure(box, BY_CERTBOT)
+    use_port_443(box)
+    unit.systemctl("restart")
+    assert shown(box, certificates) == leaf(certificates.ec)
+    before = unit.workers()
+    assert renew(certificates.rsa).returncode == 0
+    assert shown(box, certificates) == leaf(certificates.rsa)
+    owners = box.run("stat", "-c", "%U %G %a", "/etc/mpchat/tls", "/etc/mpchat/tls/privkey.pem")
+    assert owners.stdout.splitlines() == ["root mpchat 750", "root mpchat 640"]
+    assert renew(certificates.expired).returncode != 0
+    unit.wait_for_journal("/etc/mpchat/tls/fullchain.pem: certificate 1 ")
+    assert shown(box, certificates) == leaf(certificates.rsa)
+    assert unit.workers() == before
 
 
 def test_a_killed_worker_is_replaced_and_systemd_sees_nothing(box: Box, unit: Unit) -> None:

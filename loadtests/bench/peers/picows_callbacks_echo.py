@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from typing import Any
 
@@ -31,10 +32,14 @@ def listener(_request: WSUpgradeRequest) -> WSListener:
 
 async def main() -> None:
     port, *words = sys.argv[1:]
-    pings: dict[str, Any] = {}
+    further: dict[str, Any] = {}
+    if "tls" in words:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain("cert.pem", "key.pem")
+        further = {"ssl": context}
     if "pings" in words:
-        pings = {"enable_auto_ping": True, "auto_ping_idle_timeout": float(words[-1])}
-    server = await ws_create_server(listener, "127.0.0.1", int(port), **pings)
+        further = {"enable_auto_ping": True, "auto_ping_idle_timeout": float(words[-1])}
+    server = await ws_create_server(listener, "127.0.0.1", int(port), **further)
     await server.serve_forever()
 
 

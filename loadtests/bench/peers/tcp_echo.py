@@ -1,8 +1,9 @@
-"""A bare uvloop TCP echo: what Python with this loop costs without any protocol."""
+"""A bare echo on uvloop, with TLS or without: what Python with this loop costs without a WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import cast
 
@@ -26,9 +27,16 @@ class Echo(asyncio.Protocol):
 
 
 async def main() -> None:
+    context = None
+    if "tls" in sys.argv:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain("cert.pem", "key.pem")
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, "127.0.0.1", int(sys.argv[1]))
+    server = await loop.create_server(Echo, "127.0.0.1", int(sys.argv[1]), ssl=context)
     await server.serve_forever()
 
 
-uvloop.run(main())
+if "asyncio" in sys.argv:
+    asyncio.run(main())
+else:
+    uvloop.run(main())

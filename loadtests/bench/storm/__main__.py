@@ -14,7 +14,7 @@ from pathlib import Path
 from ..load import LoadFailed
 from ..running import Place
 from . import report
-from .measuring import KINDS, PRIORITY, How, alone, compile_client, may_come_first, phases
+from .measuring import KINDS, PRIORITY, Clients, How, alone, compile_client, may_come_first, phases
 
 
 def main() -> int:
@@ -64,23 +64,21 @@ def run(options: argparse.Namespace) -> report.Document:
     with tempfile.TemporaryDirectory(prefix="bench-storm-") as name:
         folder = Path(name)
         how = How(
-            folder / "client",
+            Clients(folder / "client", cores[1], may_come_first()),
             folder,
             Place(sys.executable, str(cores[0])),
-            cores[1],
-            may_come_first(),
             options.quiet,
             options.onset,
             options.storm,
             options.after,
         )
-        if not how.first:
+        if not how.clients.first:
             print(
                 f"chrt --fifo {PRIORITY} is not allowed here: those who are connected wait for the"
                 " storm's generator as well. It takes root.",
                 file=sys.stderr,
             )
-        compile_client(how.program)
+        compile_client(how.clients.program)
         for kind in kinds:
             print(kind.name, file=sys.stderr)
             capacity = alone(kind, how)
@@ -97,7 +95,7 @@ def run(options: argparse.Namespace) -> report.Document:
         **report.surroundings(),
         "cores": len(cores),
         "load": round(load, 1),
-        "first": how.first,
+        "first": how.clients.first,
         "quiet": how.quiet,
         "onset": how.onset,
         "storm": how.storm,

@@ -1,14 +1,15 @@
 /* The clients of the storm's benchmark, one thread on epoll: those who are connected and measure, or those who come.
  *
- *   client PORT connected CONNECTIONS RATE
- *       Connects, and says "ready". For each line on stdin, a number of seconds, it sends RATE messages a second, spread
+ *   client PORT connected CONNECTIONS RATE [tls]
+ *       Connects, by TLS 1.3 if that is said, and says "ready". For each line on stdin, a number of seconds, it sends RATE messages a second, spread
  *       over all connections, and prints one line of JSON when all are answered. A message carries the time at which it
  *       is sent, and counts until the kernel has its answer (SO_TIMESTAMPNS): the packets of a storm are the kernel's work
  *       before any program's, and delay this one as well. How late it sends is told apart. Any connection that is lost
  *       ends it.
- *   client PORT storm PATH
+ *   client PORT storm PATH | hellos
  *       Says "ready". For each line on stdin, seconds and a rate, so many attempts a second begin: connect, ask for PATH,
- *       take the status of the answer, reset the connection. Rate -N: always N are under way, so that it is as fast as
+ *       take the status of the answer, reset the connection; or send a ClientHello of TLS, the same each time, and take the
+ *       type of the answer. Rate -N: always N are under way, so that it is as fast as
  *       the server. An attempt without an answer is given up after four seconds. The line of JSON has what each second
  *       saw.
  *
@@ -30,6 +31,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../ring.h"
+#include "../tls.h"
+
 enum {
     SIZE = 32,                 /* a message's payload; its first eight bytes are when it was sent, ns */
     FRAME = 2 + 4 + SIZE,      /* masked with zeroes */
@@ -48,8 +52,10 @@ static const char PLAIN[] = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 static int port, poller;
 static char request[1024];
+static size_t request_size;
+static bool hellos;
 
-static void fail(const char *format, ...) {
+void fail(const char *format, ...) {
     va_list values;
     va_start(values, format);
     fputs("client: ", stderr);
@@ -105,6 +111,7 @@ static bool order(double *seconds, double *rate) {
 
 struct member {
     int fd;
+    struct tls *tls; /* NULL on plain TCP */
     size_t have;
     unsigned char data[4096];
 };
@@ -115,14 +122,31 @@ static struct times {
     size_t count, room;
 } latencies, delays; /* until the answer came; how late the client sent */
 
-static void join(struct member *self, uint32_t number) {
+static void transmit(struct member *self, const void *data, size_t size) {
+    if (self->tls ? tls_send(self->tls, data, size) != size || !tls_flush(self->tls)
+                  : send(self->fd, data, size, MSG_DONTWAIT) != (ssize_t)size)
+        fail("send: %m");
+}
+
+/* Adds what came to what there is; false where that is nothing yet. */
+static bool take(struct member *self, unsigned char *data, size_t have, ssize_t count) {
+    if (self->tls && count > 0) count = tls_take(self->tls, data, (size_t)count, have);
+    if (count == 0) fail("a connection was closed");
+    if (count < 0 && errno == EAGAIN) return false;
+    if (count < 0) fail("recv: %m");
+    if ((size_t)count > sizeof self->data - self->have) fail("more has come than was asked for");
+    memcpy(self->data + self->have, data, (size_t)count);
+    self->have += (size_t)count;
+    return true;
+}
+
+static void join(struct member *self, uint32_t number, bool tls) {
+    unsigned char data[TLS_LEAST];
     self->fd = connected_socket(0);
-    if (send(self->fd, request, strlen(request), 0) != (ssize_t)strlen(request)) fail("send: %m");
-    while (!memmem(self->data, self->have, "\r\n\r\n", 4)) {
-        ssize_t count = recv(self->fd, self->data + self->have, sizeof self->data - self->have, 0);
-        if (count <= 0) fail("a handshake: %m");
-        self->have += (size_t)count;
-    }
+    if (tls) self->tls = tls_begin(self->fd, false);
+    while (tls && !tls_is_open(self->tls)) take(self, data, sizeof data, recv(self->fd, data, 4096, 0));
+    transmit(self, request, request_size);
+    while (!memmem(self->data, self->have, "\r\n\r\n", 4)) take(self, data, sizeof data, recv(self->fd, data, 4096, 0));
     if (memcmp(self->data, "HTTP/1.1 101 ", 13)) fail("a handshake: %.*s", (int)self->have, (char *)self->data);
     self->have = 0;
     int on = 1;
@@ -143,7 +167,7 @@ static void send_one(struct member *self) {
     unsigned char frame[FRAME] = {0x82, 0x80 | SIZE};
     uint64_t sent = real_time();
     memcpy(frame + 6, &sent, sizeof sent);
-    if (send(self->fd, frame, FRAME, MSG_DONTWAIT) != FRAME) fail("send: %m");
+    transmit(self, frame, FRAME);
 }
 
 /* Takes one frame off the front; returns how long it is, 0 if it is not whole. */
@@ -153,7 +177,7 @@ static size_t take_frame(struct member *self, const unsigned char *data, size_t 
     if (data[0] == 0x89 && size <= 125) {
         unsigned char pong[6 + 125] = {0x8a, (unsigned char)(0x80 | size)};
         memcpy(pong + 6, data + 2, size);
-        if (send(self->fd, pong, 6 + size, MSG_DONTWAIT) != (ssize_t)(6 + size)) fail("send: %m");
+        transmit(self, pong, 6 + size);
     } else if (data[0] == 0x82 && size == SIZE) {
         uint64_t sent;
         memcpy(&sent, data + 2, sizeof sent);
@@ -164,17 +188,15 @@ static size_t take_frame(struct member *self, const unsigned char *data, size_t 
 }
 
 static void read_answers(struct member *self) {
-    struct iovec place = {self->data + self->have, sizeof self->data - self->have};
+    unsigned char data[TLS_LEAST];
+    struct iovec place = {data, sizeof self->data};
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(struct timespec))];
     } control;
     struct msghdr message = {.msg_iov = &place, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t count = recvmsg(self->fd, &message, MSG_DONTWAIT);
-    if (count == 0) fail("a connection was closed");
-    if (count < 0 && errno == EAGAIN) return;
-    if (count < 0) fail("recvmsg: %m");
-    self->have += (size_t)count;
+    if (!take(self, data, sizeof data, count)) return;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (!header || header->cmsg_type != SCM_TIMESTAMPNS) fail("the kernel gave no timestamp");
     struct timespec came;
@@ -217,11 +239,12 @@ static void measure(uint32_t connections, double rate, double seconds) {
            percentile(&delays, 0.99));
 }
 
-static void stay_connected(uint32_t connections, double rate) {
-    snprintf(request, sizeof request, REQUEST, "/chat");
+static void stay_connected(uint32_t connections, double rate, bool tls) {
+    request_size = (size_t)snprintf(request, sizeof request, REQUEST, "/chat");
+    if (tls) tls_prepare("1.3", false);
     members = calloc(connections, sizeof *members);
     if (!members) fail("no memory");
-    for (uint32_t number = 0; number < connections; number++) join(&members[number], number);
+    for (uint32_t number = 0; number < connections; number++) join(&members[number], number, tls);
     puts("ready");
     fflush(stdout);
     for (double seconds, none; order(&seconds, &none); fflush(stdout)) measure(connections, rate, seconds);
@@ -265,8 +288,8 @@ static void finish(struct attempt *self) {
 
 /* Asks as soon as it is connected, which on one machine is nearly always at once. */
 static void ask(struct attempt *self, uint64_t time) {
-    ssize_t count = send(self->fd, request, strlen(request), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (count == (ssize_t)strlen(request)) self->asked = true;
+    ssize_t count = send(self->fd, request, request_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count == (ssize_t)request_size) self->asked = true;
     else if (count >= 0 || errno != EAGAIN) second_of(time)->failed++, finish(self);
 }
 
@@ -286,7 +309,8 @@ static void take_status(struct attempt *self, uint64_t time) {
     ssize_t count = recv(self->fd, answer, sizeof answer - 1, MSG_DONTWAIT);
     if (count < 0 && errno == EAGAIN) return;
     struct second *second = second_of(time);
-    if (count < 13 || memcmp(answer, "HTTP/1.1 ", 9)) second->failed++;
+    if (hellos && count > 0) *(answer[0] == 0x16 ? &second->taken : &second->refused) += 1;
+    else if (count < 13 || memcmp(answer, "HTTP/1.1 ", 9)) second->failed++;
     else if (!memcmp(answer + 9, "101", 3)) second->taken++;
     else if (answer[9] == '2') second->served++;
     else if (!memcmp(answer + 9, "429", 3) || answer[9] == '5') second->refused++;
@@ -344,7 +368,9 @@ static void come(const char *path) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    snprintf(request, sizeof request, strcmp(path, "/chat") ? PLAIN : REQUEST, path);
+    hellos = !strcmp(path, "hellos");
+    if (hellos) tls_prepare("1.3", false), request_size = tls_hello(request, sizeof request);
+    else request_size = (size_t)snprintf(request, sizeof request, strcmp(path, "/chat") ? PLAIN : REQUEST, path);
     for (unsigned index = 0; index < SLOTS && index + SPARE_FILES < files.rlim_cur; index++) attempts[index].after = unused, unused = &attempts[index];
     puts("ready");
     fflush(stdout);
@@ -352,13 +378,15 @@ static void come(const char *path) {
 }
 
 int main(int count, char **words) {
-    if (count < 4) fail("client PORT connected CONNECTIONS RATE | PORT storm PATH");
+    static const char usage[] = "client PORT connected CONNECTIONS RATE [tls] | PORT storm PATH | PORT storm hellos";
+    if (count < 4) fail("%s", usage);
     prctl(PR_SET_TIMERSLACK, 1);
     port = atoi(words[1]);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0) fail("epoll_create1: %m");
     if (!strcmp(words[2], "storm")) come(words[3]);
-    else if (count == 5) stay_connected((uint32_t)atoi(words[3]), atof(words[4]));
-    else fail("client PORT connected CONNECTIONS RATE | PORT storm PATH");
+    else if (count == 5 || (count == 6 && !strcmp(words[5], "tls")))
+        stay_connected((uint32_t)atoi(words[3]), atof(words[4]), count == 6);
+    else fail("%s", usage);
     return 0;
 }

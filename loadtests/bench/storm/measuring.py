@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..load import Load, LoadFailed
-from ..running import Place, running
+from ..load import Load, LoadFailed, compile_command
+from ..running import Place, Running, running
 from ..servers import OURS
 
-CLIENT = Path(__file__).with_name("client.c")
+SOURCES = [Path(__file__).with_name("client.c"), Path(__file__).parents[1] / "tls.c"]
 CONNECTED = 50
 RATE = 1_000
 """Messages a second of all who are connected"""
@@ -81,41 +80,51 @@ KINDS = (
 
 
 @dataclass(frozen=True)
+class Clients:
+    """How to run the clients.
+
+    Attributes:
+        program: What they are.
+        core: Where they run.
+        first: Whether those who are connected may come first, by SCHED_FIFO.
+    """
+
+    program: Path
+    core: int
+    first: bool
+
+
+@dataclass(frozen=True)
 class How:
     """How to run a storm; times are in seconds.
 
     Attributes:
-        program: The clients.
+        clients: The clients.
         folder: For the services' files.
         place: Where the service runs.
-        core: Where the clients run.
-        first: Whether those who are connected may come first, by SCHED_FIFO.
         quiet: Time of each measurement without a storm.
         onset: Time from the storm's beginning in which the limit is sought.
         storm: Time of the storm after that.
         after: Time after the storm.
     """
 
-    program: Path
+    clients: Clients
     folder: Path
     place: Place
-    core: int
-    first: bool
     quiet: int
     onset: int
     storm: int
     after: int
 
 
-def compile_client(program: Path) -> None:
-    """Make ``program``, the client.
+def compile_client(program: Path, library: Iterable[str] = ()) -> None:
+    """Make ``program``, the client, with what that library is for.
 
     Raises:
         LoadFailed: There is no compiler.
     """
-    command = [os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(CLIENT)]
     try:
-        subprocess.run(command, check=True)
+        subprocess.run(compile_command(program, library, SOURCES), check=True)
     except FileNotFoundError as error:
         text = f"{error.filename}: no such C compiler; the clients need one, named in CC"
         raise LoadFailed(text) from error
@@ -130,7 +139,7 @@ def may_come_first() -> bool:
         return False
 
 
-class _Sides:
+class Sides:
     """A service, who is connected to it, and who comes."""
 
     def __init__(self, connected: Load, storm: list[Load]) -> None:
@@ -162,22 +171,30 @@ class _Sides:
 
 
 @contextmanager
-def _service(kind: Kind, how: How, name: str, further: str) -> Iterator[_Sides]:
-    folder = how.folder / name
-    folder.mkdir()
+def both_sides(
+    target: Running, clients: Clients, words: list[str], storms: list[str]
+) -> Iterator[Sides]:
+    """Connect those who are connected, with further words, and have a generator of each storm ready."""
+    first = ["chrt", "--fifo", str(PRIORITY)] if clients.first else []
+    client = [str(clients.program), str(target.port)]
+    connected = [*first, *client, "connected", str(CONNECTED), str(RATE), *words]
+    commands = [connected, *([*client, "storm", storm] for storm in storms)]
+    loads = [Load(target.server.name, command, clients.core) for command in commands]
     with ExitStack() as stack:
-        target = stack.enter_context(
-            running(OURS, folder, how.place, setting="storm", further=further)
-        )
-        first = ["chrt", "--fifo", str(PRIORITY)] if how.first else []
-        client = [str(how.program), str(target.port)]
-        connected = [*first, *client, "connected", str(CONNECTED), str(RATE)]
-        storm = [*client, "storm", kind.path]
-        commands = [connected, *[storm] * GENERATORS]
-        loads = [Load("mpchat", command, how.core) for command in commands]
         for load in loads:
             stack.enter_context(load).wait_connected()
-        yield _Sides(loads[0], loads[1:])
+        yield Sides(loads[0], loads[1:])
+
+
+@contextmanager
+def _service(kind: Kind, how: How, name: str, further: str) -> Iterator[Sides]:
+    folder = how.folder / name
+    folder.mkdir()
+    with (
+        running(OURS, folder, how.place, setting="storm", further=further) as target,
+        both_sides(target, how.clients, [], [kind.path] * GENERATORS) as sides,
+    ):
+        yield sides
 
 
 def alone(kind: Kind, how: How) -> float:

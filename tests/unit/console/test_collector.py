@@ -76,7 +76,7 @@ def test_every_other_number_of_a_row_is_in_a_metric_of_all_workers() -> None:
 
 
 def test_a_certificate_is_called_by_its_first_name_and_the_first_end_counts() -> None:
-    names = (["a.test", "b.test"], ["a.test"], ["b.test"], [])
+    names: tuple[list[str], ...] = (["a.test", "b.test"], ["a.test"], ["b.test"], [])
     with filled(1) as slots:
         slots.certificates = [
             {"listener": "listener", "subject": "nobody", "names": some, "not_after": 2000 - number}

@@ -64,6 +64,24 @@ def test_the_files_are_those_of_the_config(tmp_path: Path) -> None:
     assert watched.again(files) == watched
 
 
+def test_certificates_are_read_again_as_the_dynamic_config_is(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    first = Watched(frozenset({str(tmp_path)}), frozenset({str(config)}), frozenset())
+    tls = "{cert: tls/a.pem, private-key: tls/a.key, certificates: [{cert: b.pem, private-key: b.key}]}"
+    monitor = "{port: 2, tls: {cert: c.pem, private-key: c.key}}"
+    listener = f"{{ports: [{{port: 1, tls: {tls}}}]}}"
+    server = f"server: {{listener: {listener}, listener-monitor: {monitor}}}"
+    config.write_text(f"{CONFIG}        {server}\n")
+    (tmp_path / "vars.yaml").write_text("{}")
+    watched = first.again(ConfigFiles(str(config)))
+    names = ("FILE", "tls/a.pem", "tls/a.key", "b.pem", "b.key", "c.pem", "c.key")
+    assert watched.dynamic == {str(tmp_path / name) for name in names}
+    assert watched.order_after({str(tmp_path / "tls/a.key")}) == (
+        signal.SIGHUP,
+        str(tmp_path / "tls/a.key"),
+    )
+
+
 def test_the_extra_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     with pytest.raises(StartError, match=r"pip install 'mpchat\[reload\]'") as caught:

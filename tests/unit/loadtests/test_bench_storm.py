@@ -16,6 +16,7 @@ from bench.storm.measuring import (
     KINDS,
     PROBES,
     RATE,
+    Clients,
     How,
     alone,
     compile_client,
@@ -103,7 +104,8 @@ def test_those_who_are_connected_are_answered_in_each_phase(tmp_path: Path) -> N
     compile_client(program)
     cores = sorted(os.sched_getaffinity(0))
     place = Place(sys.executable, str(cores[0]))
-    how = How(program, tmp_path, place, cores[-1], may_come_first(), 1, 1, 1, 1)
+    clients = Clients(program, cores[-1], may_come_first())
+    how = How(clients, tmp_path, place, 1, 1, 1, 1)
     capacity = alone(BURNING, how)
     assert capacity > 0
     found = phases(BURNING, how, capacity, limited=True)

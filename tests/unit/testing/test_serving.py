@@ -408,6 +408,20 @@ async def test_an_options_log_level_ends_with_the_test() -> None:
     assert logging.getLogger("mpchat.handlers.echo").level == logging.NOTSET
 
 
+async def test_a_config_with_tls_serves_in_memory_without_its_certificate(tmp_path: Path) -> None:
+    config = tmp_path / "static_config.yaml"
+    text = (ROOT / "static_config.yaml").read_text()
+    tls = "tls: {cert: a.pem, private-key: a.key, ca: [a.pem]}"
+    config.write_text(text.replace("port: 8080", f"port: 8080\n                {tls}"))
+    (tmp_path / "dynamic_config_fallback.json").write_text("{}")
+    async with (
+        serve_config(default_component_list(), config) as worker,
+        worker.websocket_client.get("chat", origin="http://localhost") as chat,
+    ):
+        await chat.send("hello")
+        assert await chat.recv() == "hello"
+
+
 async def test_a_service_by_its_own_config(tmp_path: Path) -> None:
     config = ROOT / "static_config.yaml"
     async with serve_config(default_component_list(), config) as worker:

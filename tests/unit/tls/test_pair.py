@@ -273,6 +273,15 @@ def test_a_key_of_a_kind_that_no_client_knows() -> None:
             LEAF.key(),
             "there is no certificate, but a private key: are cert and private-key swapped?",
         ),
+        (
+            LEAF.pem.replace(b"MII", b"MI?", 1) + LEAF.key(),
+            "certificate 1: the block CERTIFICATE is damaged: its lines are no base64",
+        ),
+        (
+            LEAF.pem.replace(b"CERT", b"TRUSTED CERT"),
+            "the block TRUSTED CERTIFICATE has more than a certificate: write it again by openssl x509 "
+            "-in FILE",
+        ),
         (LEAF.pem[:400], "the block CERTIFICATE has no end; is the file half written?"),
         (
             LEAF.pem + MIDDLE.pem[:300],
@@ -305,6 +314,8 @@ def test_a_key_of_a_kind_that_no_client_knows() -> None:
         "blank",
         "garbage",
         "key",
+        "damaged",
+        "trusted",
         "half",
         "second half",
         "DER",
@@ -380,6 +391,13 @@ def test_a_file_cut_anywhere_is_refused_or_whole(cut: int) -> None:
         assert error.text
     else:
         assert cut >= len(GOOD.chain + GOOD.key) - 1  # all but the last line's end
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=60) | st.sampled_from([b"0", b"0\x80", b"-----BEGIN", b"0 text"]))
+def test_any_bytes_are_a_mistake_of_their_file(content: bytes) -> None:
+    assert refusal(with_chain(content)).startswith("a.crt: ")
+    assert refusal(with_key(content)).startswith("a.key: ")
 
 
 def test_a_system_without_descriptors_is_not_the_files_mistake(

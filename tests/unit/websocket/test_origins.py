@@ -116,6 +116,31 @@ def test_without_a_list_credentials_are_for_the_same_host(
     assert admits(origin, None, authority)
 
 
+@pytest.mark.parametrize(
+    ("origin", "admitted"),
+    [
+        ("https://chat.example.com", True),
+        ("wss://chat.example.com", True),
+        ("http://chat.example.com", False),
+        ("http://chat.example.com:443", False),
+        ("https://other.example.com", False),
+    ],
+)
+def test_where_the_service_speaks_tls_so_does_the_page(origin: str, admitted: bool) -> None:
+    given = fields(origin=origin, cookie="a=b")
+    assert (refusal(given, "chat.example.com", None, secure=True) is None) is admitted
+    assert refusal(fields(origin=origin), "chat.example.com", None, secure=True) is None
+    # The list has schemes of its own.
+    assert refusal(given, "", allowed(origin), secure=True) is None
+
+
+def test_a_client_certificate_is_a_credential() -> None:
+    for origin, admitted in (("https://chat.example.com", True), ("https://evil.example", False)):
+        found = refusal(fields(origin=origin), "chat.example.com", None, certified=True)
+        assert (found is None) is admitted
+    assert refusal(fields(), "chat.example.com", None, certified=True) is None
+
+
 def test_whoever_sends_no_origin_is_no_browser() -> None:
     assert refusal(fields(cookie="a=b"), "a", None) is None
     assert refusal(fields(cookie="a=b"), "a", EXACT) is None

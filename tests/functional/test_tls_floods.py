@@ -162,7 +162,6 @@ def test_a_wrong_record_is_the_end(
         ([FFDHE2048], [FFDHE2048]),
         # To be asked for a share.
         ([FFDHE8192], []),
-        ([FFDHE8192, X25519], []),
         ([X25519, FFDHE8192], [FFDHE8192]),
         ([X25519, FFDHE8192], [FFDHE8192, X25519]),
     ],

@@ -39,7 +39,7 @@ from mpchat.server.stages import (
     Stage,
 )
 from mpchat.server.waits import Waits
-from mpchat.tls.layer import Below
+from mpchat.tls.shaking import Below
 from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 
 _TLS = 0x16

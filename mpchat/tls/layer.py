@@ -29,8 +29,8 @@ class TlsProtocol(TlsHandshake):
     def __init__(self, worker: TlsWorker, above: Above, descriptor: int) -> None:
         super().__init__(worker, above, descriptor)
         self._is_reading = True
-        # What is above wants no data, and we stand in line for a turn. So do handshakes in their queue
-        # and unread answers keep the socket from being read.
+        # The socket is not read while what is above wants nothing, or while we stand in line for a turn;
+        # nor while the handshake is queued or answers of OpenSSL's are unread.
         self._is_paused = self._in_line = False
         # What is above reads into buffers of its own.
         self._is_buffered = False

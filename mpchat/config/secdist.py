@@ -6,13 +6,14 @@ userver's.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, Secret
 
 from mpchat.config.types import ConfigPath, OptionsModel
 
-SECDIST, PROVIDER = "secdist", "default-secdist-provider"
+SECDIST: Final = "secdist"
+PROVIDER: Final = "default-secdist-provider"
 
 LoadEnabled: TypeAlias = Annotated[
     bool, Field(alias="load-enabled", description="false: as if the section were not there")

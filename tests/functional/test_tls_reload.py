@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from mpchat.testsuite.service import Service, wait_until
 from tests.functional.conftest import Serve
-from tests.kit.certificates import Certificates, PairFiles
+from tests.kit.certificates import PASSPHRASE, Certificates, PairFiles
 from tests.kit.control import Control
 from tests.kit.waiting import eventually
 
@@ -419,3 +419,28 @@ async def test_a_name_that_is_no_ascii_is_not_worth_a_line(tls: Serving) -> None
     await eventually(lambda: tls.control.totals()["sockets"] == 0, "end of the connection")
     assert "Traceback" not in tls.service.stderr()
     assert "Exception ignored" not in tls.service.stderr()
+
+
+@pytest.mark.covers("CertificateOptions.private-key-passphrase-name")
+def test_a_new_key_comes_with_a_new_passphrase_in_secdist(
+    serve: Serve, service_tmpdir: Path, control: Control, certificates: Certificates
+) -> None:
+    secdist = service_tmpdir / "secdist.json"
+    files = PairFiles(service_tmpdir / "serving.pem", service_tmpdir / "serving.key")
+    files.cert.write_bytes(certificates.encrypted.cert.read_bytes())
+    files.key.write_bytes(certificates.encrypted.key.read_bytes())
+    secdist.write_text(json.dumps({"passphrases": {"tls": PASSPHRASE}}))
+    changes = {
+        "default-secdist-provider": {"config": str(secdist)},
+        "server.listener.tls": {**files.options, "private-key-passphrase-name": "tls"},
+    }
+    with serve(changes) as service:
+        tls = Serving(service, control, files, certificates)
+        assert tls.served_by_all() == {der_of(certificates.encrypted)}
+        newer = certificates.issue(passphrase="another")
+        tls.put(newer)
+        assert "the passphrase is wrong" in tls.reload()
+        assert tls.served() == der_of(certificates.encrypted)
+        secdist.write_text(json.dumps({"passphrases": {"tls": "another"}}))
+        assert tls.is_taken()
+        assert tls.served_by_all() == {der_of(newer)}

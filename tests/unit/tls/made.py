@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -24,6 +25,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mpchat.tls.pair import Pair
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+"""Marks a test that forks: another one may have left a thread, which its child does not need."""
 
 NOW = datetime(2026, 6, 15, 12, 0, 0, tzinfo=UTC)
 BEGIN, END = NOW - timedelta(days=30), NOW + timedelta(days=60)

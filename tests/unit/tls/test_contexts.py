@@ -21,7 +21,7 @@ from mpchat.tls.material import Material
 from mpchat.tls.options import TlsOptions
 from mpchat.tls.pair import Pair
 from tests.kit.descriptors import descriptors_open
-from tests.unit.tls.made import Made, authority, make, rsa_key
+from tests.unit.tls.made import FORKS, Made, authority, make, rsa_key
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 BOTH = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
@@ -422,6 +422,7 @@ def in_a_fork(do: Callable[[], None]) -> None:
 
 
 @BOTH
+@FORKS
 def test_a_ticket_is_good_in_every_worker(version: ssl.TLSVersion) -> None:
     server = contexts(FIRST)
     client = client_context(version)
@@ -446,6 +447,7 @@ def test_another_listener_does_not_take_its_tickets(version: ssl.TLSVersion) -> 
     assert not connect(contexts(FIRST), client, session=session)[0].tls.session_reused
 
 
+@FORKS
 def test_a_worker_without_rights_swaps() -> None:
     server = contexts(FIRST)
 
@@ -477,6 +479,7 @@ def test_one_ticket(version: ssl.TLSVersion) -> None:
 
 @BOTH
 @pytest.mark.parametrize("swapped", [False, True])
+@FORKS
 def test_no_tickets(version: ssl.TLSVersion, swapped: bool) -> None:
     server = contexts(FIRST, options={"session-tickets": False})
     if swapped:

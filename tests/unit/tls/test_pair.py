@@ -25,7 +25,7 @@ from mpchat.linux import system
 from mpchat.tls.pair import CertificateError, Pair, check, read_certificates
 from mpchat.tls.settings import server_context
 from tests.kit.descriptors import descriptors_open
-from tests.unit.tls.made import BEGIN, END, NOW, Made, authority, certificate, make, rsa_key
+from tests.unit.tls.made import BEGIN, END, FORKS, NOW, Made, authority, certificate, make, rsa_key
 
 ROOT = authority("root")
 MIDDLE = authority("middle", ROOT)
@@ -117,6 +117,7 @@ def test_a_passphrase_may_have_any_letters() -> None:
     check(with_key(LEAF.key("grüße €"), "grüße €"), AT)
 
 
+@FORKS
 def test_the_terminal_is_never_asked() -> None:
     """The same in a process with a terminal, from which OpenSSL would read."""
     pid, terminal = os.forkpty()

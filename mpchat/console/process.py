@@ -208,8 +208,10 @@ class Console:
         memfd, certificates = descriptors
         try:
             config = take(message, memfd)
-            if self._tls is not None:
-                self._tls.use(unpack(read_memfd(certificates))[OPERATORS])
+            material = unpack(read_memfd(certificates)).get(OPERATORS)
+            # While a restart adds or removes TLS, this process is of the edition before.
+            if self._tls is not None and material is not None:
+                self._tls.use(material)
         except OSError as error:
             self._give_up("the dynamic config", describe_os_error(error))
             return

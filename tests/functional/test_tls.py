@@ -182,6 +182,7 @@ def test_the_protocol_is_http_1_1(
     assert tls.selected_alpn_protocol() == chosen
 
 
+@pytest.mark.covers("TlsOptions.certificates")
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_has_its_certificate(
     supervisor: Service, certificates: Certificates, name: str

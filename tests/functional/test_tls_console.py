@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mpchat.ipc.control import ControlError
 from mpchat.testsuite.service import Service, wait_until
@@ -220,3 +221,25 @@ def test_a_passphrase_is_shown_to_nobody(
         ]
         assert "private-key-passphrase: '**********'" in told[0].replace('"', "'")
         assert not any(PASSPHRASE in text for text in told)
+
+
+def test_a_restart_may_take_it_away(
+    serve: Serve, control: Control, certificates: Certificates, service_tmpdir: Path
+) -> None:
+    with serve({}) as service:
+        port = port_of(control)
+        assert ask(port, "/metrics", certificates.trusting())[0] == 200
+        config = service_tmpdir / "changed.yaml"
+        changed = yaml.safe_load(config.read_text())
+        del changed["components_manager"]["components"]["server"]["listener-monitor"]["tls"]
+        config.write_text(yaml.safe_dump(changed))
+        before = console_pid(service)
+        control.restart()
+        wait_until(lambda: set(service.pids("console")) - {before}, "the next console")
+        plain = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        plain.request("GET", "/metrics")
+        assert plain.getresponse().status == 200
+        plain.close()
+        assert control.status()["certificates"] == []
+        assert control.status()["console"]["address"] == f"http://127.0.0.1:{port}/"
+        assert "Traceback" not in service.stderr()

@@ -246,7 +246,8 @@ def test_logrotate_moves_log_files_and_the_service_begins_new_ones(box: Box, uni
 
 
 CREDENTIALS = PairFiles(Path("/etc/ssl/private/mpchat.crt"), Path("/etc/ssl/private/mpchat.key"))
-LINEAGE = "/etc/letsencrypt/live/localhost"
+LINEAGE = "/etc/letsencrypt/live/chat.example.com"
+COPY = "/etc/mpchat/tls/chat.example.com"
 _OPTIONS = [
     yaml.safe_load(block.text)
     for block in blocks((ROOT / "docs" / "tls.md").read_text())
@@ -333,10 +334,10 @@ def test_certbots_hook_gives_the_service_a_renewed_certificate(
     before = unit.workers()
     assert renew(certificates.rsa).returncode == 0
     assert shown(box, certificates) == leaf(certificates.rsa)
-    owners = box.run("stat", "-c", "%U %G %a", "/etc/mpchat/tls", "/etc/mpchat/tls/privkey.pem")
+    owners = box.run("stat", "-c", "%U %G %a", COPY, f"{COPY}/privkey.pem")
     assert owners.stdout.splitlines() == ["root mpchat 750", "root mpchat 640"]
     assert renew(certificates.expired).returncode != 0
-    unit.wait_for_journal("/etc/mpchat/tls/fullchain.pem: certificate 1 ")
+    unit.wait_for_journal(f"{COPY}/fullchain.pem: certificate 1 ")
     assert shown(box, certificates) == leaf(certificates.rsa)
     assert unit.workers() == before
 

@@ -200,6 +200,7 @@ def certificate_for(port: int, certificates: Certificates, name: str) -> x509.Ce
         return x509.load_der_x509_certificate(der)
 
 
+@pytest.mark.covers("TlsOptions.certificates")
 def test_who_asks_for_no_name_gets_the_first(
     supervisor: Service, certificates: Certificates
 ) -> None:

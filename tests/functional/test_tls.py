@@ -318,6 +318,19 @@ def test_a_key_under_a_passphrase(
         assert PASSPHRASE not in service.stderr()
 
 
+@pytest.mark.covers("CertificateOptions.private-key-passphrase-name")
+def test_a_passphrase_by_its_name_in_secdist(serve: Serve, certificates: Certificates) -> None:
+    section = {**certificates.encrypted.options, "private-key-passphrase-name": "of-the-key"}
+    changes: dict[str, Any] = {
+        "server.listener.tls": section,
+        "secdist": {},
+        "default-secdist-provider": {"inline": {"passphrases": {"of-the-key": PASSPHRASE}}},
+    }
+    with serve(changes) as service:
+        ask(service.port, certificates.trusting())
+        assert PASSPHRASE not in service.stderr()
+
+
 def test_the_workers_need_no_access_to_the_key(
     serve: Serve, certificates: Certificates, control: Control, tmp_path: Path
 ) -> None:

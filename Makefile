@@ -119,7 +119,7 @@ proxies: $(VENV)/.test
 # TLS as the world's tools see it, and what docs/tls.md says that is offered, in half a minute: needs Debian's openssl, curl,
 # sslscan and chromium.
 tls-test: $(VENV)/.browser
-	$(BIN)/python -m pytest -x -v --durations=5 tests/tls/checks.py
+	$(BIN)/python -m pytest -x -v --durations=5 tests/tls/checks.py tests/tls/page_checks.py
 
 # The alerts and the dashboard of deploy/, and docs/monitoring.md with a real Prometheus that scrapes a service, in half a
 # minute: needs Debian's prometheus.

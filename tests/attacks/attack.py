@@ -29,6 +29,7 @@ from mpchat.ipc.control import ask
 from mpchat.testsuite.service import Service, wait_until
 from tests.attacks.attackers import Plan
 from tests.attacks.kinds import Attack
+from tests.kit.certificates import Certificates
 
 ROOT = Path(__file__).parent.parent.parent
 WORKERS = 2
@@ -109,10 +110,12 @@ class State:
 class Attacked:
     """The service."""
 
-    def __init__(self, folder: Path, attack: Attack) -> None:
+    def __init__(self, folder: Path, attack: Attack, certificates: Certificates) -> None:
         folder.mkdir()
         self._control = str(folder / "control.sock")
-        (folder / "static_config.yaml").write_text(yaml.safe_dump(_config(self._control, attack)))
+        tls = {"tls": certificates.ec.options} if attack.tls else {}
+        config = _config(self._control, attack, tls)
+        (folder / "static_config.yaml").write_text(yaml.safe_dump(config))
         (folder / "dynamic.json").write_text(json.dumps(dict(attack.dynamic)))
         command = [sys.executable, "-m", "mpchat", "serve", "-c", "static_config.yaml"]
         if attack.descriptors:
@@ -184,19 +187,23 @@ class Phase:
 
 def run(attack: Attack, folder: Path, scale: Scale) -> Outcome:
     """Attack a service in this folder."""
+    certificates = Certificates(folder)
     with ExitStack() as stack:
-        attacked = stack.enter_context(closing(Attacked(folder / "attacked", attack)))
-        arguments = str(attacked.service.port), str(scale.honest), str(_PAUSE)
+        attacked = stack.enter_context(closing(Attacked(folder / "attacked", attack, certificates)))
+        arguments = [str(attacked.service.port), str(scale.honest), str(_PAUSE)]
+        if attack.tls:
+            arguments.append(str(certificates.ca))
         honest = stack.enter_context(closing(Crowd("honest", *arguments)))
         # What begins lazily has begun.
         time.sleep(scale.seconds / 5)
         before = attacked.state()
         quiet = elsewhere = _rest(scale)
         if scale.timed:
-            with closing(Attacked(folder / "other", attack)) as other, attacked.watched():
-                elsewhere, _ends = _attack(other, attack, scale)
+            another = closing(Attacked(folder / "other", attack, certificates))
+            with another as other, attacked.watched():
+                elsewhere, _ends = _attack(other, attack, scale, certificates)
         with attacked.watched() as sizes:
-            beside, ends = _attack(attacked, attack, scale)
+            beside, ends = _attack(attacked, attack, scale, certificates)
         failures = _wait_back(attacked, before)
         limits = attacked.status()["limits"]
         afterwards = _rest(scale)
@@ -234,13 +241,16 @@ def _rest(scale: Scale) -> Phase:
     return Phase(begun, time.monotonic())
 
 
-def _attack(victim: Attacked, attack: Attack, scale: Scale) -> tuple[Phase, dict[str, int]]:
+def _attack(
+    victim: Attacked, attack: Attack, scale: Scale, certificates: Certificates
+) -> tuple[Phase, dict[str, int]]:
     """Have the attackers at this service; return when that was, and what they saw of their ends."""
     begun = time.monotonic()
     opening = scale.attackers / scale.seconds * 4
     back = 3.0 if scale.timed else 0.1
     port = victim.service.port
-    plan = Plan(port, attack.kind, scale.attackers, opening, back, yields=scale.timed)
+    ca = str(certificates.ca) if attack.tls else ""
+    plan = Plan(port, attack.kind, scale.attackers, opening, back, yields=scale.timed, ca=ca)
     with closing(Crowd("attackers", plan.to_argument())) as attackers:
         time.sleep(max(0.0, begun + scale.seconds - time.monotonic()))
         wait_until(
@@ -276,8 +286,8 @@ def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.2f} ms"
 
 
-def _config(control: str, attack: Attack) -> dict[str, Any]:
-    listener = {"port": 0, "address": "127.0.0.1", "task_processor": "main", "backlog": 4096}
+def _config(control: str, attack: Attack, tls: dict[str, Any]) -> dict[str, Any]:
+    listener = {"port": 0, "address": "127.0.0.1", "task_processor": "main", "backlog": 4096, **tls}
     return {
         "components_manager": {
             "task_processors": {

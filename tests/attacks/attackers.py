@@ -15,6 +15,7 @@ import os
 import random
 import resource
 import socket
+import ssl
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from typing import cast
 
 import uvloop
 
+from tests.attacks.sealing import HELLO, Sealing
 from tests.kit.frames import frame
 
 ADDRESS = "127.0.0.2"
@@ -29,6 +31,8 @@ ADDRESS = "127.0.0.2"
 _MASK = bytes(4)
 _TICK = 0.05
 _CHUNK = 32 * 1024
+_MANY = 100
+"""Records that are sent at a time: making them takes longer than reading them."""
 
 
 _BEGUN = b"\x82\xfe\xea\x60" + _MASK
@@ -46,7 +50,17 @@ _KINDS: dict[str, tuple[bytes, bytes, float]] = {
     "fragments": (frame(0x02, b"x"), frame(0x00, b"x"), _TICK),
     "drip": (_BEGUN, b"x", 0.5),
     "deaf": (b"", frame(0x82, bytes(16_000)), _TICK),
+    "hellos": (HELLO, b"", 0.0),
+    "half": (HELLO[: len(HELLO) // 2], b"", 0.0),
+    "stale": (HELLO, b"", 0.0),
+    # What follows is made for each connection.
+    "key updates": (b"", b"", _TICK),
+    "empty records": (b"", b"", _TICK),
 }
+_BARE = frozenset(("head", "hellos", "half", "stale"))
+"""What is sent without any handshake before it."""
+_SEALED = frozenset(("key updates", "empty records"))
+"""What no library of TLS sends."""
 KINDS = tuple(_KINDS)
 
 
@@ -59,6 +73,7 @@ class Plan:
         opening: New connections a second, at first.
         back: Mean seconds after which one comes back.
         yields: Whether they run only while a core is idle, which may be never on a busy machine.
+        ca: The file of the authority whose certificate the service has, if it speaks TLS.
     """
 
     port: int
@@ -67,6 +82,7 @@ class Plan:
     opening: float
     back: float
     yields: bool
+    ca: str
 
     def to_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -84,6 +100,7 @@ class _Crowd:
         self.first = first
         many = 1 if self.pause > _TICK else max(1, _CHUNK // max(1, len(again)))
         self.again = again * many
+        self.context = ssl.create_default_context(cafile=plan.ca) if plan.ca else None
         self.handshake = (
             f"GET /chat HTTP/1.1\r\nHost: localhost:{plan.port}\r\nConnection: Upgrade\r\n"
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -103,10 +120,16 @@ class _Crowd:
         self.loop.call_later(random.uniform(0.5 * back, 1.5 * back), self.connect)
 
     async def _connect(self) -> None:
+        kind = self.plan.kind
+        make = _SealingAttacker if kind in _SEALED else _Attacker
         try:
             async with asyncio.timeout(10):
                 await self.loop.create_connection(
-                    lambda: _Attacker(self), "127.0.0.1", self.plan.port, local_addr=(ADDRESS, 0)
+                    lambda: make(self),
+                    "127.0.0.1",
+                    self.plan.port,
+                    local_addr=(ADDRESS, 0),
+                    ssl=None if kind in _BARE | _SEALED else self.context,
                 )
         except (OSError, TimeoutError) as error:
             self.come_back(type(error).__name__)
@@ -127,12 +150,12 @@ class _Attacker(asyncio.Protocol):
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHUNK)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
         self.crowd.open.add(self)
-        if self.crowd.plan.kind == "head":
-            self._begin()
-        else:
-            self.transport.write(self.crowd.handshake)
+        self._greet()
 
     def data_received(self, data: bytes) -> None:
+        if self.crowd.plan.kind == "hellos":
+            self.transport.abort()
+            return
         if not self.opened and data.startswith(b"HTTP/1.1 "):
             if data.startswith(b"HTTP/1.1 101 "):
                 self.opened = True
@@ -161,21 +184,58 @@ class _Attacker(asyncio.Protocol):
         self.crowd.open.discard(self)
         self.crowd.come_back(self.end)
 
+    def _greet(self) -> None:
+        if self.crowd.plan.kind in _BARE:
+            self._begin()
+        else:
+            self.transport.write(self.crowd.handshake)
+
     def _begin(self) -> None:
         self.transport.write(self.crowd.first)
         self._go_on()
 
+    def _next(self) -> bytes:
+        return self.crowd.again
+
     def _go_on(self) -> None:
         crowd = self.crowd
-        if not crowd.again or self.transport.is_closing():
+        if not crowd.pause or self.transport.is_closing():
             return
         if not self.is_full:
             try:
-                self.transport.write(crowd.again)
+                self.transport.write(self._next())
             except RuntimeError:
                 # uvloop: cut off a moment ago; connection_lost is on its way.
                 return
         self.timer = crowd.loop.call_later(crowd.pause, self._go_on)
+
+
+class _SealingAttacker(_Attacker):
+    """Makes its own records of TLS."""
+
+    def _greet(self) -> None:
+        assert self.crowd.context is not None
+        self.sealing = Sealing(self.crowd.plan.ca)
+        self.transport.write(self.sealing.begin())
+
+    def data_received(self, data: bytes) -> None:
+        was_open = self.sealing.is_open
+        answer, plain = self.sealing.receive(data)
+        self.transport.write(answer)
+        if self.sealing.is_open and not was_open:
+            self.transport.write(self.sealing.seal(self.crowd.handshake))
+        if plain:
+            super().data_received(plain)
+
+    def _begin(self) -> None:
+        # The message that all data belongs to.
+        self.transport.write(self.sealing.seal(_BEGUN))
+        self._go_on()
+
+    def _next(self) -> bytes:
+        if self.crowd.plan.kind == "key updates":
+            return self.sealing.key_updates(_MANY)
+        return self.sealing.empty_records(_MANY)
 
 
 async def _main(plan: Plan) -> dict[str, int]:

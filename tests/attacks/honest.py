@@ -1,8 +1,8 @@
-"""Honest clients in a process of their own: ``python -m tests.attacks.honest PORT COUNT PAUSE``.
+"""Honest clients in a process of their own: ``python -m tests.attacks.honest PORT COUNT PAUSE [CA]``.
 
-Each sends a short message, waits for the echo, and sends the next one after the pause. They stay until
-standard input ends; then the time of each message and how long its answer took go to standard output, a
-pair on a line, seconds of the system's monotonic clock.
+With the file of an authority they come by TLS. Each sends a short message, waits for the echo, and sends
+the next one after the pause. They stay until standard input ends; then the time of each message and how
+long its answer took go to standard output, a pair on a line, seconds of the system's monotonic clock.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import ssl
 import sys
 import time
 from typing import cast
@@ -86,15 +87,21 @@ class _Client(asyncio.Protocol):
             self.transport.write(_SENT)
 
 
-async def _main(port: int, count: int, pause: float) -> list[tuple[float, float]]:
+async def _main(port: int, count: int, pause: float, ca: str = "") -> list[tuple[float, float]]:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), over.set)
     answers: list[tuple[float, float]] = []
     on_open = asyncio.Semaphore(0)
     clients = [_Client(pause, answers, on_open) for _ in range(count)]
+    context = ssl.create_default_context(cafile=ca) if ca else None
     for client in clients:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+        await loop.create_connection(
+            lambda client=client: client,
+            "127.0.0.1",
+            port,
+            ssl=context,
+        )
     for _ in clients:
         await on_open.acquire()
     print("all", flush=True)
@@ -110,5 +117,6 @@ async def _main(port: int, count: int, pause: float) -> list[tuple[float, float]
 if __name__ == "__main__":
     # It would count as the service's time.
     gc.disable()
-    for at, took in uvloop.run(_main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))):
+    main = _main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])
+    for at, took in uvloop.run(main):
         print(at, took)

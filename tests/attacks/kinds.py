@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 KIB = 1024
 CONNECTION = 16 * KIB
 """What one client costs that has nothing under way: connection, handler's task, a short message."""
+TLS = 16 * KIB
+"""What TLS adds to it."""
+SHAKING = 48 * KIB
+"""What a handshake of TLS costs that has begun and does not end."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Attack:
         each: Bytes that an attacker may cost while it is there, by what the options promise.
         handler, listener, server, dynamic: Options beside the defaults.
         descriptors: RLIMIT_NOFILE of the service, if that is what runs out.
+        tls: Whether everybody comes by TLS.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Attack:
     server: Mapping[str, Any] = field(default_factory=dict)
     dynamic: Mapping[str, Any] = field(default_factory=dict)
     descriptors: int = 0
+    tls: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -44,6 +50,78 @@ class Attack:
 
 def attacks(attackers: int, honest: int) -> tuple[Attack, ...]:
     """Return all of them, with limits that fit so many."""
+    plain = _plain_attacks(attackers, honest)
+    again = [attack for attack in plain if attack.name in _AGAIN]
+    return (
+        *plain,
+        *(
+            replace(
+                attack,
+                name=f"tls-{attack.name}",
+                what=f"{attack.what}, by TLS",
+                each=attack.each + TLS,
+                tls=True,
+            )
+            for attack in again
+        ),
+        *_attacks_within_tls(),
+    )
+
+
+_AGAIN = frozenset(("bytes", "deaf"))
+"""Attacks that are tried by TLS as well: those who send much, and who read nothing."""
+
+
+def _attacks_within_tls() -> tuple[Attack, ...]:
+    return (
+        Attack(
+            "tls-hellos",
+            "handshakes of TLS that are left once they are answered",
+            "hellos",
+            (),
+            each=SHAKING,
+            tls=True,
+        ),
+        Attack(
+            "tls-halves",
+            "halves of a ClientHello",
+            "half",
+            ("handshake-timeout",),
+            server={"handshake-timeout": "2s"},
+            tls=True,
+        ),
+        Attack(
+            "tls-stale",
+            "handshakes of TLS that are answered and never end",
+            "stale",
+            ("handshake-timeout",),
+            each=SHAKING,
+            server={"handshake-timeout": "2s"},
+            tls=True,
+        ),
+        Attack(
+            "tls-key-updates",
+            "floods of key updates",
+            "key updates",
+            ("max-control-frames-per-second",),
+            each=CONNECTION + TLS + 64 * KIB,
+            # Fewer than are sent at once: to make them takes longer than to judge them.
+            handler={"max-control-frames-per-second": 20},
+            tls=True,
+        ),
+        Attack(
+            "tls-empty",
+            "floods of records without data",
+            "empty records",
+            ("max-control-frames-per-second",),
+            each=CONNECTION + TLS + 64 * KIB,
+            handler={"max-control-frames-per-second": 20},
+            tls=True,
+        ),
+    )
+
+
+def _plain_attacks(attackers: int, honest: int) -> tuple[Attack, ...]:
     part = attackers // 4
     return (
         Attack(

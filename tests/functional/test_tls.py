@@ -201,6 +201,7 @@ def certificate_for(port: int, certificates: Certificates, name: str) -> x509.Ce
         return x509.load_der_x509_certificate(der)
 
 
+@pytest.mark.covers("TlsOptions.certificates")
 def test_who_asks_for_no_name_gets_the_first(
     supervisor: Service, certificates: Certificates
 ) -> None:
@@ -314,6 +315,19 @@ def test_a_key_under_a_passphrase(
     monkeypatch.setenv("PASSPHRASE", PASSPHRASE)
     section = {**certificates.encrypted.options, "private-key-passphrase#env": "PASSPHRASE"}
     with serve({"server.listener.tls": section}) as service:
+        ask(service.port, certificates.trusting())
+        assert PASSPHRASE not in service.stderr()
+
+
+@pytest.mark.covers("CertificateOptions.private-key-passphrase-name")
+def test_a_passphrase_by_its_name_in_secdist(serve: Serve, certificates: Certificates) -> None:
+    section = {**certificates.encrypted.options, "private-key-passphrase-name": "of-the-key"}
+    changes: dict[str, Any] = {
+        "server.listener.tls": section,
+        "secdist": {},
+        "default-secdist-provider": {"inline": {"passphrases": {"of-the-key": PASSPHRASE}}},
+    }
+    with serve(changes) as service:
         ask(service.port, certificates.trusting())
         assert PASSPHRASE not in service.stderr()
 

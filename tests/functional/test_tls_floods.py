@@ -192,6 +192,18 @@ def test_an_exchange_on_curves_goes_on(
                 assert client.sock.recv(65_536)[:1] == b"\x16"
 
 
+def test_who_has_no_key_share_is_asked_for_one_on_a_curve(
+    supervisor: Service, control: Control, certificates: Certificates
+) -> None:
+    with (
+        a_neighbour_is_served(supervisor, control, certificates),
+        TlsClient(supervisor.port, certificates.trusting()) as client,
+    ):
+        client.send_raw(client_hello([FFDHE8192, X25519], []))
+        # The extension key_share of a HelloRetryRequest (RFC 8446, section 4.2.8).
+        assert b"\x00\x33\x00\x02" + X25519.to_bytes(2) in client.sock.recv(65_536)
+
+
 def test_stale_handshakes_keep_nobody_out(
     supervisor: Service, control: Control, certificates: Certificates
 ) -> None:

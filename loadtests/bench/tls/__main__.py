@@ -26,7 +26,7 @@ from ..storm.measuring import compile_client as compile_storm
 from ..task import Effort, allow_open_files, chosen, measured
 from . import report
 from .rows import ROWS, TlsRow, TlsTask
-from .storm import STORMED, Storm, stormed
+from .storm import STORMED, UNQUEUED, Storm, stormed
 
 MAX_CONNECTIONS = max(row.connections for row in ROWS)
 
@@ -115,7 +115,7 @@ def _storms(
     compile_storm(clients.program, OPENSSL)
     for number in range(options.rounds or (1 if options.quick else 3)):
         print(f"ClientHellos, round {number + 1}", file=sys.stderr)
-        for server in (server for server in STORMED if server in servers):
+        for server in (each for each in STORMED if each in servers or each is UNQUEUED):
             own = folder / f"storm {number} {server.name}"
             own.mkdir()
             yield stormed(server, own, place, clients, seconds)

@@ -81,8 +81,7 @@ class Server:
 
     def environment(self, setting: Setting) -> dict[str, str]:
         """Return what its environment has beyond that of the benchmark."""
-        is_ours = self.upper or self.untimed or setting in {"joining", "storm"}
-        path = {"PYTHONPATH": str(PEERS)} if is_ours else {}
+        path = {"PYTHONPATH": str(PEERS)} if "--app" in (self._words(setting) or []) else {}
         return path | ({"MPCHAT_COMPILED": "0"} if self.interpreted else {})
 
     def has(self, setting: Setting) -> bool:

@@ -19,15 +19,17 @@ from .. import environment
 from ..load import OPENSSL, LoadFailed, compile_client
 from ..measuring import Client, Sample
 from ..results import dumped
-from ..running import TLS, Place
+from ..running import Place
 from ..servers import BASE_TLS, SERVERS, Server
 from ..storm.measuring import Clients, may_come_first
 from ..storm.measuring import compile_client as compile_storm
 from ..task import Effort, allow_open_files, chosen, measured
 from . import report
 from .rows import ROWS, TlsRow, TlsTask
-from .storm import STORMED, Storm, stormed
+from .storm import STORMED, UNQUEUED, Storm, stormed
 
+BENEATH = ("uvloop", "aiofastnet", "httptools")
+"""What those servers run on, by default or as their authors recommend"""
 MAX_CONNECTIONS = max(row.connections for row in ROWS)
 
 
@@ -72,7 +74,9 @@ def run(options: argparse.Namespace) -> report.Document:
         options.rounds or (1 if options.quick else 3),
         options.seconds or (0.4 if options.quick else 0.6),
     )
+    load = round(os.getloadavg()[0], 1)
     found = environment.found_here()
+    part = {*(server.package for server in servers), *BENEATH}
     with tempfile.TemporaryDirectory(prefix="bench-tls-") as name:
         folder = Path(name)
         program = folder / "client"
@@ -89,9 +93,10 @@ def run(options: argparse.Namespace) -> report.Document:
         "cpu": environment.cpu(),
         "kernel": f"Linux {platform.release()}",
         **found,
+        "versions": {name: version for name, version in found["versions"].items() if name in part},
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "openssl": ssl.OPENSSL_VERSION,
-        "tls": TLS,
+        "load": load,
         "servers": {server.name: server.shown("tls") for server in servers},
         "loads": {row.name: _loads(row, fit[row]) for row in rows},
         "samples": [dataclasses.asdict(sample) for sample in samples],
@@ -115,7 +120,7 @@ def _storms(
     compile_storm(clients.program, OPENSSL)
     for number in range(options.rounds or (1 if options.quick else 3)):
         print(f"ClientHellos, round {number + 1}", file=sys.stderr)
-        for server in (server for server in STORMED if server in servers):
+        for server in (each for each in STORMED if each in servers or each is UNQUEUED):
             own = folder / f"storm {number} {server.name}"
             own.mkdir()
             yield stormed(server, own, place, clients, seconds)

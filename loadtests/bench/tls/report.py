@@ -10,11 +10,11 @@ from typing import Any
 from ..report import number, table, table_of
 from ..results import Results
 from ..rows import Row
-from ..servers import BASE_TLS, OURS, SERVERS, Server
+from ..servers import BASE_TLS, CERTIFICATE, KEY, OURS, Server
 from ..storm.measuring import CONNECTED, RATE, Phase
 from ..storm.report import per_second, waited_us
 from .rows import AFTER, IDLE, ROWS, SMALL
-from .storm import AT_ONCE, Storm
+from .storm import AT_ONCE, STORMED, Storm
 
 Document = dict[str, Any]
 """One run: what it ran on, ``samples`` and ``storms``"""
@@ -94,7 +94,7 @@ def _storm_p99_ms(document: Document, server: str) -> float | None:
 def _storm_table(storms: list[Storm]) -> str:
     of = {
         server.name: [storm for storm in storms if storm["server"] == server.name]
-        for server in SERVERS
+        for server in STORMED
     }
     of = {name: found for name, found in of.items() if found}
     if not of:
@@ -126,6 +126,7 @@ def page(document: Document) -> str:
     told = (
         f"Measured on {document['date']}, on {document['cpu']}, {document['kernel']}, with"
         f" {document['python']}, {document['openssl']}. mpchat is {document['mpchat']}. {versions}."
+        f" Load average before the run: {document['load']}."
     )
     return TEMPLATE.read_text().format(
         told=textwrap.fill(told, WIDTH, break_on_hyphens=False),
@@ -133,6 +134,7 @@ def page(document: Document) -> str:
         connected=CONNECTED,
         rate=f"{RATE:,}",
         at_once=AT_ONCE,
-        commands="\n".join(f"- {name}: `{line}`" for name, line in document["servers"].items()),
-        tls=f"```yaml\n{textwrap.dedent(document['tls'])}```",
+        commands="\n".join(f"  - {name}: `{line}`" for name, line in document["servers"].items()),
+        certificate=CERTIFICATE,
+        key=KEY,
     )

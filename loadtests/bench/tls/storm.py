@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ..running import Place, running
-from ..servers import SERVERS, Server
+from ..servers import MPCHAT, SERVERS, Server
 from ..storm.measuring import Clients, both_sides
 from .certificates import put_certificate
 
 AT_ONCE = 64
-STORMED = [server for server in SERVERS if server.has("tls") and not server.raw]
+UNQUEUED = Server(
+    "mpchat, no queue",
+    f"{MPCHAT} --app mpchat_unqueued:components",
+    "mpchat",
+    plain=None,
+    tls="",
+)
+"""What the queue of handshakes is worth"""
+STORMED = [server for server in (*SERVERS, UNQUEUED) if server.has("tls") and not server.raw]
 
 Storm = dict[str, Any]
 """``server``, ``round``, and the phases ``quiet`` and ``storm``, as ``bench.storm`` has them"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -23,6 +24,8 @@ from bench.tls import report
 from bench.tls.certificates import put_certificate
 from bench.tls.rows import AFTER, IDLE, ROWS, SMALL
 from bench.tls.storm import stormed
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 # In CI a missing compiler is a failure; a machine with Python and make only has no benchmark to test.
 needs_compiler = pytest.mark.skipif(
@@ -204,8 +207,15 @@ def document(
         sample(AFTER.name, "mpchat", kib),
     ]
     storms = [storm("mpchat", p99_ms), storm("uvicorn", 31)]
-    facts = dict.fromkeys(("cpu", "kernel", "python", "mpchat", "date", "openssl", "tls"), "x")
-    return {**facts, "versions": {}, "servers": {}, "samples": samples, "storms": storms}
+    facts = dict.fromkeys(("cpu", "kernel", "python", "mpchat", "date", "openssl"), "x")
+    return {
+        **facts,
+        "load": 0.1,
+        "versions": {},
+        "servers": {},
+        "samples": samples,
+        "storms": storms,
+    }
 
 
 def test_a_verdict_for_each_bar() -> None:
@@ -226,3 +236,9 @@ def test_the_page_has_tables_of_what_was_measured() -> None:
     assert "0.10 / 3.00" in page
     assert "1,234" in page
     assert "CPU of a connection that comes and goes" not in page
+
+
+def test_the_page_is_printed_from_its_numbers() -> None:
+    measured = json.loads((DOCS / "benchmark-tls.json").read_text())
+    hint = "in loadtests: python -m bench.tls --again ../docs/benchmark-tls.json --write ../docs"
+    assert (DOCS / "benchmark-tls.md").read_text() == report.page(measured), hint

@@ -85,7 +85,7 @@ class _Substitution:
             name = _without_suffix(key)
             if name != key:
                 if name not in mapping:
-                    self.places.setdefault((*path, name), self.places[*path, key])
+                    self.places.setdefault((*path, name), self.document.places[*path, key])
                     self._take(result, name, _MISSING, mapping, path)
             elif _is_variable(value):
                 self._take(result, key, value, mapping, path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import re
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -42,8 +43,8 @@ from mpchat.server.waits import Waits
 from mpchat.tls.shaking import Below
 from mpchat.websocket.budget import CHUNKS, READ, REQUEST
 
-_TLS = 0x16
-"""The first byte of a client that speaks TLS, and of no request."""
+_HELLO = re.compile(rb"\x16\x03[\x00-\x04]..\x01", re.DOTALL)
+"""How a client that speaks TLS begins: a record with a ClientHello (RFC 8446, 5.1)."""
 _NO_TLS = bytes.fromhex("15 0301 0002 02 46")
 """The answer that it understands: the alert protocol_version."""
 _PER_TURN = 16
@@ -177,7 +178,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._wait_in_line()
             return
         if not self._intake:
-            if self.stage is FRESH and data[0] == _TLS:
+            if self.stage is FRESH and _HELLO.match(data):
                 self._refuse(bad_request("TLS on a port without it"), _NO_TLS)
                 return
             self.began = self._services.shared.clock()

@@ -141,8 +141,11 @@ class Orders:
 
     def _tell_config(self, child: Child) -> str:
         """Send the dynamic config in force; return why that is not possible, or nothing."""
+        generation = self._editions.current.generation
+        # No monitor needs the keys of certificates.
+        keys = (generation.certificates,) if child.role is Role.CONSOLE else ()
         try:
-            child.send(self._announcer.in_force(), (self._editions.current.generation.memfd,))
+            child.send(self._announcer.in_force(), (generation.memfd, *keys))
         except OSError as error:
             return f"the dynamic config cannot be told: {error.strerror}"
         return ""

@@ -16,7 +16,7 @@ from mpchat.handlers.lists import default_component_list
 from mpchat.template.dynamic import load_dynamic
 from mpchat.template.loading import Sources, load_service
 from mpchat.testsuite.clients import ServiceClient, WebsocketClient
-from mpchat.testsuite.service import DEADLINE, Service, wait_until
+from mpchat.testsuite.service import DEADLINE, Service
 from tests.functional.conftest import Serve
 from tests.kit.verbs import Mpchat
 
@@ -119,16 +119,11 @@ def test_intervals_are_the_defaults_of_a_stop(
 
 @pytest.mark.covers("ListenerOptions.ports")
 async def test_one_entry_of_ports(serve: Serve) -> None:
-    place = {"port": 0, "address": "127.0.0.1", "tls": {}}
+    place = {"port": 0, "address": "127.0.0.1"}
     changes = {"server.listener.port": None, "server.listener.ports": [place]}
     with serve(changes) as service:
         assert service.ready_line.split("ws://")[1].startswith("127.0.0.1:")
         assert (await ServiceClient(service.port).get("/ping")).status == 200
-        warning = wait_until(
-            lambda: next((x for x in service.stderr().splitlines() if "without effect" in x), ""),
-            "warning",
-        )
-        assert "server.listener.ports[0].tls" in warning or "ports.0.tls" in warning
 
 
 @pytest.mark.parametrize(
@@ -141,7 +136,7 @@ async def test_one_entry_of_ports(serve: Serve) -> None:
         ),
         ({"port": 1, "ports": [{"port": 2}]}, "server.listener: mpchat listens in one place"),
         (
-            {"ports": [{"port": 1, "tls": {}, "unix-socket-permissions": "660"}]},
+            {"ports": [{"port": 1, "unix-socket-permissions": "660"}]},
             "unix-socket-permissions needs a unix-socket",
         ),
         ({"ports": [{"address": "::"}]}, "expected either port or unix-socket"),

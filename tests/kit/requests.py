@@ -106,11 +106,6 @@ VERSIONS = [
     Case("9112 2.3: a point", shake("GET /chat HTTP/1,1"), 400),
     Case("9112 2.3: another protocol", shake("GET /chat RTSP/1.0"), 400),
     Case("9113 3.4: an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    Case(
-        "9112 3: a TLS ClientHello",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
-        400,
-    ),
     Case("9112 3: TLS with line ends in it", b"\x16\x03\x01\r\n\r\n", 400),
     Case("9112 3: PROXY, version 1", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + shake(), 400),
     Case("9112 3: PROXY UNKNOWN", b"PROXY UNKNOWN\r\n" + shake(), 400),

@@ -11,6 +11,7 @@ import pytest
 
 from mpchat.ipc import messages
 from mpchat.ipc.channel import MalformedMessage
+from mpchat.supervisor.child import Role
 from mpchat.supervisor.orders import Orders
 
 
@@ -76,10 +77,10 @@ def test_the_dynamic_config_is_told_before_the_answer_or_the_reason_is() -> None
             raise refusals.pop()
         told.append((message, descriptors))
 
-    child: Any = SimpleNamespace(send=send)
+    child: Any = SimpleNamespace(send=send, role=Role.MONITOR)
     message = messages.DynamicConfig(3, 1.5, {})
     announcer: Any = SimpleNamespace(in_force=lambda: message)
-    generation = SimpleNamespace(memfd=9)
+    generation = SimpleNamespace(memfd=9, certificates=10)
     editions: Any = SimpleNamespace(generation=3, current=SimpleNamespace(generation=generation))
     unused: Any = None
     orders = Orders(unused, unused, editions, announcer, unused, unused, unused, unused, unused)
@@ -91,3 +92,8 @@ def test_the_dynamic_config_is_told_before_the_answer_or_the_reason_is() -> None
         (message, (9,)),
         (messages.OrderDone(2, 3), ()),
     ]
+    told.clear()
+    child.role = Role.CONSOLE
+    orders.take(child, messages.Order(3, "dynamic-config"), [], 0.0)
+    # A console may serve by these certificates.
+    assert told[0] == (message, (9, 10))

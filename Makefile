@@ -31,9 +31,10 @@ test: $(VENV)/.test
 # The same hot path as Python: the packages that have compiled modules, or serve connections by them, and a part of what
 # serves. All others are the same code in both forms. A quarter of the streams that are compared with websockets: they
 # take twice as long as compiled.
-INTERPRETED := $(addprefix tests/unit/,ipc rooms scoreboard server testing websocket worker test_compiled.py) \
+INTERPRETED := $(addprefix tests/unit/,ipc rooms scoreboard server testing tls websocket worker test_compiled.py) \
 	$(addprefix tests/functional/,test_authors_mistakes.py test_chat.py test_compiled.py \
-	test_compression.py test_hangs.py test_limits.py test_rooms.py test_slow_clients.py test_slow_websockets.py) \
+	test_compression.py test_hangs.py test_limits.py test_rooms.py test_slow_clients.py test_slow_websockets.py \
+	test_tls.py test_tls_ends.py) \
 	tests/functional/test_restart.py::test_new_code_comes_slot_by_slot_and_everything_is_new
 test-interpreted: $(VENV)/.test
 	MPCHAT_COMPILED=0 $(BIN)/python -m pytest -q -n 4 --dist worksteal $(INTERPRETED) \

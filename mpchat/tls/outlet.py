@@ -111,6 +111,7 @@ class TlsOutlet:
             try:
                 encrypted = self._worker.encrypt(self._tls, data)
             except BaseException as error:
+                # Whatever it is: what it leaves in a BIO would go to another client.
                 self._give_up()
                 if isinstance(error, SSLError):
                     return

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+
+from tests.kit.threads import in_a_thread
 
 _PIECE = 1 << 18
 
 
-@contextmanager
-def relaying(port: int, context: ssl.SSLContext) -> Iterator[int]:
+def relaying(port: int, context: ssl.SSLContext) -> AbstractContextManager[int]:
     """Relay in a thread to ``localhost:port``; yields the plain port."""
-    loop = asyncio.new_event_loop()
-    stopping, ready = asyncio.Event(), threading.Event()
-    ports: list[int] = []
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         secure = await asyncio.open_connection(
@@ -25,21 +21,7 @@ def relaying(port: int, context: ssl.SSLContext) -> Iterator[int]:
         )
         await asyncio.gather(_copy(reader, secure[1]), _copy(secure[0], writer))
 
-    async def main() -> None:
-        async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
-            ports.append(server.sockets[0].getsockname()[1])
-            ready.set()
-            await stopping.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield ports[0]
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join()
-        loop.close()
+    return in_a_thread(lambda: asyncio.start_server(relay, "127.0.0.1", 0))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
